@@ -1,0 +1,1 @@
+//! Puts the parts together: carries out ops, makes layers, exports.

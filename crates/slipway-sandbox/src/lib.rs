@@ -1,0 +1,1 @@
+//! Runs one process in namespaces without root; the only crate with unsafe code.

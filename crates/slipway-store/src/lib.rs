@@ -1,0 +1,1 @@
+//! Everything on disk: blobs, snapshots, cache records, image names, locks, garbage collection.

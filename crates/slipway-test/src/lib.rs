@@ -1,0 +1,1 @@
+//! Fixtures, an in-memory registry, conformance suites, case runner; for development only.
