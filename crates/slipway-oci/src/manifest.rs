@@ -37,6 +37,7 @@ pub struct Index {
 
 /// What a reference may point to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a build holds a handful of them")]
 pub enum IndexOrManifest {
     Index(Index),
     Manifest(Manifest),
