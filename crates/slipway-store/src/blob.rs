@@ -141,3 +141,68 @@ fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<u64
         .map(|size_bytes| size_bytes as u64)
         .optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::testing::{digest, empty_store};
+
+    #[test]
+    fn what_was_written_is_read_under_its_digest() {
+        let (_folder, store) = empty_store();
+        let mut writer = store.blob_writer().unwrap();
+        writer.write_all(b"hello ").unwrap();
+        writer.write_all(b"world").unwrap();
+        let blob = writer.commit(None).unwrap();
+        assert_eq!(blob, Blob { digest: digest("hello world"), size_bytes: 11 });
+
+        let (mut file, size_bytes) = store.open_blob(&blob.digest).unwrap().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), size_bytes), ("hello world", 11));
+        assert!(store.open_blob(&digest("something else")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_wrong_digest_stores_nothing() {
+        let (_folder, store) = empty_store();
+        let mut writer = store.blob_writer().unwrap();
+        writer.write_all(b"evil").unwrap();
+        let error = writer.commit(Some(&digest("good"))).unwrap_err();
+        assert!(matches!(error, BlobError::WrongDigest { found, .. } if found == digest("evil")));
+        assert!(!store.has_blob(&digest("evil")).unwrap());
+        assert!(!store.has_blob(&digest("good")).unwrap());
+        assert_eq!(n_entries(&store, "blobs/sha256"), 0);
+    }
+
+    #[test]
+    fn a_second_writer_of_the_same_bytes_is_dropped() {
+        let (_folder, store) = empty_store();
+        let mut writers = [store.blob_writer().unwrap(), store.blob_writer().unwrap()];
+        for writer in &mut writers {
+            writer.write_all(b"same").unwrap();
+        }
+        let blobs = writers.map(|writer| writer.commit(None).unwrap());
+        assert_eq!(blobs[0], blobs[1]);
+        assert_eq!(n_entries(&store, "blobs/sha256"), 1);
+        drop(store.blob_writer().unwrap());
+        let session = std::fs::read_dir(store.root().join("active")).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(std::fs::read_dir(session).unwrap().count(), 0, "dropped writers leave files");
+    }
+
+    #[test]
+    fn a_file_without_a_row_is_not_believed() {
+        let (_folder, store) = empty_store();
+        let digest = digest("whole");
+        std::fs::write(store.blob_path(&digest), "half").unwrap();
+        assert!(!store.has_blob(&digest).unwrap());
+        store.put_blob(b"whole").unwrap();
+        assert_eq!(std::fs::read(store.blob_path(&digest)).unwrap(), b"whole");
+    }
+
+    fn n_entries(store: &Store, folder: &str) -> usize {
+        std::fs::read_dir(store.root().join(folder)).unwrap().count()
+    }
+}

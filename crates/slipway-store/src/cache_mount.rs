@@ -118,3 +118,87 @@ fn is_seeded(lock_file: &File) -> io::Result<bool> {
 fn open_lock(path: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::empty_store;
+
+    #[test]
+    fn sharing_decides_who_gets_which_folder() {
+        let (_folder, store) = empty_store();
+        let get = |sharing| store.cache_mount("id", sharing, |_| Ok(()), || false).unwrap();
+        let name = |mount: &CacheMount| mount.path().file_name().unwrap().to_str().unwrap().to_owned();
+
+        let shared = [get(Sharing::Shared).unwrap(), get(Sharing::Shared).unwrap()];
+        assert_eq!(shared.each_ref().map(name), ["0", "0"]);
+        assert!(get(Sharing::Locked).is_none(), "others use the folder");
+        let private = [get(Sharing::Private).unwrap(), get(Sharing::Private).unwrap()];
+        assert_eq!(private.each_ref().map(name), ["1", "2"]);
+        drop((shared, private));
+
+        let locked = get(Sharing::Locked).unwrap();
+        assert_eq!(name(&locked), "0");
+        assert!(get(Sharing::Locked).is_none(), "another has it locked");
+        drop(locked);
+        assert_eq!(name(&get(Sharing::Private).unwrap()), "0");
+    }
+
+    #[test]
+    fn an_id_cannot_leave_the_store() {
+        let (folder, store) = empty_store();
+        let ids = ["../../etc", "/etc", "", ".", "a\0b", "a/b"];
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for id in ids {
+            let mount = store.cache_mount(id, Sharing::Locked, |_| Ok(()), || false).unwrap().unwrap();
+            assert!(mount.path().canonicalize().unwrap().starts_with(folder.path().join("store/cache-mounts")));
+            paths.push(mount.path().to_owned());
+        }
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), ids.len());
+    }
+
+    #[test]
+    fn a_folder_is_seeded_once_and_anew_after_a_failure() {
+        let (_folder, store) = empty_store();
+        let fail = |path: &Path| {
+            std::fs::write(path.join("half"), "")?;
+            Err(io::Error::other("the disk is full"))
+        };
+        let error = store.cache_mount("id", Sharing::Shared, fail, || true).unwrap_err();
+        assert!(matches!(error, CacheMountError::Seed { .. }));
+
+        let seed = |path: &Path| std::fs::write(path.join("seed"), "");
+        let mount = store.cache_mount("id", Sharing::Shared, seed, || true).unwrap().unwrap();
+        assert!(mount.path().join("seed").exists());
+        assert!(!mount.path().join("half").exists());
+
+        let again = |_: &Path| -> io::Result<()> { panic!("seeded twice") };
+        assert!(store.cache_mount("id", Sharing::Shared, again, || true).unwrap().is_some());
+    }
+
+    #[test]
+    fn locked_waits_for_the_other_thread() {
+        let (_folder, store) = empty_store();
+        let held = store.cache_mount("id", Sharing::Locked, |_| Ok(()), || true).unwrap().unwrap();
+        std::fs::write(held.path().join("a"), "").unwrap();
+        std::thread::scope(|scope| {
+            let (is_waiting, waits) = std::sync::mpsc::channel();
+            let store = &store;
+            let second = scope.spawn(move || {
+                let waiting = || is_waiting.send(()).is_ok() || true;
+                store
+                    .cache_mount("id", Sharing::Locked, |_| Ok(()), waiting)
+                    .unwrap()
+                    .unwrap()
+                    .path()
+                    .join("a")
+                    .exists()
+            });
+            waits.recv().unwrap();
+            drop(held);
+            assert!(second.join().unwrap());
+        });
+    }
+}

@@ -129,6 +129,12 @@ impl Database {
         query(&self.connection()).map_err(|source| self.error(source))
     }
 
+    /// Runs several queries that change nothing on one state of the database.
+    pub(crate) fn read<T>(&self, queries: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DbError> {
+        // "Unchecked" is about nesting, which nothing here does.
+        self.run(|connection| queries(&*connection.unchecked_transaction()?))
+    }
+
     /// Runs `work` in one transaction, alone among all processes; rolls back if it fails.
     pub(crate) fn write<T, E>(&self, work: impl FnOnce(&Writing<'_>) -> Result<T, E>) -> Result<T, E>
     where

@@ -79,3 +79,53 @@ pub(crate) fn enter_boot(connection: &mut Connection, boot_id: &str) -> rusqlite
 fn find_boot(connection: &Connection, boot_id: &str) -> rusqlite::Result<Option<i64>> {
     connection.query_row("SELECT id FROM boots WHERE boot_id = ?1", [boot_id], |row| row.get(0)).optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{digest, empty_store};
+    use crate::{OverlayFlavor, Store};
+
+    #[test]
+    fn another_boot_keeps_only_what_was_marked() {
+        let (_folder, store) = empty_store();
+        let marked = commit_step(&store, "marked");
+        store.mark_durable().unwrap();
+        let lost = commit_step(&store, "lost");
+        assert_eq!(store.fsck().unwrap(), []);
+
+        let same_boot = Store::open(store.root(), OverlayFlavor::Root).unwrap();
+        assert!(same_boot.lookup(&lost).unwrap().is_some());
+
+        let next_boot = Store::open_in_boot(store.root(), OverlayFlavor::Root, "the next boot").unwrap();
+        assert!(next_boot.lookup(&marked).unwrap().is_some());
+        assert!(next_boot.has_blob(&marked).unwrap());
+        assert!(next_boot.lookup(&lost).unwrap().is_none());
+        assert!(!next_boot.has_blob(&lost).unwrap());
+        assert_eq!(next_boot.fsck().unwrap(), []);
+
+        let swept = next_boot.sweep().unwrap();
+        assert_eq!((swept.n_layers, swept.n_blobs), (1, 1));
+        assert_eq!(next_boot.fsck().unwrap(), []);
+        assert!(next_boot.has_blob(&marked).unwrap());
+    }
+
+    #[test]
+    fn the_second_process_of_a_boot_drops_nothing() {
+        let (_folder, store) = empty_store();
+        let boots = ["b", "b"].map(|boot| Store::open_in_boot(store.root(), OverlayFlavor::Root, boot).unwrap());
+        let key = commit_step(&boots[0], "step");
+        assert!(boots[1].lookup(&key).unwrap().is_some());
+        let third = Store::open_in_boot(store.root(), OverlayFlavor::Root, "b").unwrap();
+        assert!(third.lookup(&key).unwrap().is_some());
+    }
+
+    /// A layer with a blob and a record under the blob's digest.
+    fn commit_step(store: &Store, text: &str) -> slipway_oci::Digest {
+        let active = store.begin(None).unwrap();
+        std::fs::write(active.upper().join("file"), text).unwrap();
+        let snapshot = active.commit(1).unwrap();
+        store.put_blob(text.as_bytes()).unwrap();
+        store.record(&[digest(text)], snapshot.id(), None).unwrap();
+        digest(text)
+    }
+}

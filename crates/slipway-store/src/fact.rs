@@ -15,7 +15,7 @@ impl Store {
 
     /// [`Store::fact`] for several keys; the answers are in their order.
     pub fn facts(&self, kind: &str, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
-        self.database().write(|tx| tx.run(|c| keys.iter().map(|key| find(c, kind, key)).collect()))
+        self.database().read(|c| keys.iter().map(|key| find(c, kind, key)).collect())
     }
 
     /// All facts of one `kind` whose key starts with `prefix`, sorted by key. The quick way to many of them.
@@ -61,4 +61,31 @@ fn find(connection: &Connection, kind: &str, key: &str) -> rusqlite::Result<Opti
         .prepare_cached("SELECT value FROM facts WHERE kind = ?1 AND key = ?2")?
         .query_row([kind, key], |row| row.get(0))
         .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::empty_store;
+
+    #[test]
+    fn facts_come_back_in_the_order_of_the_question() {
+        let (_folder, store) = empty_store();
+        store.set_facts("etag", &[("a", b"1"), ("b", b"2")]).unwrap();
+        store.set_fact("etag", "b", b"3").unwrap();
+        let found = store.facts("etag", &["b", "missing", "a"]).unwrap();
+        assert_eq!(found, [Some(b"3".to_vec()), None, Some(b"1".to_vec())]);
+        assert_eq!(store.fact("another kind", "a").unwrap(), None);
+        store.remove_facts("etag", &["a", "missing"]).unwrap();
+        assert_eq!(store.fact("etag", "a").unwrap(), None);
+    }
+
+    #[test]
+    fn facts_under_a_prefix() {
+        let (_folder, store) = empty_store();
+        let facts = ["/src", "/src/", "/src/ä/b", "/src/a", "/srd"].map(|key| (key, b"".as_slice()));
+        store.set_facts("dir", &facts).unwrap();
+        store.set_fact("other", "/src/x", b"").unwrap();
+        let keys: Vec<String> = store.facts_under("dir", "/src/").unwrap().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["/src/", "/src/a", "/src/ä/b"]);
+    }
 }

@@ -121,3 +121,62 @@ fn dangling_rows(connection: &Connection) -> rusqlite::Result<Vec<Finding>> {
 fn texts(connection: &Connection, query: &str) -> rusqlite::Result<Vec<String>> {
     connection.prepare(query)?.query_map([], |row| row.get(0))?.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use slipway_oci::{DiffId, Platform};
+
+    use super::*;
+    use crate::testing::{digest, empty_store};
+    use crate::{ImageRecord, LayerId};
+
+    #[test]
+    fn missing_files_are_found() {
+        let (_folder, store) = empty_store();
+        let [gone, cut] = [b"gone", b"cut "].map(|bytes| store.put_blob(bytes).unwrap().digest);
+        let layer = store.begin(None).unwrap().commit_layer(1).unwrap();
+        assert_eq!(store.fsck().unwrap(), []);
+
+        std::fs::remove_file(store.blob_path(&gone)).unwrap();
+        std::fs::write(store.blob_path(&cut), "c").unwrap();
+        std::fs::remove_dir(store.layer_path(&layer)).unwrap();
+        let expected = [
+            Finding::MissingBlob { digest: gone.to_string() },
+            Finding::BlobSize { digest: cut.to_string(), expected_bytes: 4, found_bytes: 1 },
+            Finding::MissingLayer { layer: layer.to_string() },
+        ];
+        assert_eq!(store.fsck().unwrap(), expected);
+    }
+
+    #[test]
+    fn rows_that_point_nowhere_are_found() {
+        let (_folder, store) = empty_store();
+        let lower = store.begin(None).unwrap().commit(1).unwrap();
+        let upper = store.begin(Some(&lower)).unwrap().commit(2).unwrap();
+        let LayerId(missing) = lower.layers()[0].clone();
+        store.database().run(|c| c.execute("DELETE FROM layers WHERE id = ?1", [&missing])).unwrap();
+        assert_eq!(store.snapshot(lower.id()).unwrap(), None, "a snapshot goes with its top layer");
+        let expected = [Finding::UnknownLayer { snapshot: upper.id().0, layer: missing }];
+        assert_eq!(store.fsck().unwrap(), expected);
+    }
+
+    #[test]
+    fn an_image_needs_its_layers_unpacked_or_as_blobs() {
+        let (_folder, store) = empty_store();
+        let [unpacked, packed, missing] = ["unpacked", "packed", "missing"].map(|text| DiffId(digest(text)));
+        store.begin(None).unwrap().commit_unpacked(&unpacked, 1024, 1).unwrap();
+        let blob = store.put_blob(b"packed").unwrap();
+        let blob = slipway_oci::Descriptor::new("application/x", blob.digest, blob.size_bytes);
+        store.add_layer_blob(&packed, &blob).unwrap();
+        let image = ImageRecord {
+            manifest: None,
+            config: store.put_blob(b"{}").unwrap().digest,
+            layers: vec![unpacked, packed, missing.clone()],
+            created: None,
+            platform: Platform::new("linux", "amd64", None),
+        };
+        store.name_image(&"app".parse().unwrap(), &image).unwrap();
+        let image = "docker.io/library/app:latest".to_owned();
+        assert_eq!(store.fsck().unwrap(), [Finding::ImageLayer { image, diff_id: missing.to_string() }]);
+    }
+}

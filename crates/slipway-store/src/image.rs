@@ -85,3 +85,56 @@ fn key(name: &Reference) -> String {
 fn parse(name: &str, record: &str) -> Result<ImageRecord, ImageError> {
     serde_json::from_str(record).map_err(|source| ImageError::Record { name: name.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, empty_store};
+
+    #[test]
+    fn a_name_without_tag_is_latest() {
+        let (_folder, store) = empty_store();
+        let image = image(&store, "{}");
+        store.name_image(&name("app"), &image).unwrap();
+        store.name_image(&name("app:1"), &image).unwrap();
+        assert_eq!(store.image(&name("app:latest")).unwrap(), Some(image));
+        assert_eq!(store.image(&name("app:2")).unwrap(), None);
+        let names: Vec<String> = store.images().unwrap().iter().map(|(name, _)| name.familiar()).collect();
+        assert_eq!(names, ["app:1", "app:latest"]);
+    }
+
+    #[test]
+    fn a_name_moves_and_goes() {
+        let (_folder, store) = empty_store();
+        let [old, new] = ["{}", "{ }"].map(|config| image(&store, config));
+        store.name_image(&name("app"), &old).unwrap();
+        store.name_image(&name("app"), &new).unwrap();
+        assert_eq!(store.image(&name("app")).unwrap(), Some(new));
+        assert!(store.untag(&name("app")).unwrap());
+        assert!(!store.untag(&name("app")).unwrap());
+        assert_eq!(store.images().unwrap(), []);
+        assert!(store.has_blob(&old.config).unwrap());
+    }
+
+    #[test]
+    fn no_name_for_an_image_whose_config_is_missing() {
+        let (_folder, store) = empty_store();
+        let image = ImageRecord { config: digest("not stored"), ..image(&store, "{}") };
+        assert!(store.name_image(&name("app"), &image).is_err());
+        assert_eq!(store.image(&name("app")).unwrap(), None);
+    }
+
+    fn name(text: &str) -> Reference {
+        text.parse().unwrap()
+    }
+
+    fn image(store: &Store, config: &str) -> ImageRecord {
+        ImageRecord {
+            manifest: None,
+            config: store.put_blob(config.as_bytes()).unwrap().digest,
+            layers: Vec::new(),
+            created: None,
+            platform: Platform::new("linux", "amd64", None),
+        }
+    }
+}

@@ -71,3 +71,46 @@ pub(crate) fn find(connection: &Connection, diff_id: &DiffId) -> rusqlite::Resul
         .query_row([diff_id.0.as_str()], |row| row.get(0).map(LayerId))
         .optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, empty_store};
+
+    #[test]
+    fn two_unpackings_of_one_tar_are_one_layer() {
+        let (_folder, store) = empty_store();
+        let diff_id = DiffId(digest("tar"));
+        let [first, second] = [store.begin(None).unwrap(), store.begin(None).unwrap()];
+        let first = first.commit_unpacked(&diff_id, 2048, 1).unwrap();
+        assert_eq!(second.commit_unpacked(&diff_id, 2048, 2).unwrap(), first);
+        assert_eq!(store.layer_by_diff_id(&diff_id).unwrap(), Some(first.clone()));
+        assert_eq!(store.diff_id(&first).unwrap(), Some((diff_id, 2048)));
+        assert_eq!(std::fs::read_dir(store.root().join("layers")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_diff_id_may_come_later() {
+        let (_folder, store) = empty_store();
+        let layer = store.begin(None).unwrap().commit_layer(1).unwrap();
+        assert_eq!(store.diff_id(&layer).unwrap(), None);
+        let diff_id = DiffId(digest("tar"));
+        store.set_diff_id(&layer, &diff_id, 1024).unwrap();
+        assert_eq!(store.diff_id(&layer).unwrap(), Some((diff_id.clone(), 1024)));
+        assert_eq!(store.layer_by_diff_id(&diff_id).unwrap(), Some(layer));
+    }
+
+    #[test]
+    fn a_tar_may_have_several_blobs() {
+        let (_folder, store) = empty_store();
+        let diff_id = DiffId(digest("tar"));
+        let mut blobs = ["gzip", "zstd"].map(|form| Descriptor::new(form, digest(form), 7));
+        for blob in &blobs {
+            store.add_layer_blob(&diff_id, blob).unwrap();
+        }
+        blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
+        assert_eq!(store.layer_blobs(&diff_id).unwrap(), blobs);
+        assert_eq!(store.diff_id_of_blob(&digest("zstd")).unwrap(), Some(diff_id));
+        assert_eq!(store.diff_id_of_blob(&digest("other")).unwrap(), None);
+    }
+}

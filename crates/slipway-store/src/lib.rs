@@ -40,6 +40,8 @@ mod record;
 mod session;
 mod snapshot;
 mod sweep;
+#[cfg(test)]
+mod testing;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -105,3 +105,51 @@ fn try_lock(file: impl AsFd, operation: FlockOperation) -> io::Result<bool> {
         Err(errno) => Err(errno.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::testing::{digest, empty_store};
+
+    #[test]
+    fn a_key_is_locked_once() {
+        let (_folder, store) = empty_store();
+        let held = store.try_lock_key(&digest("a")).unwrap().unwrap();
+        assert!(store.try_lock_key(&digest("a")).unwrap().is_none());
+        assert!(store.try_lock_key(&digest("b")).unwrap().is_some());
+        drop(held);
+        assert!(store.try_lock_key(&digest("a")).unwrap().is_some());
+        assert_eq!(std::fs::read_dir(store.root().join("locks")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn waiting_ends_when_it_is_cancelled() {
+        let (_folder, store) = empty_store();
+        let _held = store.try_lock_key(&digest("a")).unwrap().unwrap();
+        let mut n_asked = 0;
+        let waited = store.lock_key(&digest("a"), || {
+            n_asked += 1;
+            n_asked < 3
+        });
+        assert!(waited.unwrap().is_none());
+        assert_eq!(n_asked, 3);
+    }
+
+    #[test]
+    fn threads_take_turns() {
+        let (_folder, store) = empty_store();
+        let n_inside = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = store.lock_key(&digest("a"), || true).unwrap().unwrap();
+                        assert_eq!(n_inside.fetch_add(1, Ordering::SeqCst), 0);
+                        n_inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+    }
+}

@@ -34,11 +34,17 @@ impl Store {
     }
 
     pub(crate) fn open_in_boot(root: &Path, flavor: OverlayFlavor, boot_id: &str) -> Result<Store, OpenError> {
-        let database = root.join("store.db");
+        let path = root.join("store.db");
         if !root.join("oci-layout").exists() {
-            create(root, &database)?;
+            create(root, &path)?;
         }
-        let database = Database::open(&database, boot_id)?.map_err(|found| OpenError::Format { found })?;
+        let mut opened = Database::open(&path, boot_id)?;
+        if matches!(opened, Err(0)) {
+            // The power failed before anything in a new store was durable.
+            create(root, &path)?;
+            opened = Database::open(&path, boot_id)?;
+        }
+        let database = opened.map_err(|found| OpenError::Format { found })?;
         Ok(Store(Arc::new(Inner { root: root.to_owned(), flavor, database, session: Mutex::new(None) })))
     }
 }
@@ -58,4 +64,49 @@ fn create(root: &Path, database: &Path) -> Result<(), OpenError> {
     let layout = root.join("oci-layout");
     std::fs::write(&layout, OCI_LAYOUT).map_err(FsError::on("write", &layout))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::empty_store;
+
+    #[test]
+    fn many_may_make_the_same_store_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a/b");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let store = Store::open(&root, OverlayFlavor::Root).unwrap();
+                    store.put_blob(b"x").unwrap();
+                });
+            }
+        });
+        let store = Store::open(&root, OverlayFlavor::Root).unwrap();
+        assert_eq!(store.fsck().unwrap(), []);
+        assert!(store.has_blob(&slipway_oci::Digest::of(b"x")).unwrap());
+    }
+
+    #[test]
+    fn a_store_of_another_version_is_left_alone() {
+        let (_folder, store) = empty_store();
+        let path = store.root().join("store.db");
+        rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        let error = Store::open(store.root(), OverlayFlavor::Root).unwrap_err();
+        assert!(matches!(error, OpenError::Format { found: 999 }));
+    }
+
+    #[test]
+    fn a_database_lost_with_the_power_is_made_again() {
+        let (_folder, store) = empty_store();
+        let root = store.root().to_owned();
+        drop(store);
+        for file in ["store.db", "store.db-wal", "store.db-shm"] {
+            std::fs::write(root.join(file), "").unwrap();
+        }
+        let store = Store::open(&root, OverlayFlavor::Root).unwrap();
+        store.put_blob(b"x").unwrap();
+        assert_eq!(store.fsck().unwrap(), []);
+    }
 }

@@ -90,7 +90,8 @@ pub(crate) fn mount(
     if let Some(Writable { upper, work }) = writable {
         set_folder(&context, "upperdir", upper)?;
         set_folder(&context, "workdir", work)?;
-        // Turns every `fsync` of a RUN into nothing: the store syncs once, when the build ends.
+        // Turns every `fsync` of a RUN into nothing, and the sync that comes with an unmount: the store syncs once,
+        // when the build ends.
         fsconfig_set_flag(&context, "volatile").map_err(failed("fsconfig(volatile)", Some(&context)))?;
     }
     fsconfig_create(&context).map_err(failed("fsconfig(create)", Some(&context)))?;
@@ -101,13 +102,14 @@ pub(crate) fn mount(
 /// By descriptor where the kernel can (6.13), else by the descriptor's name in `/proc`, which is short enough (6.7).
 fn set_folder(context: &OwnedFd, key: &str, folder: BorrowedFd<'_>) -> Result<(), MountError> {
     match fsconfig_set_fd(context, key, folder) {
-        Err(Errno::INVAL) => {
-            let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-            fsconfig_set_string(context, key, path.as_str())
-        }
+        Err(Errno::INVAL) => set_folder_by_name(context, key, folder),
         done => done,
     }
     .map_err(failed(&format!("fsconfig({key})"), Some(context)))
+}
+
+fn set_folder_by_name(context: &OwnedFd, key: &str, folder: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    fsconfig_set_string(context, key, format!("/proc/self/fd/{}", folder.as_raw_fd()))
 }
 
 /// For `map_err`: says that `call` is what failed, with the kernel's own words from the mount's log.

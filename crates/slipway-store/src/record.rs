@@ -21,7 +21,7 @@ impl Store {
 
     /// [`Store::lookup`] for several keys; the answers are in their order.
     pub fn lookup_many(&self, keys: &[Digest]) -> Result<Vec<Option<Record>>, DbError> {
-        self.database().run(|c| keys.iter().map(|key| find(c, key)).collect())
+        self.database().read(|c| keys.iter().map(|key| find(c, key)).collect())
     }
 
     /// Records that each of `keys` leads to the committed `snapshot`, whatever it led to before.
@@ -46,4 +46,38 @@ fn find(connection: &Connection, key: &Digest) -> rusqlite::Result<Option<Record
         )?
         .query_row([key.as_str()], |row| Ok(Record { extra: row.get(0)?, snapshot: Snapshot::from_row(row, 1)? }))
         .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, empty_store};
+
+    #[test]
+    fn many_keys_lead_to_one_snapshot() {
+        let (_folder, store) = empty_store();
+        let scratch = Snapshot::scratch();
+        store.record(&[digest("a"), digest("b")], scratch.id(), Some("from a test")).unwrap();
+        let found = store.lookup_many(&[digest("b"), digest("c"), digest("a")]).unwrap();
+        let record = Record { snapshot: scratch, extra: Some("from a test".to_owned()) };
+        assert_eq!(found, [Some(record.clone()), None, Some(record)]);
+    }
+
+    #[test]
+    fn the_last_record_of_a_key_counts() {
+        let (_folder, store) = empty_store();
+        let key = digest("key");
+        for extra in ["first", "second"] {
+            store.record(std::slice::from_ref(&key), Snapshot::scratch().id(), Some(extra)).unwrap();
+        }
+        assert_eq!(store.lookup(&key).unwrap().unwrap().extra.as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn no_record_of_a_snapshot_that_is_not_there() {
+        let (_folder, store) = empty_store();
+        let key = digest("key");
+        assert!(store.record(std::slice::from_ref(&key), SnapshotId(77), None).is_err());
+        assert_eq!(store.lookup(&key).unwrap(), None);
+    }
 }

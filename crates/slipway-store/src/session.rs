@@ -4,6 +4,7 @@
 //! free belongs to a dead process and is removed by the next one that starts to write.
 
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -39,7 +40,10 @@ impl Session {
                 .map_err(FsError::on("mkdir", active))?;
             let path = folder.path().to_owned();
             // Between making and locking it, another process may take it for the folder of a dead one.
-            let Ok(file) = File::open(&path) else { continue };
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.map_err(FsError::on("open", &path))?,
+            };
             if !lock::try_alone(&file).map_err(FsError::on("flock", &path))?
                 || lock::is_removed(&file).map_err(FsError::on("fstat", &path))?
             {
@@ -99,8 +103,11 @@ pub(crate) fn sweep_dead(active: &Path) -> Result<usize, FsError> {
     let mut n_removed = 0;
     for entry in std::fs::read_dir(active).map_err(FsError::on("open", active))? {
         let path = entry.map_err(FsError::on("readdir", active))?.path();
-        // Gone meanwhile: its process, or another one that sweeps, removed it.
-        let Ok(folder) = File::open(&path) else { continue };
+        let folder = match File::open(&path) {
+            // Its process, or another one that sweeps, removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            opened => opened.map_err(FsError::on("open", &path))?,
+        };
         if lock::try_alone(&folder).map_err(FsError::on("flock", &path))? {
             remove(&path).map_err(FsError::on("rmdir", &path))?;
             n_removed += 1;
@@ -110,14 +117,14 @@ pub(crate) fn sweep_dead(active: &Path) -> Result<usize, FsError> {
 }
 
 /// Removes a file or a whole tree, links not followed; nothing there is fine.
-pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
         Ok(_) => std::fs::remove_file(path),
         Err(error) => Err(error),
     };
     match removed {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }

@@ -324,3 +324,89 @@ fn open_folder(path: &Path) -> Result<OwnedFd, FsError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(FsError::on("open", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, empty_store};
+
+    #[test]
+    fn one_layer_may_be_in_several_stacks() {
+        let (_folder, store) = empty_store();
+        let [a, b] = [1, 2].map(|time| store.begin(None).unwrap().commit(time).unwrap());
+        let layer = store.begin(None).unwrap().commit_layer(3).unwrap();
+        let on_a = store.stack(Some(&a), &layer, 4).unwrap();
+        let on_b = store.stack(Some(&b), &layer, 5).unwrap();
+        assert_eq!(on_a.layers(), [a.layers()[0].clone(), layer.clone()]);
+        assert_eq!(on_b.layers(), [b.layers()[0].clone(), layer.clone()]);
+        assert_eq!(store.stack(Some(&a), &layer, 6).unwrap(), on_a);
+        assert_eq!(store.snapshot(on_b.id()).unwrap(), Some(on_b));
+        assert_eq!(store.stack(Some(&Snapshot::scratch()), &layer, 7).unwrap().layers(), [layer]);
+        assert_eq!(store.fsck().unwrap(), []);
+    }
+
+    #[test]
+    fn scratch_is_in_every_store() {
+        let (_folder, store) = empty_store();
+        let scratch = Snapshot::scratch();
+        assert_eq!(store.snapshot(scratch.id()).unwrap(), Some(scratch));
+    }
+
+    #[test]
+    fn a_dropped_layer_leaves_nothing() {
+        let (_folder, store) = empty_store();
+        let active = store.begin(None).unwrap();
+        let upper = active.upper().to_owned();
+        std::fs::create_dir_all(upper.join("a/b")).unwrap();
+        drop(active);
+        assert!(!upper.exists());
+        assert_eq!(store.sweep().unwrap(), crate::Swept::default());
+    }
+
+    #[test]
+    fn a_layer_has_the_root_folder_of_its_parent() {
+        let (_folder, store) = empty_store();
+        let fresh = store.begin(None).unwrap();
+        let attributes = |path: &Path| {
+            let metadata = std::fs::metadata(path).unwrap();
+            (metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+        };
+        assert_eq!(attributes(fresh.upper()), (0o755, 0, 0));
+        std::os::unix::fs::chown(fresh.upper(), Some(7), Some(8)).unwrap();
+        std::fs::set_permissions(fresh.upper(), std::fs::Permissions::from_mode(0o1770)).unwrap();
+        let parent = fresh.commit(1).unwrap();
+        let child = store.begin(Some(&parent)).unwrap();
+        assert_eq!(attributes(child.upper()), (0o1770, 7, 8));
+    }
+
+    #[test]
+    fn stores_on_one_folder_work_side_by_side() {
+        let (_folder, store) = empty_store();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let store = Store::open(store.root(), crate::OverlayFlavor::Root).unwrap();
+                scope.spawn(move || (0..40).for_each(|step| race_for_step(&store, step)));
+            }
+        });
+        for step in 0..40 {
+            let record = store.lookup(&digest(&step.to_string())).unwrap().unwrap();
+            let file = store.layer_path(&record.snapshot.layers()[0]).join("step");
+            assert_eq!(std::fs::read_to_string(file).unwrap(), step.to_string());
+        }
+        assert_eq!(std::fs::read_dir(store.root().join("layers")).unwrap().count(), 40, "a step was done twice");
+        assert_eq!(store.fsck().unwrap(), []);
+    }
+
+    /// What a build does for a step that other builds need as well.
+    fn race_for_step(store: &Store, step: u32) {
+        let key = digest(&step.to_string());
+        let _lock = store.lock_key(&key, || true).unwrap().unwrap();
+        if store.lookup(&key).unwrap().is_some() {
+            return;
+        }
+        let active = store.begin(None).unwrap();
+        std::fs::write(active.upper().join("step"), step.to_string()).unwrap();
+        let snapshot = active.commit(1).unwrap();
+        store.record(&[key], snapshot.id(), None).unwrap();
+    }
+}

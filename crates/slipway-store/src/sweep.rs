@@ -59,3 +59,38 @@ impl Store {
         Ok(garbage.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::empty_store;
+
+    #[test]
+    fn only_what_nobody_wants_is_removed() {
+        let (_folder, store) = empty_store();
+        let snapshot = store.begin(None).unwrap().commit(1).unwrap();
+        let kept = store.put_blob(b"kept").unwrap();
+        let active = store.begin(Some(&snapshot)).unwrap();
+        let root = store.root();
+        std::fs::create_dir_all(root.join("layers/garbage/deep")).unwrap();
+        std::fs::write(root.join("blobs/sha256/garbage"), "").unwrap();
+        std::fs::create_dir_all(root.join("active/dead/1.upper")).unwrap();
+
+        let expected = Swept { n_sessions: 1, n_layers: 1, n_blobs: 1 };
+        assert_eq!(store.sweep().unwrap(), expected);
+        assert_eq!(store.sweep().unwrap(), Swept::default());
+        assert!(active.upper().exists());
+        assert!(store.has_blob(&kept.digest).unwrap());
+        assert_eq!(store.fsck().unwrap(), []);
+        active.commit(2).unwrap();
+        assert_eq!(store.fsck().unwrap(), []);
+    }
+
+    #[test]
+    fn starting_to_write_removes_what_dead_processes_left() {
+        let (_folder, store) = empty_store();
+        std::fs::create_dir_all(store.root().join("active/dead/1.upper/x")).unwrap();
+        let _active = store.begin(None).unwrap();
+        assert!(!store.root().join("active/dead").exists());
+    }
+}
