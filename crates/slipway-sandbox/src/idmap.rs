@@ -24,13 +24,13 @@ pub(crate) fn subordinate_ids(text: &str, user: &str, uid: u32) -> Vec<Subordina
 
 /// The arguments of `newuidmap` after the process: id 0 is the user, 1 and up are the subordinate ids.
 pub(crate) fn map_arguments(own_id: u32, subordinate: &[SubordinateIds]) -> Vec<String> {
-    let mut arguments = vec![0, own_id, 1];
+    let mut arguments = vec![0, u64::from(own_id), 1];
     let mut next_inside = 1;
     for SubordinateIds { first, count } in subordinate {
-        arguments.extend([next_inside, *first, *count]);
-        next_inside += count;
+        arguments.extend([next_inside, u64::from(*first), u64::from(*count)]);
+        next_inside += u64::from(*count);
     }
-    arguments.iter().map(u32::to_string).collect()
+    arguments.iter().map(u64::to_string).collect()
 }
 
 /// How many ids a namespace has, from the text of its `/proc/self/uid_map`.

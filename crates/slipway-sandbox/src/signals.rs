@@ -31,13 +31,23 @@ impl Drop for AllBlocked {
     }
 }
 
+/// The highest signal number of the architectures that we know.
+const LAST_SIGNAL: libc::c_int = 64;
+
 /// Default dispositions and an empty mask, as a fresh login would have them.
 ///
 /// The Rust runtime ignores `SIGPIPE`, and ignored signals survive `execve`: `yes | head` would never end.
 pub(crate) fn reset() -> io::Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no handler. Signals that cannot be changed answer EINVAL, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // `struct sigaction` of the kernel: handler, flags, restorer (or nothing) and mask; SIG_DFL is 0.
+    let default_action = [0_u64; 4];
+    for signal in 1..=LAST_SIGNAL {
+        // Past the C library, which hides the signals that it uses itself, though a parent may have ignored them.
+        // SAFETY: the action is as large as the kernel's structure and installs no handler. SIGKILL and SIGSTOP
+        // answer EINVAL, which is fine.
+        unsafe {
+            let no_old_action = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default_action.as_ptr(), no_old_action, size_of::<u64>());
+        }
     }
     set_mask(&empty_set())
 }

@@ -69,15 +69,14 @@ pub fn make(root: BorrowedFd<'_>, targets: &[Target]) -> Result<Stubs, CallError
     let mut stubs = Stubs::default();
     for target in targets {
         let name_call = || format!("make mount point({})", target.path.display());
-        let made = match Walk::new(root).and_then(|walk| walk.make(target)) {
-            Ok(made) => made,
-            Err(errno) => {
-                stubs.remove(root)?;
-                return Err(errno).named(name_call);
-            }
-        };
-        if !target.is_kept {
+        let mut made = Vec::new();
+        let result = Walk::new(root, &mut made).and_then(|walk| walk.make(target));
+        if result.is_err() || !target.is_kept {
             stubs.made.extend(made);
+        }
+        if result.is_err() {
+            stubs.remove(root)?;
+            return result.named(name_call).map(|()| Stubs::default());
         }
     }
     Ok(stubs)
@@ -135,16 +134,16 @@ struct Walk<'a> {
     /// Its path below the root, without links.
     path: PathBuf,
     links_followed: usize,
-    made: Vec<Stub>,
+    made: &'a mut Vec<Stub>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(root: BorrowedFd<'a>) -> Result<Self, Errno> {
+    fn new(root: BorrowedFd<'a>, made: &'a mut Vec<Stub>) -> Result<Self, Errno> {
         let directory = open_directory(root, Path::new(""))?;
-        Ok(Self { root, directory, path: PathBuf::new(), links_followed: 0, made: Vec::new() })
+        Ok(Self { root, directory, path: PathBuf::new(), links_followed: 0, made })
     }
 
-    fn make(mut self, target: &Target) -> Result<Vec<Stub>, Errno> {
+    fn make(mut self, target: &Target) -> Result<(), Errno> {
         let mut rest = names(&target.path);
         while let Some(name) = rest.pop_front() {
             if name == ".." {
@@ -161,7 +160,7 @@ impl<'a> Walk<'a> {
                 Entry::Missing => self.make_directory(name)?,
             }
         }
-        Ok(self.made)
+        Ok(())
     }
 
     fn look_up(&self, name: &OsStr) -> Result<Entry, Errno> {

@@ -5,7 +5,6 @@
 //! costs about 4 ms, most of it in `newuidmap` and `newgidmap`, which only root's setuid bit lets write such a map;
 //! so it is done once and not for every step.
 
-use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -141,7 +140,7 @@ pub fn current_mode() -> Result<Mode, EnterError> {
 }
 
 /// Ends this process as the given one ended, by the same signal if it was one.
-pub fn end_like(status: ExitStatus) -> Infallible {
+pub fn end_like(status: ExitStatus) -> ! {
     if let ExitStatus::Signal(signal) = status {
         // The core is that of the other process, if anybody's.
         let no_core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };

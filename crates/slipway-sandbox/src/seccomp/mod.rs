@@ -99,32 +99,31 @@ fn intervals(abi: &Abi) -> Vec<(u32, Verdict)> {
         (abi.personality, Verdict::KnownPersonality),
         (abi.clone3, Verdict::Errno(libc::ENOSYS)),
     ]);
-    let mut last_known = LAST_KNOWN;
+    let mut intervals = fill_gaps(&mut verdicts, LAST_KNOWN);
     if let Some(HighNumbers { bit, allowed }) = &abi.allowed_high {
-        let same: Vec<_> = verdicts.iter().map(|(number, verdict)| (bit + number, *verdict)).collect();
-        verdicts.extend(same);
-        verdicts.extend(allowed.iter().map(|(number, _)| (bit + number, Verdict::Allow)));
-        verdicts.push((last_known + 1, Verdict::Errno(libc::ENOSYS)));
-        last_known = bit + allowed.last().map_or(LAST_KNOWN, |(number, _)| *number);
+        verdicts.extend(allowed.iter().map(|(number, _)| (*number, Verdict::Allow)));
+        let last_known = allowed.last().map_or(LAST_KNOWN, |(number, _)| *number);
+        let high = fill_gaps(&mut verdicts, last_known);
+        intervals.extend(high.iter().map(|(number, verdict)| (bit + number, *verdict)));
     }
-    verdicts.sort_unstable_by_key(|(number, _)| *number);
-    merge(&verdicts, last_known)
+    intervals
 }
 
-/// Fills the gaps between single numbers with `EPERM` and joins neighbours of the same verdict.
-fn merge(verdicts: &[(u32, Verdict)], last_known: u32) -> Vec<(u32, Verdict)> {
-    let mut merged: Vec<(u32, Verdict)> = vec![(0, Verdict::Errno(libc::EPERM))];
-    let mut add = |number: u32, verdict: Verdict| match merged.last_mut() {
+/// Sorts single numbers, puts `EPERM` between and `ENOSYS` after them, and joins neighbours of the same verdict.
+fn fill_gaps(verdicts: &mut [(u32, Verdict)], last_known: u32) -> Vec<(u32, Verdict)> {
+    verdicts.sort_unstable_by_key(|(number, _)| *number);
+    let mut filled: Vec<(u32, Verdict)> = vec![(0, Verdict::Errno(libc::EPERM))];
+    let mut add = |number: u32, verdict: Verdict| match filled.last_mut() {
         Some(last) if last.0 == number => last.1 = verdict,
         Some(last) if last.1 == verdict => {}
-        _ => merged.push((number, verdict)),
+        _ => filled.push((number, verdict)),
     };
     for (number, verdict) in verdicts {
         add(*number, *verdict);
-        add(number + 1, Verdict::Errno(libc::EPERM));
+        add(*number + 1, Verdict::Errno(libc::EPERM));
     }
     add(last_known + 1, Verdict::Errno(libc::ENOSYS));
-    merged
+    filled
 }
 
 /// Binary search for the interval of the loaded number.
@@ -198,4 +197,150 @@ fn jump_if(comparison: u32, value: u32, then: u8, otherwise: u8) -> libc::sock_f
 
 fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).expect("because operation codes have 16 bits"), jt, jf, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a program as the kernel would; knows the instructions that are generated here.
+    fn run(program: &[libc::sock_filter], arch: u32, number: u32, first_argument: u64) -> u32 {
+        let [low, high] = [first_argument as u32, (first_argument >> 32) as u32];
+        let data = [number, arch, 0, 0, low, high];
+        let (mut loaded, mut next) = (0, 0);
+        loop {
+            let libc::sock_filter { code, jt, jf, k } = program[next];
+            next += 1;
+            let holds = match u32::from(code) & !libc::BPF_K {
+                code if code == libc::BPF_LD | libc::BPF_ABS => {
+                    loaded = data[k as usize / 4];
+                    continue;
+                }
+                code if code == libc::BPF_RET => return k,
+                code if code == libc::BPF_JMP | libc::BPF_JA => {
+                    next += k as usize;
+                    continue;
+                }
+                code if code == libc::BPF_JMP | libc::BPF_JEQ => loaded == k,
+                code if code == libc::BPF_JMP | libc::BPF_JGE => loaded >= k,
+                code if code == libc::BPF_JMP | libc::BPF_JSET => loaded & k != 0,
+                code => panic!("instruction {code:#x}"),
+            };
+            next += usize::from(if holds { jt } else { jf });
+        }
+    }
+
+    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+    const EPERM: u32 = libc::SECCOMP_RET_ERRNO | 1;
+    const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | 38;
+
+    /// The verdict on a native call.
+    fn native(number: libc::c_long, first_argument: u64) -> u32 {
+        run(
+            &program(ABIS),
+            ABIS[0].audit_arch,
+            u32::try_from(number).expect("because numbers are small"),
+            first_argument,
+        )
+    }
+
+    #[test]
+    fn the_tables_are_sorted_and_leave_out_the_special_calls() {
+        for abi in ABIS {
+            assert!(abi.allowed.is_sorted_by(|a, b| a.0 < b.0));
+            let special = ["socket", "clone", "clone3", "personality"];
+            assert!(abi.allowed.iter().all(|(_, name)| !special.contains(name)));
+            assert!(abi.allowed_high.iter().all(|high| high.allowed.is_sorted_by(|a, b| a.0 < b.0)));
+        }
+    }
+
+    #[test]
+    fn every_number_gets_the_verdict_of_its_table() {
+        let program = program(ABIS);
+        assert!(program.len() < 4096, "{}", program.len());
+        for abi in ABIS {
+            let special = [abi.socket, abi.clone, abi.clone3, abi.personality];
+            for number in (0..2000).filter(|number| !special.contains(number)) {
+                let expected = match abi.allowed.iter().any(|(allowed, _)| *allowed == number) {
+                    true => ALLOW,
+                    false if number <= LAST_KNOWN => EPERM,
+                    false => ENOSYS,
+                };
+                assert_eq!(run(&program, abi.audit_arch, number, 0), expected, "{:#x} {number}", abi.audit_arch);
+            }
+        }
+    }
+
+    #[test]
+    fn what_programs_need_is_allowed() {
+        for number in [libc::SYS_read, libc::SYS_execve, libc::SYS_openat2, libc::SYS_chroot, libc::SYS_ptrace] {
+            assert_eq!(native(number, 0), ALLOW, "{number}");
+        }
+    }
+
+    #[test]
+    fn what_changes_the_host_is_refused() {
+        let refused = [
+            libc::SYS_mount,
+            libc::SYS_umount2,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_bpf,
+            libc::SYS_keyctl,
+            libc::SYS_io_uring_setup,
+            libc::SYS_kexec_load,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_fsopen,
+        ];
+        for number in refused {
+            assert_eq!(native(number, 0), EPERM, "{number}");
+        }
+    }
+
+    #[test]
+    fn clone_makes_threads_but_no_namespaces() {
+        let thread = libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND;
+        assert_eq!(native(libc::SYS_clone, u64::from(thread.cast_unsigned())), ALLOW);
+        for flag in [libc::CLONE_NEWUSER, libc::CLONE_NEWNS, libc::CLONE_NEWNET, libc::CLONE_NEWCGROUP] {
+            assert_eq!(native(libc::SYS_clone, u64::from((thread | flag).cast_unsigned())), EPERM, "{flag:#x}");
+        }
+        assert_eq!(native(libc::SYS_clone3, 0), ENOSYS);
+    }
+
+    #[test]
+    fn sockets_to_the_hypervisor_are_refused() {
+        assert_eq!(native(libc::SYS_socket, 1), ALLOW);
+        assert_eq!(native(libc::SYS_socket, 40), EPERM);
+        // The kernel reads an int, so the upper half must not hide the number.
+        assert_eq!(native(libc::SYS_socket, (7 << 32) | 40), EPERM);
+    }
+
+    #[test]
+    fn five_personalities_are_known() {
+        for known in [0, 8, 0x20000, 0x20008, 0xffff_ffff] {
+            assert_eq!(native(libc::SYS_personality, known), ALLOW, "{known:#x}");
+        }
+        // READ_IMPLIES_EXEC and ADDR_NO_RANDOMIZE weaken the defences of programs.
+        for weaker in [0x40_0000, 0x4_0000, 1] {
+            assert_eq!(native(libc::SYS_personality, weaker), EPERM, "{weaker:#x}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_architecture_is_killed() {
+        let elf_class_of_s390x = 0x8000_0016;
+        assert_eq!(run(&program(ABIS), elf_class_of_s390x, 0, 0), libc::SECCOMP_RET_KILL_THREAD);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn x32_has_numbers_of_its_own() {
+        let x32 = |number: u32| native(libc::c_long::from(0x4000_0000 | number), 0);
+        assert_eq!(x32(0), ALLOW);
+        assert_eq!(x32(520), ALLOW, "execve");
+        assert_eq!(x32(528), EPERM, "kexec_load");
+        assert_eq!(x32(165), EPERM, "mount");
+        assert_eq!(x32(548), ENOSYS);
+        assert_eq!(native(520, 0), ENOSYS);
+    }
 }
