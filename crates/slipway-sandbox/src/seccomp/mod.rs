@@ -134,7 +134,11 @@ fn search(intervals: &[(u32, Verdict)]) -> Vec<libc::sock_filter> {
         _ => {
             let (lower, upper) = intervals.split_at(intervals.len() / 2);
             let below = search(lower);
-            let mut code = vec![jump_if(libc::BPF_JGE, upper[0].0, 0, 1), jump(below.len())];
+            let pivot = upper[0].0;
+            let mut code = match u8::try_from(below.len()) {
+                Ok(count) => vec![jump_if(libc::BPF_JGE, pivot, count, 0)],
+                Err(_) => vec![jump_if(libc::BPF_JGE, pivot, 0, 1), jump(below.len())],
+            };
             code.extend(below);
             code.extend(search(upper));
             code
