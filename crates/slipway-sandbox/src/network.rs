@@ -18,7 +18,7 @@ pub(crate) fn bring_up_loopback() -> Result<(), CallError> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives through the call.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } < 0 {
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) } < 0 {
         return Err(io::Error::last_os_error()).named(|| "ioctl(SIOCSIFFLAGS, lo)".to_owned());
     }
     Ok(())

@@ -74,12 +74,15 @@ pub(crate) fn wait_for(set: &libc::sigset_t) -> io::Result<libc::siginfo_t> {
     Ok(unsafe { info.assume_init() })
 }
 
+/// Gives a signal its default effect again.
+pub(crate) fn use_default(signal: libc::c_int) {
+    // SAFETY: installs no handler; the call fails only for numbers that are no signals.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 /// Dies of `signal`, as far as that is possible.
 pub(crate) fn raise_default(signal: libc::c_int) {
-    // SAFETY: installs no handler and sends the signal to this thread.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-    }
+    use_default(signal);
     // A failure leaves the signal blocked; the caller exits in another way then.
     let _ = set_mask(&empty_set());
     // SAFETY: no memory is involved.

@@ -117,6 +117,8 @@ impl EnterError {
 /// descriptors are those of the caller in both processes. The outer one passes on SIGINT, SIGTERM, SIGHUP and
 /// SIGQUIT, and the inner one dies with it.
 pub fn enter() -> Result<Entered, EnterError> {
+    // A parent that ignores it (some cron daemons do) hands that down, and then no child can be waited for.
+    signals::use_default(libc::SIGCHLD);
     // The inner process finds itself root, so it needs no mark to tell that it is the inner one.
     if rustix::process::geteuid().is_root() {
         return Ok(Entered::Inside(current_mode()?));

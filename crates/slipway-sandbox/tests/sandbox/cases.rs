@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use rustix::process::{Pid, Signal};
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::stubs::{self, Kind, Target};
 use slipway_sandbox::{
@@ -58,6 +60,7 @@ cases! {
     stubs_follow_dangling_links_inside: Sandbox Busybox,
     replaced_stub_parents_are_not_followed: Sandbox Busybox,
     an_unprivileged_user_runs_steps: Sandbox Busybox NewUser,
+    an_unprivileged_builder_passes_on_its_end: Sandbox Busybox NewUser,
     a_user_without_subordinate_ids_is_told: Sandbox Busybox NewUser,
 }
 
@@ -446,18 +449,23 @@ fn replaced_stub_parents_are_not_followed() {
     assert!(root.path().join("run").is_symlink());
 }
 
+/// Held while a user exists: the programs that make users refuse to run side by side.
+static USERS: Mutex<()> = Mutex::new(());
+
 /// A user of the machine, for as long as the test runs.
 struct NewUser {
     name: String,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl NewUser {
     fn new(name: &str) -> Self {
+        let alone = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         // Left over from a run that was killed, maybe.
         let _ = Command::new("/usr/sbin/userdel").arg(name).output();
         let made = Command::new("/usr/sbin/useradd").args(["--no-create-home", name]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Self { name: name.to_owned() }
+        Self { name: name.to_owned(), _alone: alone }
     }
 
     /// Makes a command run as this user.
@@ -504,6 +512,24 @@ fn an_unprivileged_user_runs_steps() {
     );
     let owner = fs::metadata(root.path().join("tmp/new")).unwrap().uid();
     assert!(owner >= 100_000, "{owner} is no subordinate id");
+}
+
+fn an_unprivileged_builder_passes_on_its_end() {
+    let root = Root::new();
+    let program = public_copy_of_this_program(&root);
+    let user = NewUser::new("slipway-test-b");
+    for signal in [Signal::TERM, Signal::KILL] {
+        let step = run_step_command(&program, &root, "echo started; sleep 1000 & sleep 1000");
+        let mut builder = user.command(&step).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = builder.stdout.take().unwrap();
+        let mut started = [0; 8];
+        output.read_exact(&mut started).unwrap();
+        rustix::process::kill_process(Pid::from_child(&builder), signal).unwrap();
+        // To the inner process, which knows no handler and dies of it, and from there back.
+        assert_eq!(builder.wait().unwrap().signal(), Some(signal.as_raw()));
+        // Ends only when the step is gone as well.
+        assert_eq!(read_all(output.into()), "");
+    }
 }
 
 fn a_user_without_subordinate_ids_is_told() {
