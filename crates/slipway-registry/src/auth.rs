@@ -118,18 +118,12 @@ impl Authenticator {
             return Ok(response);
         }
         let Some(challenge) = Challenge::from_headers(&response.headers) else { return Ok(response) };
-        let scope_asked = match &challenge {
-            Challenge::Bearer { scope, .. } => scope.clone(),
-            Challenge::Basic => None,
-        };
         self.challenges
             .lock()
             .expect("because nothing panics while it is held")
             .insert(endpoint.origin.clone(), challenge);
         let refused = request.authorization.take();
-        let answer = self.authorization(&asker, refused.as_deref()).map_err(|failure| {
-            failure.with_note(scope_asked.map(|scope| format!("the registry asks for `{scope}`")))
-        })?;
+        let answer = self.authorization(&asker, refused.as_deref())?;
         if answer.is_none() || answer == refused || matches!(request.body, RequestBody::Stream(..)) {
             return Ok(response);
         }
@@ -143,9 +137,7 @@ impl Authenticator {
         let Some(Challenge::Bearer { realm, .. }) = challenges.get(&endpoint.origin) else { return None };
         let realm = Origin::of(&realm.parse().ok()?)?;
         let has_credentials = self.credentials.lookup(&endpoint.credential_host).is_some();
-        (has_credentials && !may_see_credentials(config, endpoint, &realm)).then(|| {
-            format!("the credentials for {} were not sent to its token service at {realm}", endpoint.credential_host)
-        })
+        (has_credentials && !may_see_credentials(config, endpoint, &realm)).then(|| held_back(endpoint, &realm))
     }
 
     /// The header for a request, if the endpoint is known to want one. `refused` is a header that just got a 401.
@@ -202,6 +194,10 @@ fn may_see_credentials(config: &ClientConfig, endpoint: &Endpoint, realm: &Origi
     is_private && (is_named || realm.is_same_site_as(&endpoint.origin))
 }
 
+fn held_back(endpoint: &Endpoint, realm: &Origin) -> String {
+    format!("the credentials for {} were not sent to its token service at {realm}", endpoint.credential_host)
+}
+
 fn basic(username: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
 }
@@ -223,7 +219,9 @@ impl Asker<'_> {
     ) -> Result<Token, Failure> {
         let origin = Origin::of(realm)
             .ok_or_else(|| Failure::Protocol("the registry names a token service that is no URL".to_owned()))?;
-        let credential = credential.filter(|_| may_see_credentials(self.config, self.endpoint, &origin));
+        let may_see = may_see_credentials(self.config, self.endpoint, &origin);
+        let is_held_back = credential.is_some() && !may_see;
+        let credential = credential.filter(|_| may_see);
         let response = match &credential {
             Some(Credential::IdentityToken(refresh)) => self.exchange_refresh_token(realm, service, refresh)?,
             Some(Credential::Basic { username, password }) => {
@@ -242,9 +240,14 @@ impl Asker<'_> {
                 return parse_token(anonymous);
             }
         }
+        let note = if is_held_back {
+            held_back(self.endpoint, &origin)
+        } else {
+            format!("refused by the token service at {origin}")
+        };
         Err(match refusal {
             Failure::NotFound => Failure::Protocol(format!("its token service at {origin} does not exist")),
-            refusal => refusal.with_note(Some(format!("refused by the token service at {origin}"))),
+            refusal => refusal.with_note(Some(note)),
         })
     }
 

@@ -5,8 +5,9 @@ use ureq::http::HeaderMap;
 /// A way to authenticate that the server offers and this client knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
-    /// Fetch a token at `realm` and send it.
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+    /// Fetch a token at `realm` and send it. The scope that the registry suggests is not used: the client knows best
+    /// what it is about to do.
+    Bearer { realm: String, service: Option<String> },
     /// Send user name and password.
     Basic,
 }
@@ -39,7 +40,7 @@ fn parse(text: &str) -> Vec<Challenge> {
         } else if scheme.eq_ignore_ascii_case("bearer")
             && let Some(realm) = value("realm")
         {
-            challenges.push(Challenge::Bearer { realm, service: value("service"), scope: value("scope") });
+            challenges.push(Challenge::Bearer { realm, service: value("service") });
         }
         rest = after;
     }
@@ -93,22 +94,19 @@ mod tests {
         Challenge::from_headers(&headers)
     }
 
-    fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Option<Challenge> {
+    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
         let owned = |text: &str| text.to_owned();
-        Some(Challenge::Bearer { realm: owned(realm), service: service.map(owned), scope: scope.map(owned) })
+        Some(Challenge::Bearer { realm: owned(realm), service: service.map(owned) })
     }
 
     #[test]
     fn challenges_are_read() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
-        assert_eq!(
-            read(&[hub]),
-            bearer("https://auth.docker.io/token", Some("registry.docker.io"), Some("repository:a/b:pull,push"))
-        );
+        assert_eq!(read(&[hub]), bearer("https://auth.docker.io/token", Some("registry.docker.io")));
         assert_eq!(read(&["Basic realm=\"x\""]), Some(Challenge::Basic));
         assert_eq!(read(&["basic"]), Some(Challenge::Basic));
-        assert_eq!(read(&["Basic realm=\"x\", Bearer realm=r, service=s"]), bearer("r", Some("s"), None));
-        assert_eq!(read(&["Basic realm=\"x\"", "BEARER realm=\"r\\\"q\""]), bearer("r\"q", None, None));
+        assert_eq!(read(&["Basic realm=\"x\", Bearer realm=r, service=s"]), bearer("r", Some("s")));
+        assert_eq!(read(&["Basic realm=\"x\"", "BEARER realm=\"r\\\"q\""]), bearer("r\"q", None));
     }
 
     #[test]

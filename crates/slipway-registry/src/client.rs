@@ -5,6 +5,7 @@
 //! pass (a broken connection, 429, 5xx); a streamed body can only be sent again by the caller who can reopen it.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub struct ClientConfig {
     pub docker_config: Option<PathBuf>,
     /// The text of `DOCKER_AUTH_CONFIG` (`spec/cli.md` section 10).
     pub docker_auth_config: Option<String>,
+    /// Where credential helpers are looked for, in `PATH`'s syntax; `None` for the `PATH` of this process.
+    pub helper_path: Option<OsString>,
     /// Registry host and mirror URL (`docker.io`, `http://mirror.local:5000`), asked in this order before the
     /// registry itself, for pulls only.
     pub mirrors: Vec<(String, String)>,
@@ -68,6 +71,7 @@ impl Default for ClientConfig {
         ClientConfig {
             docker_config: None,
             docker_auth_config: None,
+            helper_path: None,
             mirrors: Vec::new(),
             insecure_hosts: Vec::new(),
             // Docker Hardened Images are sold by Docker Hub and use its accounts (`spec/cli.md` section 10).

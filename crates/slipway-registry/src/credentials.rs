@@ -4,6 +4,7 @@
 //! `auths` of `config.json`. A source that cannot be used is a warning, not an error: most images are public.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use std::sync::{Mutex, OnceLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+
+use crate::client::ClientConfig;
 
 /// Under which name Docker Hub's credentials are kept, whatever its hosts are called.
 pub(crate) const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -58,6 +61,7 @@ enum CredentialError {
 /// The sources of credentials, each host asked for at most once.
 pub(crate) struct CredentialStore {
     config_path: Option<PathBuf>,
+    helper_path: Option<OsString>,
     from_environment: BTreeMap<String, Credential>,
     config: OnceLock<DockerConfig>,
     known: Mutex<HashMap<String, Option<Credential>>>,
@@ -91,8 +95,9 @@ struct AuthEntry {
 }
 
 impl CredentialStore {
-    /// `auth_config` is the text of `DOCKER_AUTH_CONFIG`. Nothing is read or run yet.
-    pub(crate) fn new(config_path: Option<PathBuf>, auth_config: Option<&str>) -> CredentialStore {
+    /// Takes the sources from `client`; nothing is read or run yet.
+    pub(crate) fn new(client: &ClientConfig) -> CredentialStore {
+        let auth_config = client.docker_auth_config.as_deref();
         let (from_environment, warning) = match auth_config.filter(|text| !text.is_empty()).map(parse_auth_config) {
             None => (BTreeMap::new(), None),
             Some(Ok(entries)) => (entries, None),
@@ -102,7 +107,8 @@ impl CredentialStore {
             }
         };
         CredentialStore {
-            config_path,
+            config_path: client.docker_config.clone(),
+            helper_path: client.helper_path.clone(),
             from_environment,
             config: OnceLock::new(),
             known: Mutex::new(HashMap::new()),
@@ -142,16 +148,20 @@ impl CredentialStore {
         }
         let config = self.config();
         if let Some(helper) = config.cred_helpers.get(key).filter(|helper| !helper.is_empty()) {
-            return ask_helper(helper, key);
+            return self.ask_helper(helper, key);
         }
         if !config.creds_store.is_empty() {
-            return ask_helper(&config.creds_store, key);
+            return self.ask_helper(&config.creds_store, key);
         }
         let entry = config
             .auths
             .get(key)
             .or_else(|| config.auths.iter().find(|(name, _)| host_part(name) == key).map(|(_, entry)| entry));
         entry.map_or(Ok(None), credential_of)
+    }
+
+    fn ask_helper(&self, helper: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
+        ask_helper(helper, server, self.helper_path.as_deref())
     }
 
     fn config(&self) -> &DockerConfig {
@@ -237,7 +247,7 @@ fn parse_auth_config(text: &str) -> Result<BTreeMap<String, Credential>, String>
 }
 
 /// Runs `docker-credential-<helper> get`, the server's name on its standard input.
-fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
+fn ask_helper(helper: &str, server: &str, search_path: Option<&OsStr>) -> Result<Option<Credential>, CredentialError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
@@ -252,7 +262,7 @@ fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Credenti
     if helper.contains('/') {
         return Err(failed("its name is a path".to_owned()));
     }
-    let (is_success, answer) = run_helper(&program, server).map_err(|error| match error.kind() {
+    let (is_success, answer) = run_helper(&program, server, search_path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => failed("executable file not found in $PATH".to_owned()),
         _ => failed(error.to_string()),
     })?;
@@ -272,9 +282,13 @@ fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Credenti
     })
 }
 
-fn run_helper(program: &str, server: &str) -> io::Result<(bool, Vec<u8>)> {
-    let mut child =
-        Command::new(program).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+fn run_helper(program: &str, server: &str, search_path: Option<&OsStr>) -> io::Result<(bool, Vec<u8>)> {
+    let mut command = Command::new(program);
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    if let Some(search_path) = search_path {
+        command.env("PATH", search_path);
+    }
+    let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that answers without reading is fine; what it says counts.
         let _ = stdin.write_all(server.as_bytes());
@@ -292,6 +306,14 @@ mod tests {
 
     fn basic(username: &str, password: &str) -> Credential {
         Credential::Basic { username: username.to_owned(), password: password.to_owned() }
+    }
+
+    fn store(config: Option<PathBuf>, auth_config: Option<&str>) -> CredentialStore {
+        CredentialStore::new(&ClientConfig {
+            docker_config: config,
+            docker_auth_config: auth_config.map(str::to_owned),
+            ..ClientConfig::default()
+        })
     }
 
     fn entry(json: &str) -> Result<Option<Credential>, String> {
@@ -312,7 +334,7 @@ mod tests {
     #[test]
     fn hub_has_one_key_and_its_cousins_fall_back_to_it() {
         let text = format!(r#"{{"auths":{{"{HUB_KEY}":{{"auth":"dTpw"}},"ghcr.io":{{"auth":"Zzpo"}}}}}}"#);
-        let store = CredentialStore::new(None, Some(&text));
+        let store = store(None, Some(&text));
         for host in ["docker.io", "registry-1.docker.io", "dhi.io"] {
             assert_eq!(store.lookup(host), Some(basic("u", "p")), "{host}");
         }
@@ -325,7 +347,7 @@ mod tests {
         for text in
             [r#"{"auths":{"a":{}}}"#, r#"{"auths":{},"credsStore":"x"}"#, "{", r#"{"auths":{"a":{"auth":"dXA="}}}"#]
         {
-            let store = CredentialStore::new(None, Some(text));
+            let store = store(None, Some(text));
             assert_eq!(store.lookup("a"), None);
             let warnings = store.warnings();
             assert!(
@@ -346,7 +368,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
         std::fs::write(&path, r#"{"credHelpers":{"a.example":"surely-missing","b.example":"../x"}}"#).unwrap();
-        let store = CredentialStore::new(Some(path), None);
+        let store = store(Some(path), None);
         assert_eq!(store.lookup("a.example"), None);
         assert_eq!(store.lookup("b.example"), None);
         let warnings = store.warnings().join("\n");

@@ -56,7 +56,7 @@ struct Shared {
 impl Registry {
     /// A client that has not contacted, read or run anything yet.
     pub fn new(config: ClientConfig) -> Registry {
-        let credentials = CredentialStore::new(config.docker_config.clone(), config.docker_auth_config.as_deref());
+        let credentials = CredentialStore::new(&config);
         Registry {
             shared: Arc::new(Shared {
                 http: HttpClient::new(),

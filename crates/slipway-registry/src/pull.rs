@@ -23,7 +23,7 @@ const MAX_RESUMPTIONS: u32 = 10;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot pull blob `{digest}` of `{reference}`: {}", listed(.attempts))]
 pub struct BlobError {
-    pub reference: Reference,
+    pub reference: Box<Reference>,
     pub digest: Digest,
     /// What happened at each server, the registry itself last.
     pub attempts: Vec<Attempt>,
@@ -59,7 +59,7 @@ impl Registry {
         })
         .or_else(|attempts| self.ask_foreign_urls(descriptor, start_bytes, attempts))
         .map_err(|attempts| BlobError {
-            reference: reference.clone(),
+            reference: Box::new(reference.clone()),
             digest: descriptor.digest.clone(),
             attempts,
         })
@@ -207,7 +207,7 @@ impl BlobReader {
         };
         let attempts = vec![Attempt { host, failure }];
         let digest = self.descriptor.digest.clone();
-        io::Error::new(kind, BlobError { reference: self.reference.clone(), digest, attempts })
+        io::Error::new(kind, BlobError { reference: Box::new(self.reference.clone()), digest, attempts })
     }
 }
 

@@ -37,7 +37,7 @@ pub enum BlobPush {
 pub struct PushError {
     /// ``blob `sha256:…` `` or `the manifest`.
     pub what: String,
-    pub reference: Reference,
+    pub reference: Box<Reference>,
     /// `host[:port]` of the server.
     pub host: String,
     pub failure: Failure,
@@ -118,7 +118,7 @@ impl Registry {
         let host = endpoint.as_ref().map_or(reference.host().to_owned(), |endpoint| endpoint.origin.to_string());
         endpoint.and_then(|endpoint| push(&endpoint)).map_err(|failure| PushError {
             what: what(),
-            reference: reference.clone(),
+            reference: Box::new(reference.clone()),
             host,
             failure,
         })

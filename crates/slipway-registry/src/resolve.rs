@@ -47,7 +47,7 @@ impl ResolvedManifest {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot resolve `{reference}`: {}", listed(.attempts))]
 pub struct ResolveError {
-    pub reference: Reference,
+    pub reference: Box<Reference>,
     /// What happened at each server, the registry itself last.
     pub attempts: Vec<Attempt>,
 }
@@ -100,7 +100,7 @@ impl Registry {
         ask: impl FnMut(&Endpoint) -> Result<T, Failure>,
     ) -> Result<T, ResolveError> {
         first_that_helps(&self.shared.config, &self.shared.dead_mirrors, reference, ask)
-            .map_err(|attempts| ResolveError { reference: reference.with_default_tag(), attempts })
+            .map_err(|attempts| ResolveError { reference: Box::new(reference.with_default_tag()), attempts })
     }
 
     fn ask_for_manifest(

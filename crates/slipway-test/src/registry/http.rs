@@ -9,6 +9,9 @@ const MAX_LINE_BYTES: u64 = 64 << 10;
 /// An unread request body up to this size is read to its end, so that the connection can be used again.
 const MAX_DRAIN_BYTES: u64 = 1 << 20;
 
+/// The first byte of every TLS connection (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 /// One request, and the connection that its body comes from.
 pub(super) struct Exchange {
     pub(super) method: String,
@@ -148,6 +151,11 @@ impl Answer {
 pub(super) fn serve(stream: TcpStream, answer: impl Fn(&mut Exchange) -> io::Result<Answer>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone()?);
+    if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
+        // What Go's server says: clients that try https first take it as the hint to speak plain HTTP.
+        return (&stream)
+            .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n");
+    }
     loop {
         let Some(mut exchange) = read_head(reader)? else { return Ok(()) };
         let is_head = exchange.method == "HEAD";
