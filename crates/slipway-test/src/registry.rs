@@ -19,13 +19,14 @@ mod storage;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use slipway_oci::{Digest, Reference};
 
-use self::access::Verdict;
+use self::access::Door;
 use self::faults::Faults;
 use self::http::{Answer, AnswerBody, Exchange};
 use self::storage::{Storage, StorageError};
@@ -58,9 +59,11 @@ struct Shared {
     base_url: String,
     storage: Storage,
     access: Mutex<Access>,
+    /// Part of every token; tokens of an earlier one are refused.
+    token_generation: AtomicU32,
     faults: Mutex<Faults>,
     recorded: Mutex<Vec<Recorded>>,
-    is_stopped: std::sync::atomic::AtomicBool,
+    is_stopped: AtomicBool,
 }
 
 impl TestRegistry {
@@ -84,6 +87,7 @@ impl TestRegistry {
             base_url: format!("http://{address}"),
             storage,
             access: Mutex::new(Access::Open),
+            token_generation: AtomicU32::new(0),
             faults: Mutex::default(),
             recorded: Mutex::default(),
             is_stopped: false.into(),
@@ -140,7 +144,12 @@ impl TestRegistry {
         *locked(&self.shared.access) = access;
     }
 
-    /// Answers the next `n` requests whose path contains `part` with `status`.
+    /// Refuses every token that was given out so far.
+    pub fn revoke_tokens(&self) {
+        self.shared.token_generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers the next `n` requests whose `METHOD /path` contains `part` with `status`.
     pub fn fail_next(&self, n: usize, part: &str, status: u16) {
         locked(&self.shared.faults).fail_next(n, part, status);
     }
@@ -188,7 +197,7 @@ impl TestRegistry {
 
 impl Drop for TestRegistry {
     fn drop(&mut self) {
-        self.shared.is_stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
         // Wakes the thread that waits for a connection, which then sees the flag.
         drop(std::net::TcpStream::connect(self.address));
     }
@@ -200,7 +209,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for stream in listener.incoming().flatten() {
-        if shared.is_stopped.load(std::sync::atomic::Ordering::Relaxed) {
+        if shared.is_stopped.load(Ordering::Relaxed) {
             return;
         }
         let shared = Arc::clone(shared);
@@ -268,14 +277,14 @@ impl Shared {
         }
         let path = exchange.path.clone();
         if path == "/token" {
-            return locked(&self.access).token(exchange);
+            return locked(&self.access).token(exchange, self.token_generation.load(Ordering::Relaxed));
         }
         let route = Route::of(&path);
         let is_read = matches!(exchange.method.as_str(), "GET" | "HEAD");
-        match locked(&self.access).judge(exchange.header("authorization"), route.repository(), is_read, &self.base_url)
-        {
-            Verdict::Allowed => {}
-            Verdict::Refused(answer) => return Ok(answer),
+        let door = Door { base_url: &self.base_url, token_generation: self.token_generation.load(Ordering::Relaxed) };
+        let authorization = exchange.header("authorization");
+        if let Err(refusal) = locked(&self.access).judge(&door, authorization, route.repository(), is_read) {
+            return Ok(refusal);
         }
         match self.route(exchange, &route) {
             Ok(answer) => Ok(answer),

@@ -99,11 +99,27 @@ fn an_upload_that_breaks_is_started_anew() {
         n_opened.fetch_add(1, Ordering::Relaxed);
         source(&content)()
     };
-    // The first failure meets the HEAD or POST, which are repeated; an upload's PUT has an id after `uploads/`.
-    registry.fail_next(2, "/blobs/uploads/", 500);
+    registry.fail_next(2, "PUT /v2/app/blobs/uploads/", 500);
     client().push_blob(&reference(&registry, "app:1"), &descriptor(&content), open, None).unwrap();
     assert_eq!(registry.blob(&Digest::of(&content)).unwrap(), content);
-    assert_eq!(n_opened.load(Ordering::Relaxed), 1);
+    assert_eq!(n_opened.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn a_token_that_ends_during_a_push_is_renewed() {
+    let registry = TestRegistry::start().unwrap();
+    registry.set_access(Access::bearer(false));
+    let client = client_with_password(&registry.host());
+    let content = bytes(500_000);
+    let open = || {
+        // Between the start of the upload and its PUT, once.
+        if !registry.requests().iter().any(|request| request.method == "PUT") {
+            registry.revoke_tokens();
+        }
+        source(&content)()
+    };
+    client.push_blob(&reference(&registry, "app:1"), &descriptor(&content), open, None).unwrap();
+    assert_eq!(registry.requests().iter().filter(|request| request.method == "PUT").count(), 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Who may use the test registry: everybody, one account with a password, or the bearer of a token.
 //!
-//! A token is the list of its scopes in base64. Any test registry's `/token` makes them and any other one accepts
+//! A token is a generation and the list of its scopes in base64. Any test registry's `/token` makes them and any other one accepts
 //! them, so that a test can put the token service on another host.
 
 use std::io::{self, Read};
@@ -34,10 +34,10 @@ pub enum Access {
     },
 }
 
-/// What becomes of a request.
-pub(super) enum Verdict {
-    Allowed,
-    Refused(Answer),
+/// What a server knows about itself when it judges a request.
+pub(super) struct Door<'a> {
+    pub(super) base_url: &'a str,
+    pub(super) token_generation: u32,
 }
 
 impl Access {
@@ -52,43 +52,44 @@ impl Access {
         }
     }
 
+    /// Lets a request pass, or says what to answer instead.
     pub(super) fn judge(
         &self,
+        door: &Door<'_>,
         authorization: Option<&str>,
         repository: Option<&str>,
         is_read: bool,
-        base_url: &str,
-    ) -> Verdict {
+    ) -> Result<(), Answer> {
         match self {
-            Access::Open => Verdict::Allowed,
+            Access::Open => Ok(()),
             Access::Basic { username, password } => {
                 if is_login(authorization, username, password) {
-                    return Verdict::Allowed;
+                    return Ok(());
                 }
-                Verdict::Refused(Answer::error(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=\"test\""))
+                Err(Answer::error(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=\"test\""))
             }
             Access::Bearer { realm, .. } => {
                 let action = if is_read { "pull" } else { "push" };
-                let scopes = authorization.and_then(token_scopes);
+                let scopes = authorization.and_then(|header| token_scopes(header, door.token_generation));
                 let is_allowed = match (&scopes, repository) {
                     (Some(_), None) => true,
                     (Some(scopes), Some(repository)) => scopes.iter().any(|scope| grants(scope, repository, action)),
                     (None, _) => false,
                 };
                 if is_allowed {
-                    return Verdict::Allowed;
+                    return Ok(());
                 }
-                let own = format!("{base_url}/token");
+                let own = format!("{}/token", door.base_url);
                 let realm = realm.as_deref().unwrap_or(&own);
                 let scope = repository.map_or(String::new(), |name| format!(",scope=\"repository:{name}:{action}\""));
                 let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"{scope}");
-                Verdict::Refused(Answer::error(401, "UNAUTHORIZED").header("WWW-Authenticate", &challenge))
+                Err(Answer::error(401, "UNAUTHORIZED").header("WWW-Authenticate", &challenge))
             }
         }
     }
 
     /// The token service.
-    pub(super) fn token(&self, exchange: &mut Exchange) -> io::Result<Answer> {
+    pub(super) fn token(&self, exchange: &mut Exchange, generation: u32) -> io::Result<Answer> {
         let Access::Bearer { username, password, is_public, expires_in_seconds, .. } = self else {
             return Ok(Answer::error(404, "UNSUPPORTED"));
         };
@@ -109,7 +110,7 @@ impl Access {
             return Ok(Answer::error(401, "UNAUTHORIZED"));
         }
         let token = URL_SAFE_NO_PAD.encode(scopes.join(" "));
-        let answer = serde_json::json!({ "token": format!("t.{token}"), "expires_in": expires_in_seconds });
+        let answer = serde_json::json!({ "token": format!("t{generation}.{token}"), "expires_in": expires_in_seconds });
         Ok(Answer::json(200, &answer.to_string()))
     }
 }
@@ -118,8 +119,9 @@ fn is_login(authorization: Option<&str>, username: &str, password: &str) -> bool
     authorization == Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))).as_str())
 }
 
-fn token_scopes(authorization: &str) -> Option<Vec<String>> {
-    let bytes = URL_SAFE_NO_PAD.decode(authorization.strip_prefix("Bearer t.")?).ok()?;
+fn token_scopes(authorization: &str, generation: u32) -> Option<Vec<String>> {
+    let token = authorization.strip_prefix(&format!("Bearer t{generation}."))?;
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     Some(text.split(' ').map(str::to_owned).collect())
 }

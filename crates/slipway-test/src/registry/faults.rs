@@ -60,7 +60,8 @@ impl Faults {
     }
 
     fn answer(&mut self, exchange: &Exchange) -> Option<Answer> {
-        let planned = self.failures.iter_mut().find(|f| f.n_left > 0 && exchange.path.contains(&f.part));
+        let request = format!("{} {}", exchange.method, exchange.path);
+        let planned = self.failures.iter_mut().find(|f| f.n_left > 0 && request.contains(&f.part));
         if let Some(failure) = planned {
             failure.n_left -= 1;
             // No wait is asked for, so that tests take no longer than they must.
