@@ -25,7 +25,7 @@ use crate::proxy::is_exempt_from_proxy;
 const MAX_REDIRECTS: usize = 10;
 /// How often a request without a body is sent before its last failure counts.
 const MAX_ATTEMPTS: u32 = 5;
-/// The longest wait between two attempts, whatever `Retry-After` asks for.
+/// The longest wait between two attempts. If `Retry-After` asks for more, there is no further attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may say nothing at all. Registries hash a pushed layer before they answer, hence minutes.
@@ -247,7 +247,8 @@ impl HttpClient {
                 Err(error) if is_broken_connection(error) => Some(Duration::ZERO),
                 _ => None,
             };
-            let Some(asked_wait) = asked_wait else {
+            // A server that wants to be left alone for an hour has given its answer.
+            let Some(asked_wait) = asked_wait.filter(|wait| *wait <= LONGEST_WAIT) else {
                 return outcome.map_err(|error| Failure::Unreachable { reason: reason(&error) });
             };
             thread::sleep(asked_wait.max(wait).min(LONGEST_WAIT));
@@ -365,14 +366,13 @@ fn retry_after(response: &Response) -> Option<Duration> {
 /// get better by asking again.
 fn is_broken_connection(error: &ureq::Error) -> bool {
     match error {
-        ureq::Error::Io(error) => !matches!(
+        ureq::Error::Io(error) => matches!(
             error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::PermissionDenied
-                // How rustls' refusals arrive.
-                | io::ErrorKind::InvalidData
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::TimedOut
         ),
         ureq::Error::Timeout(timeout) => !matches!(timeout, ureq::Timeout::Connect | ureq::Timeout::Resolve),
         ureq::Error::Protocol(_) => true,

@@ -62,10 +62,7 @@ impl ResolveError {
 impl Registry {
     /// The manifest that `reference` names: by its digest if it has one, else by its tag, else `latest`.
     pub fn resolve(&self, reference: &Reference) -> Result<ResolvedManifest, ResolveError> {
-        self.at_each_server(reference, |endpoint| {
-            let response = self.ask_for_manifest(endpoint, reference, Method::GET)?;
-            read_manifest(endpoint, reference.digest(), response)
-        })
+        self.at_each_server(reference, |endpoint| self.fetch_manifest(endpoint, reference))
     }
 
     /// The manifest with this digest in the repository of `reference`, such as one that an index lists.
@@ -86,10 +83,7 @@ impl Registry {
                     check_digest(reference.digest(), &digest)?;
                     Ok(Descriptor::new(&content_type(&response), digest, size_bytes))
                 }
-                _ => {
-                    let response = self.ask_for_manifest(endpoint, reference, Method::GET)?;
-                    Ok(read_manifest(endpoint, reference.digest(), response)?.descriptor())
-                }
+                _ => Ok(self.fetch_manifest(endpoint, reference)?.descriptor()),
             }
         })
     }
@@ -101,6 +95,15 @@ impl Registry {
     ) -> Result<T, ResolveError> {
         first_that_helps(&self.shared.config, &self.shared.dead_mirrors, reference, ask)
             .map_err(|attempts| ResolveError { reference: Box::new(reference.with_default_tag()), attempts })
+    }
+
+    /// The manifest, asked for a second time if the connection breaks in the middle of it.
+    fn fetch_manifest(&self, endpoint: &Endpoint, reference: &Reference) -> Result<ResolvedManifest, Failure> {
+        let ask = || self.ask_for_manifest(endpoint, reference, Method::GET);
+        match read_manifest(endpoint, reference.digest(), ask()?) {
+            Err(Failure::Unreachable { .. }) => read_manifest(endpoint, reference.digest(), ask()?),
+            outcome => outcome,
+        }
     }
 
     fn ask_for_manifest(

@@ -9,7 +9,7 @@ use crate::support::{authorizations, client};
 
 fn file(body: &[u8], headers: &[(&str, &str)]) -> Canned {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Canned { status: 200, headers, body: body.to_vec() }
+    Canned { headers, body: body.to_vec(), ..Canned::default() }
 }
 
 fn redirect(target: &str) -> Canned {
@@ -40,6 +40,14 @@ fn a_file_comes_with_its_head() {
     let mut head = client().fetch_url(&UrlRequest { is_head: true, ..get(url) }).unwrap();
     assert_eq!((head.status, head.content_length_bytes), (200, Some(7)));
     assert_eq!(head.body.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn a_file_that_breaks_is_not_taken_for_whole() {
+    let server = TestRegistry::start().unwrap();
+    server.set_canned("/a", Canned { cut_after_bytes: Some(3), ..file(b"content", &[]) });
+    let mut response = client().fetch_url(&get(format!("{}/a", server.url()))).unwrap();
+    assert!(response.body.read_to_end(&mut Vec::new()).is_err());
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn manifests_must_be_what_was_asked_for() {
         [(Digest::of(b"other").to_string(), "got bytes with digest"), ("sha256:../../x".into(), "is not a digest")]
     {
         let headers = vec![("Docker-Content-Digest".to_owned(), stated)];
-        registry.set_canned("/v2/app/manifests/1", Canned { headers, body: b"{}".to_vec(), status: 200 });
+        registry.set_canned("/v2/app/manifests/1", Canned { headers, body: b"{}".to_vec(), ..Canned::default() });
         let error = client().resolve(&reference(&registry, "app:1")).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
@@ -152,6 +152,26 @@ fn a_manifest_has_a_largest_size() {
     registry.set_canned("/v2/app/manifests/1", Canned { body: vec![b' '; (4 << 20) + 1], ..Canned::default() });
     let error = client().resolve(&reference(&registry, "app:1")).unwrap_err();
     assert_eq!(error.attempts[0].failure, Failure::TooLarge { limit_bytes: 4 << 20 });
+}
+
+#[test]
+fn a_manifest_that_breaks_is_asked_for_twice() {
+    let registry = TestRegistry::start().unwrap();
+    let cut = Canned { body: b"{ }".to_vec(), cut_after_bytes: Some(1), ..Canned::default() };
+    registry.set_canned("/v2/app/manifests/1", cut);
+    let error = client().resolve(&reference(&registry, "app:1")).unwrap_err();
+    assert!(matches!(error.attempts[0].failure, Failure::Unreachable { .. }), "{error}");
+    assert_eq!(registry.requests().len(), 2);
+}
+
+#[test]
+fn a_server_that_wants_a_long_rest_is_left_alone() {
+    let registry = TestRegistry::start().unwrap();
+    let headers = vec![("Retry-After".to_owned(), "3600".to_owned())];
+    registry.set_canned("/v2/app/manifests/1", Canned { status: 429, headers, ..Canned::default() });
+    let error = client().resolve(&reference(&registry, "app:1")).unwrap_err();
+    assert!(matches!(error.attempts[0].failure, Failure::Status { status: 429, .. }), "{error}");
+    assert_eq!(registry.requests().len(), 1);
 }
 
 #[test]

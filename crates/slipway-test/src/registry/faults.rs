@@ -12,6 +12,8 @@ pub struct Canned {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Where to break the connection, counted from the start of the body.
+    pub cut_after_bytes: Option<u64>,
 }
 
 /// The faults that tests have ordered.
@@ -70,7 +72,8 @@ impl Faults {
         let is_read = matches!(exchange.method.as_str(), "GET" | "HEAD");
         if let Some(canned) = self.canned.get(&exchange.path).filter(|_| is_read) {
             let status = if canned.status == 0 { 200 } else { canned.status };
-            let answer = Answer::new(status).body(AnswerBody::Bytes(canned.body.clone()));
+            let body = AnswerBody::Bytes(canned.body.clone());
+            let answer = Answer::new(status).body(body).cut_after(canned.cut_after_bytes);
             return Some(canned.headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value)));
         }
         let base_url = self.blob_redirect.as_ref()?;
