@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags, mkdirat, openat, unlinkat};
@@ -36,6 +37,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_stack_may_repeat_a_layer", a_stack_may_repeat_a_layer),
     ("a_stack_too_high_is_refused", a_stack_too_high_is_refused),
     ("what_a_killed_process_left_is_swept", what_a_killed_process_left_is_swept),
+    ("a_process_killed_anywhere_leaves_no_lie", a_process_killed_anywhere_leaves_no_lie),
     ("a_key_is_taken_over_from_a_killed_process", a_key_is_taken_over_from_a_killed_process),
     ("a_locked_cache_mount_waits_for_another_process", a_locked_cache_mount_waits_for_another_process),
 ];
@@ -229,6 +231,24 @@ fn what_a_killed_process_left_is_swept(store: &Store) {
     assert_eq!(read(store.view(&record.snapshot).unwrap(), "file"), "committed");
 }
 
+fn a_process_killed_anywhere_leaves_no_lie(store: &Store) {
+    for round in 0..20 {
+        let other = Other::start("worker", store);
+        std::thread::sleep(Duration::from_micros(round * 300));
+        drop(other);
+        assert_eq!(store.fsck().unwrap(), [], "round {round}");
+        store.sweep().unwrap();
+        assert_eq!(store.fsck().unwrap(), [], "round {round}, swept");
+    }
+    let mut n_recorded = 0;
+    while let Some(record) = store.lookup(&Digest::of(&[n_recorded])).unwrap() {
+        let layer = record.snapshot.layers().last().unwrap();
+        assert_eq!(std::fs::read(store.layer_path(layer).join("file")).unwrap(), [n_recorded]);
+        n_recorded += 1;
+    }
+    assert!(n_recorded > 0);
+}
+
 fn a_key_is_taken_over_from_a_killed_process(store: &Store) {
     let key = Digest::of(b"key");
     let other = Other::start("key holder", store);
@@ -296,6 +316,19 @@ fn play(part: &str, root: &Path) {
             let mounted = active.mount().unwrap();
             unlinkat(&mounted, "file", AtFlags::empty()).unwrap();
             wait_to_be_killed((active, mounted));
+        }
+        "worker" => {
+            println!("ready");
+            let mut parent = Snapshot::scratch();
+            for number in 0..=u8::MAX {
+                parent = step(&store, Some(&parent), |active| {
+                    std::fs::write(active.upper().join("file"), [number]).unwrap();
+                    drop(active.mount().unwrap());
+                });
+                store.put_blob(&[number]).unwrap();
+                store.record(&[Digest::of(&[number])], parent.id(), None).unwrap();
+            }
+            wait_to_be_killed(parent);
         }
         "key holder" => wait_to_be_killed(store.try_lock_key(&key).unwrap().unwrap()),
         "cache mount holder" => {
