@@ -37,6 +37,7 @@ mod lock;
 mod open;
 mod overlay;
 mod record;
+mod remove;
 mod session;
 mod snapshot;
 mod sweep;

@@ -131,3 +131,36 @@ fn kernel_log(context: &OwnedFd) -> String {
     }
     log
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn folders_can_be_given_by_name_to_kernels_that_take_no_descriptors() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for (folder, name) in folders.iter().zip(["a", "b"]) {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+        for folder in &folders {
+            let folder = File::open(folder.path()).unwrap();
+            set_folder_by_name(&context, "lowerdir+", folder.as_fd()).unwrap();
+        }
+        fsconfig_create(&context).unwrap();
+        let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();
+        for name in ["a", "b"] {
+            assert!(rustix::fs::statat(&root, name, rustix::fs::AtFlags::empty()).is_ok(), "{name} is missing");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_kernel_says() {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+        let refusal = fsconfig_set_string(&context, "xino", "perhaps").unwrap_err();
+        let error = failed("fsconfig(xino=perhaps)", Some(&context))(refusal);
+        assert_eq!(error.to_string(), "mount(overlay): fsconfig(xino=perhaps): e overlay: Bad value for 'xino'");
+    }
+}

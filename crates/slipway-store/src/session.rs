@@ -4,11 +4,12 @@
 //! free belongs to a dead process and is removed by the next one that starts to write.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use crate::remove::remove;
 use crate::{FsError, Store, lock};
 
 /// The folder of one process, locked as long as this value lives.
@@ -98,33 +99,31 @@ impl Store {
     }
 }
 
-/// Removes the folders in `active` that no living process holds; how many.
+/// Removes the folders in `active` that no living process holds; how many. What cannot be removed does not keep the
+/// others from it; the first failure is the answer.
 pub(crate) fn sweep_dead(active: &Path) -> Result<usize, FsError> {
     let mut n_removed = 0;
+    let mut failure = None;
     for entry in std::fs::read_dir(active).map_err(FsError::on("open", active))? {
         let path = entry.map_err(FsError::on("readdir", active))?.path();
-        let folder = match File::open(&path) {
-            // Its process, or another one that sweeps, removed it meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            opened => opened.map_err(FsError::on("open", &path))?,
-        };
-        if lock::try_alone(&folder).map_err(FsError::on("flock", &path))? {
-            remove(&path).map_err(FsError::on("rmdir", &path))?;
-            n_removed += 1;
+        match remove_if_dead(&path) {
+            Ok(true) => n_removed += 1,
+            Ok(false) => {}
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Ok(n_removed)
+    failure.map_or(Ok(n_removed), Err)
 }
 
-/// Removes a file or a whole tree, links not followed; nothing there is fine.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let removed = match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
+fn remove_if_dead(session: &Path) -> Result<bool, FsError> {
+    let folder = match File::open(session) {
+        // Its process, or another one that sweeps, removed it meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(FsError::on("open", session))?,
     };
-    match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
+    let is_dead = lock::try_alone(&folder).map_err(FsError::on("flock", session))?;
+    if is_dead {
+        remove(session).map_err(FsError::on("unlink", session))?;
     }
+    Ok(is_dead)
 }

@@ -9,6 +9,7 @@
 //!                       └ dropped: nothing is left of it
 //! ```
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, OwnedFd};
@@ -120,9 +121,7 @@ impl Store {
     /// Its root folder has the parent's mode and owner; without a parent, 0755 and 0:0.
     pub fn begin(&self, parent: Option<&Snapshot>) -> Result<ActiveSnapshot, SnapshotError> {
         let below = parent.map(|parent| parent.layers.clone()).unwrap_or_default();
-        if below.len() > MAX_LOWERS {
-            return Err(SnapshotError::TooManyLayers { n_layers: below.len() });
-        }
+        distinct_from_top(&below)?;
         let session = self.session()?;
         let id = session.unique_name();
         let upper = session.temporary(&format!("{id}.upper"));
@@ -149,15 +148,11 @@ impl Store {
 
     /// The root of `snapshot` for reading: a descriptor of a file system that is mounted nowhere and cannot be written.
     pub fn view(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
-        let n_layers = snapshot.layers.len();
-        if n_layers > MAX_LOWERS {
-            return Err(SnapshotError::TooManyLayers { n_layers });
-        }
-        if n_layers == 0 {
+        let mut lowers = self.open_layers(&snapshot.layers)?;
+        if lowers.is_empty() {
             return Ok(self.open_empty()?);
         }
-        let mut lowers = self.open_layers(&snapshot.layers)?;
-        if n_layers == 1 {
+        if lowers.len() == 1 {
             // Overlay takes no single folder. The folder itself would not do: it may hold whiteouts, if it was the
             // upper layer of another stack first.
             lowers.push(self.open_empty()?);
@@ -170,9 +165,10 @@ impl Store {
         self.root().join("layers").join(&layer.0)
     }
 
-    /// Descriptors of `layers`, top first.
-    fn open_layers(&self, layers: &[LayerId]) -> Result<Vec<OwnedFd>, FsError> {
-        layers.iter().rev().map(|layer| open_folder(&self.layer_path(layer))).collect()
+    /// Descriptors of `layers` as overlay takes them, top first.
+    fn open_layers(&self, layers: &[LayerId]) -> Result<Vec<OwnedFd>, SnapshotError> {
+        let layers = distinct_from_top(layers)?;
+        Ok(layers.into_iter().map(|layer| open_folder(&self.layer_path(layer))).collect::<Result<_, _>>()?)
     }
 
     fn open_empty(&self) -> Result<OwnedFd, FsError> {
@@ -273,6 +269,19 @@ pub struct MountedSnapshot {
 impl AsFd for MountedSnapshot {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.root.as_fd()
+    }
+}
+
+/// The layers of a stack, top first, each once: overlay takes no folder twice.
+///
+/// Images do repeat layers, most of all the empty one. Everything in a layer is covered by the same layer further up,
+/// its whiteouts included, so the topmost place is the only one that counts.
+fn distinct_from_top(layers: &[LayerId]) -> Result<Vec<&LayerId>, SnapshotError> {
+    let mut seen = HashSet::new();
+    let distinct: Vec<&LayerId> = layers.iter().rev().filter(|layer| seen.insert(*layer)).collect();
+    match distinct.len() {
+        n_layers if n_layers > MAX_LOWERS => Err(SnapshotError::TooManyLayers { n_layers }),
+        _ => Ok(distinct),
     }
 }
 
