@@ -4,7 +4,15 @@
 //! the question ([`Lowering::NeedImages`]); whoever can answer does and calls again.
 
 mod diagnostic;
+mod expand;
+mod parse;
+mod quote;
+mod suggest;
 mod syntax;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use expand::{
+    ExpandError, ExpandProblem, Expanded, ExpandedWords, Variables, expand, expand_heredoc, expand_words,
+};
+pub use parse::{parse, parse_trigger};
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};
