@@ -5,65 +5,10 @@
 
 mod pattern;
 
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use crate::quote::quoted;
 use pattern::{BadEscape, Pattern};
-
-/// Where the values of variables come from.
-pub trait Variables {
-    /// The value of `name`, `None` if it is not set.
-    fn get(&self, name: &str) -> Option<&str>;
-}
-
-impl Variables for BTreeMap<String, String> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.get(name).map(String::as_str)
-    }
-}
-
-impl Variables for HashMap<String, String> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.get(name).map(String::as_str)
-    }
-}
-
-/// Of several values for a name the last counts.
-impl Variables for [(String, String)] {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
-/// The environment in which nothing is set.
-struct Nothing;
-
-impl Variables for Nothing {
-    fn get(&self, _name: &str) -> Option<&str> {
-        None
-    }
-}
-
-/// What became of a word.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expanded {
-    pub text: String,
-    /// The variables that were asked for and are set, each once, in the order of their first use.
-    pub used: Vec<String>,
-    /// The variables that were asked for and are not set. Also those for which the word itself has a default.
-    pub undefined: Vec<String>,
-}
-
-/// What became of a word that may turn into several.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExpandedWords {
-    pub words: Vec<String>,
-    /// As in [`Expanded::used`].
-    pub used: Vec<String>,
-    /// As in [`Expanded::undefined`].
-    pub undefined: Vec<String>,
-}
 
 /// A word that cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,46 +43,48 @@ pub enum ExpandProblem {
 
 /// Expands one word to one word: variables are replaced, quotes and escapes removed.
 ///
-/// `escape` is what the file's `escape` directive says. Values are taken as they are: no quote, blank or `$` in a
-/// value means anything.
-pub fn expand(word: &str, escape: char, variables: &(impl Variables + ?Sized)) -> Result<Expanded, ExpandError> {
-    let expander = Expander::new(word, variables, Rules { escape, ..Rules::default() });
-    let Outcome { text, used, undefined, .. } = expander.run()?;
-    Ok(Expanded { text, used, undefined })
+/// `escape` is what the file's `escape` directive says. `variables` gives the value of a name, or `None` if it is not
+/// set; it is asked at each use, so a caller learns there which variables are used and which are missing. Values are
+/// taken as they are: no quote, blank or `$` in a value means anything.
+pub fn expand(word: &str, escape: char, variables: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
+    Expander::new(word, variables, Rules { escape, ..Rules::default() }).run().map(|(text, _)| text)
 }
 
 /// As [`expand`], but blanks that come from values or stand outside of quotes separate words (`EXPOSE`).
 pub fn expand_words(
     word: &str,
     escape: char,
-    variables: &(impl Variables + ?Sized),
-) -> Result<ExpandedWords, ExpandError> {
-    let expander = Expander::new(word, variables, Rules { escape, ..Rules::default() });
-    let Outcome { words, used, undefined, .. } = expander.run()?;
-    let words = words.into_iter().map(|(text, _)| text).collect();
-    Ok(ExpandedWords { words, used, undefined })
+    variables: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<String>, ExpandError> {
+    let (_, words) = Expander::new(word, variables, Rules { escape, ..Rules::default() }).run()?;
+    Ok(texts(words))
 }
 
 /// Expands the body of a heredoc: quotes are text, and the escape is `\` whatever the directive says.
-pub fn expand_heredoc(body: &str, variables: &(impl Variables + ?Sized)) -> Result<Expanded, ExpandError> {
+pub fn expand_heredoc(body: &str, variables: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
     let rules = Rules { quotes_are_text: true, ..Rules::default() };
-    let Outcome { text, used, undefined, .. } = Expander::new(body, variables, rules).run()?;
-    Ok(Expanded { text, used, undefined })
+    Expander::new(body, variables, rules).run().map(|(text, _)| text)
 }
 
 /// The words of a line with quotes, escapes and variables left in them, and where each stands in the line.
 ///
 /// `None` if the line has no such reading, for instance because a quote is open.
-pub(crate) fn raw_words(line: &str) -> Option<Vec<(String, Range<usize>)>> {
+pub(crate) fn raw_words(line: &str) -> Option<Vec<PlacedWord>> {
     let rules = Rules { keeps_quotes: true, keeps_escapes: true, keeps_unset: true, ..Rules::default() };
-    Expander::new(line, &Nothing, rules).run().ok().map(|outcome| outcome.words)
+    Expander::new(line, |_| None, rules).run().ok().map(|(_, words)| words)
 }
 
-/// `word` without quotes and escapes; variables stay as they are written.
-pub(crate) fn unquoted_words(word: &str) -> Option<Vec<String>> {
-    let rules = Rules { keeps_unset: true, ..Rules::default() };
-    let outcome = Expander::new(word, &Nothing, rules).run().ok()?;
-    Some(outcome.words.into_iter().map(|(text, _)| text).collect())
+/// The words of `text` without escapes and, unless `keeps_quotes`, without quotes; variables stay as written.
+pub(crate) fn literal_words(text: &str, keeps_quotes: bool) -> Option<Vec<String>> {
+    let rules = Rules { keeps_quotes, keeps_unset: true, ..Rules::default() };
+    Expander::new(text, |_| None, rules).run().ok().map(|(_, words)| texts(words))
+}
+
+/// A word and where it stands in the text that was taken apart.
+pub(crate) type PlacedWord = (String, Range<usize>);
+
+fn texts(words: Vec<PlacedWord>) -> Vec<String> {
+    words.into_iter().map(|(text, _)| text).collect()
 }
 
 /// In what the kinds of expansion differ.
@@ -159,32 +106,23 @@ impl Default for Rules {
     }
 }
 
-/// All that one reading of a word yields.
-struct Outcome {
-    text: String,
-    words: Vec<(String, Range<usize>)>,
-    used: Vec<String>,
-    undefined: Vec<String>,
-}
-
-struct Expander<'a, V: ?Sized> {
+struct Expander<'a, V> {
     source: &'a str,
     at: usize,
     rules: Rules,
-    variables: &'a V,
-    used: Vec<String>,
-    undefined: Vec<String>,
+    variables: V,
 }
 
-impl<'a, V: Variables + ?Sized> Expander<'a, V> {
-    fn new(source: &'a str, variables: &'a V, rules: Rules) -> Self {
-        Expander { source, at: 0, rules, variables, used: Vec::new(), undefined: Vec::new() }
+impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
+    fn new(source: &'a str, variables: V, rules: Rules) -> Self {
+        Expander { source, at: 0, rules, variables }
     }
 
-    fn run(mut self) -> Result<Outcome, ExpandError> {
+    /// The source as one word, and as several.
+    fn run(mut self) -> Result<(String, Vec<PlacedWord>), ExpandError> {
         let mut splitter = WordSplitter::default();
         match self.text_until(None, &mut splitter) {
-            Ok(text) => Ok(Outcome { text, words: splitter.finish(), used: self.used, undefined: self.undefined }),
+            Ok(text) => Ok((text, splitter.finish())),
             Err(problem) => Err(ExpandError { word: self.source.to_owned(), problem }),
         }
     }
@@ -330,7 +268,7 @@ impl<'a, V: Variables + ?Sized> Expander<'a, V> {
         if name.is_empty() {
             return Ok("$".to_owned());
         }
-        Ok(self.look_up(&name).unwrap_or_else(|| self.unset(start)))
+        Ok((self.variables)(&name).unwrap_or_else(|| self.unset(start)))
     }
 
     /// What stands for a variable that is not set and was written from `start` to here.
@@ -347,7 +285,7 @@ impl<'a, V: Variables + ?Sized> Expander<'a, V> {
         }
         let name = self.name();
         match self.next().ok_or(ExpandProblem::NoClosingBrace)? {
-            '}' => Ok(self.look_up(&name).unwrap_or_else(|| self.unset(start))),
+            '}' => Ok((self.variables)(&name).unwrap_or_else(|| self.unset(start))),
             ':' => {
                 let operator = self.next().ok_or(ExpandProblem::NoClosingBrace)?;
                 match operator {
@@ -377,7 +315,7 @@ impl<'a, V: Variables + ?Sized> Expander<'a, V> {
         empty_is_unset: bool,
     ) -> Result<String, ExpandProblem> {
         let word = self.operand('}', false, ExpandProblem::NoClosingBrace)?;
-        let value = self.look_up(name);
+        let value = (self.variables)(name);
         if value.is_none() && self.rules.keeps_unset {
             return Ok(self.unset(start));
         }
@@ -400,7 +338,7 @@ impl<'a, V: Variables + ?Sized> Expander<'a, V> {
     /// `${name#pattern}`, `##`, `%`, `%%`.
     fn trimmed(&mut self, start: usize, name: &str, operator: char) -> Result<String, ExpandProblem> {
         let operand = self.operand('}', true, ExpandProblem::NoClosingBrace)?;
-        let value = self.look_up(name);
+        let value = (self.variables)(name);
         if value.is_none() && self.rules.keeps_unset {
             return Ok(self.unset(start));
         }
@@ -423,7 +361,7 @@ impl<'a, V: Variables + ?Sized> Expander<'a, V> {
         let is_global = self.eat('/');
         let text = self.operand('/', true, ExpandProblem::NoSecondSlash)?;
         let replacement = self.operand('}', true, ExpandProblem::NoClosingBrace)?;
-        let value = self.look_up(name);
+        let value = (self.variables)(name);
         if value.is_none() && self.rules.keeps_unset {
             return Ok(self.unset(start));
         }
@@ -460,15 +398,6 @@ impl<'a, V: Variables + ?Sized> Expander<'a, V> {
         self.at += length;
         rest[..length].to_owned()
     }
-
-    fn look_up(&mut self, name: &str) -> Option<String> {
-        let value = self.variables.get(name).map(str::to_owned);
-        let names = if value.is_some() { &mut self.used } else { &mut self.undefined };
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-        value
-    }
 }
 
 fn parse_pattern(text: &str) -> Result<Pattern, ExpandProblem> {
@@ -478,8 +407,8 @@ fn parse_pattern(text: &str) -> Result<Pattern, ExpandProblem> {
 /// Collects the words of a text and their places in the source.
 #[derive(Default)]
 struct WordSplitter {
-    done: Vec<(String, Range<usize>)>,
-    current: Option<(String, Range<usize>)>,
+    done: Vec<PlacedWord>,
+    current: Option<PlacedWord>,
 }
 
 impl WordSplitter {
@@ -508,7 +437,7 @@ impl WordSplitter {
         }
     }
 
-    fn finish(mut self) -> Vec<(String, Range<usize>)> {
+    fn finish(mut self) -> Vec<PlacedWord> {
         self.end_word();
         self.done
     }
@@ -516,35 +445,35 @@ impl WordSplitter {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::cell::RefCell;
 
     use super::{ExpandProblem, expand, expand_heredoc, expand_words, raw_words};
 
-    fn variables() -> BTreeMap<String, String> {
-        let pairs = [
-            ("a", "1"),
-            ("empty", ""),
-            ("foo", "foobarbaz"),
-            ("F", "/tmp/foo.txt"),
-            ("path", "/foo*/*/*.txt"),
-            ("N", r"\*/"),
-            ("ports", "80 81/udp"),
-            ("é", "accent"),
-        ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    fn variable(name: &str) -> Option<String> {
+        let value = match name {
+            "a" => "1",
+            "empty" => "",
+            "foo" => "foobarbaz",
+            "F" => "/tmp/foo.txt",
+            "path" => "/foo*/*/*.txt",
+            "N" => r"\*/",
+            "ports" => "80 81/udp",
+            "é" => "accent",
+            _ => return None,
+        };
+        Some(value.to_owned())
     }
 
     fn check(cases: &[(&str, &str)]) {
         for (word, expect) in cases {
-            let got = expand(word, '\\', &variables()).map(|expanded| expanded.text);
-            assert_eq!(got.as_deref(), Ok(*expect), "{word}");
+            assert_eq!(expand(word, '\\', variable).as_deref(), Ok(*expect), "{word}");
         }
     }
 
     fn check_errors(cases: &[(&str, &str)]) {
         for (word, expect) in cases {
-            let problem = expand(word, '\\', &variables()).map_err(|error| error.problem.to_string());
-            assert_eq!(problem.map(|expanded| expanded.text), Err((*expect).to_owned()), "{word}");
+            let problem = expand(word, '\\', variable).map_err(|error| error.problem.to_string());
+            assert_eq!(problem, Err((*expect).to_owned()), "{word}");
         }
     }
 
@@ -643,27 +572,31 @@ mod tests {
             ("'a", "unexpected end of statement while looking for matching single-quote"),
             ("\"a", "unexpected end of statement while looking for matching double-quote"),
         ]);
-        let windows = expand("C:\\a`$a\"`\"`x\"", '`', &variables()).map(|expanded| expanded.text);
+        let windows = expand("C:\\a`$a\"`\"`x\"", '`', variable);
         assert_eq!(windows.as_deref(), Ok("C:\\a$a\"`x"));
     }
 
     #[test]
     fn an_error_names_the_word() {
-        let error = expand("\"a ${}", '\\', &variables()).unwrap_err();
+        let error = expand("\"a ${}", '\\', variable).unwrap_err();
         assert_eq!(error.problem, ExpandProblem::BadSubstitution);
         assert_eq!(error.to_string(), r#"failed to process "\"a ${}": syntax error: bad substitution"#);
     }
 
     #[test]
-    fn lookups_are_recorded() {
-        let expanded = expand("$a$x${y:-$x$a}${empty}", '\\', &variables()).unwrap();
-        assert_eq!(expanded.used, ["a", "empty"]);
-        assert_eq!(expanded.undefined, ["x", "y"]);
+    fn each_use_is_a_lookup() {
+        let asked = RefCell::new(Vec::new());
+        let ask = |name: &str| {
+            asked.borrow_mut().push(name.to_owned());
+            variable(name)
+        };
+        expand("$a'$b'${y:-$x}$$", '\\', ask).unwrap();
+        assert_eq!(asked.into_inner(), ["a", "x", "y", "$"]);
     }
 
     #[test]
     fn values_split_into_words_only_on_request() {
-        let words = |word| expand_words(word, '\\', &variables()).unwrap().words;
+        let words = |word| expand_words(word, '\\', variable).unwrap();
         assert_eq!(words("$ports"), ["80", "81/udp"]);
         assert_eq!(words("\"$ports\""), ["80 81/udp"]);
         assert_eq!(words("1$ports$a x"), ["180", "81/udp1", "x"]);
@@ -674,8 +607,8 @@ mod tests {
     #[test]
     fn heredoc_bodies_keep_quotes() {
         let body = "$a \\$a \"q$a\" '$a' \\n \\\\ ${a:+\"x\"} b\\\nc\n";
-        let expanded = expand_heredoc(body, &variables()).unwrap();
-        assert_eq!(expanded.text, "1 $a \"q1\" '1' n \\ \"x\" b\nc\n");
+        let expanded = expand_heredoc(body, variable).unwrap();
+        assert_eq!(expanded, "1 $a \"q1\" '1' n \\ \"x\" b\nc\n");
     }
 
     #[test]

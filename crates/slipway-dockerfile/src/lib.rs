@@ -5,14 +5,16 @@
 
 mod diagnostic;
 mod expand;
+mod glob;
+mod ignore;
 mod parse;
 mod quote;
 mod suggest;
 mod syntax;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
-pub use expand::{
-    ExpandError, ExpandProblem, Expanded, ExpandedWords, Variables, expand, expand_heredoc, expand_words,
-};
+pub use expand::{ExpandError, ExpandProblem, expand, expand_heredoc, expand_words};
+pub use glob::{BadPattern, match_pattern};
+pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
 pub use parse::{parse, parse_trigger};
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::expand::{raw_words, unquoted_words};
+use crate::expand::{literal_words, raw_words};
 
 /// A word like `<<EOF`, before its body is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,10 @@ fn announcement(word: &str, range: Range<usize>) -> Option<Announcement> {
     if delimiter.contains('<') {
         return None;
     }
-    let [name] = <[String; 1]>::try_from(unquoted_words(delimiter)?).ok()?;
-    // What expansion would change is quoted somewhere: quotes and escapes are all that it removes here.
-    let expands = name == delimiter;
+    let [name] = <[String; 1]>::try_from(literal_words(delimiter, false)?).ok()?;
+    let [quoted] = <[String; 1]>::try_from(literal_words(delimiter, true)?).ok()?;
+    // An escape in the delimiter leaves the body open to expansion, unlike in a shell; the reference builder has it so.
+    let expands = name == quoted;
     Some(Announcement { name, descriptor: digits.parse().ok(), expands, strips_tabs, range })
 }
 
@@ -75,7 +76,8 @@ mod tests {
             ("RUN <<\"EOF\"", "EOF!"),
             ("RUN <<'EOF'", "EOF!"),
             ("RUN <<E\"O\"F", "EOF!"),
-            (r"RUN <<\EOF", "EOF!"),
+            (r"RUN <<\EOF", "EOF"),
+            ("RUN <<''EOF", "EOF!"),
             ("COPY <<'one two' /f", "one two!"),
             ("RUN << EOF", "EOF"),
             ("RUN x <<  EOF y", "EOF"),

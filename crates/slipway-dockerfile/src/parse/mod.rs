@@ -11,6 +11,8 @@ mod directives;
 mod heredoc;
 mod json;
 mod lines;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use slipway_graph::LineRange;
