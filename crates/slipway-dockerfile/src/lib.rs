@@ -4,7 +4,17 @@
 //! the question ([`Lowering::NeedImages`]); whoever can answer does and calls again.
 
 mod diagnostic;
+mod expand;
+mod glob;
+mod ignore;
+mod parse;
+mod quote;
+mod suggest;
 mod syntax;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use expand::{ExpandError, ExpandProblem, expand, expand_heredoc, expand_words};
+pub use glob::{BadPattern, match_pattern};
+pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
+pub use parse::{parse, parse_trigger};
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};
