@@ -4,7 +4,10 @@
 //! the question ([`Lowering::NeedImages`]); whoever can answer does and calls again.
 
 mod diagnostic;
+mod lower;
+mod stages;
 mod syntax;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};
