@@ -4,12 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use slipway_graph::op::{ImageOrigin, Network, Ulimit};
+use slipway_graph::op::{HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
 use slipway_graph::request::{CacheBypass, NamedContext};
-use slipway_graph::{Graph, LineRange, VertexId};
-use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference};
+use slipway_graph::{Graph, LineRange, Op, Vertex, VertexId};
+use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
 
-use crate::{Diagnostic, Dockerfile};
+use crate::globals::Globals;
+use crate::instructions::add_git;
+use crate::quote::quoted;
+use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
+use crate::stages::{Line, Origin, Outside, Stage, Stages};
+use crate::step_name::{self, StepNames};
+use crate::{Diagnostic, Dockerfile, Severity, Span};
 
 /// Everything outside the Dockerfile and its base images that decides about the graph.
 #[derive(Clone, Debug)]
@@ -64,6 +70,7 @@ pub enum ImagePlace {
     /// The local image store or a registry. The tag is always filled in unless there is a digest.
     Reference(Reference),
     /// A named context in OCI layout: the manifest `digest`, else the one called `tag`, else the only one.
+    /// `name` is the context's, as a familiar reference.
     OciLayout { name: String, path: PathBuf, tag: Option<String>, digest: Option<Digest> },
 }
 
@@ -116,5 +123,272 @@ pub fn lower(
     inputs: &LowerInputs<'_>,
     known: &KnownImages,
 ) -> Result<Lowering, Vec<Diagnostic>> {
-    crate::stages::lower(dockerfile, inputs, known)
+    let (stages, globals) = Stages::split(&dockerfile.instructions, dockerfile.directives.escape, inputs)?;
+    let target = stages.target(inputs.target).map_err(|e| vec![e])?;
+    let plan = stages.plan(target, inputs, known)?;
+    if !plan.questions.is_empty() {
+        return Ok(Lowering::NeedImages(plan.questions));
+    }
+    let mut build = Build::new(dockerfile, inputs, known, &stages, globals)?;
+    let errors: Vec<Diagnostic> =
+        plan.stages.iter().flat_map(|(index, lines)| lower_stage(*index, lines, &mut build)).collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Lowering::Done(Box::new(finish(build, target))))
+}
+
+/// What all instructions share while a file is lowered.
+pub(crate) struct Build<'a> {
+    pub(crate) inputs: &'a LowerInputs<'a>,
+    pub(crate) escape: char,
+    pub(crate) globals: Globals,
+    pub(crate) stages: &'a Stages<'a>,
+    pub(crate) graph: Graph,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub(crate) epoch: Option<i64>,
+    known: &'a KnownImages,
+    /// The stages that have been lowered, by index.
+    finished: BTreeMap<usize, StageBuilder>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl<'a> Build<'a> {
+    fn new(
+        dockerfile: &Dockerfile,
+        inputs: &'a LowerInputs<'a>,
+        known: &'a KnownImages,
+        stages: &'a Stages<'a>,
+        globals: Globals,
+    ) -> Result<Build<'a>, Vec<Diagnostic>> {
+        let epoch = inputs.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty());
+        let invalid = |text: &String| {
+            let message = format!("invalid SOURCE_DATE_EPOCH: {text}");
+            vec![error_in(Span::default(), LineRange { first: 1, last: 1 }, message)]
+        };
+        Ok(Build {
+            inputs,
+            escape: dockerfile.directives.escape,
+            globals,
+            stages,
+            graph: Graph::new(),
+            epoch: epoch.map(|text| text.parse().map_err(|_| invalid(text))).transpose()?,
+            known,
+            finished: BTreeMap::new(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The file system without files.
+    pub(crate) fn scratch(&mut self) -> VertexId {
+        self.source(Source::Scratch, "[internal] scratch".to_owned(), None)
+    }
+
+    /// The build context.
+    pub(crate) fn main_context(&mut self) -> VertexId {
+        let source = Source::Local(LocalSource { name: "context".to_owned() });
+        self.source(source, "[internal] load build context".to_owned(), None)
+    }
+
+    fn source(&mut self, source: Source, name: String, lines: Option<LineRange>) -> VertexId {
+        let platform = self.inputs.target_platform.clone();
+        self.graph.add(Vertex {
+            op: Op::Source(source),
+            inputs: Vec::new(),
+            platform,
+            name,
+            ignores_cache: false,
+            lines,
+        })
+    }
+
+    /// The files of `origin`; a stage has been lowered before it is asked for.
+    pub(crate) fn vertex_of(&mut self, origin: &Origin, lines: LineRange) -> Result<VertexId, String> {
+        match origin {
+            Origin::Stage(index) => Ok(self.finished[index].vertex),
+            Origin::Outside(outside) => self.outside_vertex(outside, &mut StepNames::default(), lines),
+        }
+    }
+
+    /// The files of `outside`. `names` are those of the stage that is based on it.
+    fn outside_vertex(
+        &mut self,
+        outside: &Outside,
+        names: &mut StepNames,
+        lines: LineRange,
+    ) -> Result<VertexId, String> {
+        Ok(match outside {
+            Outside::Scratch => self.scratch(),
+            Outside::Folder { name } => {
+                let source = Source::Local(LocalSource { name: name.clone() });
+                self.source(source, format!("[context {name}] load from client"), Some(lines))
+            }
+            Outside::Url { name, url } => {
+                let source = remote_source(url)?;
+                self.source(source, format!("[context {name}] {url}"), Some(lines))
+            }
+            Outside::Image { key, .. } => self.image_vertex(key, names, lines),
+        })
+    }
+
+    fn image_vertex(&mut self, key: &ImageKey, names: &mut StepNames, lines: LineRange) -> VertexId {
+        let known = self.known;
+        let image = &known[key];
+        let (reference, name) = match &key.place {
+            ImagePlace::Reference(reference) => {
+                let reference = reference.with_digest(image.manifest.clone());
+                (reference.clone(), names.next(&format!("FROM {reference}")))
+            }
+            ImagePlace::OciLayout { name, .. } => {
+                let reference: Reference = name.parse().expect("because only names that are references are looked up");
+                (reference.with_digest(image.manifest.clone()), format!("[context {name}] OCI load from client"))
+            }
+        };
+        if image.chain_id.is_none() {
+            return self.scratch();
+        }
+        let source = ImageSource {
+            reference,
+            origin: image.origin.clone(),
+            manifest: image.manifest.clone(),
+            platform: key.platform.clone(),
+            chain_id: image.chain_id.clone(),
+        };
+        self.source(Source::Image(source), name, Some(lines))
+    }
+}
+
+/// A repository, or a file that is called `context` whatever it is.
+fn remote_source(url: &str) -> Result<Source, String> {
+    if url.starts_with("ssh://") {
+        return Err("unsupported context source ssh".to_owned());
+    }
+    if add_git::is_git(url) {
+        return add_git::parse(url, None, None).map(Source::Git);
+    }
+    Ok(Source::Http(HttpSource { url: url.to_owned(), filename: "context".to_owned(), checksum: None }))
+}
+
+/// Lowers one stage; those it needs have been lowered. Gives what is wrong with it.
+fn lower_stage(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Vec<Diagnostic> {
+    let mut stage = match begin(index, lines, build) {
+        Ok(stage) => stage,
+        Err(error) => return vec![error],
+    };
+    let mut errors = Vec::new();
+    for line in lines {
+        let mut step = Step { instruction: &line.instruction, is_trigger: line.is_trigger, stage: &mut stage, build };
+        errors.extend(line.command.lower(&mut step).err());
+    }
+    build.finished.insert(index, stage);
+    errors
+}
+
+/// The state of a stage before its first instruction.
+fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<StageBuilder, Diagnostic> {
+    let stage = &build.stages.stages[index];
+    let mut names = step_names(index, lines, build);
+    let mut state = match &stage.base {
+        Origin::Stage(base) => StageBuilder { has_cmd: false, names, ..build.finished[base].clone() },
+        Origin::Outside(outside) => {
+            let vertex = build
+                .outside_vertex(outside, &mut names, stage.from.lines)
+                .map_err(|e| error_at(stage.from, stage.from.span, e))?;
+            let config = base_config(outside, stage, build);
+            let n_base_history = config.history.len();
+            StageBuilder {
+                vertex,
+                platform: stage.platform.clone(),
+                config,
+                n_base_history,
+                env: Vec::new(),
+                args: Vec::new(),
+                has_cmd: false,
+                ignores_cache: false,
+                names,
+            }
+        }
+    };
+    state.ignores_cache = match build.inputs.cache_bypass {
+        CacheBypass::Nothing => false,
+        CacheBypass::Everything => true,
+        CacheBypass::Stages(names) => stage.name.as_ref().is_some_and(|name| names.contains(name)),
+    };
+    state.config.created = None;
+    state.config.config.on_build.clear();
+    state.apply_config_env();
+    Ok(state)
+}
+
+fn step_names(index: usize, lines: &[Line<'_>], build: &Build<'_>) -> StepNames {
+    let stage = &build.stages.stages[index];
+    let is_base_a_step = matches!(&stage.base, Origin::Outside(outside) if *outside != Outside::Scratch);
+    let platform = step_name::platform_prefix(&stage.platform, &build.inputs.target_platform);
+    StepNames {
+        stage: (build.stages.stages.len() > 1).then(|| build.stages.display_name(index)),
+        platform: build.inputs.is_multi_platform.then_some(platform),
+        total: usize::from(is_base_a_step) + lines.iter().filter(|line| line.command.is_step()).count(),
+        n_given: 0,
+    }
+}
+
+/// The config that a stage starts with.
+fn base_config(outside: &Outside, stage: &Stage<'_>, build: &mut Build<'_>) -> ImageConfig {
+    match outside {
+        Outside::Image { key, .. } => {
+            let config = build.known[key].config.clone();
+            build.warnings.extend(foreign_base(&config, stage));
+            config
+        }
+        // The reference gives these the platform of the build, whatever `--platform` of the stage says.
+        Outside::Scratch | Outside::Folder { .. } | Outside::Url { .. } => empty_config(&build.inputs.target_platform),
+    }
+}
+
+/// A warning if a base is for another platform than the stage.
+fn foreign_base(config: &ImageConfig, stage: &Stage<'_>) -> Option<Diagnostic> {
+    let platform = config.platform();
+    if config.architecture.is_empty() || platform.matches(&stage.platform) {
+        return None;
+    }
+    let message = format!(
+        "Base image {} was pulled with platform {}, expected {} for current build",
+        stage.base_text,
+        quoted(&platform.to_string()),
+        quoted(&stage.platform.to_string())
+    );
+    Some(Diagnostic { severity: Severity::Warning, ..error_at(stage.from, stage.from.span, message) })
+}
+
+fn empty_config(platform: &Platform) -> ImageConfig {
+    ImageConfig {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        config: RuntimeConfig {
+            env: vec![DEFAULT_PATH.to_owned()],
+            working_dir: "/".to_owned(),
+            ..RuntimeConfig::default()
+        },
+        ..ImageConfig::default()
+    }
+}
+
+/// The result: the target's files, and its config as the request wants it.
+fn finish(mut build: Build<'_>, target: usize) -> Lowered {
+    let stage = build.finished.remove(&target).expect("because the target has been lowered");
+    let mut config = stage.config;
+    config.config.labels.extend(build.inputs.labels.clone());
+    let platform = match build.inputs.is_platform_explicit {
+        true => build.inputs.target_platform.clone(),
+        false => Platform::new(&config.os, &config.architecture, config.variant.as_deref()),
+    };
+    (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
+    Lowered {
+        graph: build.graph,
+        result: stage.vertex,
+        config,
+        n_base_history: stage.n_base_history,
+        warnings: build.warnings,
+    }
 }
