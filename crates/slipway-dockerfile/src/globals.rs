@@ -4,7 +4,6 @@
 
 use slipway_oci::Platform;
 
-use crate::Variables;
 use crate::lower::LowerInputs;
 
 /// The variables, in the order in which they are declared; the last of a name counts.
@@ -32,11 +31,10 @@ impl Globals {
     pub(crate) fn set(&mut self, name: &str, value: String) {
         self.0.push((name.to_owned(), value));
     }
-}
 
-impl Variables for Globals {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.as_slice().get(name)
+    /// The value of `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.clone())
     }
 }
 

@@ -99,8 +99,8 @@ impl Step<'_, '_> {
 
     /// `text` with variables filled in and quotes removed.
     pub(crate) fn expand(&self, text: &str) -> Result<String, Diagnostic> {
-        let expanded = expand::expand(text, self.escape(), self.stage.env.as_slice());
-        expanded.map(|e| e.text).map_err(|e| self.error(e.to_string()))
+        let expanded = expand::expand(text, self.escape(), |name| self.stage.variable(name));
+        expanded.map_err(|e| self.error(e.to_string()))
     }
 
     /// The escape character in force; triggers are always read with a backslash.

@@ -144,7 +144,7 @@ impl<'a> Stages<'a> {
         let Section { from, head, lines } = section;
         let error = |message: String| error_at(from, head.base.span, message);
         let fill_in =
-            |text: &str| expand::expand(text, escape, globals).map(|e| e.text).map_err(|e| error(e.to_string()));
+            |text: &str| expand::expand(text, escape, |name| globals.get(name)).map_err(|e| error(e.to_string()));
         let base_text = fill_in(&head.base.text)?;
         if base_text.is_empty() {
             return Err(error(format!("base name ({}) should not be blank", head.base.text)));
@@ -273,7 +273,7 @@ fn declare(
         return Err(error("no build stage in current context".to_owned()));
     };
     arg.declare_global(inputs.build_args, globals, |default, globals| {
-        expand::expand(default, escape, globals).map(|e| e.text).map_err(|e| error(e.to_string()))
+        expand::expand(default, escape, |name| globals.get(name)).map_err(|e| error(e.to_string()))
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{flags, words, wrong};
 use crate::globals::Globals;
 use crate::stage_builder::Step;
-use crate::{Diagnostic, Instruction, Variables};
+use crate::{Diagnostic, Instruction};
 
 /// Args that never become environment variables.
 const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -41,7 +41,7 @@ pub(super) fn lower(arg: &Arg, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
         let value = match (step.build.inputs.build_args.get(name), default) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(default)) => Some(step.expand(default)?),
-            (None, None) => step.build.globals.get(name).map(str::to_owned),
+            (None, None) => step.build.globals.get(name),
         };
         if let Some(value) = &value
             && !NO_VARIABLES.contains(&name.as_str())

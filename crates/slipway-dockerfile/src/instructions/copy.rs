@@ -173,8 +173,8 @@ fn body_of(heredoc: &Heredoc, copy: &Copy, step: &Step<'_, '_>) -> Result<Vec<u8
     if !heredoc.expands {
         return Ok(body.into_bytes());
     }
-    expand::expand_heredoc(&body, step.stage.env.as_slice())
-        .map(|expanded| expanded.text.into_bytes())
+    expand::expand_heredoc(&body, |name| step.stage.variable(name))
+        .map(String::into_bytes)
         .map_err(|e| step.error(e.to_string()))
 }
 

@@ -28,9 +28,9 @@ pub(super) fn check(instruction: &Instruction) -> Result<Expose, Diagnostic> {
 pub(super) fn lower(expose: &Expose, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let mut shown = Vec::new();
     for port in &expose.ports {
-        let expanded = expand::expand_words(port, step.escape(), step.stage.env.as_slice())
+        let words = expand::expand_words(port, step.escape(), |name| step.stage.variable(name))
             .map_err(|e| step.error(e.to_string()))?;
-        for word in expanded.words {
+        for word in words {
             shown.extend(ports_of(&word).map_err(|e| step.error(e))?);
         }
     }

@@ -1,9 +1,9 @@
 //! `RUN --mount=` (`spec/dockerfile.md` section 3.2.1).
 
 use slipway_graph::op::{
-    CacheMount, CacheSharing, FileAction, FileOp, MkdirAction, Mount, Owner, OwnerId, SecretMount, SshMount,
+    CacheMount, CacheSharing, Mount, SecretMount, SshMount,
 };
-use slipway_graph::{Op, VertexId};
+use slipway_graph::VertexId;
 
 use crate::quote::quoted;
 use crate::stage_builder::Step;
