@@ -392,3 +392,6 @@ fn finish(mut build: Build<'_>, target: usize) -> Lowered {
         warnings: build.warnings,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

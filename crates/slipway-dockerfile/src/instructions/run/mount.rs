@@ -1,9 +1,7 @@
 //! `RUN --mount=` (`spec/dockerfile.md` section 3.2.1).
 
-use slipway_graph::op::{
-    CacheMount, CacheSharing, Mount, SecretMount, SshMount,
-};
 use slipway_graph::VertexId;
+use slipway_graph::op::{CacheMount, CacheSharing, Mount, SecretMount, SshMount};
 
 use crate::quote::quoted;
 use crate::stage_builder::Step;
