@@ -294,7 +294,7 @@ fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
 }
 
 /// Removes `name` in `parent` with everything below it, following no link.
-fn remove_tree(parent: BorrowedFd<'_>, name: &CString, is_folder: bool) -> Result<(), Errno> {
+pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &std::ffi::CStr, is_folder: bool) -> Result<(), Errno> {
     if !is_folder {
         return rustix::fs::unlinkat(parent, name, AtFlags::empty());
     }
