@@ -1,3 +1,4 @@
 //! Puts the parts together: carries out ops, makes layers, exports.
 
+pub mod context;
 pub mod rootfs;

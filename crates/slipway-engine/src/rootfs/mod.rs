@@ -17,4 +17,5 @@ pub use path::TreePath;
 pub use root::{CallError, DirItem, Root};
 pub use xattr::{Xattrs, read_xattrs, write_xattrs};
 
-pub(crate) use root::{OnPath, list_dir, stat_at};
+pub(crate) use path::components;
+pub(crate) use root::{OnPath, READ_FILE, list_dir, read_link_at, stat_at, stat_fd};
