@@ -278,7 +278,7 @@ impl Puller<'_> {
         let active = self.store.begin(None)?;
         let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
         let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
-        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), meaning)
+        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), b"", meaning)
             .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
         let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
         if found != *diff_id {

@@ -43,10 +43,17 @@ pub(crate) enum Meaning {
 const MAX_ENTRIES: u64 = 10_000_000;
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Unpacks all entries of `source` below `root`. Device nodes that may not be made here are left out.
-pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) -> Result<(), UntarError> {
+/// Unpacks all entries of `source` into the existing folder `prefix` below `root`; links in the way are followed below
+/// `root`. Device nodes that may not be made here are left out.
+pub(crate) fn unpack(
+    source: impl Read,
+    root: BorrowedFd<'_>,
+    prefix: &[u8],
+    meaning: Meaning,
+) -> Result<(), UntarError> {
     let mut reader = TarReader::new(source);
-    let mut unpacker = Unpacker { root, meaning, folder_times: Vec::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
+    let prefix = clean(prefix).ok_or_else(|| UntarError::Escapes { path: lossy(prefix) })?;
+    let mut unpacker = Unpacker { root, prefix, meaning, folder_times: Vec::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
     let mut n_entries = 0;
     while let Some(entry) = reader.next_entry()? {
         n_entries += 1;
@@ -64,6 +71,8 @@ pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) 
 
 struct Unpacker<'a> {
     root: BorrowedFd<'a>,
+    /// Clean; put before every path of the archive.
+    prefix: Vec<u8>,
     meaning: Meaning,
     /// Set when all entries are there, since making entries changes them.
     folder_times: Vec<(Vec<u8>, Timestamps)>,
@@ -78,6 +87,7 @@ impl Unpacker<'_> {
         if path.is_empty() {
             return if entry.kind == EntryKind::Directory { self.root_metadata(entry) } else { Ok(()) };
         }
+        let path = self.prefixed(path);
         let cut = path.iter().rposition(|b| *b == b'/');
         let (parent_path, name) = match cut {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -181,6 +191,7 @@ impl Unpacker<'_> {
     fn hard_link(&self, entry: &ReadEntry, path: &[u8], parent: &OwnedFd, name: &CString) -> Result<(), UntarError> {
         let escapes = || UntarError::Escapes { path: lossy(path) };
         let target = clean(&entry.link).filter(|t| !t.is_empty()).ok_or_else(escapes)?;
+        let target = self.prefixed(target);
         let cut = target.iter().rposition(|b| *b == b'/');
         let (dir, base) = match cut {
             Some(slash) => (&target[..slash], &target[slash + 1..]),
@@ -236,6 +247,13 @@ impl Unpacker<'_> {
         rustix::fs::fchmod(&dir, Mode::from_raw_mode(entry.mode)).map_err(error("chmod"))?;
         self.folder_times.push((Vec::new(), times(entry)));
         Ok(())
+    }
+
+    fn prefixed(&self, path: Vec<u8>) -> Vec<u8> {
+        match self.prefix.is_empty() {
+            true => path,
+            false => [self.prefix.as_slice(), &path].join(&b'/'),
+        }
     }
 
     fn owner(&self, entry: &ReadEntry) -> (u32, u32) {
