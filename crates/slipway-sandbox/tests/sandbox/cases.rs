@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,6 +56,7 @@ cases! {
     mounts_of_the_caller_win: Sandbox Busybox,
     linked_mount_points_stay_inside: Sandbox Busybox,
     stubs_vanish: Sandbox Busybox,
+    an_overlay_holds_the_changes_of_a_step: Sandbox Busybox,
     stubs_with_content_stay: Sandbox Busybox,
     stubs_follow_dangling_links_inside: Sandbox Busybox,
     replaced_stub_parents_are_not_followed: Sandbox Busybox,
@@ -236,7 +237,7 @@ fn a_step_can_be_killed_from_another_thread() {
     let root = Root::new();
     let (reader, writer) = std::io::pipe().unwrap();
     let running = Arc::new(spawn(&root.spec("sleep 1000 & echo started; sleep 1000", &writer.into())).unwrap());
-    let mut reader = File::from(std::os::fd::OwnedFd::from(reader));
+    let mut reader = File::from(OwnedFd::from(reader));
     let mut started = [0; 8];
     reader.read_exact(&mut started).unwrap();
     assert_eq!(&started, b"started\n");
@@ -394,6 +395,38 @@ fn stubs_vanish() {
     assert!(root.path().join("bin/busybox").exists());
     let after = fs::metadata(root.path().join("etc")).unwrap();
     assert_eq!((before.mtime(), before.mtime_nsec()), (after.mtime(), after.mtime_nsec()));
+}
+
+fn an_overlay_holds_the_changes_of_a_step() {
+    let root = Root::new();
+    fs::remove_dir(root.path().join("sys")).unwrap();
+    let upper = root.directory_beside("upper");
+    let overlay = overlay_mount(&root.path(), &upper, &root.directory_beside("work"));
+    let mut targets = Target::built_in().to_vec();
+    targets.push(target("/run/secrets/key", Kind::File));
+    let made = stubs::make(overlay.as_fd(), &targets).unwrap();
+    root.output_with("echo new >/tmp/new; rm /bin/yes", |spec| spec.root = overlay.try_clone().unwrap());
+    made.remove(overlay.as_fd()).unwrap();
+    drop(overlay);
+
+    assert_eq!(fs::read_to_string(upper.join("tmp/new")).unwrap(), "new\n");
+    assert!(!root.path().join("tmp/new").exists());
+    assert!(fs::symlink_metadata(upper.join("bin/yes")).unwrap().file_type().is_char_device());
+    assert!(upper.join("sys").is_dir());
+    assert!(!upper.join("run").exists());
+}
+
+/// As the store would make it: `lower` with the changes in `upper`.
+fn overlay_mount(lower: &Path, upper: &Path, work: &Path) -> OwnedFd {
+    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    let set = |key, path| rustix::mount::fsconfig_set_string(context.as_fd(), key, path).unwrap();
+    set("lowerdir+", lower);
+    set("upperdir", upper);
+    set("workdir", work);
+    rustix::mount::fsconfig_set_flag(context.as_fd(), "userxattr").unwrap();
+    rustix::mount::fsconfig_create(context.as_fd()).unwrap();
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap()
 }
 
 fn stubs_with_content_stay() {
