@@ -34,6 +34,7 @@ cases! {
     the_step_is_pid_1: Sandbox Busybox,
     the_environment_is_the_callers: Sandbox Busybox,
     user_and_groups: Sandbox Busybox,
+    the_number_that_is_no_user_is_refused: Sandbox Busybox,
     the_hostname_is_the_callers: Sandbox Busybox,
     no_descriptor_is_left_over: Sandbox Busybox,
     standard_input_is_empty: Sandbox Busybox,
@@ -48,6 +49,7 @@ cases! {
     exit_codes_come_back: Sandbox Busybox,
     signals_come_back: Sandbox Busybox,
     a_step_can_be_killed_from_another_thread: Sandbox Busybox,
+    many_steps_run_at_once: Sandbox Busybox,
     a_dropped_step_is_killed: Sandbox Busybox,
     the_step_dies_with_the_builder: Sandbox Busybox,
     programs_that_cannot_run: Sandbox Busybox,
@@ -115,6 +117,14 @@ fn user_and_groups() {
     assert_eq!(ids(7, 8, &[8, 9]), "Uid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\nGroups:\t8 9");
 }
 
+fn the_number_that_is_no_user_is_refused() {
+    let root = Root::new();
+    for (uid, gid, groups) in [(u32::MAX, 0, vec![]), (0, u32::MAX, vec![]), (0, 0, vec![u32::MAX])] {
+        let result = root.try_run_with("id", |spec| spec.credentials = Credentials { uid, gid, groups });
+        assert!(matches!(result, Err(SpawnError::InvalidId(u32::MAX))), "{result:?}");
+    }
+}
+
 fn the_hostname_is_the_callers() {
     assert_eq!(Root::new().output("hostname"), "buildkitsandbox");
 }
@@ -167,6 +177,10 @@ fn devices_are_those_of_containers() {
     assert_eq!(root.output("ls /dev"), names);
     let numbers = root.output("cd /dev; stat -c '%n %t:%T %a' null zero full random urandom tty");
     assert_eq!(numbers, "null 1:3 666\nzero 1:5 666\nfull 1:7 666\nrandom 1:8 666\nurandom 1:9 666\ntty 5:0 666");
+    // A terminal of its own can be had.
+    assert_eq!(root.output("echo open 3<>/dev/ptmx; ls /dev/pts"), "open\nptmx");
+    let options = "devpts /dev/pts devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666 0 0";
+    assert_eq!(root.output("grep /dev/pts /proc/mounts"), options);
     assert_eq!(root.output("echo x >/dev/null; stat -c %a /dev /dev/shm /dev/pts/ptmx"), "755\n1777\n666");
 }
 
@@ -248,6 +262,20 @@ fn a_step_can_be_killed_from_another_thread() {
     assert_eq!(read_all(reader.into()), "");
     running.kill().unwrap();
     assert_eq!(running.wait().unwrap(), ExitStatus::Signal(SIGKILL));
+}
+
+fn many_steps_run_at_once() {
+    let root = Root::new();
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let root = &root;
+            scope.spawn(move || {
+                for turn in 0..10 {
+                    assert_eq!(root.output(&format!("echo {worker} {turn} $$")), format!("{worker} {turn} 1"));
+                }
+            });
+        }
+    });
 }
 
 fn a_dropped_step_is_killed() {
