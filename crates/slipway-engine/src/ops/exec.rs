@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
@@ -71,28 +71,27 @@ const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 pub(crate) struct HostFiles {
     /// An existing directory where sandboxes attach their roots, each in its own mount table.
     attach_at: PathBuf,
-    resolv_conf: OwnedFd,
-    /// `/etc/hosts` without the lines of `--add-host`.
-    hosts: String,
+    resolver_settings: OnceLock<Vec<u8>>,
 }
 
 impl HostFiles {
-    /// `attach_at` is an empty directory that may be used by any number of builds at once.
-    pub(crate) fn new(attach_at: PathBuf) -> Result<HostFiles, ExecError> {
-        let prepare = |source| ExecError::Prepare { path: attach_at.display().to_string(), source };
-        std::fs::create_dir_all(&attach_at).map_err(prepare)?;
-        let resolv_conf = memory_file("resolv.conf", &resolver_settings(), 0o644, (0, 0))?;
-        let hosts = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
-        Ok(HostFiles { attach_at, resolv_conf, hosts })
+    /// `attach_at` is an empty directory that may be used by any number of builds at once. Nothing is read yet.
+    pub(crate) fn new(attach_at: PathBuf) -> HostFiles {
+        HostFiles { attach_at, resolver_settings: OnceLock::new() }
     }
 
-    fn hosts_with(&self, hostname: &str, extra: &[(String, IpAddr)]) -> Result<OwnedFd, ExecError> {
-        let mut text = self.hosts.replace("buildkitsandbox", hostname);
-        for (name, address) in extra {
-            text.push_str(&format!("{address}\t{name}\n"));
-        }
-        memory_file("hosts", text.as_bytes(), 0o644, (0, 0))
+    fn resolv_conf(&self) -> Result<OwnedFd, ExecError> {
+        memory_file("resolv.conf", self.resolver_settings.get_or_init(resolver_settings), 0o644, (0, 0))
     }
+}
+
+/// `/etc/hosts` of a step (`spec/dockerfile.md` section 11.1).
+fn hosts(hostname: &str, extra: &[(String, IpAddr)]) -> String {
+    let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for (name, address) in extra {
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    text
 }
 
 /// The host's resolver settings. A local stub resolver answers on the host's loopback only; systemd keeps the real
@@ -247,8 +246,9 @@ impl Run<'_> {
 
     fn prepare(&self, user: &ProcessUser) -> Result<Prepared, ExecError> {
         let mut prepared = Prepared::default();
-        let hosts = self.host_files.hosts_with(&self.exec.hostname, &self.exec.extra_hosts)?;
-        let resolv_conf = mount_error("/etc/resolv.conf", mounts::bind(&self.host_files.resolv_conf, false))?;
+        let hosts = hosts(&self.exec.hostname, &self.exec.extra_hosts);
+        let hosts = memory_file("hosts", hosts.as_bytes(), 0o644, (0, 0))?;
+        let resolv_conf = self.host_files.resolv_conf()?;
         for (target, source) in [("/etc/resolv.conf", resolv_conf), ("/etc/hosts", hosts)] {
             let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: true };
             prepared.mounts.push(PreparedMount { target: target.to_owned(), kind: Kind::File, source, attributes });
