@@ -1,3 +1,0 @@
-//! How is each kind of op carried out? One file or folder an op.
-
-pub mod file;
