@@ -273,3 +273,169 @@ fn is_there(dir: &ScannedDir, name: &[u8]) -> bool {
     dir.entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).is_ok()
         || others.binary_search_by(|other| other.as_slice().cmp(name)).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::context::{BuildContext, IgnoreFile, PatternList};
+    use crate::rootfs::Root;
+
+    /// Rows in a map, and how many were put in it.
+    #[derive(Default)]
+    struct Rows {
+        rows: Mutex<BTreeMap<String, Vec<u8>>>,
+        n_put: AtomicUsize,
+    }
+
+    impl DigestMemory for Rows {
+        fn get(&self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
+            let rows = self.rows.lock().unwrap();
+            keys.iter().map(|key| rows.get(key).cloned()).collect()
+        }
+
+        fn put(&self, rows: &[(String, Vec<u8>)]) {
+            self.n_put.fetch_add(rows.len(), Ordering::Relaxed);
+            self.rows.lock().unwrap().extend(rows.iter().cloned());
+        }
+    }
+
+    fn sample() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::fs::create_dir_all(path.join("d/deep")).unwrap();
+        std::fs::write(path.join("a"), "1").unwrap();
+        std::fs::write(path.join("a2"), "1").unwrap();
+        std::fs::write(path.join("d/x"), "2").unwrap();
+        std::fs::write(path.join("d/deep/y"), "3").unwrap();
+        symlink("x", path.join("d/link")).unwrap();
+        symlink("a", path.join("to-a")).unwrap();
+        folder
+    }
+
+    fn digest_with(folder: &Path, wanted: &SourcePattern<'_>, rules: &[&str], memory: Option<&Rows>) -> Digest {
+        let rules = Box::new(PatternList::parse(rules).unwrap());
+        let ignore = IgnoreFile { name: ".dockerignore".to_owned(), rules };
+        let context = BuildContext::new(Root::open(folder).unwrap(), Some(ignore));
+        let memory = memory.map(|rows| rows as &dyn DigestMemory);
+        content_digest(SourceTree::Context(&context), wanted, memory).unwrap()
+    }
+
+    fn digest(folder: &Path, source: &str) -> Digest {
+        let has_wildcard = source.contains('*');
+        digest_with(folder, &SourcePattern { has_wildcard, ..SourcePattern::literal(source) }, &[], None)
+    }
+
+    #[test]
+    fn what_counts() {
+        let set_mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        type Change<'a> = &'a dyn Fn(&Path);
+        let table: [(&str, &str, bool, Change); 14] = [
+            ("content", "/d", true, &|p| std::fs::write(p.join("d/deep/y"), "4").unwrap()),
+            ("mode", "/d", true, &|p| set_mode(&p.join("d/x"), 0o711)),
+            ("mode of a folder", "/d", true, &|p| set_mode(&p.join("d/deep"), 0o711)),
+            ("mode of the top", "/", false, &|p| set_mode(p, 0o711)),
+            ("name below", "/d", true, &|p| std::fs::rename(p.join("d/x"), p.join("d/z")).unwrap()),
+            ("link", "/d", true, &|p| {
+                std::fs::remove_file(p.join("d/link")).unwrap();
+                symlink("y", p.join("d/link")).unwrap();
+            }),
+            ("new empty folder", "/d", true, &|p| std::fs::create_dir(p.join("d/new")).unwrap()),
+            ("beside", "/d", false, &|p| std::fs::write(p.join("a"), "9").unwrap()),
+            ("time", "/d", false, &|p| {
+                let time = SystemTime::now() - Duration::from_secs(1_000_000);
+                std::fs::File::open(p.join("d/x")).unwrap().set_modified(time).unwrap();
+            }),
+            ("owner", "/d", false, &|p| drop(std::os::unix::fs::chown(p.join("d/x"), Some(7), Some(7)))),
+            ("target of a link", "/to-a", true, &|p| std::fs::write(p.join("a"), "9").unwrap()),
+            ("matched by wildcard", "/a*", true, &|p| std::fs::rename(p.join("a2"), p.join("a3")).unwrap()),
+            ("not matched", "/a*", false, &|p| std::fs::write(p.join("b"), "").unwrap()),
+            ("hard link", "/d", false, &|p| std::fs::hard_link(p.join("d/x"), p.join("other")).unwrap()),
+        ];
+        for (what, source, counts, change) in table {
+            let folder = sample();
+            let before = digest(folder.path(), source);
+            change(folder.path());
+            assert_eq!(digest(folder.path(), source) != before, counts, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_literal_source_has_no_name() {
+        let folder = sample();
+        assert_eq!(digest(folder.path(), "/a"), digest(folder.path(), "/a2"));
+        assert_eq!(digest(folder.path(), "/a"), digest(folder.path(), "/to-a"));
+        assert_ne!(digest(folder.path(), "/a"), digest(folder.path(), "/d/x"));
+    }
+
+    #[test]
+    fn ignored_and_excluded_files_do_not_count() {
+        let folder = sample();
+        let excludes = ["**/y".to_owned()];
+        let wanted = SourcePattern { excludes: &excludes, ..SourcePattern::literal("/d") };
+        let digests = || {
+            let ignored = digest_with(folder.path(), &SourcePattern::literal("/d"), &["d/deep/y"], None);
+            (ignored, digest_with(folder.path(), &wanted, &[], None))
+        };
+        let before = digests();
+        std::fs::write(folder.path().join("d/deep/y"), "4").unwrap();
+        assert_eq!(digests(), before);
+        std::fs::write(folder.path().join("d/x"), "4").unwrap();
+        assert_ne!(digests().0, before.0);
+        assert_ne!(digests().1, before.1);
+    }
+
+    #[test]
+    fn settled_files_are_read_once() {
+        let folder = sample();
+        let rows = Rows::default();
+        let look = || digest_with(folder.path(), &SourcePattern::literal("/"), &[], Some(&rows));
+        let plain = digest(folder.path(), "/");
+        // Within the tick of the clock in which they were written, files are not remembered.
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(look(), plain);
+        let n_put = rows.n_put.load(Ordering::Relaxed);
+        assert_eq!(n_put, 3, "one row for each folder with files");
+        assert_eq!(look(), plain);
+        assert_eq!(rows.n_put.load(Ordering::Relaxed), n_put, "nothing new was learnt");
+        // A remembered digest is used, not found again: a false one shows.
+        rows.rows.lock().unwrap().values_mut().for_each(|row| *row.last_mut().unwrap() ^= 1);
+        assert_ne!(look(), plain);
+        // Same size, same modification time: the change still shows.
+        let modified = folder.path().join("d/x").metadata().unwrap().modified().unwrap();
+        rows.rows.lock().unwrap().clear();
+        assert_eq!(look(), plain);
+        std::fs::write(folder.path().join("d/x"), "9").unwrap();
+        std::fs::File::open(folder.path().join("d/x")).unwrap().set_modified(modified).unwrap();
+        assert_eq!(look(), digest(folder.path(), "/"));
+        assert_ne!(look(), plain);
+    }
+
+    #[test]
+    fn looking_at_one_file_forgets_no_other() {
+        let folder = sample();
+        let rows = Rows::default();
+        let look = |source| digest_with(folder.path(), &SourcePattern::literal(source), &[], Some(&rows));
+        std::thread::sleep(Duration::from_millis(30));
+        look("/");
+        std::fs::write(folder.path().join("a"), "changed").unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        look("/a");
+        let names = || {
+            let key = row_key(&stat_fd(Root::open(folder.path()).unwrap().as_fd()).unwrap());
+            let row = read_row(&rows.rows.lock().unwrap()[&key]);
+            row.iter().map(|file| String::from_utf8(file.name.clone()).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["a", "a2"]);
+        std::fs::remove_file(folder.path().join("a2")).unwrap();
+        std::fs::write(folder.path().join("a3"), "new").unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        look("/");
+        assert_eq!(names(), ["a", "a3"]);
+    }
+}

@@ -211,8 +211,9 @@ fn judge(
 /// A file may vanish between the list and the look; then it was never there.
 fn stat_if_there(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Meta>> {
     match stat_at(dir, name) {
-        Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => Ok(None),
-        other => other.map(Some),
+        Ok(meta) => Ok(Some(meta)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -8,13 +8,14 @@ mod follow;
 mod meta;
 mod path;
 mod root;
-pub mod users;
+mod users;
 mod xattr;
 
 pub use follow::{Component, FollowError, MAX_LINKS, follow};
 pub use meta::{Meta, Time};
 pub use path::TreePath;
 pub use root::{CallError, DirItem, Root};
+pub use users::{Accounts, AccountsError, ProcessUser, UserError};
 pub use xattr::{Xattrs, read_xattrs, write_xattrs};
 
 pub(crate) use path::components;

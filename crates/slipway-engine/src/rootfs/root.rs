@@ -87,12 +87,18 @@ impl Root {
 
     /// What is at a real path, a link being a link. `None` if there is nothing, also because a parent is no folder.
     pub fn stat(&self, real: &TreePath) -> io::Result<Option<Meta>> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat2(&self.0, real.for_kernel(), flags, Mode::empty(), NO_LINKS) {
-            Ok(file) => Ok(Some(stat_fd(&file)?)),
+        match self.try_stat(real) {
+            Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// [`Root::stat`] for those who want to know why there is nothing.
+    pub(crate) fn try_stat(&self, real: &TreePath) -> Result<Meta, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat2(&self.0, real.for_kernel(), flags, Mode::empty(), NO_LINKS)?;
+        stat_fd(&file)
     }
 
     /// The text of the link at a real path.
@@ -136,12 +142,12 @@ impl TreePath {
 }
 
 /// What a descriptor refers to.
-pub(crate) fn stat_fd(file: impl AsFd) -> io::Result<Meta> {
+pub(crate) fn stat_fd(file: impl AsFd) -> Result<Meta, Errno> {
     Ok(Meta::new(&rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, WANTED)?))
 }
 
 /// What `name` in `dir` is, a link being a link. `name` is one component.
-pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Meta> {
+pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Meta, Errno> {
     // No automount: looking at a file must not change the machine.
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     Ok(Meta::new(&rustix::fs::statx(dir, name, flags, WANTED)?))

@@ -197,7 +197,7 @@ fn read_bounded(
         Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => return Err(AccountsError::NotAFile { path }),
         Err(e) => return Err(error(e)),
     };
-    if !stat_fd(&file).map_err(error)?.is_file() {
+    if !stat_fd(&file).map_err(|errno| error(errno.into()))?.is_file() {
         return Err(AccountsError::NotAFile { path });
     }
     let mut bytes = Vec::new();
