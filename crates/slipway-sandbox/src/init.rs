@@ -58,16 +58,20 @@ pub fn init_if_requested() {
 /// The descriptor that an argument names.
 fn inherited(argument: &OsStr) -> Option<OwnedFd> {
     let number: RawFd = argument.to_str()?.parse().ok()?;
-    adopt(number).ok()
+    // SAFETY: at the start of `main` nobody owns a descriptor but 0 to 2, and the parent names these two once each.
+    unsafe { adopt(number) }.ok()
 }
 
 /// Owns a descriptor that this process inherited, after making sure that it is open.
-fn adopt(number: RawFd) -> std::io::Result<OwnedFd> {
+///
+/// # Safety
+/// Nobody else may own the descriptor.
+unsafe fn adopt(number: RawFd) -> std::io::Result<OwnedFd> {
     // SAFETY: no memory is involved.
     if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
         return Err(std::io::Error::last_os_error());
     }
-    // SAFETY: it is open, and the spec names each descriptor once, so nobody else owns it.
+    // SAFETY: it is open, and by the contract of this function nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -79,9 +83,11 @@ fn start_step(spec: OwnedFd, report: &OwnedFd) -> Result<Infallible, Failure> {
 fn read_spec(file: OwnedFd) -> Result<Spec, CallError> {
     let mut bytes = Vec::new();
     File::from(file).read_to_end(&mut bytes).named(|| "read(spec)".to_owned())?;
-    // SAFETY (of what `adopt` relies on): the parent kept exactly these descriptors open for us.
-    wire::decode(&bytes, &mut |number| adopt(number).expect("because the parent kept the descriptors of the spec open"))
-        .named(|| "read(spec)".to_owned())
+    wire::decode(&bytes, &mut |number| {
+        // SAFETY: the parent kept exactly these descriptors open for us, and the spec names each of them once.
+        unsafe { adopt(number) }.expect("because the parent kept the descriptors of the spec open")
+    })
+    .named(|| "read(spec)".to_owned())
 }
 
 /// The whole way, in order; see the module's rules.

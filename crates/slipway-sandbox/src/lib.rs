@@ -6,7 +6,8 @@
 //! ```text
 //! main()                    init::init_if_requested()   never returns in the first process of a sandbox
 //!                           userns::enter()             once a run: root stays, others get a user namespace
-//! spawn(&spec)              namespaces.rs               clone into fresh namespaces, exec this program again
+//! spawn(&spec)              running.rs                  checks the spec, hands it over, waits for the program to run
+//!   namespaces.rs                                       clone into fresh namespaces, exec this program again
 //!   init.rs                 the first process: reads the spec, then
 //!     filesystems.rs        pivots into the root, mounts /proc /dev /sys and the caller's mounts
 //!     devices.rs            fills /dev
@@ -18,7 +19,10 @@
 //! ```
 //!
 //! Nothing is ever mounted in the caller's mount table and every process dies with the thread that started it, so a
-//! `kill -9` at any instant leaves nothing behind.
+//! `kill -9` at any instant leaves nothing behind (`init.rs` names the one exception).
+//!
+//! A step of `/bin/true` takes 2.5 ms at best, and 3 to 5 ms while other work keeps both cores of the machine busy
+//! (`cargo bench -p slipway-sandbox`).
 //!
 //! Beside the walk: `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
 //! mount points that a root lacks and removes them again.

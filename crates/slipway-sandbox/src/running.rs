@@ -14,7 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::call::{CallError, Named};
 use crate::program::ExecError;
-use crate::spec::Spec;
+use crate::spec::{Credentials, Spec};
 use crate::wire::{self, Failure};
 use crate::{init, namespaces};
 
@@ -27,6 +27,9 @@ pub enum SpawnError {
     /// The sandbox is fine, but its program cannot be executed.
     #[error(transparent)]
     Exec(ExecError),
+    /// No user or group has this number; the kernel would read it as "stay who you are", which is root.
+    #[error("{0} is no user or group id")]
+    InvalidId(u32),
     /// An argument or variable cannot be passed to a program.
     #[error("`{0}` holds a NUL byte")]
     Nul(String),
@@ -76,6 +79,7 @@ impl ExitStatus {
 /// slipway: wait on the thread that spawns.
 pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     refuse_nul(spec)?;
+    refuse_no_id(&spec.credentials)?;
     let spec_file = write_spec(spec)?;
     let (report, report_writer) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2(report of the first process)".to_owned())?;
@@ -99,6 +103,13 @@ fn refuse_nul(spec: &Spec) -> Result<(), SpawnError> {
     let holds_nul = |text: &&OsStr| text.as_bytes().contains(&0);
     match spec.args.iter().chain(&spec.env).map(|text| text.as_os_str()).find(holds_nul) {
         Some(text) => Err(SpawnError::Nul(text.to_string_lossy().into_owned())),
+        None => Ok(()),
+    }
+}
+
+fn refuse_no_id(Credentials { uid, gid, groups }: &Credentials) -> Result<(), SpawnError> {
+    match [uid, gid].into_iter().chain(groups).find(|id| **id == u32::MAX) {
+        Some(id) => Err(SpawnError::InvalidId(*id)),
         None => Ok(()),
     }
 }

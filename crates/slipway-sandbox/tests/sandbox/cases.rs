@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,6 +34,7 @@ cases! {
     the_step_is_pid_1: Sandbox Busybox,
     the_environment_is_the_callers: Sandbox Busybox,
     user_and_groups: Sandbox Busybox,
+    the_number_that_is_no_user_is_refused: Sandbox Busybox,
     the_hostname_is_the_callers: Sandbox Busybox,
     no_descriptor_is_left_over: Sandbox Busybox,
     standard_input_is_empty: Sandbox Busybox,
@@ -48,6 +49,7 @@ cases! {
     exit_codes_come_back: Sandbox Busybox,
     signals_come_back: Sandbox Busybox,
     a_step_can_be_killed_from_another_thread: Sandbox Busybox,
+    many_steps_run_at_once: Sandbox Busybox,
     a_dropped_step_is_killed: Sandbox Busybox,
     the_step_dies_with_the_builder: Sandbox Busybox,
     programs_that_cannot_run: Sandbox Busybox,
@@ -56,6 +58,7 @@ cases! {
     mounts_of_the_caller_win: Sandbox Busybox,
     linked_mount_points_stay_inside: Sandbox Busybox,
     stubs_vanish: Sandbox Busybox,
+    an_overlay_holds_the_changes_of_a_step: Sandbox Busybox,
     stubs_with_content_stay: Sandbox Busybox,
     stubs_follow_dangling_links_inside: Sandbox Busybox,
     replaced_stub_parents_are_not_followed: Sandbox Busybox,
@@ -114,6 +117,14 @@ fn user_and_groups() {
     assert_eq!(ids(7, 8, &[8, 9]), "Uid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\nGroups:\t8 9");
 }
 
+fn the_number_that_is_no_user_is_refused() {
+    let root = Root::new();
+    for (uid, gid, groups) in [(u32::MAX, 0, vec![]), (0, u32::MAX, vec![]), (0, 0, vec![u32::MAX])] {
+        let result = root.try_run_with("id", |spec| spec.credentials = Credentials { uid, gid, groups });
+        assert!(matches!(result, Err(SpawnError::InvalidId(u32::MAX))), "{result:?}");
+    }
+}
+
 fn the_hostname_is_the_callers() {
     assert_eq!(Root::new().output("hostname"), "buildkitsandbox");
 }
@@ -166,6 +177,10 @@ fn devices_are_those_of_containers() {
     assert_eq!(root.output("ls /dev"), names);
     let numbers = root.output("cd /dev; stat -c '%n %t:%T %a' null zero full random urandom tty");
     assert_eq!(numbers, "null 1:3 666\nzero 1:5 666\nfull 1:7 666\nrandom 1:8 666\nurandom 1:9 666\ntty 5:0 666");
+    // A terminal of its own can be had.
+    assert_eq!(root.output("echo open 3<>/dev/ptmx; ls /dev/pts"), "open\nptmx");
+    let options = "devpts /dev/pts devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666 0 0";
+    assert_eq!(root.output("grep /dev/pts /proc/mounts"), options);
     assert_eq!(root.output("echo x >/dev/null; stat -c %a /dev /dev/shm /dev/pts/ptmx"), "755\n1777\n666");
 }
 
@@ -236,7 +251,7 @@ fn a_step_can_be_killed_from_another_thread() {
     let root = Root::new();
     let (reader, writer) = std::io::pipe().unwrap();
     let running = Arc::new(spawn(&root.spec("sleep 1000 & echo started; sleep 1000", &writer.into())).unwrap());
-    let mut reader = File::from(std::os::fd::OwnedFd::from(reader));
+    let mut reader = File::from(OwnedFd::from(reader));
     let mut started = [0; 8];
     reader.read_exact(&mut started).unwrap();
     assert_eq!(&started, b"started\n");
@@ -247,6 +262,20 @@ fn a_step_can_be_killed_from_another_thread() {
     assert_eq!(read_all(reader.into()), "");
     running.kill().unwrap();
     assert_eq!(running.wait().unwrap(), ExitStatus::Signal(SIGKILL));
+}
+
+fn many_steps_run_at_once() {
+    let root = Root::new();
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let root = &root;
+            scope.spawn(move || {
+                for turn in 0..10 {
+                    assert_eq!(root.output(&format!("echo {worker} {turn} $$")), format!("{worker} {turn} 1"));
+                }
+            });
+        }
+    });
 }
 
 fn a_dropped_step_is_killed() {
@@ -394,6 +423,38 @@ fn stubs_vanish() {
     assert!(root.path().join("bin/busybox").exists());
     let after = fs::metadata(root.path().join("etc")).unwrap();
     assert_eq!((before.mtime(), before.mtime_nsec()), (after.mtime(), after.mtime_nsec()));
+}
+
+fn an_overlay_holds_the_changes_of_a_step() {
+    let root = Root::new();
+    fs::remove_dir(root.path().join("sys")).unwrap();
+    let upper = root.directory_beside("upper");
+    let overlay = overlay_mount(&root.path(), &upper, &root.directory_beside("work"));
+    let mut targets = Target::built_in().to_vec();
+    targets.push(target("/run/secrets/key", Kind::File));
+    let made = stubs::make(overlay.as_fd(), &targets).unwrap();
+    root.output_with("echo new >/tmp/new; rm /bin/yes", |spec| spec.root = overlay.try_clone().unwrap());
+    made.remove(overlay.as_fd()).unwrap();
+    drop(overlay);
+
+    assert_eq!(fs::read_to_string(upper.join("tmp/new")).unwrap(), "new\n");
+    assert!(!root.path().join("tmp/new").exists());
+    assert!(fs::symlink_metadata(upper.join("bin/yes")).unwrap().file_type().is_char_device());
+    assert!(upper.join("sys").is_dir());
+    assert!(!upper.join("run").exists());
+}
+
+/// As the store would make it: `lower` with the changes in `upper`.
+fn overlay_mount(lower: &Path, upper: &Path, work: &Path) -> OwnedFd {
+    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    let set = |key, path| rustix::mount::fsconfig_set_string(context.as_fd(), key, path).unwrap();
+    set("lowerdir+", lower);
+    set("upperdir", upper);
+    set("workdir", work);
+    rustix::mount::fsconfig_set_flag(context.as_fd(), "userxattr").unwrap();
+    rustix::mount::fsconfig_create(context.as_fd()).unwrap();
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap()
 }
 
 fn stubs_with_content_stay() {

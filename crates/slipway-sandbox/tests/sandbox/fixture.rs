@@ -93,6 +93,13 @@ impl Root {
         self.directory.path().join("root")
     }
 
+    /// A new directory of the host, outside of the root.
+    pub(crate) fn directory_beside(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
     /// A directory of the host that no step may reach.
     pub(crate) fn canary(&self) -> PathBuf {
         self.directory.path().join("canary")
