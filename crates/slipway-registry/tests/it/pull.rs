@@ -217,7 +217,11 @@ fn one_client_serves_many_threads() {
     std::thread::scope(|scope| {
         for layer in &layers {
             let (client, registry) = (&client, &registry);
-            scope.spawn(move || client.blob(&reference(registry, "app:1"), layer).unwrap().finish().unwrap());
+            scope.spawn(move || {
+                let reader = client.blob(&reference(registry, "app:1"), layer).unwrap();
+                // A stream may be opened by one thread and read by another.
+                scope.spawn(move || reader.finish().unwrap());
+            });
         }
     });
     let n_tokens = registry.requests().iter().filter(|request| request.target.starts_with("/token")).count();
