@@ -22,8 +22,7 @@ use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, Snapshot
 
 use super::ssh::{self, SshError};
 use crate::now_ns;
-use crate::rootfs::users::{Accounts, AccountsError, ProcessUser, UserError};
-use crate::rootfs::Root;
+use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 
 /// Why a `RUN` failed.
 #[derive(Debug, thiserror::Error)]

@@ -207,20 +207,20 @@ impl EngineOps<'_> {
 fn selections(op: &Op, index: usize) -> Vec<SourcePattern<'_>> {
     match op {
         Op::File(file) => {
-            let selection = |action: &FileAction| match action {
+            let copies = file.actions.iter().filter_map(|action| match action {
                 FileAction::Copy(copy) if copy.input == index => Some(SourcePattern::from(copy)),
                 _ => None,
-            };
-            file.actions.iter().filter_map(selection).collect()
+            });
+            copies.collect()
         }
         Op::Exec(exec) => {
-            let selection = |mount: &Mount| match mount {
+            let binds = exec.mounts.iter().filter_map(|mount| match mount {
                 Mount::Bind { input, source, is_readonly: true, .. } if *input == index => {
                     Some(SourcePattern::literal(source))
                 }
                 _ => None,
-            };
-            exec.mounts.iter().filter_map(selection).collect()
+            });
+            binds.collect()
         }
         Op::Source(_) | Op::Merge => Vec::new(),
     }
