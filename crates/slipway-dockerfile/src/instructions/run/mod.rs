@@ -221,8 +221,8 @@ fn env(step: &Step<'_, '_>, mounts: &[Mount]) -> Vec<String> {
 fn proxy_env(build_args: &BTreeMap<String, String>) -> Vec<String> {
     let mut env = Vec::new();
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"] {
-        let given = build_args.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        if let Some(value) = given.last().filter(|value| !value.is_empty()) {
+        let mut given = build_args.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        if let Some(value) = given.next_back().filter(|value| !value.is_empty()) {
             env.push(format!("{name}={value}"));
             env.push(format!("{}={value}", name.to_ascii_lowercase()));
         }
