@@ -113,9 +113,10 @@ impl Step<'_, '_> {
         self.stage.config.history.push(history::entry(created_by, has_layer));
     }
 
-    /// The text of the step, for its name.
-    pub(crate) fn text(&self) -> String {
-        let text = step_name::instruction_text(&self.instruction.logical_line, |name| self.stage.variable(name));
+    /// The text of the step, for its name. `addition` is shown behind what is written.
+    pub(crate) fn text(&self, addition: &str) -> String {
+        let line = format!("{}{addition}", self.instruction.logical_line);
+        let text = step_name::instruction_text(&line, self.escape(), |name| self.stage.variable(name));
         if self.is_trigger { format!("ONBUILD {text}") } else { text }
     }
 

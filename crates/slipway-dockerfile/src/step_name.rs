@@ -2,6 +2,8 @@
 
 use slipway_oci::Platform;
 
+use crate::expand;
+
 /// Counts the steps of a stage and writes their names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepNames {
@@ -45,48 +47,13 @@ pub(crate) fn platform_prefix(step: &Platform, target: &Platform) -> String {
 }
 
 /// The instruction with its keyword in upper case and the variables that are set filled in; everything else,
-/// quotes and unset variables included, stays as written.
-pub(crate) fn instruction_text(logical_line: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
-    let (keyword, rest) = logical_line.split_once(' ').unwrap_or((logical_line, ""));
-    let space = if rest.is_empty() { "" } else { " " };
-    format!("{}{space}{}", keyword.to_uppercase(), fill_in(rest, lookup))
-}
-
-/// Replaces `$name` and `${name}` outside single quotes where `lookup` knows the name.
-fn fill_in(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    let mut is_quoted = false;
-    while let Some(c) = rest.chars().next() {
-        if let ('$', false) = (c, is_quoted)
-            && let Some((name, len)) = simple_variable(rest)
-            && let Some(value) = lookup(name)
-        {
-            out.push_str(&value);
-            rest = &rest[len..];
-            continue;
-        }
-        let len = match c {
-            '\\' if !is_quoted => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            c => c.len_utf8(),
-        };
-        is_quoted ^= c == '\'';
-        out.push_str(&rest[..len]);
-        rest = &rest[len..];
+/// quotes and unset variables included, stays as written. So does all of it if it cannot be expanded.
+pub(crate) fn instruction_text(line: &str, escape: char, variables: impl Fn(&str) -> Option<String>) -> String {
+    let filled = expand::fill_in(line, escape, variables).unwrap_or_else(|_| line.to_owned());
+    match filled.split_once(' ') {
+        Some((keyword, rest)) => format!("{} {rest}", keyword.to_uppercase()),
+        None => filled.to_uppercase(),
     }
-    out
-}
-
-/// The name in a `$name` or `${name}` at the start of `text`, and the length of the whole.
-fn simple_variable(text: &str) -> Option<(&str, usize)> {
-    let after = text.strip_prefix('$')?;
-    let (body, n_braces) = match after.strip_prefix('{') {
-        Some(body) => (body, 1),
-        None => (after, 0),
-    };
-    let end = body.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(body.len());
-    let is_closed = n_braces == 0 || body[end..].starts_with('}');
-    (end > 0 && is_closed).then(|| (&body[..end], 1 + 2 * n_braces + end))
 }
 
 /// The first line of a script, with `...` if there are more.
@@ -122,8 +89,8 @@ mod tests {
     #[test]
     fn known_variables_are_filled_in_and_quotes_stay() {
         let env = |name: &str| (name == "A").then(|| "3".to_owned());
-        let text = instruction_text(r#"run env $A $UNS "${A}" '$A' \$A ${A:-x}"#, env);
-        assert_eq!(text, r#"RUN env 3 $UNS "3" '$A' \$A ${A:-x}"#);
+        let text = instruction_text(r#"run env $A $UNS "${A}" '$A' \$A ${A:-x}"#, '\\', env);
+        assert_eq!(text, r#"RUN env 3 $UNS "3" '$A' \$A 3"#);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use slipway_graph::{Op, VertexId};
 use slipway_oci::Digest;
 
 use super::flags::{self, FlagKind};
-use super::{add_git, words, wrong};
+use super::{add_git, words};
 use crate::stage_builder::{Step, error_at};
 use crate::{Diagnostic, Heredoc, Instruction, Keyword, expand, paths, symbolic_mode};
 
@@ -71,13 +71,11 @@ fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), 
         instruction.heredocs.iter().any(|h| h.word.span.start <= word.span.start && word.span.end <= h.word.span.end)
     };
     match words(instruction) {
-        [] => Err(wrong(instruction, "requires at least two arguments, but only one was provided")),
-        [_] => {
-            let complaint = "requires at least two arguments, but only one was provided. \
-                             Destination could not be determined";
-            Err(wrong(instruction, complaint))
+        [] => Ok((Vec::new(), String::new())),
+        [.., dest] if is_heredoc(&dest) => {
+            let message = format!("{} cannot accept a heredoc as a destination", instruction.keyword.as_str());
+            Err(error_at(instruction, dest.span, message))
         }
-        [.., dest] if is_heredoc(&dest) => Err(wrong(instruction, "cannot accept a heredoc as a destination")),
         [sources @ .., dest] => {
             let plain = sources.iter().filter(|word| !is_heredoc(word)).map(|word| word.text.clone()).collect();
             Ok((plain, dest.text.clone()))
@@ -88,7 +86,7 @@ fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), 
 pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let words = Expanded::of(copy, step)?;
     // The text sees the variables as they are before the instruction, as everything in it does.
-    let text = step.text();
+    let text = step.text("");
     let name = step.stage.names.next(&text);
     let mut op = OpBuilder { actions: Vec::new(), inputs: vec![step.stage.vertex], name: name.clone() };
     for source in &words.sources {

@@ -114,13 +114,13 @@ fn broken_instructions() {
 
 #[test]
 fn a_broken_line_does_not_hide_the_others() {
-    let text = "# escape=x\nFROM a b\nRUN x \\\n y\nFOO\nCOPY <<EOF /a\n";
+    let text = "# escape=x\nFROM a b\nRUN x \\\n y\nXYZZY\nCOPY <<EOF /a\n";
     assert_eq!(
         errors(text),
         [
             "1-1: invalid escape token 'x' does not match ` or \\",
             "2-2: FROM requires either one or three arguments",
-            "5-5: unknown instruction: FOO",
+            "5-5: unknown instruction: XYZZY",
             "6-6: unterminated heredoc",
         ]
     );

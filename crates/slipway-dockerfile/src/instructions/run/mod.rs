@@ -96,8 +96,8 @@ pub(super) fn lower(run: &Run, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
     let args = script.args(run, step);
     let mut inputs = mount::Inputs(vec![step.stage.vertex]);
     let mounts = mounts(run, &script, &mut inputs, step)?;
-    let written = script.shown.as_ref().map(|shown| format!(" ({shown})")).unwrap_or_default();
-    let text = step.text() + &step_name::instruction_text(&written, |name| step.stage.variable(name));
+    let addition = script.shown.as_ref().map(|shown| format!(" ({shown})")).unwrap_or_default();
+    let text = step.text(&addition);
     let name = step.stage.names.next(&text);
     let exec = Exec {
         env: env(step, &mounts),
