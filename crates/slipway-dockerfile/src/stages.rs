@@ -127,7 +127,7 @@ impl<'a> Stages<'a> {
         if !errors.is_empty() {
             return Err(errors);
         }
-        match stages.find_cycle() {
+        match stages.find_cycle(inputs) {
             Some(error) => Err(vec![error]),
             None => Ok((stages, globals)),
         }
@@ -222,16 +222,16 @@ impl<'a> Stages<'a> {
     }
 
     /// An error if a stage needs itself, directly or through others.
-    fn find_cycle(&self) -> Option<Diagnostic> {
+    fn find_cycle(&self, inputs: &LowerInputs<'_>) -> Option<Diagnostic> {
         let is_cyclic = |start: usize| {
             let mut seen = BTreeSet::new();
-            let mut open = self.stage_needs(start);
+            let mut open = self.stage_needs(start, inputs);
             while let Some(index) = open.pop() {
                 if index == start {
                     return true;
                 }
                 if seen.insert(index) {
-                    open.extend(self.stage_needs(index));
+                    open.extend(self.stage_needs(index, inputs));
                 }
             }
             false
@@ -243,20 +243,17 @@ impl<'a> Stages<'a> {
     }
 
     /// The stages that a stage names, by index.
-    fn stage_needs(&self, index: usize) -> Vec<usize> {
+    fn stage_needs(&self, index: usize, inputs: &LowerInputs<'_>) -> Vec<usize> {
         let stage = &self.stages[index];
-        let of_lines = stage.lines.iter().flat_map(|line| line.command.needs()).filter_map(|need| match need {
-            Need::Copied(from) => match from.parse::<usize>() {
-                Ok(number) => (number < self.stages.len()).then_some(number),
-                Err(_) => self.index_of(&from.to_lowercase()),
-            },
-            Need::Mounted { from, .. } => self.index_of(&from.to_lowercase()),
-        });
-        let base = match stage.base {
-            Origin::Stage(base) => Some(base),
-            Origin::Outside(_) => None,
-        };
-        of_lines.chain(base).collect()
+        let needs = stage.lines.iter().flat_map(|line| line.command.needs());
+        let named = needs.filter_map(|need| self.origin_of_need(need, inputs).ok());
+        let origins = named.chain([stage.base.clone()]);
+        origins
+            .filter_map(|origin| match origin {
+                Origin::Stage(index) => Some(index),
+                Origin::Outside(_) => None,
+            })
+            .collect()
     }
 }
 
