@@ -5,7 +5,7 @@ use slipway_oci::{ImageConfig, Platform};
 
 use crate::lower::Build;
 use crate::step_name::{self, StepNames};
-use crate::{Diagnostic, Instruction, Severity, Span, expand, history};
+use crate::{Diagnostic, Instruction, Keyword, Severity, Span, expand, history};
 
 /// What the shell form of instructions runs in unless `SHELL` says otherwise.
 pub(crate) const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -116,7 +116,13 @@ impl Step<'_, '_> {
     /// The text of the step, for its name. `addition` is shown behind what is written.
     pub(crate) fn text(&self, addition: &str) -> String {
         let line = format!("{}{addition}", self.instruction.logical_line);
-        let text = step_name::instruction_text(&line, self.escape(), |name| self.stage.variable(name));
+        let variables = |name: &str| self.stage.variable(name);
+        // What a shell will read keeps its quotes, and the variables that only the shell knows.
+        let filled = match self.instruction.keyword {
+            Keyword::Run => expand::fill_in(&line, self.escape(), variables),
+            _ => expand::expand(&line, self.escape(), variables),
+        };
+        let text = step_name::with_upper_keyword(&filled.unwrap_or(line));
         if self.is_trigger { format!("ONBUILD {text}") } else { text }
     }
 

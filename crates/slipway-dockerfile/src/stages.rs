@@ -55,9 +55,11 @@ pub(crate) enum Origin {
 pub(crate) enum Outside {
     /// No files, and the config of an empty image.
     Scratch,
+    /// `context` is the named context that says so, if it is one.
     Image {
-        key: ImageKey,
+        key: Box<ImageKey>,
         written: String,
+        context: Option<String>,
     },
     /// A folder that is called `name`.
     Folder {
@@ -290,12 +292,16 @@ fn outside(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Result<
         return Ok(outside);
     }
     let reference: Reference = name.parse().map_err(|e| format!("failed to parse stage name {}: {e}", quoted(name)))?;
-    Ok(image(&reference, name, platform))
+    Ok(image(&reference, name, platform, None))
 }
 
-fn image(reference: &Reference, written: &str, platform: &Platform) -> Outside {
+fn image(reference: &Reference, written: &str, platform: &Platform, context: Option<String>) -> Outside {
     let place = ImagePlace::Reference(reference.with_default_tag());
-    Outside::Image { key: ImageKey { place, platform: platform.clone() }, written: written.to_owned() }
+    Outside::Image {
+        key: Box::new(ImageKey { place, platform: platform.clone() }),
+        written: written.to_owned(),
+        context,
+    }
 }
 
 /// The named context that stands for `name` on `platform`.
@@ -311,7 +317,7 @@ fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> 
     Some(match &inputs.named_contexts[key] {
         NamedContext::Folder(_) => Outside::Folder { name },
         NamedContext::Image(None) => Outside::Scratch,
-        NamedContext::Image(Some(reference)) => image(reference, &name, platform),
+        NamedContext::Image(Some(reference)) => image(reference, &name, platform, Some(name.clone())),
         NamedContext::OciLayout { path, tag, digest } => {
             let place = ImagePlace::OciLayout {
                 name: familiar.to_owned(),
@@ -319,7 +325,11 @@ fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> 
                 tag: tag.clone(),
                 digest: digest.clone(),
             };
-            Outside::Image { key: ImageKey { place, platform: platform.clone() }, written: name }
+            Outside::Image {
+                key: Box::new(ImageKey { place, platform: platform.clone() }),
+                written: name.clone(),
+                context: Some(name),
+            }
         }
         NamedContext::Url(url) => Outside::Url { name, url: url.clone() },
     })
@@ -430,10 +440,10 @@ impl<'a> Stages<'a> {
 impl Plan<'_> {
     /// Asks for an image, unless it is known or asked for already.
     fn ask(&mut self, outside: Outside, instruction: &Instruction, known: &KnownImages) {
-        let Outside::Image { key, written } = outside else { return };
-        if known.contains_key(&key) || self.questions.iter().any(|question| question.key == key) {
+        let Outside::Image { key, written, .. } = outside else { return };
+        if known.contains_key(&*key) || self.questions.iter().any(|question| question.key == *key) {
             return;
         }
-        self.questions.push(ImageQuestion { key, written, lines: instruction.lines });
+        self.questions.push(ImageQuestion { key: *key, written, lines: instruction.lines });
     }
 }

@@ -2,8 +2,6 @@
 
 use slipway_oci::Platform;
 
-use crate::expand;
-
 /// Counts the steps of a stage and writes their names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepNames {
@@ -46,13 +44,11 @@ pub(crate) fn platform_prefix(step: &Platform, target: &Platform) -> String {
     format!("{step_text}->{}", target_text.strip_prefix(&same_os).unwrap_or(&target_text))
 }
 
-/// The instruction with its keyword in upper case and the variables that are set filled in; everything else,
-/// quotes and unset variables included, stays as written. So does all of it if it cannot be expanded.
-pub(crate) fn instruction_text(line: &str, escape: char, variables: impl Fn(&str) -> Option<String>) -> String {
-    let filled = expand::fill_in(line, escape, variables).unwrap_or_else(|_| line.to_owned());
-    match filled.split_once(' ') {
+/// `instruction` with its keyword in upper case.
+pub(crate) fn with_upper_keyword(instruction: &str) -> String {
+    match instruction.split_once(' ') {
         Some((keyword, rest)) => format!("{} {rest}", keyword.to_uppercase()),
-        None => filled.to_uppercase(),
+        None => instruction.to_uppercase(),
     }
 }
 
@@ -84,13 +80,6 @@ mod tests {
         let (amd, arm) = (Platform::new("linux", "amd64", None), Platform::new("linux", "arm", None));
         assert_eq!(platform_prefix(&amd, &amd), "linux/amd64");
         assert_eq!(platform_prefix(&amd, &arm), "linux/amd64->arm/v7");
-    }
-
-    #[test]
-    fn known_variables_are_filled_in_and_quotes_stay() {
-        let env = |name: &str| (name == "A").then(|| "3".to_owned());
-        let text = instruction_text(r#"run env $A $UNS "${A}" '$A' \$A ${A:-x}"#, '\\', env);
-        assert_eq!(text, r#"RUN env 3 $UNS "3" '$A' \$A 3"#);
     }
 
     #[test]

@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(
             case.graph(),
             "0 scratch\n1 file(0) [1/2] WORKDIR /w\n  mkdir /w 755\n2 local context\n\
-             3 file(1,2) [2/2] COPY 1 *.go <<x <<'y' d/\n  copy 1:/1 /w/d/\n  copy 1:/*.go /w/d/ wildcard\n  \
+             3 file(1,2) [2/2] COPY 1 *.go <<x <<y d/\n  copy 1:/1 /w/d/\n  copy 1:/*.go /w/d/ wildcard\n  \
              mkfile x /w/d/ octal 644 \"1 $A \\\"q\\\"\\n\"\n  mkfile y /w/d/ octal 644 \"$A\\n\"\n"
         );
         assert_eq!(case.history().last().unwrap(), "COPY 1 *.go <<x <<y d/ # buildkit");
@@ -358,6 +358,12 @@ mod tests {
              copy 1:/a.tar /d/ unpack\n  copy 2:/f.tgz /d/\n  copy 3:/__unnamed__ /d/\n  copy 4:/ /d/\n  \
              copy 1:/github.com/a/b /d/ unpack\n"
         );
+    }
+
+    #[test]
+    fn the_step_name_shows_expanded_words() {
+        let text = "FROM scratch\nENV A=1\nCOPY \"$A\" ${UNSET}z x\\\\y ${A:+/d}\n";
+        assert!(graph(text).contains("[1/1] COPY 1 z x\\y /d\n"), "{}", graph(text));
     }
 
     #[test]

@@ -424,6 +424,9 @@ fn named_contexts_take_the_place_of_stages_and_images() {
     let replaced = NamedContext::Image(Some("busybox".parse().unwrap()));
     assert_eq!(Case::new("FROM alpine:latest\n").context("alpine", replaced).graph(), "0 image busybox:latest\n");
     assert_eq!(Case::new("FROM scratch\n").context("scratch", folder()).graph(), "0 scratch\n");
+    let case = Case::new("FROM x\nRUN y\n").context("x", NamedContext::Image(Some("busybox".parse().unwrap())));
+    let names: Vec<String> = case.lowered().graph.iter().map(|(_, v)| v.name.clone()).collect();
+    assert_eq!(names, ["[context x] docker.io/library/busybox:latest", "[1/2] RUN y"]);
     let specific = Case::new("FROM alpine\n").context("alpine", NamedContext::Image(None));
     assert_eq!(specific.context("alpine::linux/amd64", folder()).graph(), "0 local alpine::linux/amd64\n");
     let url = NamedContext::Url("https://h/a.tar".to_owned());
