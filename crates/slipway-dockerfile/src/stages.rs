@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
 use slipway_oci::{Platform, Reference};
 
@@ -12,8 +13,8 @@ use crate::instructions::from::From;
 use crate::instructions::{Command, Need, parse_trigger};
 use crate::lower::{ImageKey, ImagePlace, ImageQuestion, KnownImages, LowerInputs};
 use crate::quote::quoted;
-use crate::stage_builder::error_at;
-use crate::{Diagnostic, Instruction, expand, suggest};
+use crate::stage_builder::{error_at, error_in};
+use crate::{Diagnostic, Instruction, Span, expand, suggest};
 
 /// The stages of a file, in its order.
 pub(crate) struct Stages<'a> {
@@ -129,6 +130,10 @@ impl<'a> Stages<'a> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        if stages.stages.is_empty() {
+            let lines = LineRange { first: 1, last: 1 };
+            return Err(vec![error_in(Span::default(), lines, "dockerfile contains no stages to build")]);
+        }
         match stages.find_cycle(inputs) {
             Some(error) => Err(vec![error]),
             None => Ok((stages, globals)),
@@ -223,24 +228,12 @@ impl<'a> Stages<'a> {
         self.stages[index].name.clone().unwrap_or_else(|| format!("stage-{index}"))
     }
 
-    /// An error if a stage needs itself, directly or through others.
+    /// An error at the first stage that leads to one which needs itself, directly or through others.
     fn find_cycle(&self, inputs: &LowerInputs<'_>) -> Option<Diagnostic> {
-        let is_cyclic = |start: usize| {
-            let mut seen = BTreeSet::new();
-            let mut open = self.stage_needs(start, inputs);
-            while let Some(index) = open.pop() {
-                if index == start {
-                    return true;
-                }
-                if seen.insert(index) {
-                    open.extend(self.stage_needs(index, inputs));
-                }
-            }
-            false
-        };
-        let index = (0..self.stages.len()).find(|index| is_cyclic(*index))?;
-        let from = self.stages[index].from;
-        let message = format!("circular dependency detected on stage: {}", self.display_name(index));
+        let needs: Vec<Vec<usize>> = (0..self.stages.len()).map(|index| self.stage_needs(index, inputs)).collect();
+        let start = first_into_cycle(&needs)?;
+        let from = self.stages[start].from;
+        let message = format!("circular dependency detected on stage: {}", self.display_name(start));
         Some(error_at(from, from.span, message))
     }
 
@@ -257,6 +250,39 @@ impl<'a> Stages<'a> {
             })
             .collect()
     }
+}
+
+/// The first node of a graph, given by the edges of each, from which a circle is reached.
+fn first_into_cycle(needs: &[Vec<usize>]) -> Option<usize> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        OnPath,
+        Done,
+    }
+    let mut marks = vec![Mark::New; needs.len()];
+    for start in 0..needs.len() {
+        if marks[start] != Mark::New {
+            continue;
+        }
+        marks[start] = Mark::OnPath;
+        let mut path = vec![(start, needs[start].iter())];
+        while let Some((index, rest)) = path.last_mut() {
+            match rest.next().map(|need| (*need, marks[*need])) {
+                Some((_, Mark::OnPath)) => return Some(start),
+                Some((need, Mark::New)) => {
+                    marks[need] = Mark::OnPath;
+                    path.push((need, needs[need].iter()));
+                }
+                Some((_, Mark::Done)) => {}
+                None => {
+                    marks[*index] = Mark::Done;
+                    path.pop();
+                }
+            }
+        }
+    }
+    None
 }
 
 /// An `ARG` in front of the first `FROM`.

@@ -391,6 +391,7 @@ fn bad_references_between_stages_are_refused() {
         ("FROM --platform=$E x\n", "empty platform value from expression $E"),
         ("FROM x\nARG B=y\nFROM $B\n", "base name ($B) should not be blank"),
         ("RUN x\nFROM scratch\n", "no build stage in current context"),
+        ("ARG A=1\n", "dockerfile contains no stages to build"),
         ("FROM scratch AS a\nONBUILD COPY --from=zz9 / /\nFROM a\nCOPY --chmod=9 / /\n", "invalid chmod parameter"),
     ] {
         let errors = errors(text);
