@@ -26,7 +26,19 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sb
                       nobody:x:65534:65534:nobody:/home:/bin/false\n";
 const GROUP: &str = "root:x:0:\ndaemon:x:1:\ntty:x:5:\nnogroup:x:65534:\n";
 const FOLDERS: [&str; 14] = [
-    "bin/", "dev/", "etc/", "home/", "proc/", "root/", "run/", "sys/", "tmp/", "usr/", "usr/bin/", "usr/sbin/", "var/",
+    "bin/",
+    "dev/",
+    "etc/",
+    "home/",
+    "proc/",
+    "root/",
+    "run/",
+    "sys/",
+    "tmp/",
+    "usr/",
+    "usr/bin/",
+    "usr/sbin/",
+    "var/",
     "var/tmp/",
 ];
 

@@ -359,7 +359,8 @@ mod tests {
 
     #[test]
     fn history_says_what_is_unusual() {
-        let entry = serde_json::json!({"created_by": "USER x", "empty_layer": true, "comment": "buildkit.dockerfile.v0"});
+        let entry =
+            serde_json::json!({"created_by": "USER x", "empty_layer": true, "comment": "buildkit.dockerfile.v0"});
         assert_eq!(history_line(&entry), r#"history "USER x" empty"#);
         let entry = serde_json::json!({"created_by": "x", "comment": "other"});
         assert_eq!(history_line(&entry), r#"history "x" comment="other""#);

@@ -11,5 +11,5 @@ pub mod expectation;
 pub mod image;
 pub mod progress;
 pub mod tar;
-pub mod workspace;
 mod words;
+pub mod workspace;

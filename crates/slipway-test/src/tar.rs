@@ -224,7 +224,15 @@ mod tests {
     fn what_is_written_is_read() {
         let entries = vec![
             Entry { path: "d/".into(), kind: Kind::Directory, mode: 0o1777, ..Entry::default() },
-            Entry { path: "d/f".into(), mode: 0o4755, uid: 5, gid: 6, mtime: 7, data: vec![1; 600], ..Entry::default() },
+            Entry {
+                path: "d/f".into(),
+                mode: 0o4755,
+                uid: 5,
+                gid: 6,
+                mtime: 7,
+                data: vec![1; 600],
+                ..Entry::default()
+            },
             Entry { path: "l".into(), kind: Kind::Symlink, link: "d/f".into(), ..Entry::default() },
         ];
         let archive = write(&entries).expect("the entries fit");

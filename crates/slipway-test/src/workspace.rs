@@ -167,7 +167,10 @@ mod tests {
         workspace.lay_out(&case, 1).expect("the files can be made");
         let file = workspace.context().join("d/a");
         assert_eq!(fs::read_to_string(&file).ok().as_deref(), Some("12345678\n"));
-        assert_eq!(fs::metadata(&file).expect("it is there").modified().ok(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(5)));
+        assert_eq!(
+            fs::metadata(&file).expect("it is there").modified().ok(),
+            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(5))
+        );
         assert!(workspace.context().join("l").is_symlink());
         workspace.lay_out(&case, 2).expect("the files can be changed");
         assert!(!workspace.context().join("l").is_symlink());

@@ -137,7 +137,8 @@ fn allowed_edge(from: &str, to: &str) -> bool {
 
 /// A manifest without the workspace's lints.
 fn lints(package: &Package, manifest: &str) -> Option<String> {
-    let has_lints = manifest.split("[lints]").nth(1).is_some_and(|rest| rest.trim_start().starts_with("workspace = true"));
+    let has_lints =
+        manifest.split("[lints]").nth(1).is_some_and(|rest| rest.trim_start().starts_with("workspace = true"));
     (!has_lints).then(|| format!("{}: lacks `[lints] workspace = true`", package.name))
 }
 
