@@ -129,7 +129,7 @@ fn busybox_entries(program: Vec<u8>, applets: &[String]) -> Vec<Entry> {
 }
 
 /// This machine's architecture, in the image specification's word.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

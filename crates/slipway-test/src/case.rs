@@ -27,7 +27,7 @@
 //! |---|---|
 //! | a trailing `/` in the name | a folder, mode 0755 unless `mode` says otherwise |
 //! | `link=T` / `hardlink=T` | a symbolic link with that text / another name of the file `T` |
-//! | `archive=tar`, `gzip`, `zstd` | a tar made from the body, one member a line: `path mode= uid= gid= mtime= link= hardlink= text=` |
+//! | `archive=tar`, `gzip`, `zstd` | a tar made from the body, one member a line: `path mode= uid= gid= mtime= link= hardlink= text=`; `\\n` in a text ends a line |
 //! | `compress=gzip` | the body, compressed (no tar) |
 //! | `mode=0644` `mtime=SECONDS` | … with this mode and time |
 //! | `owner=UID:GID` | … of this owner, where the tests run as root |
@@ -408,7 +408,7 @@ impl Member {
                 "uid" => member.uid = value.parse()?,
                 "gid" => member.gid = value.parse()?,
                 "mtime" => member.mtime = value.parse()?,
-                "text" => member.content = MemberContent::Text(value.to_owned()),
+                "text" => member.content = MemberContent::Text(value.replace("\\n", "\n")),
                 "link" => member.content = MemberContent::Symlink(value.to_owned()),
                 "hardlink" => member.content = MemberContent::Hardlink(value.to_owned()),
                 _ => bail!("an archive member has no attribute `{key}`"),

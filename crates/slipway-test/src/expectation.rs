@@ -35,14 +35,22 @@ fn final_message(stderr: &str) -> String {
     let message = ["ERROR: ", "failed to build: ", "failed to solve: "]
         .iter()
         .fold(message, |rest, prefix| rest.strip_prefix(prefix).unwrap_or(rest));
-    let mut words: Vec<&str> = message.split(' ').collect();
+    let mut words: Vec<String> = message.split(' ').map(without_mount_point).collect();
     // `failed to calculate checksum of ref <id>::<id>: "/x": not found`
     for at in 1..words.len() {
         if words[at - 1] == "ref" && words[at].contains("::") {
-            words[at] = "<id>:";
+            words[at] = "<id>:".to_owned();
         }
     }
     words.join(" ")
+}
+
+/// `word` with `<rootfs>` for the random folder that the reference mounted an image's files at.
+fn without_mount_point(word: &str) -> String {
+    match word.split_once("/cachemounts/buildkit") {
+        Some((_, rest)) => format!("<rootfs>{}", rest.trim_start_matches(|c: char| c.is_ascii_digit())),
+        None => word.to_owned(),
+    }
 }
 
 /// Compares what slipway made with what `case` expects; the text says what is wrong.
@@ -160,5 +168,7 @@ mod tests {
     fn a_message_loses_its_prefixes_and_ids() {
         let stderr = "#1 x\nERROR: failed to build: failed to solve: checksum of ref ab::cd: \"/x\": not found\n";
         assert_eq!(final_message(stderr), "checksum of ref <id>: \"/x\": not found");
+        let stderr = "#1 x\nERROR: failed to solve: not a directory: /var/cachemounts/buildkit123/f\n";
+        assert_eq!(final_message(stderr), "not a directory: <rootfs>/f");
     }
 }

@@ -3,7 +3,7 @@
 //! The summary of an image is text, one fact a line, without times of the clock and without digests of whole layers:
 //!
 //! ```text
-//! platform linux/amd64
+//! platform native
 //! config Env ["PATH=/bin"]
 //! history base
 //! history "COPY a /b # buildkit"
@@ -21,6 +21,7 @@
 //! | `w` | whiteout: the path is removed | |
 //!
 //! `@` gives a file's time where it lies before 2017: no clock gives such a time, so it was set on purpose.
+//! `native` is the platform of the machine, so that one record serves all of them.
 //! Layers and history entries of the base image are only counted, so that a record does not depend on its bytes.
 
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::base::Base;
+use crate::base::{self, Base};
 use crate::tar::{self, Entry, Kind};
 
 /// The members of an image's config that decide how a container starts.
@@ -56,7 +57,7 @@ const CONFIG_KEYS: [&str; 13] = [
 const OLDEST_CLOCK: i64 = 1_500_000_000;
 
 /// Files up to this size are shown, not digested.
-const SHOWN_BYTES: usize = 120;
+const SHOWN_BYTES: usize = 200;
 
 /// An image, read whole.
 #[derive(Debug)]
@@ -90,7 +91,9 @@ impl Image {
     pub fn summary(&self, base: &Base) -> Result<String> {
         let n_base_layers = if self.diff_ids().starts_with(&base.diff_ids) { base.diff_ids.len() } else { 0 };
         let n_base_history = if n_base_layers > 0 { base.n_history } else { 0 };
-        let mut lines = vec![format!("platform {}/{}", plain(&self.config["os"]), plain(&self.config["architecture"]))];
+        let platform = format!("{}/{}", plain(&self.config["os"]), plain(&self.config["architecture"]));
+        let is_native = platform == format!("linux/{}", base::architecture());
+        let mut lines = vec![format!("platform {}", if is_native { "native" } else { &platform })];
         for key in CONFIG_KEYS {
             let value = &self.config["config"][key];
             if !is_empty(value) {

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-/// The steps of a Dockerfile that a build's progress shows, by name, sorted.
+/// The steps of a Dockerfile that a build's progress shows: their instructions, sorted.
+///
+/// Without the `[stage n/total]` in front: whether the stage is named there is a matter of taste.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Steps {
     pub ran: Vec<String>,
@@ -20,8 +22,8 @@ pub fn steps(text: &str) -> Steps {
         let Some((number, rest)) = line.strip_prefix('#').and_then(|l| l.split_once(' ')) else {
             continue;
         };
-        if is_step(rest) {
-            names.entry(number).or_insert(rest);
+        if let Some(instruction) = step(rest) {
+            names.entry(number).or_insert(instruction);
             continue;
         }
         let Some(name) = names.get(number) else {
@@ -40,14 +42,12 @@ pub fn steps(text: &str) -> Steps {
     steps
 }
 
-/// Whether `name` reads `[stage n/total] INSTRUCTION …` with an instruction that does work.
-fn is_step(name: &str) -> bool {
-    let Some((prefix, instruction)) = name.strip_prefix('[').and_then(|n| n.split_once("] ")) else {
-        return false;
-    };
-    let place = prefix.rsplit(' ').next().unwrap_or_default();
-    let counts = place.split_once('/').is_some_and(|(n, total)| [n, total].iter().all(|d| d.parse::<u32>().is_ok()));
-    counts && !instruction.starts_with("FROM ")
+/// The instruction of a vertex named `[stage n/total] INSTRUCTION …`, if it is one that does work.
+fn step(name: &str) -> Option<&str> {
+    let (prefix, instruction) = name.strip_prefix('[')?.split_once("] ")?;
+    let (n, total) = prefix.rsplit(' ').next()?.split_once('/')?;
+    let is_counted = [n, total].iter().all(|digits| digits.parse::<u32>().is_ok());
+    (is_counted && !instruction.starts_with("FROM ")).then_some(instruction)
 }
 
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod tests {
         let text = "#1 [internal] load build context\n#1 DONE 0.0s\n\n#2 [1/4] FROM busybox\n#2 CACHED\n\n\
                     #3 [2/4] RUN a\n#3 CACHED\n\n#4 [b 3/4] COPY x y\n#4 0.1 hello\n#4 DONE 0.0s\n\n#5 [4/4] RUN c\n#5 ERROR: x\n";
         let steps = steps(text);
-        assert_eq!(steps.cached, ["[2/4] RUN a"]);
-        assert_eq!(steps.ran, ["[b 3/4] COPY x y"]);
+        assert_eq!(steps.cached, ["RUN a"]);
+        assert_eq!(steps.ran, ["COPY x y"]);
     }
 }

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_pax_header_overrides_the_next_entry_only() {
-        let records = "18 path=long/name\n13 mtime=9.5\n24 SCHILY.xattr.user.a=x\n";
+        let records = "18 path=long/name\n13 mtime=9.5\n25 SCHILY.xattr.user.a=x\n";
         let pax = Entry { path: "pax".into(), data: records.into(), ..Entry::default() };
         let plain = Entry { path: "b".into(), ..Entry::default() };
         let mut archive = write(&[pax, plain.clone(), plain]).expect("the entries fit");
