@@ -172,7 +172,8 @@ fn forbidden_words(package: &str, path: &Path, text: &str) -> Vec<String> {
 
 /// Whether `code` opens something unsafe: the word alone may stand in a text.
 fn is_unsafe(code: &str) -> bool {
-    ["{", "fn ", "impl ", "extern ", "trait "].iter().any(|next| has_word(code, &format!("unsafe {next}")))
+    const KEYWORD: &str = "unsafe";
+    ["{", "fn ", "impl ", "extern ", "trait "].iter().any(|next| has_word(code, &format!("{KEYWORD} {next}")))
 }
 
 /// Whether `word` is in `code`, not as a part of a longer name.
