@@ -4,7 +4,28 @@
 //! the question ([`Lowering::NeedImages`]); whoever can answer does and calls again.
 
 mod diagnostic;
+mod expand;
+mod glob;
+mod globals;
+mod go_text;
+mod history;
+mod ignore;
+mod instructions;
+mod lower;
+mod parse;
+mod paths;
+mod quote;
+mod stage_builder;
+mod stages;
+mod step_name;
+mod suggest;
+mod symbolic_mode;
 mod syntax;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use expand::{ExpandError, ExpandProblem, expand, expand_heredoc, expand_words};
+pub use glob::{BadPattern, match_pattern};
+pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
+pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
+pub use parse::{parse, parse_trigger};
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};

@@ -103,6 +103,16 @@ pub struct Heredoc {
     pub word: Word,
 }
 
+impl Heredoc {
+    /// The body with the leading tabs of its lines dropped, where `<<-` says so.
+    pub fn stripped_body(&self) -> String {
+        if !self.strips_tabs {
+            return self.body.clone();
+        }
+        self.body.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
+    }
+}
+
 macro_rules! keywords {
     ($($name:ident $text:literal),* $(,)?) => {
         /// The instructions of the language.

@@ -1,1 +1,3 @@
 //! Puts the parts together: carries out ops, makes layers, exports.
+
+mod layer;

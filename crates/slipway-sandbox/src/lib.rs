@@ -1,1 +1,50 @@
-//! Runs one process in namespaces without root; the only crate with unsafe code.
+//! Runs one process in namespaces without root; the only crate with `unsafe`.
+//!
+//! It has never heard of images, layers or Dockerfiles: it gets a root file system as a detached mount, a program,
+//! and who to be, and answers with an exit status. The walk through one step:
+//!
+//! ```text
+//! main()                    init::init_if_requested()   never returns in the first process of a sandbox
+//!                           userns::enter()             once a run: root stays, others get a user namespace
+//! spawn(&spec)              namespaces.rs               clone into fresh namespaces, exec this program again
+//!   init.rs                 the first process: reads the spec, then
+//!     filesystems.rs        pivots into the root, mounts /proc /dev /sys and the caller's mounts
+//!     devices.rs            fills /dev
+//!     network.rs            brings up the loopback
+//!     capabilities.rs       who it may still be
+//!     seccomp/              what it may still ask of the kernel
+//!     program.rs            finds the program and becomes it, as PID 1
+//! running.wait()            exit code or signal
+//! ```
+//!
+//! Nothing is ever mounted in the caller's mount table and every process dies with the thread that started it, so a
+//! `kill -9` at any instant leaves nothing behind.
+//!
+//! Beside the walk: `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
+//! mount points that a root lacks and removes them again.
+#![expect(unsafe_code, reason = "clone, exec, seccomp and a few mount calls have no safe wrapper in rustix")]
+
+mod call;
+mod capabilities;
+mod devices;
+mod filesystems;
+mod idmap;
+mod init;
+pub mod mounts;
+mod namespaces;
+mod network;
+mod program;
+mod rooted;
+mod running;
+mod seccomp;
+mod signals;
+mod spec;
+pub mod stubs;
+pub mod userns;
+mod wire;
+
+pub use call::CallError;
+pub use init::init_if_requested;
+pub use program::ExecError;
+pub use running::{ExitStatus, Running, SpawnError, spawn};
+pub use spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec};

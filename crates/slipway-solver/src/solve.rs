@@ -320,11 +320,11 @@ impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
             }
         }
         let Some(_lock) = self.cache.lock(&self.definition, self.cancel)? else { return Ok(None) };
-        if !self.ignores_cache {
-            if let Some(output) = self.find(&keys[..1])? {
-                self.observer.cached(self.id);
-                return Ok(Some(output));
-            }
+        if !self.ignores_cache
+            && let Some(output) = self.find(&keys[..1])?
+        {
+            self.observer.cached(self.id);
+            return Ok(Some(output));
         }
         self.observer.started(self.id);
         let output = self.ops.run(self.id, &self.inputs, self.cancel)?;

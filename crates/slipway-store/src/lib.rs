@@ -1,1 +1,91 @@
 //! Everything on disk: blobs, snapshots, cache records, image names, locks, garbage collection.
+//!
+//! ```text
+//! <root>/                      mode 0700: layers hold set-user-id files of strangers
+//!   oci-layout                 with `blobs/`, what lets other tools read the blobs; written last when a store is made
+//!   store.db, -wal, -shm       SQLite: every name, record and fact; bytes are in the folders below
+//!   blobs/sha256/<hex>         manifests, configs, compressed layers
+//!   layers/<layer id>/         what one step changed, in overlay form: whiteouts are character devices 0:0
+//!   active/<session>/          what one living process is writing; the folder carries its flock
+//!     <n>.upper/, <n>.work/    the two folders of an overlay mount
+//!     <n>.blob                 a blob that is not complete yet
+//!   cache-mounts/<hash>/<n>/   a folder of `RUN --mount=type=cache`; `<hash>` is that of its id
+//!   cache-mounts/<hash>/<n>.lock
+//!   locks/<hex>                one file a key that somebody is working on
+//!   empty/                     the lower layer of a first layer
+//! ```
+//!
+//! Several processes use one store at once. Rules that every file here keeps:
+//!
+//! - A row points only at what was committed before it; a crash leaves files without rows, never rows without files.
+//! - A file gets its final name inside the transaction that inserts its row, so that [`Store::sweep`], which looks for
+//!   files without rows in a transaction of its own, never sees one that is about to get its row.
+//! - Nothing is synced while a build runs. Rows carry the boot they were made in until [`Store::mark_durable`]; those
+//!   of an earlier boot that were not marked are dropped by [`Store::open`].
+//! - The clock is the caller's: times come in as arguments, in nanoseconds since 1970.
+
+mod blob;
+mod cache_mount;
+mod database;
+mod durability;
+mod error;
+mod fact;
+mod fsck;
+mod image;
+mod layer;
+mod lock;
+mod open;
+mod overlay;
+mod record;
+mod remove;
+mod session;
+mod snapshot;
+mod sweep;
+#[cfg(test)]
+mod testing;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+pub use blob::{Blob, BlobError, BlobWriter};
+pub use cache_mount::{CacheMount, CacheMountError, Sharing};
+pub use database::DbError;
+pub use durability::SyncError;
+pub use error::FsError;
+pub use fsck::Finding;
+pub use image::{ImageError, ImageRecord};
+pub use lock::KeyLock;
+pub use open::OpenError;
+pub use overlay::{MountError, OverlayFlavor};
+pub use record::Record;
+pub use snapshot::{ActiveSnapshot, LayerId, Snapshot, SnapshotError, SnapshotId};
+pub use sweep::{SweepError, Swept};
+
+/// An open store. Clones share one connection; threads may use it at once.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    root: PathBuf,
+    flavor: OverlayFlavor,
+    database: database::Database,
+    /// Made when this process first writes something.
+    session: Mutex<Option<Arc<session::Session>>>,
+}
+
+impl Store {
+    /// The folder that holds everything.
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    fn database(&self) -> &database::Database {
+        &self.0.database
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("root", &self.0.root).finish_non_exhaustive()
+    }
+}

@@ -10,6 +10,7 @@ pub mod case;
 pub mod expectation;
 pub mod image;
 pub mod progress;
+pub mod registry;
 pub mod tar;
 mod words;
 pub mod workspace;

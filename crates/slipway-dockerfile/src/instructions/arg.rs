@@ -1,0 +1,103 @@
+//! `ARG name[=default] …` (`spec/dockerfile.md` section 2.5).
+
+use std::collections::BTreeMap;
+
+use super::{flags, words, wrong};
+use crate::globals::Globals;
+use crate::stage_builder::Step;
+use crate::{Diagnostic, Instruction};
+
+/// Args that never become environment variables.
+const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Arg {
+    /// Names and defaults; the defaults are not expanded yet.
+    declared: Vec<(String, Option<String>)>,
+}
+
+pub(super) fn check(instruction: &Instruction) -> Result<Arg, Diagnostic> {
+    flags::check_none(instruction)?;
+    let words = words(instruction);
+    if words.is_empty() {
+        return Err(wrong(instruction, "requires at least one argument"));
+    }
+    let declared: Vec<(String, Option<String>)> = words
+        .iter()
+        .map(|word| match word.text.split_once('=') {
+            Some((name, default)) => (name.to_owned(), Some(default.to_owned())),
+            None => (word.text.clone(), None),
+        })
+        .collect();
+    if declared.iter().any(|(name, _)| name.is_empty()) {
+        return Err(wrong(instruction, "names can not be blank"));
+    }
+    Ok(Arg { declared })
+}
+
+pub(super) fn lower(arg: &Arg, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    let mut shown = Vec::new();
+    for (name, default) in &arg.declared {
+        let value = match (step.build.inputs.build_args.get(name), default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => Some(step.expand(default)?),
+            (None, None) => step.build.globals.get(name),
+        };
+        if let Some(value) = &value
+            && !NO_VARIABLES.contains(&name.as_str())
+        {
+            step.stage.set_variable(name, value);
+        }
+        shown.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
+        step.stage.args.push((name.clone(), value));
+    }
+    step.record(format!("ARG {}", shown.join(" ")), false);
+    Ok(())
+}
+
+impl Arg {
+    /// An `ARG` in front of the first `FROM`: declares global variables. `expand` fills in a default.
+    pub(crate) fn declare_global(
+        &self,
+        build_args: &BTreeMap<String, String>,
+        globals: &mut Globals,
+        expand: impl Fn(&str, &Globals) -> Result<String, Diagnostic>,
+    ) -> Result<(), Diagnostic> {
+        for (name, default) in &self.declared {
+            let value = match (build_args.get(name), default) {
+                (Some(given), _) => given.clone(),
+                (None, Some(default)) => expand(default, globals)?,
+                (None, None) => continue,
+            };
+            globals.set(name, value);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lower::tests::{Case, history};
+
+    #[test]
+    fn values_come_from_build_args_then_defaults_then_globals() {
+        let text = "ARG G=g H\nFROM scratch\nARG G\nARG G=d\nARG X=1 Y=$X\nARG U\nARG E=\n";
+        let case = Case::new(text).arg("X", "$b");
+        assert_eq!(case.history(), ["ARG G=g", "ARG G=d", "ARG X=$b Y=$b", "ARG U", "ARG E="]);
+    }
+
+    #[test]
+    fn an_overridden_default_is_not_even_looked_at() {
+        let text = "FROM scratch\nARG a=${b?no}\n";
+        assert_eq!(Case::new(text).arg("a", "1").history(), ["ARG a=1"]);
+        assert_eq!(Case::new(text).errors().len(), 1);
+    }
+
+    #[test]
+    fn platform_args_are_inherited_when_declared() {
+        let case = Case::new("FROM scratch\nARG TARGETPLATFORM TARGETARCH TARGETVARIANT TARGETSTAGE\n");
+        let line = "ARG TARGETPLATFORM=linux/amd64 TARGETARCH=amd64 TARGETVARIANT= TARGETSTAGE=default";
+        assert_eq!(case.history(), [line]);
+        assert_eq!(history("FROM scratch AS Last\nARG TARGETSTAGE\n"), ["ARG TARGETSTAGE=last"]);
+    }
+}

@@ -1,0 +1,409 @@
+//! `COPY` and `ADD` (`spec/dockerfile.md` sections 3.4 and 3.5).
+
+use slipway_graph::op::{
+    CopyAction, FileAction, FileOp, HttpSource, MkfileAction, Mode, Owner, OwnerId, Source, Unpack,
+};
+use slipway_graph::{Op, VertexId};
+use slipway_oci::Digest;
+
+use super::flags::{self, FlagKind};
+use super::{add_git, words, wrong};
+use crate::stage_builder::{Step, error_at};
+use crate::{Diagnostic, Heredoc, Instruction, Keyword, expand, paths, symbolic_mode};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Copy {
+    is_add: bool,
+    /// `None` and empty are the build context.
+    pub(crate) from: Option<String>,
+    chown: Option<String>,
+    chmod: Option<String>,
+    is_link: bool,
+    has_parents: bool,
+    excludes: Vec<String>,
+    checksum: Option<String>,
+    keeps_git_dir: Option<bool>,
+    unpack: Option<bool>,
+    /// Not expanded.
+    sources: Vec<String>,
+    heredocs: Vec<Heredoc>,
+    /// Not expanded.
+    dest: String,
+}
+
+const SHARED_FLAGS: [(&str, FlagKind); 4] =
+    [("chown", FlagKind::Text), ("chmod", FlagKind::Text), ("link", FlagKind::Bool), ("exclude", FlagKind::Texts)];
+const COPY_FLAGS: [(&str, FlagKind); 2] = [("from", FlagKind::Text), ("parents", FlagKind::Bool)];
+const ADD_FLAGS: [(&str, FlagKind); 3] =
+    [("checksum", FlagKind::Text), ("keep-git-dir", FlagKind::Bool), ("unpack", FlagKind::Bool)];
+
+pub(super) fn check(instruction: &Instruction) -> Result<Copy, Diagnostic> {
+    let is_add = instruction.keyword == Keyword::Add;
+    let own_flags: &[_] = if is_add { &ADD_FLAGS } else { &COPY_FLAGS };
+    let flags = flags::check(instruction, &[&SHARED_FLAGS, own_flags].concat())?;
+    let (sources, dest) = sources_and_dest(instruction)?;
+    let from = flags.text("from").filter(|from| !from.is_empty());
+    if from.as_deref().is_some_and(|from| from.contains('$')) {
+        let way_out = "define a new stage with FROM using ARG from global scope as a workaround";
+        let message = format!("variable expansion is not supported for --from, {way_out}");
+        return Err(error_at(instruction, instruction.span, message));
+    }
+    Ok(Copy {
+        is_add,
+        from,
+        chown: flags.text("chown"),
+        chmod: flags.text("chmod"),
+        is_link: flags.flag("link").unwrap_or(false),
+        has_parents: flags.flag("parents").unwrap_or(false),
+        excludes: flags.texts("exclude"),
+        checksum: flags.text("checksum"),
+        keeps_git_dir: flags.flag("keep-git-dir"),
+        unpack: flags.flag("unpack"),
+        sources,
+        heredocs: instruction.heredocs.clone(),
+        dest,
+    })
+}
+
+/// The sources that are no heredocs, and the destination.
+fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), Diagnostic> {
+    let is_heredoc = |word: &&crate::Word| {
+        instruction.heredocs.iter().any(|h| h.word.span.start <= word.span.start && word.span.end <= h.word.span.end)
+    };
+    match words(instruction) {
+        [] => Err(wrong(instruction, "requires at least two arguments, but only one was provided")),
+        [_] => {
+            let complaint = "requires at least two arguments, but only one was provided. \
+                             Destination could not be determined";
+            Err(wrong(instruction, complaint))
+        }
+        [.., dest] if is_heredoc(&dest) => Err(wrong(instruction, "cannot accept a heredoc as a destination")),
+        [sources @ .., dest] => {
+            let plain = sources.iter().filter(|word| !is_heredoc(word)).map(|word| word.text.clone()).collect();
+            Ok((plain, dest.text.clone()))
+        }
+    }
+}
+
+pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    let words = Expanded::of(copy, step)?;
+    // The text sees the variables as they are before the instruction, as everything in it does.
+    let text = step.text();
+    let name = step.stage.names.next(&text);
+    let mut op = OpBuilder { actions: Vec::new(), inputs: vec![step.stage.vertex], name: name.clone() };
+    for source in &words.sources {
+        add_source(copy, source, &words, &mut op, step)?;
+    }
+    for (heredoc, data) in copy.heredocs.iter().zip(&words.bodies) {
+        op.actions.push(FileAction::Mkfile(MkfileAction {
+            dest: words.dest_path.clone(),
+            name: heredoc.name.clone(),
+            data: data.clone(),
+            owner: words.owner.clone(),
+            mode: words.mode.clone().or(Some(Mode::Octal(0o644))),
+        }));
+    }
+    let link_name = step.stage.names.current(&format!("LINK {text}"));
+    // A mode may have to be applied to folders that are there already, which a layer of its own cannot see.
+    if copy.is_link && copy.chmod.is_none() {
+        link(op, link_name, step);
+    } else {
+        step.stage.vertex =
+            step.add(Op::File(FileOp { actions: op.actions }), op.inputs, op.name, step.stage.ignores_cache);
+    }
+    step.record(words.history(copy), true);
+    Ok(())
+}
+
+/// A `COPY` with its variables filled in.
+struct Expanded {
+    sources: Vec<String>,
+    bodies: Vec<Vec<u8>>,
+    dest: String,
+    /// Absolute; a `/` at the end says that it is a folder.
+    dest_path: String,
+    chown: Option<String>,
+    chmod: Option<String>,
+    owner: Option<Owner>,
+    mode: Option<Mode>,
+}
+
+impl Expanded {
+    fn of(copy: &Copy, step: &Step<'_, '_>) -> Result<Expanded, Diagnostic> {
+        let expand = |text: &String| step.expand(text);
+        let dest = step.expand(&copy.dest)?;
+        let chown = copy.chown.as_ref().map(expand).transpose()?.filter(|text| !text.is_empty());
+        let chmod = copy.chmod.as_ref().map(expand).transpose()?.filter(|text| !text.is_empty());
+        Ok(Expanded {
+            sources: copy.sources.iter().map(expand).collect::<Result<_, _>>()?,
+            bodies: copy.heredocs.iter().map(|h| body_of(h, copy, step)).collect::<Result<_, _>>()?,
+            dest_path: paths::destination(step.stage.cwd(), &dest),
+            dest,
+            owner: chown.as_deref().map(owner_of),
+            mode: chmod.as_deref().map(|text| mode_of(text).map_err(|e| step.error(e))).transpose()?,
+            chown,
+            chmod,
+        })
+    }
+
+    fn history(&self, copy: &Copy) -> String {
+        let mut text = String::from(if copy.is_add { "ADD" } else { "COPY" });
+        if copy.has_parents {
+            text += " --parents";
+        }
+        for (flag, value) in [("chown", &self.chown), ("chmod", &self.chmod)] {
+            if let Some(value) = value {
+                text += &format!(" --{flag}={value}");
+            }
+        }
+        for source in &self.sources {
+            text += &format!(" {source}");
+        }
+        for heredoc in &copy.heredocs {
+            text += &format!(" <<{}", heredoc.name);
+        }
+        text + &format!(" {} # buildkit", self.dest)
+    }
+}
+
+/// What a heredoc's file holds. Two heredocs of one name both get the later body, as in the reference.
+fn body_of(heredoc: &Heredoc, copy: &Copy, step: &Step<'_, '_>) -> Result<Vec<u8>, Diagnostic> {
+    let heredoc = copy.heredocs.iter().rev().find(|h| h.name == heredoc.name).unwrap_or(heredoc);
+    let body = heredoc.stripped_body();
+    if !heredoc.expands {
+        return Ok(body.into_bytes());
+    }
+    expand::expand_heredoc(&body, |name| step.stage.variable(name))
+        .map(String::into_bytes)
+        .map_err(|e| step.error(e.to_string()))
+}
+
+/// A file op while its sources are added.
+struct OpBuilder {
+    actions: Vec<FileAction>,
+    inputs: Vec<VertexId>,
+    name: String,
+}
+
+impl OpBuilder {
+    /// The number under which `vertex` is an input.
+    fn input(&mut self, vertex: VertexId) -> usize {
+        // Input 0 is what is changed, even where the same files are copied from.
+        match self.inputs.iter().skip(1).position(|known| *known == vertex) {
+            Some(index) => index + 1,
+            None => {
+                self.inputs.push(vertex);
+                self.inputs.len() - 1
+            }
+        }
+    }
+}
+
+fn add_source(
+    copy: &Copy,
+    source: &str,
+    words: &Expanded,
+    op: &mut OpBuilder,
+    step: &mut Step<'_, '_>,
+) -> Result<(), Diagnostic> {
+    let is_url = source.starts_with("http://") || source.starts_with("https://");
+    let is_git = add_git::is_git(source);
+    if !copy.is_add && is_git {
+        return Err(step.error("source can't be a git ref for COPY"));
+    }
+    if !copy.is_add && is_url {
+        return Err(step.error("source can't be a URL for COPY"));
+    }
+    if copy.checksum.is_some() && copy.sources.len() != 1 {
+        return Err(step.error("checksum can't be specified for multiple sources"));
+    }
+    if copy.checksum.is_some() && !is_git && !is_url {
+        return Err(step.error("checksum requires HTTP(S) or Git sources"));
+    }
+    let (vertex, path, unpack) = if is_git {
+        (git_source(copy, source, op, step)?, "/".to_owned(), Unpack::Never)
+    } else if is_url {
+        let unpack = if copy.unpack == Some(true) { Unpack::IfArchive } else { Unpack::Never };
+        let filename = file_name_of(source);
+        (http_source(copy, source, &filename, op, step)?, format!("/{filename}"), unpack)
+    } else {
+        let unpack = if copy.is_add && copy.unpack != Some(false) { Unpack::IfArchive } else { Unpack::Never };
+        (step.files_of(copy.from.as_deref())?, paths::rooted(source), unpack)
+    };
+    let is_local = !is_git && !is_url;
+    let parents_root = (copy.has_parents && is_local).then(|| match source.split_once("/./") {
+        Some((root, _)) => paths::rooted(root),
+        None => "/".to_owned(),
+    });
+    let input = op.input(vertex);
+    op.actions.push(FileAction::Copy(CopyAction {
+        input,
+        has_wildcard: is_local && paths::has_wildcard(&path),
+        source: path,
+        dest: words.dest_path.clone(),
+        unpack,
+        owner: words.owner.clone(),
+        mode: words.mode.clone(),
+        excludes: copy.excludes.clone(),
+        parents_root,
+    }));
+    Ok(())
+}
+
+fn git_source(copy: &Copy, source: &str, op: &OpBuilder, step: &mut Step<'_, '_>) -> Result<VertexId, Diagnostic> {
+    let checksum = copy.checksum.as_ref().map(|text| step.expand(text)).transpose()?;
+    let git = add_git::parse(source, copy.keeps_git_dir, checksum.as_deref()).map_err(|e| step.error(e))?;
+    Ok(step.add(Op::Source(Source::Git(git)), Vec::new(), op.name.clone(), false))
+}
+
+fn http_source(
+    copy: &Copy,
+    url: &str,
+    filename: &str,
+    op: &OpBuilder,
+    step: &mut Step<'_, '_>,
+) -> Result<VertexId, Diagnostic> {
+    let checksum = copy.checksum.as_ref().map(|text| step.expand(text)).transpose()?;
+    let checksum = checksum
+        .map(|text| text.parse::<Digest>().map_err(|_| step.error(format!("invalid checksum digest format: {text}"))))
+        .transpose()?;
+    let source = HttpSource { url: url.to_owned(), filename: filename.to_owned(), checksum };
+    Ok(step.add(Op::Source(Source::Http(source)), Vec::new(), op.name.clone(), false))
+}
+
+/// The last segment of the URL's path.
+fn file_name_of(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let after_scheme = path.split_once("://").map_or(path, |(_, rest)| rest);
+    match after_scheme.rsplit_once('/') {
+        Some((_, name)) if !name.is_empty() => name.to_owned(),
+        _ => "__unnamed__".to_owned(),
+    }
+}
+
+/// `--link`: the files are copied to an empty root, and the result is laid on top.
+fn link(mut op: OpBuilder, link_name: String, step: &mut Step<'_, '_>) {
+    let below = step.stage.vertex;
+    let scratch = step.build.scratch();
+    op.inputs[0] = scratch;
+    let ignores_cache = step.stage.ignores_cache;
+    let copied = step.add(Op::File(FileOp { actions: op.actions }), op.inputs, op.name, ignores_cache);
+    step.stage.vertex =
+        if below == scratch { copied } else { step.add(Op::Merge, vec![below, copied], link_name, false) };
+}
+
+/// `user[:group]` of `--chown` and `USER`.
+pub(super) fn owner_of(text: &str) -> Owner {
+    let id = |text: &str| text.parse().map_or_else(|_| OwnerId::Name(text.to_owned()), OwnerId::Number);
+    match text.split_once(':') {
+        Some((user, group)) => Owner { user: id(user), group: (!group.is_empty()).then(|| id(group)) },
+        None => Owner { user: id(text), group: None },
+    }
+}
+
+fn mode_of(text: &str) -> Result<Mode, String> {
+    let complaint = || format!("invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777");
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 && !text.starts_with('+') => Ok(Mode::Octal(mode)),
+        Ok(_) => Err(complaint()),
+        Err(_) if symbolic_mode::is_symbolic_mode(text) => Ok(Mode::Symbolic(text.to_owned())),
+        Err(_) => Err(complaint()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lower::tests::{Case, errors, graph};
+
+    #[test]
+    fn several_sources_and_heredocs_are_one_step() {
+        let text = "FROM scratch\nARG A=1\nWORKDIR /w\nCOPY $A *.go <<x <<'y' d/\n$A \\$A \"q\"\nx\n$A\ny\n";
+        let case = Case::new(text);
+        assert_eq!(
+            case.graph(),
+            "0 scratch\n1 file(0) [1/2] WORKDIR /w\n  mkdir /w 755\n2 local context\n\
+             3 file(1,2) [2/2] COPY 1 *.go <<x <<'y' d/\n  copy 1:/1 /w/d/\n  copy 1:/*.go /w/d/ wildcard\n  \
+             mkfile x /w/d/ octal 644 \"1 $A \\\"q\\\"\\n\"\n  mkfile y /w/d/ octal 644 \"$A\\n\"\n"
+        );
+        assert_eq!(case.history().last().unwrap(), "COPY 1 *.go <<x <<y d/ # buildkit");
+    }
+
+    #[test]
+    fn history_shows_chown_and_chmod_and_no_other_flag() {
+        let text = "FROM scratch AS x\nFROM scratch\nENV U=1\n\
+                    COPY --from=x --link --exclude=z --chown=$U:g --chmod=0644 a /b\n";
+        let case = Case::new(text);
+        assert_eq!(case.history()[1], "COPY --chown=1:g --chmod=0644 a /b # buildkit");
+        assert!(case.graph().contains("copy 1:/a /b owner=1:g octal 644 exclude=z\n"), "{}", case.graph());
+    }
+
+    #[test]
+    fn a_linked_copy_is_merged() {
+        let text = "FROM scratch\nCOPY --link a /\nCOPY --link b c/\nCOPY --link --chmod=1 d /\n";
+        assert_eq!(
+            graph(text),
+            "0 scratch\n1 local context\n2 file(0,1) [1/3] COPY --link a /\n  copy 1:/a /\n\
+             3 file(0,1) [2/3] COPY --link b c/\n  copy 1:/b /c/\n4 merge(2,3) [2/3] LINK COPY --link b c/\n\
+             5 file(4,1) [3/3] COPY --link --chmod=1 d /\n  copy 1:/d / octal 1\n"
+        );
+    }
+
+    #[test]
+    fn sources_of_add_are_told_apart() {
+        let text = "FROM scratch\nADD a.tar https://h/f.tgz?x https://h/ https://h/r.git#v1:sub github.com/a/b /d/\n";
+        assert_eq!(
+            graph(text),
+            "0 scratch\n1 local context\n2 http https://h/f.tgz?x f.tgz\n3 http https://h/ __unnamed__\n\
+             4 git https://h/r.git#v1:sub\n\
+             5 file(0,1,2,3,4) [1/1] ADD a.tar https://h/f.tgz?x https://h/ https://h/r.git#v1:sub github.com/a/b /d/\n  \
+             copy 1:/a.tar /d/ unpack\n  copy 2:/f.tgz /d/\n  copy 3:/__unnamed__ /d/\n  copy 4:/ /d/\n  \
+             copy 1:/github.com/a/b /d/ unpack\n"
+        );
+    }
+
+    #[test]
+    fn parents_keep_the_part_after_the_pivot() {
+        let text = "FROM scratch\nCOPY --parents a/b a/./b/c **/x.txt /o/\n";
+        let graph = graph(text);
+        assert!(graph.contains("copy 1:/a/b /o/ parents=/\n"), "{graph}");
+        assert!(graph.contains("copy 1:/a/b/c /o/ parents=/a\n"), "{graph}");
+        assert!(graph.contains("copy 1:/**/x.txt /o/ wildcard parents=/\n"), "{graph}");
+    }
+
+    #[test]
+    fn mistakes_have_the_known_texts() {
+        let mode = |text: &str| {
+            format!("invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
+        };
+        let from = "variable expansion is not supported for --from, \
+                    define a new stage with FROM using ARG from global scope as a workaround";
+        for (line, message) in [
+            (
+                "COPY a",
+                "COPY requires at least two arguments, but only one was provided. Destination could not be determined",
+            ),
+            ("COPY --from=$s a b", from),
+            ("COPY --from=9 a b", "invalid stage index 9"),
+            ("COPY --chmod=99999 a b", &mode("99999")),
+            ("COPY --chmod=10000 a b", &mode("10000")),
+            ("COPY https://h/x /", "source can't be a URL for COPY"),
+            ("COPY git@h:x /", "source can't be a git ref for COPY"),
+            ("ADD --checksum=sha256:1 a /", "checksum requires HTTP(S) or Git sources"),
+            ("ADD --checksum=sha256:1 https://h/a https://h/b /", "checksum can't be specified for multiple sources"),
+        ] {
+            assert_eq!(errors(&format!("FROM scratch\n{line}\n")), [message], "{line}");
+        }
+        let dest = "COPY cannot accept a heredoc as a destination";
+        assert_eq!(errors("FROM scratch\nCOPY x <<EOF\nEOF\n"), [dest]);
+    }
+
+    #[test]
+    fn modes_are_octal_or_symbolic() {
+        assert_eq!(mode_of("4755"), Ok(Mode::Octal(0o4755)));
+        assert_eq!(mode_of("u=rwX,go=rX"), Ok(Mode::Symbolic("u=rwX,go=rX".into())));
+        for bad in ["8", "-1", "x", "u=q", ""] {
+            assert!(mode_of(bad).is_err(), "{bad}");
+        }
+    }
+}

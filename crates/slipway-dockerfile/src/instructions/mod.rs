@@ -1,0 +1,197 @@
+//! One file per instruction: what may be written, then what it means, then tests.
+
+pub(crate) mod add_git;
+mod arg;
+mod cmd;
+mod copy;
+mod entrypoint;
+mod env;
+mod expose;
+mod flags;
+pub(crate) mod from;
+mod healthcheck;
+mod label;
+mod maintainer;
+mod onbuild;
+mod run;
+mod shell;
+mod stopsignal;
+mod user;
+mod volume;
+mod workdir;
+
+use crate::stage_builder::{Step, error_at};
+use crate::{Args, Diagnostic, Instruction, Keyword, Word};
+
+pub(crate) use onbuild::parse_trigger;
+
+/// An instruction whose form has been checked.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    Arg(arg::Arg),
+    Cmd(cmd::Cmd),
+    Copy(copy::Copy),
+    Entrypoint(entrypoint::Entrypoint),
+    Env(env::Env),
+    Expose(expose::Expose),
+    From(from::From),
+    Healthcheck(healthcheck::Check),
+    Label(label::Label),
+    Maintainer(maintainer::Maintainer),
+    Onbuild(onbuild::Onbuild),
+    Run(run::Run),
+    Shell(shell::Shell),
+    Stopsignal(stopsignal::Stopsignal),
+    User(user::User),
+    Volume(volume::Volume),
+    Workdir(workdir::Workdir),
+}
+
+impl Command {
+    /// Checks the form of `instruction`: flags, number and shape of arguments.
+    pub(crate) fn check(instruction: &Instruction) -> Result<Command, Diagnostic> {
+        Ok(match instruction.keyword {
+            Keyword::Add | Keyword::Copy => Command::Copy(copy::check(instruction)?),
+            Keyword::Arg => Command::Arg(arg::check(instruction)?),
+            Keyword::Cmd => Command::Cmd(cmd::check(instruction)?),
+            Keyword::Entrypoint => Command::Entrypoint(entrypoint::check(instruction)?),
+            Keyword::Env => Command::Env(env::check(instruction)?),
+            Keyword::Expose => Command::Expose(expose::check(instruction)?),
+            Keyword::From => Command::From(from::check(instruction)?),
+            Keyword::Healthcheck => Command::Healthcheck(healthcheck::check(instruction)?),
+            Keyword::Label => Command::Label(label::check(instruction)?),
+            Keyword::Maintainer => Command::Maintainer(maintainer::check(instruction)?),
+            Keyword::Onbuild => Command::Onbuild(onbuild::check(instruction)?),
+            Keyword::Run => Command::Run(run::check(instruction)?),
+            Keyword::Shell => Command::Shell(shell::check(instruction)?),
+            Keyword::Stopsignal => Command::Stopsignal(stopsignal::check(instruction)?),
+            Keyword::User => Command::User(user::check(instruction)?),
+            Keyword::Volume => Command::Volume(volume::check(instruction)?),
+            Keyword::Workdir => Command::Workdir(workdir::check(instruction)?),
+        })
+    }
+
+    /// Does to the stage and the graph what the instruction says.
+    pub(crate) fn lower(&self, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+        match self {
+            Command::Arg(c) => arg::lower(c, step),
+            Command::Cmd(c) => cmd::lower(c, step),
+            Command::Copy(c) => copy::lower(c, step),
+            Command::Entrypoint(c) => entrypoint::lower(c, step),
+            Command::Env(c) => env::lower(c, step),
+            Command::Expose(c) => expose::lower(c, step),
+            // A stage begins before its instructions are lowered.
+            Command::From(_) => Ok(()),
+            Command::Healthcheck(c) => healthcheck::lower(c, step),
+            Command::Label(c) => label::lower(c, step),
+            Command::Maintainer(c) => maintainer::lower(c, step),
+            Command::Onbuild(c) => onbuild::lower(c, step),
+            Command::Run(c) => run::lower(c, step),
+            Command::Shell(c) => shell::lower(c, step),
+            Command::Stopsignal(c) => stopsignal::lower(c, step),
+            Command::User(c) => user::lower(c, step),
+            Command::Volume(c) => volume::lower(c, step),
+            Command::Workdir(c) => workdir::lower(c, step),
+        }
+    }
+
+    /// The text that an `ONBUILD` keeps.
+    pub(crate) fn trigger(&self) -> Option<&str> {
+        match self {
+            Command::Onbuild(onbuild) => Some(&onbuild.trigger),
+            _ => None,
+        }
+    }
+
+    /// Whether it is counted in step names.
+    pub(crate) fn is_step(&self) -> bool {
+        matches!(self, Command::Copy(_) | Command::Run(_) | Command::Workdir(_))
+    }
+
+    /// The stages, images and contexts that it takes files from.
+    pub(crate) fn needs(&self) -> Vec<Need<'_>> {
+        match self {
+            Command::Copy(copy) => copy.from.as_deref().map(Need::Copied).into_iter().collect(),
+            Command::Run(run) => run.mount_sources().map(|(from, target)| Need::Mounted { from, target }).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// How an instruction names the place that it takes files from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need<'c> {
+    /// `COPY --from`.
+    Copied(&'c str),
+    /// `RUN --mount=from=`.
+    Mounted { from: &'c str, target: &'c str },
+}
+
+/// The only argument of instructions that take the rest of the line.
+fn one_argument(instruction: &Instruction) -> Result<String, Diagnostic> {
+    match &instruction.args {
+        Args::Raw(word) if !word.text.is_empty() => Ok(word.text.clone()),
+        Args::Raw(_) | Args::Json(_) | Args::Words(_) | Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => {
+            Err(wrong(instruction, "requires exactly one argument"))
+        }
+    }
+}
+
+/// The words of instructions that take a list.
+fn words(instruction: &Instruction) -> &[Word] {
+    match &instruction.args {
+        Args::Json(words) | Args::Words(words) => words,
+        Args::Raw(word) => std::slice::from_ref(word),
+        Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => &[],
+    }
+}
+
+/// The pairs of `ENV` and `LABEL`.
+fn pairs(instruction: &Instruction) -> Result<Vec<(String, String)>, Diagnostic> {
+    let Args::Pairs { pairs, .. } = &instruction.args else {
+        return Err(wrong(instruction, "requires at least one argument"));
+    };
+    if pairs.is_empty() {
+        return Err(wrong(instruction, "requires at least one argument"));
+    }
+    if pairs.iter().any(|(key, _)| key.text.is_empty()) {
+        return Err(wrong(instruction, "names can not be blank"));
+    }
+    Ok(pairs.iter().map(|(key, value)| (key.text.clone(), value.text.clone())).collect())
+}
+
+/// `<KEYWORD> <complaint>` at the instruction.
+fn wrong(instruction: &Instruction, complaint: &str) -> Diagnostic {
+    error_at(instruction, instruction.span, format!("{} {complaint}", instruction.keyword.as_str()))
+}
+
+/// A command in exec form (`["a", "b"]`) or in shell form (`a b`).
+#[derive(Clone, Debug)]
+enum CommandLine {
+    Exec(Vec<String>),
+    Shell(String),
+}
+
+impl CommandLine {
+    fn of(instruction: &Instruction) -> CommandLine {
+        CommandLine::of_args(&instruction.args)
+    }
+
+    fn of_args(args: &Args) -> CommandLine {
+        match args {
+            Args::Json(words) => CommandLine::Exec(words.iter().map(|w| w.text.clone()).collect()),
+            Args::Raw(word) => CommandLine::Shell(word.text.clone()),
+            Args::Words(_) | Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => {
+                CommandLine::Shell(String::new())
+            }
+        }
+    }
+
+    /// The arguments of the program to start.
+    fn args(&self, step: &Step<'_, '_>) -> Vec<String> {
+        match self {
+            CommandLine::Exec(args) => args.clone(),
+            CommandLine::Shell(text) => step.stage.in_shell(text),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `ONBUILD instruction`: kept for the stages that are based on this one (`spec/dockerfile.md` section 3.14).
+
+use super::{Command, flags, wrong};
+use crate::stage_builder::{Step, error_at};
+use crate::{Args, Diagnostic, Instruction, Keyword, parse};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Onbuild {
+    /// The instruction as it is stored in the config, heredoc bodies included.
+    pub(crate) trigger: String,
+}
+
+pub(super) fn check(instruction: &Instruction) -> Result<Onbuild, Diagnostic> {
+    flags::check_none(instruction)?;
+    let Args::Trigger(word) = &instruction.args else {
+        return Err(wrong(instruction, "requires at least one argument"));
+    };
+    let error = |message: String| error_at(instruction, word.span, message);
+    let keyword = word.text.split_whitespace().next().unwrap_or_default();
+    match Keyword::of(keyword) {
+        _ if keyword.is_empty() => Err(wrong(instruction, "requires at least one argument")),
+        Some(Keyword::Onbuild) => Err(error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".to_owned())),
+        Some(forbidden @ (Keyword::From | Keyword::Maintainer)) => {
+            Err(error(format!("{} isn't allowed as an ONBUILD trigger", forbidden.as_str())))
+        }
+        _ => Ok(Onbuild { trigger: word.text.clone() }),
+    }
+}
+
+pub(super) fn lower(onbuild: &Onbuild, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    step.stage.config.config.on_build.push(onbuild.trigger.clone());
+    Ok(())
+}
+
+/// Reads a trigger of a base. Whatever is wrong with it is reported at `from`, the `FROM` that sets it off.
+pub(crate) fn parse_trigger(trigger: &str, from: &Instruction) -> Result<(Instruction, Command), Diagnostic> {
+    let at_from = |mut diagnostic: Diagnostic| {
+        (diagnostic.span, diagnostic.lines) = (from.span, from.lines);
+        diagnostic
+    };
+    let mut instruction = parse::parse_trigger(trigger).map_err(at_from)?;
+    let command = Command::check(&instruction).map_err(at_from)?;
+    (instruction.span, instruction.lines) = (from.span, from.lines);
+    Ok((instruction, command))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lower::tests::{Case, errors};
+
+    #[test]
+    fn triggers_run_in_the_child_and_not_in_the_grandchild() {
+        let case = Case::new("FROM scratch AS a\nONBUILD ENV T=1\nFROM a AS b\nENV B=1\nFROM b\nENV C=1\n");
+        assert_eq!(case.history(), ["ENV T=1", "ENV B=1", "ENV C=1"]);
+        let parent = Case::new("FROM scratch AS a\nONBUILD ENV T=1\n").config();
+        assert_eq!(parent.config.on_build, ["ENV T=1"]);
+    }
+
+    #[test]
+    fn stages_that_only_triggers_need_are_built() {
+        let text = "FROM scratch AS s\nCOPY x /f\nFROM scratch AS a\nONBUILD COPY --from=s /f /g\nFROM a\n";
+        assert!(Case::new(text).graph().contains("[stage-2 1/1] ONBUILD COPY --from=s /f /g"));
+    }
+
+    #[test]
+    fn forbidden_triggers_are_refused() {
+        for (trigger, message) in [
+            ("FROM x", "FROM isn't allowed as an ONBUILD trigger"),
+            ("ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
+        ] {
+            assert_eq!(errors(&format!("FROM scratch\nONBUILD {trigger}\n")), [message]);
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! From syntax tree to graph: what a Dockerfile means for given arguments, platform and base images.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use slipway_graph::op::{HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
+use slipway_graph::request::{CacheBypass, NamedContext};
+use slipway_graph::{Graph, LineRange, Op, Vertex, VertexId};
+use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
+
+use crate::globals::Globals;
+use crate::instructions::add_git;
+use crate::quote::quoted;
+use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
+use crate::stages::{Line, Origin, Outside, Stage, Stages};
+use crate::step_name::{self, StepNames};
+use crate::{Diagnostic, Dockerfile, Severity, Span};
+
+/// Everything outside the Dockerfile and its base images that decides about the graph.
+#[derive(Clone, Debug)]
+pub struct LowerInputs<'a> {
+    /// The stage asked for; `None` is the last one.
+    pub target: Option<&'a str>,
+    /// `--build-arg`; those that steer the builder (`BUILDKIT_*`, proxies, `SOURCE_DATE_EPOCH`) are among them.
+    pub build_args: &'a BTreeMap<String, String>,
+    /// The platform of the machine that builds.
+    pub build_platform: Platform,
+    /// The platform that the image is for.
+    pub target_platform: Platform,
+    /// Whether the target platform was asked for; otherwise the base image decides what the config says.
+    pub is_platform_explicit: bool,
+    /// Whether step names say which platform they belong to.
+    pub is_multi_platform: bool,
+    /// By familiar name without `:latest`, possibly with `::platform` at the end.
+    pub named_contexts: &'a BTreeMap<String, NamedContext>,
+    pub cache_bypass: &'a CacheBypass,
+    /// The network of steps that do not ask for a certain one.
+    pub network: Network,
+    pub extra_hosts: &'a [(String, IpAddr)],
+    pub shm_size_bytes: Option<u64>,
+    pub ulimits: &'a [Ulimit],
+    /// `--label`: put on the final image, over the labels of the Dockerfile.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Whether `RUN --network=host` is permitted.
+    pub allows_host_network: bool,
+    /// Whether `RUN --security=insecure` is permitted.
+    pub allows_insecure: bool,
+}
+
+/// What lowering came to.
+#[derive(Debug)]
+pub enum Lowering {
+    Done(Box<Lowered>),
+    /// Images have to be looked up first. All that can be known to be needed now are listed, each once.
+    NeedImages(Vec<ImageQuestion>),
+}
+
+/// Which image is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageKey {
+    pub place: ImagePlace,
+    /// The platform that is wanted; an image that is only there for another one is taken all the same.
+    pub platform: Platform,
+}
+
+/// Where an image is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImagePlace {
+    /// The local image store or a registry. The tag is always filled in unless there is a digest.
+    Reference(Reference),
+    /// A named context in OCI layout: the manifest `digest`, else the one called `tag`, else the only one.
+    /// `name` is the context's, as a familiar reference.
+    OciLayout { name: String, path: PathBuf, tag: Option<String>, digest: Option<Digest> },
+}
+
+/// A question about an image that has to be answered before lowering can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageQuestion {
+    pub key: ImageKey,
+    /// The name as the Dockerfile says it; errors begin with it.
+    pub written: String,
+    /// The instruction that needs the image.
+    pub lines: LineRange,
+}
+
+/// The answer to an [`ImageQuestion`].
+#[derive(Clone, Debug)]
+pub struct KnownImage {
+    pub origin: ImageOrigin,
+    /// The manifest for the wanted platform.
+    pub manifest: Digest,
+    /// `None` if the image has no layers.
+    pub chain_id: Option<ChainId>,
+    pub config: ImageConfig,
+}
+
+/// All answers so far.
+pub type KnownImages = HashMap<ImageKey, KnownImage>;
+
+/// A Dockerfile for one platform, ready to be solved.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// What the target reaches, and possibly more; [`Graph::reachable`] tells.
+    pub graph: Graph,
+    /// The root file system of the target.
+    pub result: VertexId,
+    /// The config of the image. New history entries have no `created`; `rootfs` is still that of the base.
+    pub config: ImageConfig,
+    /// How many entries at the front of the history come with the base image.
+    pub n_base_history: usize,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Lowers `dockerfile`.
+///
+/// Answers `Lowering::NeedImages` as long as `known` lacks images that the target reaches; ask again with the answers.
+///
+/// # Errors
+/// All that is wrong with the file, as far as the target reaches it, with the texts of the reference builder.
+pub fn lower(
+    dockerfile: &Dockerfile,
+    inputs: &LowerInputs<'_>,
+    known: &KnownImages,
+) -> Result<Lowering, Vec<Diagnostic>> {
+    let (stages, globals) = Stages::split(&dockerfile.instructions, dockerfile.directives.escape, inputs)?;
+    let target = stages.target(inputs.target).map_err(|e| vec![e])?;
+    let plan = stages.plan(target, inputs, known)?;
+    if !plan.questions.is_empty() {
+        return Ok(Lowering::NeedImages(plan.questions));
+    }
+    let mut build = Build::new(dockerfile, inputs, known, &stages, globals)?;
+    let errors: Vec<Diagnostic> =
+        plan.stages.iter().flat_map(|(index, lines)| lower_stage(*index, lines, &mut build)).collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Lowering::Done(Box::new(finish(build, target))))
+}
+
+/// What all instructions share while a file is lowered.
+pub(crate) struct Build<'a> {
+    pub(crate) inputs: &'a LowerInputs<'a>,
+    pub(crate) escape: char,
+    pub(crate) globals: Globals,
+    pub(crate) stages: &'a Stages<'a>,
+    pub(crate) graph: Graph,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub(crate) epoch: Option<i64>,
+    known: &'a KnownImages,
+    /// The stages that have been lowered, by index.
+    finished: BTreeMap<usize, StageBuilder>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl<'a> Build<'a> {
+    fn new(
+        dockerfile: &Dockerfile,
+        inputs: &'a LowerInputs<'a>,
+        known: &'a KnownImages,
+        stages: &'a Stages<'a>,
+        globals: Globals,
+    ) -> Result<Build<'a>, Vec<Diagnostic>> {
+        let epoch = inputs.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty());
+        let invalid = |text: &String| {
+            let message = format!("invalid SOURCE_DATE_EPOCH: {text}");
+            vec![error_in(Span::default(), LineRange { first: 1, last: 1 }, message)]
+        };
+        Ok(Build {
+            inputs,
+            escape: dockerfile.directives.escape,
+            globals,
+            stages,
+            graph: Graph::new(),
+            epoch: epoch.map(|text| text.parse().map_err(|_| invalid(text))).transpose()?,
+            known,
+            finished: BTreeMap::new(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The file system without files.
+    pub(crate) fn scratch(&mut self) -> VertexId {
+        self.source(Source::Scratch, "[internal] scratch".to_owned(), None)
+    }
+
+    /// The build context.
+    pub(crate) fn main_context(&mut self) -> VertexId {
+        let source = Source::Local(LocalSource { name: "context".to_owned() });
+        self.source(source, "[internal] load build context".to_owned(), None)
+    }
+
+    fn source(&mut self, source: Source, name: String, lines: Option<LineRange>) -> VertexId {
+        let platform = self.inputs.target_platform.clone();
+        self.graph.add(Vertex {
+            op: Op::Source(source),
+            inputs: Vec::new(),
+            platform,
+            name,
+            ignores_cache: false,
+            lines,
+        })
+    }
+
+    /// The files of `origin`; a stage has been lowered before it is asked for.
+    pub(crate) fn vertex_of(&mut self, origin: &Origin, lines: LineRange) -> Result<VertexId, String> {
+        match origin {
+            Origin::Stage(index) => Ok(self.finished[index].vertex),
+            Origin::Outside(outside) => self.outside_vertex(outside, &mut StepNames::default(), lines),
+        }
+    }
+
+    /// The files of `outside`. `names` are those of the stage that is based on it.
+    fn outside_vertex(
+        &mut self,
+        outside: &Outside,
+        names: &mut StepNames,
+        lines: LineRange,
+    ) -> Result<VertexId, String> {
+        Ok(match outside {
+            Outside::Scratch => self.scratch(),
+            Outside::Folder { name } => {
+                let source = Source::Local(LocalSource { name: name.clone() });
+                self.source(source, format!("[context {name}] load from client"), Some(lines))
+            }
+            Outside::Url { name, url } => {
+                let source = remote_source(url)?;
+                self.source(source, format!("[context {name}] {url}"), Some(lines))
+            }
+            Outside::Image { key, .. } => self.image_vertex(key, names, lines),
+        })
+    }
+
+    fn image_vertex(&mut self, key: &ImageKey, names: &mut StepNames, lines: LineRange) -> VertexId {
+        let known = self.known;
+        let image = &known[key];
+        let (reference, name) = match &key.place {
+            ImagePlace::Reference(reference) => {
+                let reference = reference.with_digest(image.manifest.clone());
+                (reference.clone(), names.next(&format!("FROM {reference}")))
+            }
+            ImagePlace::OciLayout { name, .. } => {
+                let reference: Reference = name.parse().expect("because only names that are references are looked up");
+                (reference.with_digest(image.manifest.clone()), format!("[context {name}] OCI load from client"))
+            }
+        };
+        if image.chain_id.is_none() {
+            return self.scratch();
+        }
+        let source = ImageSource {
+            reference,
+            origin: image.origin.clone(),
+            manifest: image.manifest.clone(),
+            platform: key.platform.clone(),
+            chain_id: image.chain_id.clone(),
+        };
+        self.source(Source::Image(source), name, Some(lines))
+    }
+}
+
+/// A repository, or a file that is called `context` whatever it is.
+fn remote_source(url: &str) -> Result<Source, String> {
+    if url.starts_with("ssh://") {
+        return Err("unsupported context source ssh".to_owned());
+    }
+    if add_git::is_git(url) {
+        return add_git::parse(url, None, None).map(Source::Git);
+    }
+    Ok(Source::Http(HttpSource { url: url.to_owned(), filename: "context".to_owned(), checksum: None }))
+}
+
+/// Lowers one stage; those it needs have been lowered. Gives what is wrong with it.
+fn lower_stage(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Vec<Diagnostic> {
+    let mut stage = match begin(index, lines, build) {
+        Ok(stage) => stage,
+        Err(error) => return vec![error],
+    };
+    let mut errors = Vec::new();
+    for line in lines {
+        let mut step = Step { instruction: &line.instruction, is_trigger: line.is_trigger, stage: &mut stage, build };
+        errors.extend(line.command.lower(&mut step).err());
+    }
+    build.finished.insert(index, stage);
+    errors
+}
+
+/// The state of a stage before its first instruction.
+fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<StageBuilder, Diagnostic> {
+    let stage = &build.stages.stages[index];
+    let mut names = step_names(index, lines, build);
+    let mut state = match &stage.base {
+        Origin::Stage(base) => StageBuilder { has_cmd: false, names, ..build.finished[base].clone() },
+        Origin::Outside(outside) => {
+            let vertex = build
+                .outside_vertex(outside, &mut names, stage.from.lines)
+                .map_err(|e| error_at(stage.from, stage.from.span, e))?;
+            let config = base_config(outside, stage, build);
+            let n_base_history = config.history.len();
+            StageBuilder {
+                vertex,
+                platform: stage.platform.clone(),
+                config,
+                n_base_history,
+                env: Vec::new(),
+                args: Vec::new(),
+                has_cmd: false,
+                ignores_cache: false,
+                names,
+            }
+        }
+    };
+    state.ignores_cache = match build.inputs.cache_bypass {
+        CacheBypass::Nothing => false,
+        CacheBypass::Everything => true,
+        CacheBypass::Stages(names) => stage.name.as_ref().is_some_and(|name| names.contains(name)),
+    };
+    state.config.created = None;
+    state.config.config.on_build.clear();
+    state.apply_config_env();
+    Ok(state)
+}
+
+fn step_names(index: usize, lines: &[Line<'_>], build: &Build<'_>) -> StepNames {
+    let stage = &build.stages.stages[index];
+    let is_base_a_step = matches!(&stage.base, Origin::Outside(outside) if *outside != Outside::Scratch);
+    let platform = step_name::platform_prefix(&stage.platform, &build.inputs.target_platform);
+    StepNames {
+        stage: (build.stages.stages.len() > 1).then(|| build.stages.display_name(index)),
+        platform: build.inputs.is_multi_platform.then_some(platform),
+        total: usize::from(is_base_a_step) + lines.iter().filter(|line| line.command.is_step()).count(),
+        n_given: 0,
+    }
+}
+
+/// The config that a stage starts with.
+fn base_config(outside: &Outside, stage: &Stage<'_>, build: &mut Build<'_>) -> ImageConfig {
+    match outside {
+        Outside::Image { key, .. } => {
+            let config = build.known[key].config.clone();
+            build.warnings.extend(foreign_base(&config, stage));
+            config
+        }
+        // The reference gives these the platform of the build, whatever `--platform` of the stage says.
+        Outside::Scratch | Outside::Folder { .. } | Outside::Url { .. } => empty_config(&build.inputs.target_platform),
+    }
+}
+
+/// A warning if a base is for another platform than the stage.
+fn foreign_base(config: &ImageConfig, stage: &Stage<'_>) -> Option<Diagnostic> {
+    let platform = config.platform();
+    if config.architecture.is_empty() || platform.matches(&stage.platform) {
+        return None;
+    }
+    let message = format!(
+        "Base image {} was pulled with platform {}, expected {} for current build",
+        stage.base_text,
+        quoted(&platform.to_string()),
+        quoted(&stage.platform.to_string())
+    );
+    Some(Diagnostic { severity: Severity::Warning, ..error_at(stage.from, stage.from.span, message) })
+}
+
+fn empty_config(platform: &Platform) -> ImageConfig {
+    ImageConfig {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        config: RuntimeConfig {
+            env: vec![DEFAULT_PATH.to_owned()],
+            working_dir: "/".to_owned(),
+            ..RuntimeConfig::default()
+        },
+        ..ImageConfig::default()
+    }
+}
+
+/// The result: the target's files, and its config as the request wants it.
+fn finish(mut build: Build<'_>, target: usize) -> Lowered {
+    let stage = build.finished.remove(&target).expect("because the target has been lowered");
+    let mut config = stage.config;
+    config.config.labels.extend(build.inputs.labels.clone());
+    let platform = match build.inputs.is_platform_explicit {
+        true => build.inputs.target_platform.clone(),
+        false => Platform::new(&config.os, &config.architecture, config.variant.as_deref()),
+    };
+    (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
+    Lowered {
+        graph: build.graph,
+        result: stage.vertex,
+        config,
+        n_base_history: stage.n_base_history,
+        warnings: build.warnings,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,510 @@
+//! Dockerfiles in; graphs in a compact printed form, histories and configs out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use slipway_graph::op::{
+    CopyAction, Exec, FileAction, ImageOrigin, Mode, Mount, Network, Owner, OwnerId, Security, Source, Unpack,
+};
+use slipway_graph::request::{CacheBypass, NamedContext};
+use slipway_graph::{Graph, Op, Vertex};
+use slipway_oci::{ChainId, Digest, History, ImageConfig, Platform};
+
+use super::{ImageKey, ImagePlace, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
+use crate::parse;
+
+/// A Dockerfile and what it is lowered with. Every image is there; those without a config of their own have none.
+pub(crate) struct Case {
+    text: String,
+    args: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    target: Option<String>,
+    contexts: BTreeMap<String, NamedContext>,
+    images: BTreeMap<String, ImageConfig>,
+    target_platform: Platform,
+    is_multi_platform: bool,
+    allows: bool,
+    bypass: CacheBypass,
+}
+
+impl Case {
+    pub(crate) fn new(text: &str) -> Case {
+        Case {
+            text: text.to_owned(),
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            target: None,
+            contexts: BTreeMap::new(),
+            images: BTreeMap::new(),
+            target_platform: Platform::new("linux", "amd64", None),
+            is_multi_platform: false,
+            allows: false,
+            bypass: CacheBypass::Nothing,
+        }
+    }
+
+    pub(crate) fn arg(mut self, name: &str, value: &str) -> Case {
+        self.args.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn target(mut self, name: &str) -> Case {
+        self.target = Some(name.to_owned());
+        self
+    }
+
+    pub(crate) fn allow_all(mut self) -> Case {
+        self.allows = true;
+        self
+    }
+
+    fn context(mut self, name: &str, value: NamedContext) -> Case {
+        self.contexts.insert(name.to_owned(), value);
+        self
+    }
+
+    fn image(mut self, name: &str, config: ImageConfig) -> Case {
+        self.images.insert(name.to_owned(), config);
+        self
+    }
+
+    fn with_inputs<T>(&self, work: impl FnOnce(&LowerInputs<'_>) -> T) -> T {
+        work(&LowerInputs {
+            target: self.target.as_deref(),
+            build_args: &self.args,
+            build_platform: Platform::new("linux", "amd64", None),
+            target_platform: self.target_platform.clone(),
+            is_platform_explicit: false,
+            is_multi_platform: self.is_multi_platform,
+            named_contexts: &self.contexts,
+            cache_bypass: &self.bypass,
+            network: Network::Default,
+            extra_hosts: &[],
+            shm_size_bytes: None,
+            ulimits: &[],
+            labels: &self.labels,
+            allows_host_network: self.allows,
+            allows_insecure: self.allows,
+        })
+    }
+
+    /// Lowers, answering all questions; gives the names of the images that were asked for, round by round.
+    fn lower(&self) -> (Result<Lowered, Vec<String>>, Vec<Vec<String>>) {
+        let (dockerfile, diagnostics) = parse(self.text.as_bytes());
+        if !diagnostics.is_empty() {
+            return (Err(diagnostics.into_iter().map(|d| d.message).collect()), Vec::new());
+        }
+        let (mut known, mut rounds) = (KnownImages::new(), Vec::new());
+        loop {
+            match self.with_inputs(|inputs| lower(&dockerfile, inputs, &known)) {
+                Ok(Lowering::Done(lowered)) => return (Ok(*lowered), rounds),
+                Ok(Lowering::NeedImages(questions)) => {
+                    rounds.push(questions.iter().map(|q| name_of(&q.key)).collect());
+                    known.extend(questions.into_iter().map(|q| (q.key.clone(), self.answer(&q.key))));
+                }
+                Err(errors) => return (Err(errors.into_iter().map(|d| d.message).collect()), rounds),
+            }
+        }
+    }
+
+    fn answer(&self, key: &ImageKey) -> KnownImage {
+        let name = name_of(key);
+        KnownImage {
+            origin: ImageOrigin::Registry,
+            manifest: Digest::of(name.as_bytes()),
+            chain_id: (!name.starts_with("empty")).then(|| ChainId(Digest::of(name.as_bytes()))),
+            config: self.images.get(&name).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn lowered(&self) -> Lowered {
+        self.lower().0.unwrap_or_else(|errors| panic!("{errors:?} in {}", self.text))
+    }
+
+    pub(crate) fn errors(&self) -> Vec<String> {
+        self.lower().0.err().unwrap_or_default()
+    }
+
+    fn asked(&self) -> Vec<Vec<String>> {
+        self.lower().1
+    }
+
+    pub(crate) fn config(&self) -> ImageConfig {
+        self.lowered().config
+    }
+
+    /// The texts of the entries that are new.
+    pub(crate) fn history(&self) -> Vec<String> {
+        let lowered = self.lowered();
+        let new = lowered.config.history.into_iter().skip(lowered.n_base_history);
+        new.map(|entry| entry.created_by.unwrap_or_default()).collect()
+    }
+
+    /// The vertices that the result needs.
+    pub(crate) fn graph(&self) -> String {
+        let lowered = self.lowered();
+        print(&lowered.graph, &lowered.graph.reachable(&[lowered.result]))
+    }
+
+    /// The variables of the last `RUN`.
+    pub(crate) fn run_env(&self) -> Vec<String> {
+        let lowered = self.lowered();
+        let execs = lowered.graph.iter().filter_map(|(_, vertex)| match &vertex.op {
+            Op::Exec(exec) => Some(exec.env.clone()),
+            Op::Source(_) | Op::File(_) | Op::Merge => None,
+        });
+        execs.last().unwrap()
+    }
+}
+
+/// What is wrong with `text`.
+pub(crate) fn errors(text: &str) -> Vec<String> {
+    Case::new(text).errors()
+}
+
+/// The graph of `text`.
+pub(crate) fn graph(text: &str) -> String {
+    Case::new(text).graph()
+}
+
+/// The history of `text`.
+pub(crate) fn history(text: &str) -> Vec<String> {
+    Case::new(text).history()
+}
+
+fn name_of(key: &ImageKey) -> String {
+    match &key.place {
+        ImagePlace::Reference(reference) => reference.familiar(),
+        ImagePlace::OciLayout { name, .. } => format!("layout {name}"),
+    }
+}
+
+fn print(graph: &Graph, is_needed: &[bool]) -> String {
+    let mut out = String::new();
+    for (id, vertex) in graph.iter().filter(|(id, _)| is_needed[id.0]) {
+        writeln!(out, "{} {}", id.0, vertex_text(vertex)).unwrap();
+    }
+    out
+}
+
+fn vertex_text(vertex: &Vertex) -> String {
+    let inputs: Vec<String> = vertex.inputs.iter().map(|id| id.0.to_string()).collect();
+    let inputs = inputs.join(",");
+    let name = &vertex.name;
+    match &vertex.op {
+        Op::Source(source) => source_text(source),
+        Op::Merge => format!("merge({inputs}) {name}"),
+        Op::File(file) => {
+            let actions: String = file.actions.iter().map(|action| format!("\n  {}", action_text(action))).collect();
+            format!("file({inputs}) {name}{actions}")
+        }
+        Op::Exec(exec) => format!("exec({inputs}) {name}{}", exec_text(exec)),
+    }
+}
+
+fn source_text(source: &Source) -> String {
+    match source {
+        Source::Scratch => "scratch".to_owned(),
+        Source::Image(image) => {
+            let name = image.reference.familiar();
+            format!("image {}", name.split('@').next().unwrap())
+        }
+        Source::Local(local) => format!("local {}", local.name),
+        Source::Http(http) => format!("http {} {}", http.url, http.filename),
+        Source::Git(git) => format!("git {}#{}:{}", git.remote, git.revision, git.subdir),
+    }
+}
+
+fn action_text(action: &FileAction) -> String {
+    match action {
+        FileAction::Copy(copy) => copy_text(copy),
+        FileAction::Mkfile(file) => {
+            let (owner, mode) = (owner_text(file.owner.as_ref()), mode_text(file.mode.as_ref()));
+            let data = String::from_utf8_lossy(&file.data);
+            format!("mkfile {} {}{owner}{mode} {data:?}", file.name, file.dest)
+        }
+        FileAction::Mkdir(dir) => format!("mkdir {} {:o}{}", dir.path, dir.mode, owner_text(dir.owner.as_ref())),
+    }
+}
+
+fn copy_text(copy: &CopyAction) -> String {
+    let mut out = format!("copy {}:{} {}", copy.input, copy.source, copy.dest);
+    if copy.has_wildcard {
+        out += " wildcard";
+    }
+    if copy.unpack == Unpack::IfArchive {
+        out += " unpack";
+    }
+    out += &owner_text(copy.owner.as_ref());
+    out += &mode_text(copy.mode.as_ref());
+    out.extend(copy.excludes.iter().map(|pattern| format!(" exclude={pattern}")));
+    out.extend(copy.parents_root.iter().map(|root| format!(" parents={root}")));
+    out
+}
+
+fn owner_text(owner: Option<&Owner>) -> String {
+    let id = |id: &OwnerId| match id {
+        OwnerId::Number(number) => number.to_string(),
+        OwnerId::Name(name) => name.clone(),
+    };
+    match owner {
+        None => String::new(),
+        Some(Owner { user, group: None }) => format!(" owner={}", id(user)),
+        Some(Owner { user, group: Some(group) }) => format!(" owner={}:{}", id(user), id(group)),
+    }
+}
+
+fn mode_text(mode: Option<&Mode>) -> String {
+    match mode {
+        None => String::new(),
+        Some(Mode::Octal(mode)) => format!(" octal {mode:o}"),
+        Some(Mode::Symbolic(text)) => format!(" mode {text}"),
+    }
+}
+
+fn exec_text(exec: &Exec) -> String {
+    let mut out = format!("\n  args {}", exec.args.join("|"));
+    out += &format!("\n  cwd {} user {} host {}", exec.cwd, exec.user, exec.hostname);
+    if exec.network != Network::Default {
+        out += &format!("\n  network={:?}", exec.network);
+    }
+    if exec.security != Security::Sandbox {
+        out += &format!("\n  security={:?}", exec.security);
+    }
+    if !exec.proxy_env.is_empty() {
+        out += &format!("\n  proxy {}", exec.proxy_env.join("|"));
+    }
+    out.extend(exec.mounts.iter().map(|mount| format!("\n  mount {}", mount_text(mount))));
+    out
+}
+
+fn mount_text(mount: &Mount) -> String {
+    let access = |is_readonly: bool| if is_readonly { "ro" } else { "rw" };
+    let required = |is_required: bool| if is_required { " required" } else { "" };
+    match mount {
+        Mount::Bind { input, source, target, is_readonly } => {
+            format!("bind {input}:{source} {target} {}", access(*is_readonly))
+        }
+        Mount::Cache(c) => {
+            let seed = c.seed.as_ref().map(|(input, path)| format!(" seed={input}:{path}")).unwrap_or_default();
+            let owner = format!("{:o} {}:{}", c.mode, c.uid, c.gid);
+            format!("cache {} {} {:?} {owner} {}{seed}", c.id, c.target, c.sharing, access(c.is_readonly))
+        }
+        Mount::Tmpfs { target, size_bytes } => format!("tmpfs {target} {}", size_bytes.unwrap_or(0)),
+        Mount::Secret(s) => {
+            let place = format!("{} {}", s.target.as_deref().unwrap_or("-"), s.env.as_deref().unwrap_or("-"));
+            format!("secret {} {place} {:o} {}:{}{}", s.id, s.mode, s.uid, s.gid, required(s.is_required))
+        }
+        Mount::Ssh(s) => {
+            format!("ssh {} {} {:o} {}:{}{}", s.id, s.target, s.mode, s.uid, s.gid, required(s.is_required))
+        }
+    }
+}
+
+/// A config with `Cmd`, `OnBuild` and one line of history.
+fn image_config(env: &[&str], on_build: &[&str]) -> ImageConfig {
+    let mut config = ImageConfig { os: "linux".into(), architecture: "amd64".into(), ..Default::default() };
+    config.config.env = env.iter().map(|e| (*e).to_owned()).collect();
+    config.config.cmd = vec!["sh".to_owned()];
+    config.config.on_build = on_build.iter().map(|t| (*t).to_owned()).collect();
+    config.created = Some("2020-01-01T00:00:00Z".to_owned());
+    config.history = vec![History { created_by: Some("base".to_owned()), ..Default::default() }];
+    config
+}
+
+const PATH: &str = crate::stage_builder::DEFAULT_PATH;
+
+#[test]
+fn an_empty_base_has_a_path_and_a_root() {
+    let lowered = Case::new("FROM scratch\n").lowered();
+    let json = String::from_utf8(slipway_oci::to_compact(&lowered.config).unwrap()).unwrap();
+    assert_eq!(
+        json,
+        format!(
+            "{{\"architecture\":\"amd64\",\"config\":{{\"Env\":[\"{PATH}\"],\"WorkingDir\":\"/\"}},\
+             \"os\":\"linux\",\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":null}}}}"
+        )
+    );
+}
+
+#[test]
+fn the_base_image_gives_config_and_history() {
+    let case = Case::new("FROM busybox\nLABEL a=b\n").image("busybox:latest", image_config(&["A=1"], &[]));
+    let lowered = case.lowered();
+    assert_eq!(lowered.config.config.env, ["A=1", PATH]);
+    assert_eq!(lowered.config.config.cmd, ["sh"]);
+    assert_eq!((lowered.n_base_history, lowered.config.history.len(), lowered.config.created), (1, 2, None));
+    assert_eq!(lowered.config.history[1].comment.as_deref(), Some("buildkit.dockerfile.v0"));
+    assert_eq!(case.graph(), "0 image busybox:latest\n");
+}
+
+#[test]
+fn all_images_that_can_be_asked_for_are_asked_for_at_once() {
+    let text = "FROM a AS x\nRUN --mount=from=b,target=/b y\nFROM unused AS no\nFROM c\n\
+                COPY --from=x / /\nCOPY --from=d / /\nCOPY --from=d / /\n";
+    let asked = Case::new(text).image("c:latest", image_config(&[], &["COPY --from=e /f /g"])).asked();
+    let sorted: Vec<Vec<String>> = asked
+        .into_iter()
+        .map(|mut names| {
+            names.sort();
+            names
+        })
+        .collect();
+    assert_eq!(sorted, [vec!["a:latest", "b:latest", "c:latest", "d:latest"], vec!["e:latest"]]);
+}
+
+#[test]
+fn only_what_the_target_reaches_is_lowered() {
+    let text = "FROM a AS one\nRUN 1\nFROM b AS two\nCOPY --chmod=nonsense a b\nFROM one AS three\nRUN 3\n";
+    assert_eq!(
+        graph(text),
+        "0 image a:latest\n1 exec(0) [one 2/2] RUN 1\n  args /bin/sh|-c|1\n  cwd / user  host buildkitsandbox\n\
+         2 exec(1) [three 1/1] RUN 3\n  args /bin/sh|-c|3\n  cwd / user  host buildkitsandbox\n"
+    );
+    assert_eq!(Case::new(text).target("ONE").history(), ["RUN /bin/sh -c 1 # buildkit"]);
+}
+
+#[test]
+fn stages_are_found_by_name_and_number() {
+    for from in ["0", "base", "bAsE"] {
+        let text = format!("FROM scratch AS Base\nCOPY a /\nFROM scratch\nCOPY --from={from} /a /b\n");
+        assert!(graph(&text).ends_with("copy 1:/a /b\n"), "{from}");
+    }
+    let dup = "FROM a AS s\nFROM b AS s\nFROM s\n";
+    assert_eq!(graph(dup), "0 image b:latest\n");
+    assert_eq!(graph("FROM alpine AS alpine\nRUN x\nFROM alpine\n").matches("exec").count(), 1);
+    // Names of stages are lower case, and bases are compared as written.
+    assert!(errors("FROM a AS base\nFROM Base\n")[0].starts_with("failed to parse stage name \"Base\""));
+}
+
+#[test]
+fn bad_references_between_stages_are_refused() {
+    for (text, message) in [
+        ("FROM scratch AS a\nCOPY --from=a / /\n", "circular dependency detected on stage: a"),
+        ("FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n", "circular dependency detected on stage: a"),
+        (
+            "FROM scratch AS later\nFROM scratch\nCOPY --from=2 / /\nFROM scratch\nCOPY --from=1 / /\n",
+            "circular dependency detected on stage: stage-1",
+        ),
+        ("FROM scratch\nCOPY --from=1 / /\n", "invalid stage index 1"),
+        ("ARG E\nFROM ${E}\n", "base name (${E}) should not be blank"),
+        ("FROM --platform=$E x\n", "empty platform value from expression $E"),
+        ("FROM x\nARG B=y\nFROM $B\n", "base name ($B) should not be blank"),
+        ("RUN x\nFROM scratch\n", "no build stage in current context"),
+        ("FROM scratch AS a\nONBUILD COPY --from=zz9 / /\nFROM a\nCOPY --chmod=9 / /\n", "invalid chmod parameter"),
+    ] {
+        let errors = errors(text);
+        assert!(errors.len() == 1 && errors[0].starts_with(message), "{text}: {errors:?}");
+    }
+    let later = "FROM scratch AS a\nCOPY --from=later / /\nFROM scratch AS later\n";
+    let message = "cannot copy from stage \"later\", it needs to be defined before current stage \"a\"";
+    assert_eq!(Case::new(later).target("a").errors(), [message]);
+}
+
+#[test]
+fn an_unknown_target_is_refused_with_a_suggestion() {
+    let text = "FROM scratch AS builder\n";
+    let message = "target stage \"biulder\" could not be found (did you mean builder?)";
+    assert_eq!(Case::new(text).target("biulder").errors(), [message]);
+    assert_eq!(Case::new(text).target("0").errors(), ["target stage \"0\" could not be found"]);
+}
+
+#[test]
+fn all_mistakes_are_reported() {
+    assert_eq!(errors("FROM scratch\nCOPY --x a b\nSTOPSIGNAL NO\nRUN --network=x y\n").len(), 2);
+    assert_eq!(errors("FROM scratch\nVOLUME $x\nSTOPSIGNAL NO\n").len(), 2);
+}
+
+#[test]
+fn named_contexts_take_the_place_of_stages_and_images() {
+    let folder = || NamedContext::Folder("/f".into());
+    let text = "FROM x AS base\nRUN y\nFROM base\nCOPY --from=img a /\n";
+    let case = Case::new(text).context("base", folder()).context("img", NamedContext::Image(None));
+    assert_eq!(case.graph(), "0 local base\n1 scratch\n2 file(0,1) [stage-1 1/1] COPY --from=img a /\n  copy 1:/a /\n");
+    let replaced = NamedContext::Image(Some("busybox".parse().unwrap()));
+    assert_eq!(Case::new("FROM alpine:latest\n").context("alpine", replaced).graph(), "0 image busybox:latest\n");
+    assert_eq!(Case::new("FROM scratch\n").context("scratch", folder()).graph(), "0 scratch\n");
+    let specific = Case::new("FROM alpine\n").context("alpine", NamedContext::Image(None));
+    assert_eq!(specific.context("alpine::linux/amd64", folder()).graph(), "0 local alpine::linux/amd64\n");
+    let url = NamedContext::Url("https://h/a.tar".to_owned());
+    let text = "FROM scratch\nCOPY --from=x context /f\n";
+    assert!(Case::new(text).context("x", url).graph().contains("http https://h/a.tar context\n"));
+    let layout = NamedContext::OciLayout { path: "/l".into(), tag: None, digest: None };
+    assert_eq!(Case::new("FROM l\n").context("l", layout).asked(), [["layout l"]]);
+}
+
+#[test]
+fn platforms_are_those_of_the_stage() {
+    let text = "FROM --platform=$BUILDPLATFORM a AS b\nARG TARGETARCH\nRUN x\nFROM scratch\nCOPY --from=b / /\n";
+    let mut case = Case::new(text);
+    case.target_platform = Platform::new("linux", "arm64", None);
+    case.is_multi_platform = true;
+    let lowered = case.lowered();
+    let names: Vec<&str> = lowered.graph.iter().map(|(_, v)| v.name.as_str()).collect();
+    assert!(names.contains(&"[linux/amd64->arm64 b 2/2] RUN x"), "{names:?}");
+    assert!(names.contains(&"[linux/arm64 stage-1 1/1] COPY --from=b / /"), "{names:?}");
+    assert!(case.run_env().contains(&"TARGETARCH=arm64".to_owned()));
+    assert_eq!(lowered.config.architecture, "arm64");
+}
+
+#[test]
+fn foreign_bases_are_remarked_on() {
+    let mut case = Case::new("FROM a\n").image("a:latest", image_config(&[], &[]));
+    assert!(case.lowered().warnings.is_empty());
+    case.target_platform = Platform::new("linux", "arm64", None);
+    let warnings = case.lowered().warnings;
+    let message = "Base image a was pulled with platform \"linux/amd64\", expected \"linux/arm64\" for current build";
+    assert_eq!(warnings[0].message, message);
+}
+
+#[test]
+fn triggers_of_an_image_run_first() {
+    let case = Case::new("FROM a\nRUN x\n").image("a:latest", image_config(&[], &["RUN t", "ENV T=1"]));
+    assert_eq!(case.history(), ["RUN /bin/sh -c t # buildkit", "ENV T=1", "RUN /bin/sh -c x # buildkit"]);
+    assert!(case.graph().contains("[2/3] ONBUILD RUN t\n"), "{}", case.graph());
+    assert!(case.config().config.on_build.is_empty());
+}
+
+#[test]
+fn a_broken_trigger_is_reported_at_its_from() {
+    let (dockerfile, _) = parse(b"FROM scratch AS a\nONBUILD COPY --chmod=9 a b\n\nFROM a\n");
+    let found = Case::new("").with_inputs(|inputs| lower(&dockerfile, inputs, &KnownImages::new())).unwrap_err();
+    assert_eq!((found[0].lines.first, found.len()), (4, 1));
+}
+
+#[test]
+fn the_cache_is_bypassed_where_it_is_said() {
+    let text = "FROM scratch AS a\nRUN 1\nWORKDIR /w\nFROM a AS b\nRUN 2\n";
+    let ignoring = |bypass: CacheBypass| {
+        let mut case = Case::new(text);
+        case.bypass = bypass;
+        let graph = case.lowered().graph;
+        let names = graph.iter().filter(|(_, v)| v.ignores_cache).map(|(_, v)| v.name.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(ignoring(CacheBypass::Everything), ["[a 1/2] RUN 1", "[b 1/1] RUN 2"]);
+    assert_eq!(ignoring(CacheBypass::Stages(vec!["a".into()])), ["[a 1/2] RUN 1"]);
+    assert!(ignoring(CacheBypass::Nothing).is_empty());
+}
+
+#[test]
+fn labels_of_the_request_win() {
+    let mut case = Case::new("FROM scratch\nLABEL a=2 b=3\n");
+    case.labels.insert("a".into(), "1".into());
+    let labels: Vec<(String, String)> = case.config().config.labels.into_iter().collect();
+    assert_eq!(labels, [("a".into(), "1".into()), ("b".into(), "3".into())]);
+    assert_eq!(case.history().len(), 1);
+}
+
+#[test]
+fn an_image_without_layers_is_an_empty_root_with_a_config() {
+    let case = Case::new("FROM empty\nCOPY --link a /\n").image("empty:latest", image_config(&["A=1"], &[]));
+    assert!(!case.graph().contains("merge"));
+    assert_eq!(case.config().config.env[0], "A=1");
+}
+
+#[test]
+fn the_epoch_has_to_be_a_number() {
+    let case = Case::new("FROM scratch\n").arg("SOURCE_DATE_EPOCH", "abc");
+    assert_eq!(case.errors(), ["invalid SOURCE_DATE_EPOCH: abc"]);
+}

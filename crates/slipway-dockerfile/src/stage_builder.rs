@@ -1,0 +1,156 @@
+//! A stage while its instructions are lowered one after the other, and what an instruction may do to it.
+
+use slipway_graph::{LineRange, Op, Vertex, VertexId};
+use slipway_oci::{ImageConfig, Platform};
+
+use crate::lower::Build;
+use crate::step_name::{self, StepNames};
+use crate::{Diagnostic, Instruction, Severity, Span, expand, history};
+
+/// What the shell form of instructions runs in unless `SHELL` says otherwise.
+pub(crate) const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
+/// The search path of images that have none.
+pub(crate) const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The state that instructions change. A stage that is based on this one starts from a copy.
+#[derive(Clone, Debug)]
+pub(crate) struct StageBuilder {
+    /// The file system so far.
+    pub(crate) vertex: VertexId,
+    pub(crate) platform: Platform,
+    /// Working directory, user, shell and `ENV` variables are those of `config.config`.
+    pub(crate) config: ImageConfig,
+    pub(crate) n_base_history: usize,
+    /// The variables that programs and expansions see: `ENV` and `ARG`, the one set last at the end.
+    pub(crate) env: Vec<(String, String)>,
+    /// The declared args, with the values they were declared with; shown in the history of `RUN`.
+    pub(crate) args: Vec<(String, Option<String>)>,
+    /// Whether this stage has had a `CMD`.
+    pub(crate) has_cmd: bool,
+    pub(crate) ignores_cache: bool,
+    pub(crate) names: StepNames,
+}
+
+impl StageBuilder {
+    /// The value of a variable.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
+    }
+
+    /// Sets a variable for programs and expansions, not in the config.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.env.retain(|(n, _)| n != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Sets a variable in the config; one that is there keeps its place.
+    pub(crate) fn set_config_variable(&mut self, name: &str, value: &str) {
+        let env = &mut self.config.config.env;
+        let pair = format!("{name}={value}");
+        match env.iter_mut().find(|e| e.split_once('=').map_or(e.as_str(), |(n, _)| n) == name) {
+            Some(known) => *known = pair,
+            None => env.push(pair),
+        }
+    }
+
+    /// Makes programs see what the config says, over anything else of the same name.
+    pub(crate) fn apply_config_env(&mut self) {
+        if !self.config.config.env.iter().any(|e| e.starts_with("PATH=")) {
+            self.config.config.env.push(DEFAULT_PATH.to_owned());
+        }
+        for pair in self.config.config.env.clone() {
+            let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
+            self.set_variable(name, value);
+        }
+    }
+
+    /// The working directory, absolute.
+    pub(crate) fn cwd(&self) -> &str {
+        match self.config.config.working_dir.as_str() {
+            "" => "/",
+            cwd => cwd,
+        }
+    }
+
+    /// `command` as it is run by the shell of the stage.
+    pub(crate) fn in_shell(&self, command: &str) -> Vec<String> {
+        let shell = &self.config.config.shell;
+        let mut args: Vec<String> =
+            if shell.is_empty() { DEFAULT_SHELL.map(str::to_owned).to_vec() } else { shell.clone() };
+        args.push(command.to_owned());
+        args
+    }
+}
+
+/// One instruction that is being lowered: what is written, the stage it changes, and the build around both.
+pub(crate) struct Step<'s, 'a> {
+    pub(crate) instruction: &'s Instruction,
+    /// Whether it comes from an `ONBUILD` of the base.
+    pub(crate) is_trigger: bool,
+    pub(crate) stage: &'s mut StageBuilder,
+    pub(crate) build: &'s mut Build<'a>,
+}
+
+impl Step<'_, '_> {
+    /// An error at this instruction.
+    pub(crate) fn error(&self, message: impl Into<String>) -> Diagnostic {
+        error_at(self.instruction, self.instruction.span, message)
+    }
+
+    /// `text` with variables filled in and quotes removed.
+    pub(crate) fn expand(&self, text: &str) -> Result<String, Diagnostic> {
+        let expanded = expand::expand(text, self.escape(), |name| self.stage.variable(name));
+        expanded.map_err(|e| self.error(e.to_string()))
+    }
+
+    /// The escape character in force; triggers are always read with a backslash.
+    pub(crate) fn escape(&self) -> char {
+        if self.is_trigger { '\\' } else { self.build.escape }
+    }
+
+    /// Adds a line to the history of the image.
+    pub(crate) fn record(&mut self, created_by: String, has_layer: bool) {
+        self.stage.config.history.push(history::entry(created_by, has_layer));
+    }
+
+    /// The text of the step, for its name.
+    pub(crate) fn text(&self) -> String {
+        let text = step_name::instruction_text(&self.instruction.logical_line, |name| self.stage.variable(name));
+        if self.is_trigger { format!("ONBUILD {text}") } else { text }
+    }
+
+    /// Adds a vertex that belongs to this instruction.
+    pub(crate) fn add(&mut self, op: Op, inputs: Vec<VertexId>, name: String, ignores_cache: bool) -> VertexId {
+        self.build.graph.add(Vertex {
+            op,
+            inputs,
+            platform: self.stage.platform.clone(),
+            name,
+            ignores_cache,
+            lines: Some(self.instruction.lines),
+        })
+    }
+
+    /// The files of `from`: a stage, an image, a named context; without a name the build context.
+    pub(crate) fn files_of(&mut self, from: Option<&str>) -> Result<VertexId, Diagnostic> {
+        let Some(from) = from else { return Ok(self.build.main_context()) };
+        let origin = self.build.stages.origin(from, self.build.inputs).map_err(|e| self.error(e))?;
+        self.build.vertex_of(&origin, self.instruction.lines).map_err(|e| self.error(e))
+    }
+
+    /// As [`Step::files_of`], for mounts, where numbers are no stages.
+    pub(crate) fn files_of_named(&mut self, from: &str) -> Result<VertexId, Diagnostic> {
+        let origin = self.build.stages.named_origin(from, self.build.inputs).map_err(|e| self.error(e))?;
+        self.build.vertex_of(&origin, self.instruction.lines).map_err(|e| self.error(e))
+    }
+}
+
+/// An error at `span` of `instruction`.
+pub(crate) fn error_at(instruction: &Instruction, span: Span, message: impl Into<String>) -> Diagnostic {
+    error_in(span, instruction.lines, message)
+}
+
+/// An error at `span`, which lies in `lines`.
+pub(crate) fn error_in(span: Span, lines: LineRange, message: impl Into<String>) -> Diagnostic {
+    Diagnostic { severity: Severity::Error, message: message.into(), span, lines, hint: None }
+}

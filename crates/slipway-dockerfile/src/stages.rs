@@ -1,0 +1,442 @@
+//! Which stages there are, what each is based on, and which of them does the target reach?
+//! (`spec/dockerfile.md` sections 3.1, 5.1 and 5.5)
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use slipway_graph::request::NamedContext;
+use slipway_oci::{Platform, Reference};
+
+use crate::globals::Globals;
+use crate::instructions::from::From;
+use crate::instructions::{Command, Need, parse_trigger};
+use crate::lower::{ImageKey, ImagePlace, ImageQuestion, KnownImages, LowerInputs};
+use crate::quote::quoted;
+use crate::stage_builder::error_at;
+use crate::{Diagnostic, Instruction, expand, suggest};
+
+/// The stages of a file, in its order.
+pub(crate) struct Stages<'a> {
+    pub(crate) stages: Vec<Stage<'a>>,
+}
+
+/// A stage before it is lowered.
+pub(crate) struct Stage<'a> {
+    /// Lower case.
+    pub(crate) name: Option<String>,
+    pub(crate) from: &'a Instruction,
+    /// The base as written, variables filled in.
+    pub(crate) base_text: String,
+    pub(crate) base: Origin,
+    pub(crate) platform: Platform,
+    pub(crate) lines: Vec<Line<'a>>,
+    /// Whether a named context takes the place of the whole stage; its instructions mean nothing then.
+    pub(crate) is_replaced: bool,
+}
+
+/// An instruction of a stage, of its own or from an `ONBUILD` of the base.
+#[derive(Clone)]
+pub(crate) struct Line<'a> {
+    pub(crate) instruction: Cow<'a, Instruction>,
+    pub(crate) command: Command,
+    pub(crate) is_trigger: bool,
+}
+
+/// Where files come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// By index.
+    Stage(usize),
+    Outside(Outside),
+}
+
+/// Files that no stage makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// No files, and the config of an empty image.
+    Scratch,
+    Image {
+        key: ImageKey,
+        written: String,
+    },
+    /// A folder that is called `name`.
+    Folder {
+        name: String,
+    },
+    Url {
+        name: String,
+        url: String,
+    },
+}
+
+/// A stage's instructions as the parser gives them: the `FROM` and what follows.
+struct Section<'a> {
+    from: &'a Instruction,
+    head: From,
+    lines: Vec<Line<'a>>,
+}
+
+/// Splits the instructions at `FROM`; what is in front of the first one comes first.
+fn sections<'a>(
+    instructions: &'a [Instruction],
+    errors: &mut Vec<Diagnostic>,
+) -> (Vec<(&'a Instruction, Command)>, Vec<Section<'a>>) {
+    let (mut before, mut sections): (Vec<_>, Vec<Section<'a>>) = (Vec::new(), Vec::new());
+    for instruction in instructions {
+        let command = match Command::check(instruction) {
+            Ok(command) => command,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        match (command, sections.last_mut()) {
+            (Command::From(head), _) => sections.push(Section { from: instruction, head, lines: Vec::new() }),
+            (command, Some(section)) => {
+                let instruction = Cow::Borrowed(instruction);
+                section.lines.push(Line { instruction, command, is_trigger: false });
+            }
+            (command, None) => before.push((instruction, command)),
+        }
+    }
+    (before, sections)
+}
+
+impl<'a> Stages<'a> {
+    /// Finds the stages and the variables that `FROM` lines see.
+    pub(crate) fn split(
+        instructions: &'a [Instruction],
+        escape: char,
+        inputs: &LowerInputs<'_>,
+    ) -> Result<(Stages<'a>, Globals), Vec<Diagnostic>> {
+        let mut errors = Vec::new();
+        let (before, sections) = sections(instructions, &mut errors);
+        let last_name = sections.last().and_then(|s| s.head.name.as_deref());
+        let target_stage = inputs.target.or(last_name).unwrap_or("default");
+        let mut globals = Globals::of_platforms(inputs, target_stage);
+        for (instruction, command) in &before {
+            errors.extend(declare(instruction, command, escape, inputs, &mut globals).err());
+        }
+        let mut stages = Stages { stages: Vec::new() };
+        for section in sections {
+            match stages.resolve(section, escape, inputs, &globals) {
+                Ok(stage) => stages.stages.push(stage),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        match stages.find_cycle() {
+            Some(error) => Err(vec![error]),
+            None => Ok((stages, globals)),
+        }
+    }
+
+    /// Works out what a stage is based on, with the stages so far in sight.
+    fn resolve(
+        &self,
+        section: Section<'a>,
+        escape: char,
+        inputs: &LowerInputs<'_>,
+        globals: &Globals,
+    ) -> Result<Stage<'a>, Diagnostic> {
+        let Section { from, head, lines } = section;
+        let error = |message: String| error_at(from, head.base.span, message);
+        let fill_in =
+            |text: &str| expand::expand(text, escape, |name| globals.get(name)).map_err(|e| error(e.to_string()));
+        let base_text = fill_in(&head.base.text)?;
+        if base_text.is_empty() {
+            return Err(error(format!("base name ({}) should not be blank", head.base.text)));
+        }
+        let asked = match &head.platform {
+            Some(written) => Some(platform_of(written, &fill_in(written)?).map_err(error)?),
+            None => None,
+        };
+        let platform = asked.unwrap_or_else(|| inputs.target_platform.clone());
+        let replacement = head.name.as_deref().and_then(|name| context_called(name, &platform, inputs));
+        let earlier = self.stages.iter().rposition(|stage| stage.name.as_deref() == Some(base_text.as_str()));
+        let is_replaced = replacement.is_some();
+        let (base, platform) = match (replacement, earlier) {
+            (Some(outside), _) => (Origin::Outside(outside), platform),
+            // A stage that is based on another one runs where that one runs.
+            (None, Some(index)) => (Origin::Stage(index), self.stages[index].platform.clone()),
+            (None, None) => (Origin::Outside(outside(&base_text, &platform, inputs).map_err(error)?), platform),
+        };
+        let lines = if is_replaced { Vec::new() } else { lines };
+        Ok(Stage { name: head.name, from, base_text, base, platform, lines, is_replaced })
+    }
+
+    /// The stage to build.
+    pub(crate) fn target(&self, wanted: Option<&str>) -> Result<usize, Diagnostic> {
+        let Some(wanted) = wanted else { return Ok(self.stages.len() - 1) };
+        let name = wanted.to_lowercase();
+        self.index_of(&name).ok_or_else(|| {
+            let names = self.stages.iter().filter_map(|stage| stage.name.as_deref());
+            let closest = suggest::closest(&name, names);
+            let tail = closest.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
+            let from = self.stages[self.stages.len() - 1].from;
+            let message = format!("target stage {} could not be found{tail}", quoted(wanted));
+            Diagnostic {
+                hint: closest.map(|name| format!("did you mean `{name}`?")),
+                ..error_at(from, from.span, message)
+            }
+        })
+    }
+
+    /// The last stage that is called `name`.
+    fn index_of(&self, name: &str) -> Option<usize> {
+        self.stages.iter().rposition(|stage| stage.name.as_deref() == Some(name))
+    }
+
+    /// What `--from=text` means: the number of a stage, or a name.
+    pub(crate) fn origin(&self, text: &str, inputs: &LowerInputs<'_>) -> Result<Origin, String> {
+        match text.parse::<i64>() {
+            Ok(number) => usize::try_from(number)
+                .ok()
+                .filter(|index| *index < self.stages.len())
+                .map(Origin::Stage)
+                .ok_or_else(|| format!("invalid stage index {number}")),
+            Err(_) => self.named_origin(text, inputs),
+        }
+    }
+
+    /// What a name means: a stage, a named context, `scratch` or an image.
+    pub(crate) fn named_origin(&self, name: &str, inputs: &LowerInputs<'_>) -> Result<Origin, String> {
+        match self.index_of(&name.to_lowercase()) {
+            Some(index) => Ok(Origin::Stage(index)),
+            None => outside(name, &inputs.target_platform, inputs).map(Origin::Outside),
+        }
+    }
+
+    fn origin_of_need(&self, need: Need<'_>, inputs: &LowerInputs<'_>) -> Result<Origin, String> {
+        match need {
+            Need::Copied(from) => self.origin(from, inputs),
+            Need::Mounted { from, .. } => self.named_origin(from, inputs),
+        }
+    }
+
+    /// How the stage is called in step names and messages.
+    pub(crate) fn display_name(&self, index: usize) -> String {
+        self.stages[index].name.clone().unwrap_or_else(|| format!("stage-{index}"))
+    }
+
+    /// An error if a stage needs itself, directly or through others.
+    fn find_cycle(&self) -> Option<Diagnostic> {
+        let is_cyclic = |start: usize| {
+            let mut seen = BTreeSet::new();
+            let mut open = self.stage_needs(start);
+            while let Some(index) = open.pop() {
+                if index == start {
+                    return true;
+                }
+                if seen.insert(index) {
+                    open.extend(self.stage_needs(index));
+                }
+            }
+            false
+        };
+        let index = (0..self.stages.len()).find(|index| is_cyclic(*index))?;
+        let from = self.stages[index].from;
+        let message = format!("circular dependency detected on stage: {}", self.display_name(index));
+        Some(error_at(from, from.span, message))
+    }
+
+    /// The stages that a stage names, by index.
+    fn stage_needs(&self, index: usize) -> Vec<usize> {
+        let stage = &self.stages[index];
+        let of_lines = stage.lines.iter().flat_map(|line| line.command.needs()).filter_map(|need| match need {
+            Need::Copied(from) => match from.parse::<usize>() {
+                Ok(number) => (number < self.stages.len()).then_some(number),
+                Err(_) => self.index_of(&from.to_lowercase()),
+            },
+            Need::Mounted { from, .. } => self.index_of(&from.to_lowercase()),
+        });
+        let base = match stage.base {
+            Origin::Stage(base) => Some(base),
+            Origin::Outside(_) => None,
+        };
+        of_lines.chain(base).collect()
+    }
+}
+
+/// An `ARG` in front of the first `FROM`.
+fn declare(
+    instruction: &Instruction,
+    command: &Command,
+    escape: char,
+    inputs: &LowerInputs<'_>,
+    globals: &mut Globals,
+) -> Result<(), Diagnostic> {
+    let error = |message: String| error_at(instruction, instruction.span, message);
+    let Command::Arg(arg) = command else {
+        return Err(error("no build stage in current context".to_owned()));
+    };
+    arg.declare_global(inputs.build_args, globals, |default, globals| {
+        expand::expand(default, escape, |name| globals.get(name)).map_err(|e| error(e.to_string()))
+    })
+}
+
+fn platform_of(written: &str, text: &str) -> Result<Platform, String> {
+    if text.is_empty() {
+        return Err(format!("empty platform value from expression {written}"));
+    }
+    text.parse().map_err(|e| format!("failed to parse platform {text}: {e}"))
+}
+
+/// What a name that is no stage means.
+fn outside(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Result<Outside, String> {
+    if name == "scratch" {
+        return Ok(Outside::Scratch);
+    }
+    if let Some(outside) = context_called(name, platform, inputs) {
+        return Ok(outside);
+    }
+    let reference: Reference = name.parse().map_err(|e| format!("failed to parse stage name {}: {e}", quoted(name)))?;
+    Ok(image(&reference, name, platform))
+}
+
+fn image(reference: &Reference, written: &str, platform: &Platform) -> Outside {
+    let place = ImagePlace::Reference(reference.with_default_tag());
+    Outside::Image { key: ImageKey { place, platform: platform.clone() }, written: written.to_owned() }
+}
+
+/// The named context that stands for `name` on `platform`.
+fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Option<Outside> {
+    if ["scratch", "context"].contains(&name) {
+        return None;
+    }
+    let familiar = name.parse::<Reference>().ok()?.familiar();
+    let familiar = familiar.strip_suffix(":latest").unwrap_or(&familiar);
+    let specific = format!("{familiar}::{platform}");
+    let key = [specific.as_str(), familiar].into_iter().find(|key| inputs.named_contexts.contains_key(*key))?;
+    let name = key.to_owned();
+    Some(match &inputs.named_contexts[key] {
+        NamedContext::Folder(_) => Outside::Folder { name },
+        NamedContext::Image(None) => Outside::Scratch,
+        NamedContext::Image(Some(reference)) => image(reference, &name, platform),
+        NamedContext::OciLayout { path, tag, digest } => {
+            let place = ImagePlace::OciLayout {
+                name: familiar.to_owned(),
+                path: path.clone(),
+                tag: tag.clone(),
+                digest: digest.clone(),
+            };
+            Outside::Image { key: ImageKey { place, platform: platform.clone() }, written: name }
+        }
+        NamedContext::Url(url) => Outside::Url { name, url: url.clone() },
+    })
+}
+
+/// The stages that have to be lowered, and with which instructions.
+pub(crate) struct Plan<'a> {
+    /// Indexes of stages, bases first, each with its instructions, triggers of the base in front.
+    pub(crate) stages: Vec<(usize, Vec<Line<'a>>)>,
+    /// Images that have to be known first.
+    pub(crate) questions: Vec<ImageQuestion>,
+}
+
+impl<'a> Stages<'a> {
+    /// What the stage `target` reaches, as far as that can be told with the images that are `known`.
+    pub(crate) fn plan(
+        &self,
+        target: usize,
+        inputs: &LowerInputs<'_>,
+        known: &KnownImages,
+    ) -> Result<Plan<'a>, Vec<Diagnostic>> {
+        let mut plan = Plan { stages: Vec::new(), questions: Vec::new() };
+        let mut errors = Vec::new();
+        let mut open = vec![target];
+        let mut seen = BTreeSet::from([target]);
+        while let Some(index) = open.pop() {
+            let lines = match self.lines_of(index, known) {
+                Ok(lines) => lines,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let mut needed = vec![(self.stages[index].base.clone(), self.stages[index].from)];
+            for line in &lines {
+                for need in line.command.needs() {
+                    match self.usable(need, index, inputs) {
+                        Ok(origin) => needed.push((origin, line.instruction.as_ref())),
+                        Err(message) => errors.push(error_at(&line.instruction, line.instruction.span, message)),
+                    }
+                }
+            }
+            for (origin, instruction) in needed {
+                match origin {
+                    Origin::Stage(other) if seen.insert(other) => open.push(other),
+                    Origin::Stage(_) => {}
+                    Origin::Outside(outside) => plan.ask(outside, instruction, known),
+                }
+            }
+            plan.stages.push((index, lines));
+        }
+        plan.stages.sort_by_key(|(index, _)| *index);
+        if errors.is_empty() { Ok(plan) } else { Err(errors) }
+    }
+
+    /// What `need` of stage `current` stands for, if that is there when the stage is built.
+    fn usable(&self, need: Need<'_>, current: usize, inputs: &LowerInputs<'_>) -> Result<Origin, String> {
+        let origin = self.origin_of_need(need, inputs)?;
+        match (&origin, need) {
+            (Origin::Stage(index), _) if *index < current => Ok(origin),
+            // The stages of triggers are not known when cycles are looked for.
+            (Origin::Stage(index), _) if *index == current => {
+                Err(format!("circular dependency detected on stage: {}", self.display_name(current)))
+            }
+            (Origin::Stage(_), Need::Copied(from)) => Err(format!(
+                "cannot copy from stage {}, it needs to be defined before current stage {}",
+                quoted(from),
+                quoted(&self.display_name(current))
+            )),
+            (Origin::Stage(_), Need::Mounted { from, target }) => Err(format!(
+                "cannot mount from stage {} to {}, stage needs to be defined before current command",
+                quoted(from),
+                quoted(target)
+            )),
+            (Origin::Outside(_), _) => Ok(origin),
+        }
+    }
+
+    /// The triggers of the base, then the stage's own instructions.
+    fn lines_of(&self, index: usize, known: &KnownImages) -> Result<Vec<Line<'a>>, Diagnostic> {
+        let stage = &self.stages[index];
+        if stage.is_replaced {
+            return Ok(Vec::new());
+        }
+        let mut lines = Vec::new();
+        for trigger in self.triggers_of(&stage.base, known) {
+            let (instruction, command) = parse_trigger(&trigger, stage.from)?;
+            lines.push(Line { instruction: Cow::Owned(instruction), command, is_trigger: true });
+        }
+        lines.extend(stage.lines.iter().cloned());
+        Ok(lines)
+    }
+
+    fn triggers_of(&self, base: &Origin, known: &KnownImages) -> Vec<String> {
+        let of_image = |key: &ImageKey| known.get(key).map(|image| image.config.config.on_build.clone());
+        match base {
+            Origin::Stage(base) if !self.stages[*base].is_replaced => {
+                let commands = self.stages[*base].lines.iter().map(|line| &line.command);
+                commands.filter_map(Command::trigger).map(str::to_owned).collect()
+            }
+            Origin::Stage(base) => self.triggers_of(&self.stages[*base].base, known),
+            Origin::Outside(Outside::Image { key, .. }) => of_image(key).unwrap_or_default(),
+            Origin::Outside(Outside::Scratch | Outside::Folder { .. } | Outside::Url { .. }) => Vec::new(),
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// Asks for an image, unless it is known or asked for already.
+    fn ask(&mut self, outside: Outside, instruction: &Instruction, known: &KnownImages) {
+        let Outside::Image { key, written } = outside else { return };
+        if known.contains_key(&key) || self.questions.iter().any(|question| question.key == key) {
+            return;
+        }
+        self.questions.push(ImageQuestion { key, written, lines: instruction.lines });
+    }
+}

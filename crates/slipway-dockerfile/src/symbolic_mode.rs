@@ -1,0 +1,38 @@
+//! Is a text a file mode in the notation of chmod(1), `u=rwX,go+r`?
+
+/// Whether `text` is a comma-separated list of `[ugoa]*([-+=]perms)+`, with perms `rwxXst` or one of `u`, `g`, `o`.
+pub(crate) fn is_symbolic_mode(text: &str) -> bool {
+    text.split(',').all(is_clause)
+}
+
+fn is_clause(clause: &str) -> bool {
+    let mut actions = clause.trim_start_matches(['u', 'g', 'o', 'a']);
+    if actions.is_empty() {
+        return false;
+    }
+    while !actions.is_empty() {
+        let Some(rest) = actions.strip_prefix(['-', '+', '=']) else { return false };
+        let end = rest.find(['-', '+', '=']).unwrap_or(rest.len());
+        let perms = &rest[..end];
+        if !matches!(perms, "u" | "g" | "o") && !perms.chars().all(|c| "rwxXst".contains(c)) {
+            return false;
+        }
+        actions = &rest[end..];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_symbolic_mode;
+
+    #[test]
+    fn the_grammar_of_chmod_is_known() {
+        for good in ["u=rwX,go=rX", "+x", "a+X", "g=u", "u+r-w", "o="] {
+            assert!(is_symbolic_mode(good), "{good}");
+        }
+        for bad in ["", "u", "x", "u=q", "u=rw,", "z+x", "=ux"] {
+            assert!(!is_symbolic_mode(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `type=local`: the files of the image in a folder of the host (`spec/dockerfile.md` section 8.4).
+//!
+//! The image decides names and link targets, so nothing here follows a link: every entry is made below a descriptor
+//! of its folder, and what is in its place is removed first (GHSA-g2h8-426c-7976). Owners are not applied.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::{Export, ExportError};
+use crate::layer::diff::{open_dir, open_file, read_link, sorted_names, stat_at};
+use crate::layer::untar;
+
+/// Why the folder cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("cannot write `{path}` below `{dest}`", dest = .dest.display())]
+    Write { dest: PathBuf, path: String, source: io::Error },
+}
+
+pub(super) fn export(export: &Export<'_>, dest: &Path, deletes_others: bool) -> Result<(), ExportError> {
+    let view = export.store.view(&export.image.snapshot)?;
+    let create = |source| ExportError::Write { path: dest.to_owned(), source };
+    std::fs::create_dir_all(dest).map_err(create)?;
+    let target = untar::open_host_dir(dest).map_err(|errno| create(errno.into()))?;
+    let source = open_dir(view.as_fd(), c".").map_err(|errno| create(errno.into()))?;
+    let mut copy = Copy { path: Vec::new(), deletes_others };
+    copy.folder(&source, &target).map_err(|errno| {
+        let path = String::from_utf8_lossy(&copy.path).into_owned();
+        LocalError::Write { dest: dest.to_owned(), path, source: errno.into() }
+    })?;
+    Ok(())
+}
+
+struct Copy {
+    /// What is being copied, for errors.
+    path: Vec<u8>,
+    deletes_others: bool,
+}
+
+impl Copy {
+    fn folder(&mut self, source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+        let names = sorted_names(source.as_fd())?;
+        if self.deletes_others {
+            for name in sorted_names(target.as_fd())?.iter().filter(|name| !names.contains(name)) {
+                remove(target, name)?;
+            }
+        }
+        let length = self.path.len();
+        for name in names {
+            self.path.push(b'/');
+            self.path.extend_from_slice(name.as_bytes());
+            self.entry(source, target, &name)?;
+            self.path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, source: &OwnedFd, target: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+        let stat = stat_at(source, name)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let there = match stat_at(target, name) {
+            Ok(there) => Some(FileType::from_raw_mode(there.st_mode)),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        if there.is_some() && !(kind == FileType::Directory && there == Some(FileType::Directory)) {
+            remove(target, name)?;
+        }
+        match kind {
+            FileType::Directory => {
+                if there != Some(FileType::Directory) {
+                    rustix::fs::mkdirat(target, name, Mode::from_raw_mode(0o700))?;
+                }
+                let (from, to) = (open_dir(source.as_fd(), name)?, open_dir(target.as_fd(), name)?);
+                self.folder(&from, &to)?;
+                rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+                rustix::fs::futimens(&to, &times(&stat))
+            }
+            FileType::RegularFile => copy_file(source, target, name, &stat),
+            FileType::Symlink => {
+                let link = CString::new(read_link(source, name)?).map_err(|_| Errno::INVAL)?;
+                rustix::fs::symlinkat(&link, target, name)?;
+                rustix::fs::utimensat(target, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)
+            }
+            FileType::Fifo => {
+                rustix::fs::mknodat(target, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), 0)
+            }
+            // Devices and sockets of an image have no meaning in a folder of the host.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn copy_file(source: &OwnedFd, target: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+    let mut from = std::fs::File::from(open_file(source, name)?);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let to = rustix::fs::openat(target, name, flags, Mode::from_raw_mode(0o600))?;
+    let mut to = std::fs::File::from(to);
+    // Uses `copy_file_range`, which shares blocks where the file system can.
+    io::copy(&mut from, &mut to).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    rustix::fs::futimens(&to, &times(stat))
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: nanos };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Removes an entry with everything below it, following no link.
+fn remove(parent: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let is_folder = FileType::from_raw_mode(stat_at(parent, name)?.st_mode) == FileType::Directory;
+    untar::remove_tree(parent.as_fd(), name, is_folder)
+}

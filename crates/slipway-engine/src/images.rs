@@ -1,0 +1,461 @@
+//! Which image does a name stand for, and how do its layers get into the store?
+//!
+//! [`look_up`] answers the questions of lowering: what was built here under that name, else what the name was found
+//! to be earlier, else what the registry says now. [`pull`] unpacks the layers of an image, all at the same time, each
+//! streaming through hash, decompression and untar into a directory of its own.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use slipway_dockerfile::{ImageKey, ImagePlace, KnownImage};
+use slipway_graph::op::{ImageOrigin, ImageSource};
+use slipway_graph::{Event, Events, StepId};
+use slipway_oci::{
+    ChainId, Descriptor, DiffId, Digest, ImageConfig, Index, IndexOrManifest, Manifest, ManifestParseError, Platform,
+    Reference, Sha256,
+};
+use slipway_registry::{BlobError, Registry, ResolveError};
+use slipway_store::{BlobWriter, DbError, LayerId, OverlayFlavor, Snapshot, SnapshotError, Store};
+
+use crate::layer::untar::{self, Meaning, UntarError};
+use crate::now_ns;
+
+/// Why an image cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    #[error(transparent)]
+    Resolve(#[from] Box<ResolveError>),
+    #[error("`{image}` has no manifest for {wanted}; there are: {}", .offered.join(", "))]
+    NoPlatform { image: String, wanted: Platform, offered: Vec<String> },
+    #[error("the manifest of `{image}` cannot be read")]
+    Manifest { image: String, source: ManifestParseError },
+    #[error("the config of `{image}` cannot be read")]
+    Config { image: String, source: serde_json::Error },
+    #[error("`{image}` lists {n_layers} layers, but its config {n_diff_ids} diff IDs")]
+    LayerCount { image: String, n_layers: usize, n_diff_ids: usize },
+    #[error("`{path}` is no OCI layout", path = .path.display())]
+    NoLayout { path: PathBuf, source: io::Error },
+    #[error("the OCI layout `{path}` has no image {wanted}", path = .path.display())]
+    NotInLayout { path: PathBuf, wanted: String },
+    #[error("the blob {digest} of `{image}` is missing")]
+    BlobMissing { image: String, digest: Digest },
+    #[error("the blob of `{image}` has the digest {found}, not {expected}")]
+    BlobDigest { image: String, expected: Digest, found: Digest },
+    #[error("cannot fetch a layer of `{image}`")]
+    Fetch { image: String, source: Box<BlobError> },
+    #[error("cannot read a layer of `{image}`")]
+    Read { image: String, source: io::Error },
+    #[error("cannot unpack a layer of `{image}`")]
+    Unpack { image: String, source: UntarError },
+    #[error("layer {layer} of `{image}` unpacks to {found}, but the config says {expected}")]
+    DiffId { image: String, layer: Digest, expected: DiffId, found: DiffId },
+    #[error("`{media_type}` is no kind of layer that can be unpacked")]
+    MediaType { media_type: String },
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Blob(#[from] slipway_store::BlobError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Names(#[from] slipway_store::ImageError),
+}
+
+/// What a name was found to be, remembered as a fact of the store.
+#[derive(Serialize, Deserialize)]
+struct Resolution {
+    /// The manifest for one platform; it and the config it names are blobs of the store.
+    manifest: Descriptor,
+}
+
+const RESOLUTION: &str = "image-resolution";
+const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+const MAX_CONFIG_BYTES: u64 = 8 << 20;
+
+/// What looking images up needs.
+pub(crate) struct Images<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) registry: &'a Registry,
+    /// Ask the registry even if the name is known (`--pull`).
+    pub(crate) pulls_always: bool,
+}
+
+impl Images<'_> {
+    /// Answers a question of lowering.
+    pub(crate) fn look_up(&self, key: &ImageKey) -> Result<KnownImage, ImageError> {
+        match &key.place {
+            ImagePlace::Reference(reference) => self.by_reference(reference, &key.platform),
+            ImagePlace::OciLayout { name, path, tag, digest } => {
+                self.in_layout(name, path, tag.as_deref(), digest.as_ref(), &key.platform)
+            }
+        }
+    }
+
+    fn by_reference(&self, reference: &Reference, platform: &Platform) -> Result<KnownImage, ImageError> {
+        if !self.pulls_always {
+            if let Some(image) = self.store.image(reference)?
+                && image.platform.matches(platform)
+                && let Some(config) = self.store_config(&image.config, reference)?
+            {
+                let chain_id = ChainId::of_stack(&image.layers);
+                return Ok(KnownImage { origin: ImageOrigin::Store, manifest: image.config, chain_id, config });
+            }
+            if let Some(known) = self.remembered(reference, platform)? {
+                return Ok(known);
+            }
+        }
+        self.ask_registry(reference, platform)
+    }
+
+    fn remembered(&self, reference: &Reference, platform: &Platform) -> Result<Option<KnownImage>, ImageError> {
+        let Some(fact) = self.store.fact(RESOLUTION, &resolution_key(reference, platform))? else { return Ok(None) };
+        // A fact or blob that cannot be read any more is the same as none: the registry is asked again.
+        let Ok(resolution) = serde_json::from_slice::<Resolution>(&fact) else { return Ok(None) };
+        let Some(manifest) = self.stored_blob(&resolution.manifest.digest)? else { return Ok(None) };
+        let Ok(IndexOrManifest::Manifest(manifest)) = IndexOrManifest::parse(&manifest, "") else { return Ok(None) };
+        let Some(config) = self.stored_blob(&manifest.config.digest)? else { return Ok(None) };
+        let known = known_image(reference.familiar(), ImageOrigin::Registry, resolution.manifest.digest, &manifest, &config);
+        known.map(Some)
+    }
+
+    fn ask_registry(&self, reference: &Reference, platform: &Platform) -> Result<KnownImage, ImageError> {
+        let name = reference.familiar();
+        let bad_manifest = |source| ImageError::Manifest { image: name.clone(), source };
+        let resolved = self.registry.resolve(reference).map_err(Box::new)?;
+        let resolved = match resolved.parse().map_err(bad_manifest)? {
+            IndexOrManifest::Manifest(_) => resolved,
+            IndexOrManifest::Index(index) => {
+                let chosen = choose(&index, platform).ok_or_else(|| no_platform(&name, &index, platform))?;
+                self.registry.manifest(reference, &chosen.digest).map_err(Box::new)?
+            }
+        };
+        let IndexOrManifest::Manifest(manifest) = resolved.parse().map_err(bad_manifest)? else {
+            return Err(bad_manifest(ManifestParseError::Unsupported("an index inside an index".to_owned())));
+        };
+        let fetch = |source| ImageError::Fetch { image: name.clone(), source: Box::new(source) };
+        let mut config = Vec::new();
+        let reader = self.registry.blob(reference, &manifest.config).map_err(fetch)?;
+        reader
+            .take(MAX_CONFIG_BYTES)
+            .read_to_end(&mut config)
+            .map_err(|source| ImageError::Read { image: name.clone(), source })?;
+        check_digest(&name, &manifest.config.digest, &config)?;
+        let known = known_image(name.clone(), ImageOrigin::Registry, resolved.digest.clone(), &manifest, &config)?;
+        self.store.put_blob(&config)?;
+        self.store.put_blob(&resolved.bytes)?;
+        let fact = Resolution { manifest: resolved.descriptor() };
+        let fact = serde_json::to_vec(&fact).map_err(|source| ImageError::Config { image: name, source })?;
+        self.store.set_fact(RESOLUTION, &resolution_key(reference, platform), &fact)?;
+        Ok(known)
+    }
+
+    fn in_layout(
+        &self,
+        name: &str,
+        path: &Path,
+        tag: Option<&str>,
+        digest: Option<&Digest>,
+        platform: &Platform,
+    ) -> Result<KnownImage, ImageError> {
+        let image = format!("oci-layout://{}", path.display());
+        let bad_manifest = |source| ImageError::Manifest { image: image.clone(), source };
+        let index = read_limited(&path.join("index.json"), MAX_MANIFEST_BYTES)
+            .map_err(|source| ImageError::NoLayout { path: path.to_owned(), source })?;
+        let IndexOrManifest::Index(index) =
+            IndexOrManifest::parse(&index, slipway_oci::media_type::OCI_INDEX).map_err(bad_manifest)?
+        else {
+            return Err(bad_manifest(ManifestParseError::Unsupported("index.json is no index".to_owned())));
+        };
+        let mut descriptor = layout_entry(&index, tag, digest, platform)
+            .ok_or_else(|| ImageError::NotInLayout { path: path.to_owned(), wanted: wanted(name, tag, digest) })?;
+        // An entry may be an index again: one image for several platforms.
+        for _ in 0..4 {
+            let bytes = read_layout_blob(&image, path, &descriptor.digest, MAX_MANIFEST_BYTES)?;
+            match IndexOrManifest::parse(&bytes, &descriptor.media_type).map_err(bad_manifest)? {
+                IndexOrManifest::Manifest(manifest) => {
+                    let config = read_layout_blob(&image, path, &manifest.config.digest, MAX_CONFIG_BYTES)?;
+                    self.store.put_blob(&bytes)?;
+                    self.store.put_blob(&config)?;
+                    let origin = ImageOrigin::OciLayout(path.to_owned());
+                    return known_image(image, origin, descriptor.digest, &manifest, &config);
+                }
+                IndexOrManifest::Index(inner) => {
+                    descriptor = choose(&inner, platform).ok_or_else(|| no_platform(&image, &inner, platform))?.clone();
+                }
+            }
+        }
+        Err(bad_manifest(ManifestParseError::Unsupported("indexes nested too deeply".to_owned())))
+    }
+
+    fn store_config(&self, digest: &Digest, reference: &Reference) -> Result<Option<ImageConfig>, ImageError> {
+        let Some(bytes) = self.stored_blob(digest)? else { return Ok(None) };
+        let bad = |source| ImageError::Config { image: reference.familiar(), source };
+        serde_json::from_slice(&bytes).map(Some).map_err(bad)
+    }
+
+    fn stored_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ImageError> {
+        let Some((file, _)) = self.store.open_blob(digest)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes);
+        Ok(read.is_ok().then_some(bytes).filter(|bytes| Digest::of(bytes) == *digest))
+    }
+}
+
+/// Unpacks the layers of `image` that are not in the store yet and returns the stack of all of them.
+pub(crate) fn pull(
+    image: &ImageSource,
+    store: &Store,
+    registry: &Registry,
+    flavor: OverlayFlavor,
+    events: &dyn Events,
+    step: StepId,
+) -> Result<Snapshot, ImageError> {
+    let name = image.reference.familiar();
+    let images = Images { store, registry, pulls_always: false };
+    let missing = |digest: &Digest| ImageError::BlobMissing { image: name.clone(), digest: digest.clone() };
+    let (diff_ids, layers) = match &image.origin {
+        ImageOrigin::Store => {
+            let config = images.store_config(&image.manifest, &image.reference)?.ok_or_else(|| missing(&image.manifest))?;
+            (config.rootfs.diff_ids, Vec::new())
+        }
+        ImageOrigin::Registry | ImageOrigin::OciLayout(_) => {
+            let bytes = images.stored_blob(&image.manifest)?.ok_or_else(|| missing(&image.manifest))?;
+            let parsed = IndexOrManifest::parse(&bytes, "");
+            let Ok(IndexOrManifest::Manifest(manifest)) = parsed else { return Err(missing(&image.manifest)) };
+            let digest = &manifest.config.digest;
+            let config = images.store_config(digest, &image.reference)?.ok_or_else(|| missing(digest))?;
+            (config.rootfs.diff_ids, manifest.layers)
+        }
+    };
+    let puller = Puller { name: &name, image, store, registry, flavor, events, step };
+    let layer_ids = std::thread::scope(|scope| {
+        let fetch = |(index, diff_id)| {
+            let (puller, descriptor) = (&puller, layers.get(index));
+            scope.spawn(move || puller.layer(diff_id, descriptor))
+        };
+        let threads: Vec<_> = diff_ids.iter().enumerate().map(fetch).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect::<Result<Vec<LayerId>, ImageError>>()
+    })?;
+    let mut stack = Snapshot::scratch();
+    for layer in &layer_ids {
+        stack = store.stack(Some(&stack), layer, now_ns())?;
+    }
+    Ok(stack)
+}
+
+struct Puller<'a> {
+    name: &'a str,
+    image: &'a ImageSource,
+    store: &'a Store,
+    registry: &'a Registry,
+    flavor: OverlayFlavor,
+    events: &'a dyn Events,
+    step: StepId,
+}
+
+impl Puller<'_> {
+    fn layer(&self, diff_id: &DiffId, descriptor: Option<&Descriptor>) -> Result<LayerId, ImageError> {
+        if let Some(layer) = self.store.layer_by_diff_id(diff_id)? {
+            if let Some(descriptor) = descriptor {
+                self.keep_blob(descriptor)?;
+                self.store.add_layer_blob(diff_id, descriptor)?;
+            }
+            return Ok(layer);
+        }
+        let missing = || ImageError::BlobMissing { image: self.name.to_owned(), digest: diff_id.0.clone() };
+        let descriptor = descriptor.ok_or_else(missing)?;
+        self.keep_blob(descriptor)?;
+        let (blob, _) = self.store.open_blob(&descriptor.digest)?.ok_or_else(missing)?;
+        let plain = decompressed(BufReader::with_capacity(1 << 20, blob), &descriptor.media_type)
+            .map_err(|source| self.read_error(source))?
+            .ok_or_else(|| ImageError::MediaType { media_type: descriptor.media_type.clone() })?;
+        let mut counted = Hashing { source: plain, hasher: Sha256::new(), n_bytes: 0 };
+        let active = self.store.begin(None)?;
+        let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
+        let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
+        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), meaning)
+            .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
+        let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
+        if found != *diff_id {
+            let layer = descriptor.digest.clone();
+            let (image, expected) = (self.name.to_owned(), diff_id.clone());
+            return Err(ImageError::DiffId { image, layer, expected, found });
+        }
+        let layer = active.commit_unpacked(diff_id, n_bytes, now_ns())?;
+        self.store.add_layer_blob(diff_id, descriptor)?;
+        Ok(layer)
+    }
+
+    /// Copies the compressed blob into the store: it is what a registry or layout gets when the image is passed on.
+    fn keep_blob(&self, descriptor: &Descriptor) -> Result<(), ImageError> {
+        if self.store.has_blob(&descriptor.digest)? {
+            return Ok(());
+        }
+        let mut source: Box<dyn Read> = match &self.image.origin {
+            ImageOrigin::OciLayout(path) => {
+                let file = File::open(layout_blob_path(path, &descriptor.digest));
+                Box::new(file.map_err(|source| self.read_error(source))?)
+            }
+            ImageOrigin::Registry | ImageOrigin::Store => {
+                let fetch = |source| ImageError::Fetch { image: self.name.to_owned(), source: Box::new(source) };
+                Box::new(self.registry.blob(&self.image.reference, descriptor).map_err(fetch)?)
+            }
+        };
+        let mut writer = self.store.blob_writer()?;
+        self.copy(&mut source, &mut writer, descriptor)?;
+        writer.commit(Some(&descriptor.digest))?;
+        Ok(())
+    }
+
+    fn copy(&self, source: &mut dyn Read, writer: &mut BlobWriter, descriptor: &Descriptor) -> Result<(), ImageError> {
+        let started = std::time::Instant::now();
+        let mut buffer = vec![0; 1 << 20];
+        let mut current = 0;
+        let status = |current, is_done| Event::StepStatus {
+            step: self.step,
+            id: descriptor.digest.to_string(),
+            current,
+            total: descriptor.size,
+            is_done,
+            took: started.elapsed(),
+        };
+        loop {
+            let n_read = source.read(&mut buffer).map_err(|source| self.read_error(source))?;
+            if n_read == 0 {
+                self.events.emit(status(current, true));
+                return Ok(());
+            }
+            writer.write_all(&buffer[..n_read]).map_err(|source| self.read_error(source))?;
+            current += n_read as u64;
+            self.events.emit(status(current, false));
+        }
+    }
+
+    fn read_error(&self, source: io::Error) -> ImageError {
+        ImageError::Read { image: self.name.to_owned(), source }
+    }
+}
+
+/// Counts and hashes what is read through it.
+struct Hashing<R> {
+    source: R,
+    hasher: Sha256,
+    n_bytes: u64,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.source.read(buffer)?;
+        self.hasher.update(&buffer[..n_read]);
+        self.n_bytes += n_read as u64;
+        Ok(n_read)
+    }
+}
+
+/// The plain tar in a layer blob; `None` for a media type that is no layer.
+fn decompressed<'a>(blob: impl io::BufRead + 'a, media_type: &str) -> io::Result<Option<Box<dyn Read + 'a>>> {
+    let is_layer = media_type.contains(".layer.") || media_type.contains(".rootfs.");
+    Ok(match media_type {
+        _ if !is_layer => None,
+        m if m.ends_with("gzip") => Some(Box::new(flate2::bufread::MultiGzDecoder::new(blob))),
+        m if m.ends_with("zstd") => Some(Box::new(zstd::Decoder::with_buffer(blob)?)),
+        m if m.ends_with("tar") => Some(Box::new(blob)),
+        _ => None,
+    })
+}
+
+fn known_image(
+    name: String,
+    origin: ImageOrigin,
+    manifest_digest: Digest,
+    manifest: &Manifest,
+    config: &[u8],
+) -> Result<KnownImage, ImageError> {
+    let parsed: ImageConfig =
+        serde_json::from_slice(config).map_err(|source| ImageError::Config { image: name.clone(), source })?;
+    let (n_layers, n_diff_ids) = (manifest.layers.len(), parsed.rootfs.diff_ids.len());
+    if n_layers != n_diff_ids {
+        return Err(ImageError::LayerCount { image: name, n_layers, n_diff_ids });
+    }
+    let chain_id = ChainId::of_stack(&parsed.rootfs.diff_ids);
+    Ok(KnownImage { origin, manifest: manifest_digest, chain_id, config: parsed })
+}
+
+fn resolution_key(reference: &Reference, platform: &Platform) -> String {
+    format!("{}|{platform}", reference.with_default_tag())
+}
+
+/// The entry of an index for `platform`; a list of one is taken as it is.
+fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
+    let is_image = |d: &&Descriptor| d.annotations.get("vnd.docker.reference.type").is_none_or(|t| t != "attestation-manifest");
+    let images: Vec<&Descriptor> = index.manifests.iter().filter(is_image).collect();
+    let matching = images.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.matches(platform)));
+    match (matching, &images[..]) {
+        (Some(found), _) => Some(found),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    }
+}
+
+fn no_platform(image: &str, index: &Index, wanted: &Platform) -> ImageError {
+    let offered = index.manifests.iter().filter_map(|d| d.platform.as_ref()).map(Platform::to_string).collect();
+    ImageError::NoPlatform { image: image.to_owned(), wanted: wanted.clone(), offered }
+}
+
+fn layout_entry(index: &Index, tag: Option<&str>, digest: Option<&Digest>, platform: &Platform) -> Option<Descriptor> {
+    if let Some(digest) = digest {
+        // The digest may also name something that only a nested index lists; the blob itself is the proof.
+        let listed = index.manifests.iter().find(|d| d.digest == *digest).cloned();
+        return Some(listed.unwrap_or_else(|| Descriptor::new("", digest.clone(), 0)));
+    }
+    let named = |d: &&Descriptor| {
+        let name = d.annotations.get("org.opencontainers.image.ref.name");
+        name.is_some_and(|n| Some(n.as_str()) == tag || Some(n.rsplit(':').next().unwrap_or_default()) == tag)
+    };
+    match tag {
+        Some(_) => index.manifests.iter().find(named).cloned(),
+        None => choose(index, platform).cloned(),
+    }
+}
+
+fn wanted(name: &str, tag: Option<&str>, digest: Option<&Digest>) -> String {
+    match (digest, tag) {
+        (Some(digest), _) => format!("with the digest {digest}"),
+        (None, Some(tag)) => format!("with the tag `{tag}`"),
+        (None, None) => format!("for the named context `{name}`: it holds none, or several"),
+    }
+}
+
+fn layout_blob_path(layout: &Path, digest: &Digest) -> PathBuf {
+    layout.join("blobs/sha256").join(digest.hex())
+}
+
+fn read_layout_blob(image: &str, layout: &Path, digest: &Digest, limit: u64) -> Result<Vec<u8>, ImageError> {
+    let bytes = read_limited(&layout_blob_path(layout, digest), limit)
+        .map_err(|source| ImageError::Read { image: image.to_owned(), source })?;
+    check_digest(image, digest, &bytes)?;
+    Ok(bytes)
+}
+
+fn check_digest(image: &str, expected: &Digest, bytes: &[u8]) -> Result<(), ImageError> {
+    let found = Digest::of(bytes);
+    if found == *expected {
+        return Ok(());
+    }
+    Err(ImageError::BlobDigest { image: image.to_owned(), expected: expected.clone(), found })
+}
+
+/// Reads a whole file of at most `limit` bytes.
+fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::other(format!("longer than {limit} bytes"))),
+        false => Ok(bytes),
+    }
+}

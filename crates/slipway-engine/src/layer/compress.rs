@@ -1,0 +1,200 @@
+//! Compresses what leaves the store, on all cores.
+//!
+//! gzip is written as members of 1 MiB each: every reader takes them for one stream, and they can be made in parallel.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use slipway_graph::request::Compression;
+use slipway_oci::media_type;
+
+const MEMBER_BYTES: usize = 1 << 20;
+/// Smaller than zlib's default level 6 and a third faster (`docs/benchmarks.md`).
+const GZIP_LEVEL: u32 = 4;
+const ZSTD_LEVEL: u32 = 3;
+
+/// A writer that compresses into `W`.
+pub(crate) enum Compressor<W: Write> {
+    Gzip(ParallelGzip<W>),
+    Zstd(Box<zstd::Encoder<'static, W>>),
+    Uncompressed(W),
+}
+
+impl<W: Write> Compressor<W> {
+    /// `level` as `--output compression-level` gives it; `None` is the default of the kind.
+    pub(crate) fn new(kind: Compression, level: Option<u32>, out: W) -> io::Result<Self> {
+        let n_workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(match kind {
+            Compression::Gzip => Compressor::Gzip(ParallelGzip::new(level.unwrap_or(GZIP_LEVEL), n_workers, out)),
+            Compression::Zstd => {
+                let level = i32::try_from(level.unwrap_or(ZSTD_LEVEL)).unwrap_or(i32::MAX);
+                let mut encoder = zstd::Encoder::new(out, level)?;
+                encoder.multithread(u32::try_from(n_workers).unwrap_or(1))?;
+                Compressor::Zstd(Box::new(encoder))
+            }
+            Compression::Uncompressed => Compressor::Uncompressed(out),
+        })
+    }
+
+    /// Writes what is left and gives `W` back.
+    pub(crate) fn finish(self) -> io::Result<W> {
+        match self {
+            Compressor::Gzip(gzip) => gzip.finish(),
+            Compressor::Zstd(encoder) => encoder.finish(),
+            Compressor::Uncompressed(out) => Ok(out),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Compressor::Gzip(gzip) => gzip.write(bytes),
+            Compressor::Zstd(encoder) => encoder.write(bytes),
+            Compressor::Uncompressed(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Compressor::Gzip(gzip) => gzip.flush(),
+            Compressor::Zstd(encoder) => encoder.flush(),
+            Compressor::Uncompressed(out) => out.flush(),
+        }
+    }
+}
+
+/// The media type of a layer that is compressed by `kind`.
+pub(crate) fn layer_media_type(kind: Compression, uses_oci_types: bool) -> &'static str {
+    match (kind, uses_oci_types) {
+        (Compression::Gzip, true) => media_type::OCI_LAYER_GZIP,
+        (Compression::Gzip, false) => media_type::DOCKER_LAYER_GZIP,
+        (Compression::Zstd, _) => media_type::OCI_LAYER_ZSTD,
+        (Compression::Uncompressed, true) => media_type::OCI_LAYER,
+        (Compression::Uncompressed, false) => media_type::DOCKER_LAYER,
+    }
+}
+
+struct Member {
+    plain: Vec<u8>,
+    result: SyncSender<io::Result<Vec<u8>>>,
+}
+
+/// Cuts its input into members, compresses them on worker threads and writes them in order.
+pub(crate) struct ParallelGzip<W: Write> {
+    out: W,
+    plain: Vec<u8>,
+    to_workers: Option<SyncSender<Member>>,
+    workers: Vec<JoinHandle<()>>,
+    in_flight: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+    n_written: u64,
+}
+
+impl<W: Write> ParallelGzip<W> {
+    fn new(level: u32, n_workers: usize, out: W) -> Self {
+        let (to_workers, members) = sync_channel::<Member>(n_workers);
+        let members = Arc::new(Mutex::new(members));
+        let level = i32::try_from(level).ok().and_then(|l| libdeflater::CompressionLvl::new(l).ok());
+        let work = move |members: Arc<Mutex<Receiver<Member>>>| {
+            let mut compressor = libdeflater::Compressor::new(level.unwrap_or_default());
+            loop {
+                let next = members.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(member) = next else { return };
+                // Nobody waits for it any more if the export was given up.
+                let _ = member.result.send(compress_member(&mut compressor, &member.plain));
+            }
+        };
+        let workers = (0..n_workers).map(|_| {
+            let members = Arc::clone(&members);
+            std::thread::spawn(move || work(members))
+        });
+        let workers = workers.collect();
+        let in_flight = VecDeque::new();
+        ParallelGzip { out, plain: Vec::new(), to_workers: Some(to_workers), workers, in_flight, n_written: 0 }
+    }
+
+    fn send_member(&mut self) -> io::Result<()> {
+        let plain = std::mem::replace(&mut self.plain, Vec::with_capacity(MEMBER_BYTES));
+        let (result, receiver) = sync_channel(1);
+        let to_workers = self.to_workers.as_ref().expect("the workers live until the end");
+        to_workers.send(Member { plain, result }).map_err(|_| io::Error::other("a compression thread died"))?;
+        self.in_flight.push_back(receiver);
+        if self.in_flight.len() > 2 * self.workers.len() { self.write_oldest() } else { Ok(()) }
+    }
+
+    fn write_oldest(&mut self) -> io::Result<()> {
+        let Some(receiver) = self.in_flight.pop_front() else { return Ok(()) };
+        let compressed = receiver.recv().map_err(|_| io::Error::other("a compression thread died"))??;
+        self.n_written += compressed.len() as u64;
+        self.out.write_all(&compressed)
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        if !self.plain.is_empty() || (self.n_written == 0 && self.in_flight.is_empty()) {
+            self.send_member()?;
+        }
+        while !self.in_flight.is_empty() {
+            self.write_oldest()?;
+        }
+        self.to_workers = None;
+        for worker in self.workers.drain(..) {
+            worker.join().map_err(|_| io::Error::other("a compression thread died"))?;
+        }
+        Ok(self.out)
+    }
+}
+
+impl<W: Write> Write for ParallelGzip<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(MEMBER_BYTES - self.plain.len());
+        self.plain.extend_from_slice(&bytes[..taken]);
+        if self.plain.len() == MEMBER_BYTES {
+            self.send_member()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn compress_member(compressor: &mut libdeflater::Compressor, plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = vec![0; compressor.gzip_compress_bound(plain.len())];
+    let length = compressor.gzip_compress(plain, &mut out).map_err(|e| io::Error::other(format!("{e:?}")))?;
+    out.truncate(length);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn round_trip(kind: Compression, plain: &[u8]) -> Vec<u8> {
+        let mut compressor = Compressor::new(kind, None, Vec::new()).unwrap();
+        compressor.write_all(plain).unwrap();
+        let bytes = compressor.finish().unwrap();
+        let mut back = Vec::new();
+        match kind {
+            Compression::Gzip => flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut back).unwrap(),
+            Compression::Zstd => zstd::Decoder::new(&bytes[..]).unwrap().read_to_end(&mut back).unwrap(),
+            Compression::Uncompressed => (&bytes[..]).read_to_end(&mut back).unwrap(),
+        };
+        back
+    }
+
+    #[test]
+    fn what_comes_out_is_what_went_in() {
+        let long: Vec<u8> = (0..5_000_000_u32).map(|i| (i % 251 * (i >> 12)).to_le_bytes()[0]).collect();
+        for plain in [&b""[..], b"a", &long] {
+            for kind in [Compression::Gzip, Compression::Zstd, Compression::Uncompressed] {
+                assert!(round_trip(kind, plain) == plain, "{kind:?}, {} bytes", plain.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Gives layers their diff IDs while the build goes on, and their compressed blobs when something leaves the store.
+//!
+//! A layer is hashed as soon as the step that made it commits, on a thread of its own while the next step runs. If an
+//! output of the build will need the compressed bytes, they are made in the same pass, so that files are read once.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+
+use slipway_graph::request::{Compression, ImageOutput};
+use slipway_oci::{Descriptor, DiffId, Sha256};
+use slipway_store::{BlobWriter, DbError, LayerId, Snapshot, SnapshotError, Store};
+
+use crate::layer::compress::{Compressor, layer_media_type};
+use crate::layer::diff::{self, DiffError};
+use crate::layer::untar;
+
+/// Why the tar of a layer cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    #[error("cannot open the folder of layer {layer}")]
+    Open { layer: LayerId, source: io::Error },
+    #[error("cannot compress the layer")]
+    Compress(#[source] io::Error),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Blob(#[from] slipway_store::BlobError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// How blobs are to be compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobForm {
+    pub(crate) compression: Compression,
+    pub(crate) level: Option<u32>,
+}
+
+impl BlobForm {
+    pub(crate) fn of(output: &ImageOutput) -> BlobForm {
+        BlobForm { compression: output.compression, level: output.compression_level }
+    }
+}
+
+/// A layer with its place in a stack: what is below it decides what its whiteouts mean.
+#[derive(Clone)]
+struct Place {
+    below: Vec<LayerId>,
+    layer: LayerId,
+}
+
+/// Makes layers on a thread of its own, in the order they are handed in.
+pub(crate) struct LayerMaker {
+    queue: Mutex<mpsc::Sender<Place>>,
+}
+
+impl LayerMaker {
+    /// Starts the thread in `scope`; it ends when the maker is dropped. Failures are left to [`finish`], which tries
+    /// again and reports them.
+    pub(crate) fn start<'scope>(
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        store: Store,
+        form: Option<BlobForm>,
+    ) -> LayerMaker {
+        let (queue, places) = mpsc::channel::<Place>();
+        scope.spawn(move || {
+            for place in places {
+                if ensure(&store, &place, form).is_err() {
+                    return;
+                }
+            }
+        });
+        LayerMaker { queue: Mutex::new(queue) }
+    }
+
+    /// Hands in the top layer of `snapshot`.
+    pub(crate) fn hand_in(&self, snapshot: &Snapshot) {
+        if let Some((layer, below)) = snapshot.layers().split_last() {
+            let place = Place { below: below.to_vec(), layer: layer.clone() };
+            // A thread that has given up leaves the work to `finish`.
+            let _ = self.queue.lock().unwrap_or_else(PoisonError::into_inner).send(place);
+        }
+    }
+}
+
+/// Makes sure that every layer of `snapshot` has a diff ID, and returns them with their layers, bottom first.
+pub(crate) fn finish(store: &Store, snapshot: &Snapshot) -> Result<Vec<(LayerId, DiffId)>, LayerError> {
+    let layers = snapshot.layers();
+    let with_diff_id = |(index, layer): (usize, &LayerId)| {
+        let place = Place { below: layers[..index].to_vec(), layer: layer.clone() };
+        Ok((layer.clone(), ensure(store, &place, None)?))
+    };
+    layers.iter().enumerate().map(with_diff_id).collect()
+}
+
+/// The blob of the layer at `index` of `snapshot` in the given form, made if it is not there.
+pub(crate) fn blob(store: &Store, snapshot: &Snapshot, index: usize, form: BlobForm) -> Result<Descriptor, LayerError> {
+    let layers = snapshot.layers();
+    let place = Place { below: layers[..index].to_vec(), layer: layers[index].clone() };
+    if let Some((diff_id, _)) = store.diff_id(&place.layer)?
+        && let Some(known) = known_blob(store, &diff_id, form)?
+    {
+        return Ok(known);
+    }
+    make(store, &place, Some(form))?.1.ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
+}
+
+fn ensure(store: &Store, place: &Place, form: Option<BlobForm>) -> Result<DiffId, LayerError> {
+    if let Some((diff_id, _)) = store.diff_id(&place.layer)? {
+        let is_complete = match form {
+            None => true,
+            // What came with a base image is passed on as it came.
+            Some(form) => known_blob(store, &diff_id, form)?.is_some() || !store.layer_blobs(&diff_id)?.is_empty(),
+        };
+        if is_complete {
+            return Ok(diff_id);
+        }
+    }
+    Ok(make(store, place, form)?.0)
+}
+
+fn known_blob(store: &Store, diff_id: &DiffId, form: BlobForm) -> Result<Option<Descriptor>, LayerError> {
+    let media_type = layer_media_type(form.compression, true);
+    for blob in store.layer_blobs(diff_id)? {
+        if blob.media_type == media_type && store.has_blob(&blob.digest)? {
+            return Ok(Some(blob));
+        }
+    }
+    Ok(None)
+}
+
+fn make(store: &Store, place: &Place, form: Option<BlobForm>) -> Result<(DiffId, Option<Descriptor>), LayerError> {
+    let path = store.layer_path(&place.layer);
+    let upper = untar::open_host_dir(&path)
+        .map_err(|errno| LayerError::Open { layer: place.layer.clone(), source: errno.into() })?;
+    let lower = match place.below.is_empty() {
+        true => None,
+        false => Some(store.view_layers(&place.below)?),
+    };
+    let blob = match form {
+        None => None,
+        Some(form) => {
+            let writer = store.blob_writer()?;
+            Some(Compressor::new(form.compression, form.level, writer).map_err(LayerError::Compress)?)
+        }
+    };
+    let tar = TarSink { hasher: Sha256::new(), n_bytes: 0, blob };
+    let tar = diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), tar)?;
+    let diff_id = DiffId(tar.hasher.finish());
+    store.set_diff_id(&place.layer, &diff_id, tar.n_bytes)?;
+    let (Some(compressor), Some(form)) = (tar.blob, form) else { return Ok((diff_id, None)) };
+    let blob = compressor.finish().map_err(LayerError::Compress)?.commit(None)?;
+    let descriptor = Descriptor::new(layer_media_type(form.compression, true), blob.digest, blob.size_bytes);
+    store.add_layer_blob(&diff_id, &descriptor)?;
+    Ok((diff_id, Some(descriptor)))
+}
+
+/// Takes the tar: hashes it, counts it, and passes it on to the compressor if there is one.
+struct TarSink {
+    hasher: Sha256,
+    n_bytes: u64,
+    blob: Option<Compressor<BlobWriter>>,
+}
+
+impl Write for TarSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.n_bytes += bytes.len() as u64;
+        if let Some(blob) = &mut self.blob {
+            blob.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

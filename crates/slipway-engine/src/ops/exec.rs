@@ -1,0 +1,523 @@
+//! `RUN`: prepare a snapshot, run a program in it, commit the snapshot.
+
+use std::any::Any;
+use std::ffi::{CString, OsString};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, Network, SecretMount, Security, SshMount};
+use slipway_graph::request::{Secret, SecretSource, Ssh};
+use slipway_graph::{Event, Events, LogStream, StepId};
+use slipway_sandbox::mounts::{self, Attributes};
+use slipway_sandbox::stubs::{self, Kind, Target};
+use slipway_sandbox::{CallError, Credentials, Privilege, Resource, ResourceLimit, SpawnError, Spec};
+use slipway_solver::Cancel;
+use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, SnapshotError, Store};
+
+use super::ssh::{self, SshError};
+use crate::now_ns;
+use crate::rootfs::users::{Accounts, AccountsError, ProcessUser, UserError};
+use crate::rootfs::Root;
+
+/// Why a `RUN` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    #[error("process \"{command}\" did not complete successfully: exit code: {code}")]
+    Exit { command: String, code: i32 },
+    #[error("cannot start `{command}`")]
+    Spawn { command: String, source: SpawnError },
+    #[error("cannot prepare the mount of `{target}`")]
+    Mount { target: String, source: CallError },
+    #[error("failed to compute cache key: \"{path}\": not found")]
+    BindSource { path: String },
+    #[error("cannot make `{path}` for the step")]
+    Prepare { path: String, source: io::Error },
+    #[error("secret {id}: not found")]
+    SecretMissing { id: String },
+    #[error("cannot read secret {id}")]
+    SecretRead { id: String, source: io::Error },
+    #[error("secret {id} too big. max size 500KB")]
+    SecretTooBig { id: String },
+    #[error("no SSH key \"{id}\" forwarded from the client")]
+    SshMissing { id: String },
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    #[error("unknown ulimit `{0}`")]
+    Ulimit(String),
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    #[error(transparent)]
+    User(#[from] UserError),
+    #[error(transparent)]
+    CacheMount(#[from] CacheMountError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("cannot wait for the step")]
+    Wait(#[source] CallError),
+    #[error("canceled")]
+    Canceled,
+}
+
+const MAX_SECRET_BYTES: u64 = 500 * 1024;
+const DEFAULT_SHM_BYTES: u64 = 64 << 20;
+
+/// The parts of the host that every step sees: written once a build, in memory.
+pub(crate) struct HostFiles {
+    /// An existing directory where sandboxes attach their roots, each in its own mount table.
+    attach_at: PathBuf,
+    resolv_conf: OwnedFd,
+    /// `/etc/hosts` without the lines of `--add-host`.
+    hosts: String,
+}
+
+impl HostFiles {
+    /// `attach_at` is an empty directory that may be used by any number of builds at once.
+    pub(crate) fn new(attach_at: PathBuf) -> Result<HostFiles, ExecError> {
+        let prepare = |source| ExecError::Prepare { path: attach_at.display().to_string(), source };
+        std::fs::create_dir_all(&attach_at).map_err(prepare)?;
+        let resolv_conf = memory_file("resolv.conf", &resolver_settings(), 0o644, (0, 0))?;
+        let hosts = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+        Ok(HostFiles { attach_at, resolv_conf, hosts })
+    }
+
+    fn hosts_with(&self, hostname: &str, extra: &[(String, IpAddr)]) -> Result<OwnedFd, ExecError> {
+        let mut text = self.hosts.replace("buildkitsandbox", hostname);
+        for (name, address) in extra {
+            text.push_str(&format!("{address}\t{name}\n"));
+        }
+        memory_file("hosts", text.as_bytes(), 0o644, (0, 0))
+    }
+}
+
+/// The host's resolver settings. A local stub resolver answers on the host's loopback only; systemd keeps the real
+/// servers in a file of its own.
+fn resolver_settings() -> Vec<u8> {
+    let text = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    let is_stub = |line: &str| line.trim() == "nameserver 127.0.0.53";
+    if !String::from_utf8_lossy(&text).lines().any(is_stub) {
+        return text;
+    }
+    std::fs::read("/run/systemd/resolve/resolv.conf").unwrap_or(text)
+}
+
+/// One `RUN` with all it needs.
+pub(crate) struct Run<'a> {
+    pub(crate) exec: &'a Exec,
+    pub(crate) inputs: &'a [Snapshot],
+    pub(crate) store: &'a Store,
+    pub(crate) secrets: &'a [Secret],
+    pub(crate) ssh: &'a [Ssh],
+    pub(crate) host_files: &'a HostFiles,
+    pub(crate) events: &'a dyn Events,
+    pub(crate) step: StepId,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// Mounts in the making, and what has to live as long as the step.
+#[derive(Default)]
+struct Prepared {
+    mounts: Vec<PreparedMount>,
+    env: Vec<String>,
+    held: Vec<Box<dyn Any>>,
+}
+
+struct PreparedMount {
+    target: String,
+    kind: Kind,
+    source: OwnedFd,
+    attributes: Attributes,
+}
+
+impl Run<'_> {
+    pub(crate) fn carry_out(&self) -> Result<Snapshot, ExecError> {
+        let active = self.store.begin(Some(&self.inputs[0]))?;
+        self.run_in(&active)?;
+        Ok(active.commit(now_ns())?)
+    }
+
+    /// Everything that is opened in the file system is closed again when this returns.
+    fn run_in(&self, active: &ActiveSnapshot) -> Result<(), ExecError> {
+        let mounted = active.mount()?;
+        let root = open_root(mounted.as_fd())?;
+        let user = Accounts::read(&root)?.process_user(&self.exec.user)?;
+        make_working_directory(root.as_fd(), &self.exec.cwd, &user)?;
+        let mut prepared = self.prepare(&user)?;
+        sort_parents_first(&mut prepared.mounts);
+        make_nested_mount_points(&prepared.mounts)?;
+        let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
+            .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
+        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user);
+        let removed =
+            stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
+        result.and(removed)
+    }
+
+    fn spawn_and_wait(
+        &self,
+        mounted: BorrowedFd<'_>,
+        prepared: Prepared,
+        user: &ProcessUser,
+    ) -> Result<(), ExecError> {
+        let command = || self.exec.args.join(" ");
+        let pipe = || {
+            let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+            made.map_err(|errno| ExecError::Prepare { path: "pipe".to_owned(), source: errno.into() })
+        };
+        let ((out_reader, stdout), (err_reader, stderr)) = (pipe()?, pipe()?);
+        let root = mounts::bind(mounted, false).map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
+        let Prepared { mounts, env, held } = prepared;
+        let spec = Spec {
+            root,
+            attach_at: self.host_files.attach_at.clone(),
+            args: self.exec.args.iter().map(OsString::from).collect(),
+            env: self.environment(env, user),
+            cwd: PathBuf::from(&self.exec.cwd),
+            credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
+            hostname: self.exec.hostname.clone(),
+            network: match self.exec.network {
+                Network::None => slipway_sandbox::Network::None,
+                Network::Default | Network::Host => slipway_sandbox::Network::Host,
+            },
+            privilege: match self.exec.security {
+                Security::Sandbox => Privilege::Sandboxed,
+                Security::Insecure => Privilege::Insecure,
+            },
+            mounts: mounts.into_iter().map(into_sandbox_mount).collect(),
+            rlimits: self.limits()?,
+            shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
+            stdout,
+            stderr,
+        };
+        let spawned = slipway_sandbox::spawn(&spec);
+        // Our ends of the pipes go with it: the readers below see the end when the step's do.
+        drop(spec);
+        let running = Arc::new(spawned.map_err(|source| ExecError::Spawn { command: command(), source })?);
+        let to_kill = Arc::clone(&running);
+        let guard = self.cancel.on_cancel(move || {
+            // It may have ended by itself in this moment, which is what was wanted.
+            let _ = to_kill.kill();
+        });
+        let status = std::thread::scope(|scope| {
+            scope.spawn(|| self.forward(out_reader, LogStream::Stdout));
+            scope.spawn(|| self.forward(err_reader, LogStream::Stderr));
+            running.wait().map_err(ExecError::Wait)
+        })?;
+        drop((guard, held));
+        match (self.cancel.is_canceled(), status.is_success()) {
+            (true, _) => Err(ExecError::Canceled),
+            (false, true) => Ok(()),
+            (false, false) => Err(ExecError::Exit { command: command(), code: status.code() }),
+        }
+    }
+
+    fn forward(&self, reader: OwnedFd, stream: LogStream) {
+        let mut reader = std::fs::File::from(reader);
+        let mut buffer = vec![0; 16 << 10];
+        // An error ends the log, not the step: the exit code tells how it went.
+        while let Ok(n_read @ 1..) = reader.read(&mut buffer) {
+            let bytes = buffer[..n_read].to_vec();
+            self.events.emit(Event::StepLog { step: self.step, stream, bytes, at: SystemTime::now() });
+        }
+    }
+
+    fn environment(&self, from_mounts: Vec<String>, user: &ProcessUser) -> Vec<OsString> {
+        let exec = self.exec;
+        let mut env: Vec<String> = exec.proxy_env.iter().chain(&exec.env).cloned().chain(from_mounts).collect();
+        if !env.iter().any(|pair| pair.starts_with("HOME=")) {
+            env.push(format!("HOME={}", user.home));
+        }
+        env.into_iter().map(OsString::from).collect()
+    }
+
+    fn limits(&self) -> Result<Vec<ResourceLimit>, ExecError> {
+        // -1 is "unlimited", which the kernel writes as the largest number.
+        let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+        let limit = |ulimit: &slipway_graph::op::Ulimit| {
+            let resource = Resource::from_name(&ulimit.kind).ok_or_else(|| ExecError::Ulimit(ulimit.kind.clone()))?;
+            Ok(ResourceLimit { resource, soft: value(ulimit.soft), hard: value(ulimit.hard) })
+        };
+        self.exec.ulimits.iter().map(limit).collect()
+    }
+
+    fn prepare(&self, user: &ProcessUser) -> Result<Prepared, ExecError> {
+        let mut prepared = Prepared::default();
+        let hosts = self.host_files.hosts_with(&self.exec.hostname, &self.exec.extra_hosts)?;
+        let resolv_conf = mount_error("/etc/resolv.conf", mounts::bind(&self.host_files.resolv_conf, false))?;
+        for (target, source) in [("/etc/resolv.conf", resolv_conf), ("/etc/hosts", hosts)] {
+            let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: true };
+            prepared.mounts.push(PreparedMount { target: target.to_owned(), kind: Kind::File, source, attributes });
+        }
+        for mount in &self.exec.mounts {
+            match mount {
+                Mount::Bind { input, source, target, is_readonly } => {
+                    self.bind(&mut prepared, *input, source, target, *is_readonly)?;
+                }
+                Mount::Cache(cache) => self.cache(&mut prepared, cache)?,
+                Mount::Tmpfs { target, size_bytes } => {
+                    let attributes = Attributes { nosuid: true, ..Attributes::default() };
+                    let source = mount_error(target, mounts::tmpfs(*size_bytes, 0o1777, attributes))?;
+                    let target = target.clone();
+                    prepared.mounts.push(PreparedMount { target, kind: Kind::Directory, source, attributes });
+                }
+                Mount::Secret(secret) => self.secret(&mut prepared, secret)?,
+                Mount::Ssh(ssh) => self.ssh(&mut prepared, ssh, user)?,
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn bind(
+        &self,
+        prepared: &mut Prepared,
+        input: usize,
+        source: &str,
+        target: &str,
+        is_readonly: bool,
+    ) -> Result<(), ExecError> {
+        let snapshot = &self.inputs[input];
+        let opened = match is_readonly {
+            true => open_in(self.store.view(snapshot)?.as_fd(), source)?,
+            false => {
+                // Writes go to a layer that nobody ever commits.
+                let scratch = self.store.begin(Some(snapshot))?;
+                let mounted = scratch.mount()?;
+                let opened = open_in(mounted.as_fd(), source)?;
+                prepared.held.push(Box::new(mounted));
+                prepared.held.push(Box::new(scratch));
+                opened
+            }
+        };
+        let kind = kind_of(&opened, source)?;
+        let source = mount_error(target, mounts::bind(&opened, false))?;
+        let attributes = Attributes { readonly: is_readonly, ..Attributes::default() };
+        prepared.mounts.push(PreparedMount { target: target.to_owned(), kind, source, attributes });
+        Ok(())
+    }
+
+    fn cache(&self, prepared: &mut Prepared, cache: &CacheMount) -> Result<(), ExecError> {
+        let sharing = match cache.sharing {
+            CacheSharing::Shared => Sharing::Shared,
+            CacheSharing::Private => Sharing::Private,
+            CacheSharing::Locked => Sharing::Locked,
+        };
+        let id = cache_identity(cache, self.inputs);
+        let seed = |folder: &Path| self.seed_cache(cache, folder);
+        let mount = self
+            .store
+            .cache_mount(&id, sharing, seed, || !self.cancel.is_canceled())?
+            .ok_or(ExecError::Canceled)?;
+        let source = mount_error(&cache.target, mounts::bind_path(mount.path(), false))?;
+        let attributes = Attributes { readonly: cache.is_readonly, ..Attributes::default() };
+        let target = cache.target.clone();
+        prepared.mounts.push(PreparedMount { target, kind: Kind::Directory, source, attributes });
+        prepared.held.push(Box::new(mount));
+        Ok(())
+    }
+
+    fn seed_cache(&self, cache: &CacheMount, folder: &Path) -> io::Result<()> {
+        if let Some((input, source)) = &cache.seed {
+            let view = self.store.view(&self.inputs[*input]).map_err(io::Error::other)?;
+            return super::local::copy_tree(view.as_fd(), source, folder);
+        }
+        std::os::unix::fs::lchown(folder, Some(cache.uid), Some(cache.gid))?;
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(cache.mode))
+    }
+
+    fn secret(&self, prepared: &mut Prepared, secret: &SecretMount) -> Result<(), ExecError> {
+        let value = match self.secrets.iter().find(|known| known.id == secret.id) {
+            Some(known) => Some(read_secret(known)?),
+            None if secret.is_required => return Err(ExecError::SecretMissing { id: secret.id.clone() }),
+            None => None,
+        };
+        if let Some(name) = &secret.env {
+            let text = String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned();
+            prepared.env.push(format!("{name}={text}"));
+        }
+        if let (Some(target), Some(value)) = (&secret.target, value) {
+            let source = memory_file("secret", &value, secret.mode, (secret.uid, secret.gid))?;
+            let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: true };
+            prepared.mounts.push(PreparedMount { target: target.clone(), kind: Kind::File, source, attributes });
+        }
+        Ok(())
+    }
+
+    fn ssh(&self, prepared: &mut Prepared, mount: &SshMount, _user: &ProcessUser) -> Result<(), ExecError> {
+        let Some(known) = self.ssh.iter().find(|known| known.id == mount.id) else {
+            if mount.is_required {
+                return Err(ExecError::SshMissing { id: mount.id.clone() });
+            }
+            return Ok(());
+        };
+        let folder = mount_error(&mount.target, mounts::tmpfs(Some(1 << 20), 0o700, Attributes::default()))?;
+        let proxy = ssh::Proxy::start(known, folder.as_fd(), mount.mode, (mount.uid, mount.gid))?;
+        let source = mount_error(&mount.target, mounts::bind(proxy.socket(), false))?;
+        let attributes = Attributes { nosuid: true, nodev: true, noexec: true, ..Attributes::default() };
+        let is_first = !prepared.env.iter().any(|pair| pair.starts_with("SSH_AUTH_SOCK="));
+        if is_first && !self.exec.env.iter().any(|pair| pair.starts_with("SSH_AUTH_SOCK=")) {
+            prepared.env.push(format!("SSH_AUTH_SOCK={}", mount.target));
+        }
+        prepared.mounts.push(PreparedMount { target: mount.target.clone(), kind: Kind::File, source, attributes });
+        prepared.held.push(Box::new(proxy));
+        prepared.held.push(Box::new(folder));
+        Ok(())
+    }
+}
+
+/// The content of a cache mount belongs to its id, and to what it was seeded from.
+fn cache_identity(cache: &CacheMount, inputs: &[Snapshot]) -> String {
+    match &cache.seed {
+        None => cache.id.clone(),
+        Some((input, source)) => format!("{}\0{}\0{source}", cache.id, inputs[*input].id()),
+    }
+}
+
+fn read_secret(secret: &Secret) -> Result<Vec<u8>, ExecError> {
+    let value = match &secret.source {
+        SecretSource::Value(value) => value.0.clone(),
+        SecretSource::File(path) => {
+            let error = |source| ExecError::SecretRead { id: secret.id.clone(), source };
+            let mut value = Vec::new();
+            let file = std::fs::File::open(path).map_err(error)?;
+            file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut value).map_err(error)?;
+            value
+        }
+    };
+    match value.len() as u64 > MAX_SECRET_BYTES {
+        true => Err(ExecError::SecretTooBig { id: secret.id.clone() }),
+        false => Ok(value),
+    }
+}
+
+/// A detached mount of a file that exists in memory only.
+fn memory_file(name: &str, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<OwnedFd, ExecError> {
+    let folder = mount_error(name, mounts::tmpfs(Some(1 << 20), 0o700, Attributes::default()))?;
+    let prepare = |source: io::Error| ExecError::Prepare { path: name.to_owned(), source };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o600)).map_err(|e| prepare(e.into()))?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(bytes).map_err(prepare)?;
+    rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+        .map_err(|e| prepare(e.into()))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|e| prepare(e.into()))?;
+    // Bound after it is closed for writing, so that programs in it could be executed.
+    drop(file);
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&folder, name, flags, Mode::empty()).map_err(|e| prepare(e.into()))?;
+    mount_error(name, mounts::bind(&file, false))
+}
+
+fn into_sandbox_mount(mount: PreparedMount) -> slipway_sandbox::Mount {
+    slipway_sandbox::Mount { target: mount.target.into(), source: mount.source, attributes: mount.attributes }
+}
+
+fn mount_error<T>(target: &str, result: Result<T, CallError>) -> Result<T, ExecError> {
+    result.map_err(|source| ExecError::Mount { target: target.to_owned(), source })
+}
+
+/// `fsmount` gives a descriptor for paths only; listing needs one that is open for reading.
+fn open_root(mounted: BorrowedFd<'_>) -> Result<Root, ExecError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(mounted, c".", flags, Mode::empty());
+    opened.map(Root::new).map_err(|errno| ExecError::Prepare { path: "/".to_owned(), source: errno.into() })
+}
+
+const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+fn open_in(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, ExecError> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), IN_ROOT)
+        .map_err(|_| ExecError::BindSource { path: path.to_owned() })
+}
+
+fn kind_of(file: &OwnedFd, path: &str) -> Result<Kind, ExecError> {
+    let stat = rustix::fs::fstat(file)
+        .map_err(|errno| ExecError::Prepare { path: path.to_owned(), source: errno.into() })?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        _ => Kind::File,
+    })
+}
+
+/// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
+fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -> Result<(), ExecError> {
+    let error = |errno: Errno| ExecError::Prepare { path: cwd.to_owned(), source: errno.into() };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut so_far = String::new();
+    let mut parent = rustix::fs::openat(root, c".", flags, Mode::empty()).map_err(error)?;
+    for part in cwd.split('/').filter(|part| !part.is_empty()) {
+        so_far.push('/');
+        so_far.push_str(part);
+        parent = match rustix::fs::openat2(root, so_far.as_str(), flags, Mode::empty(), IN_ROOT) {
+            Ok(next) => next,
+            Err(Errno::NOENT) => {
+                let name = CString::new(part).map_err(|_| error(Errno::INVAL))?;
+                rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755)).map_err(error)?;
+                let (uid, gid) = (Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
+                rustix::fs::chownat(&parent, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(error)?;
+                rustix::fs::openat(&parent, &name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(error)?
+            }
+            Err(errno) => return Err(error(errno)),
+        };
+    }
+    Ok(())
+}
+
+/// Parents before children; of several mounts on one target the last wins.
+fn sort_parents_first(mounts: &mut Vec<PreparedMount>) {
+    let clean = |target: &str| target.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let mut last_wins: Vec<PreparedMount> = Vec::new();
+    for mount in mounts.drain(..) {
+        last_wins.retain(|earlier| clean(&earlier.target) != clean(&mount.target));
+        last_wins.push(mount);
+    }
+    last_wins.sort_by_key(|mount| clean(&mount.target).len());
+    *mounts = last_wins;
+}
+
+/// A mount below another one needs its place inside that one, not in the root file system.
+fn make_nested_mount_points(mounts: &[PreparedMount]) -> Result<(), ExecError> {
+    for (index, mount) in mounts.iter().enumerate() {
+        let above = mounts[..index].iter().rev().find(|outer| is_below(&mount.target, &outer.target));
+        let Some(outer) = above.filter(|outer| outer.kind == Kind::Directory && !outer.attributes.readonly) else {
+            continue;
+        };
+        let inside = &mount.target[outer.target.trim_end_matches('/').len()..];
+        let target = Target { path: PathBuf::from(inside), kind: mount.kind, is_kept: true };
+        // Kept: it is a folder in a cache or tmpfs, which no layer ever sees.
+        let _ = mount_error(&mount.target, stubs::make(outer.source.as_fd(), &[target]))?;
+    }
+    Ok(())
+}
+
+fn is_below(target: &str, outer: &str) -> bool {
+    let outer = outer.trim_end_matches('/');
+    target.len() > outer.len() + 1 && target.starts_with(outer) && target.as_bytes()[outer.len()] == b'/'
+}
+
+fn stub_targets(mounts: &[PreparedMount]) -> Vec<Target> {
+    let mut targets: Vec<Target> = Target::built_in().into();
+    let is_nested = |mount: &PreparedMount| mounts.iter().any(|outer| is_below(&mount.target, &outer.target));
+    let built_in = ["/proc", "/sys", "/dev"];
+    let is_in_built_in = |mount: &PreparedMount| built_in.iter().any(|outer| is_below(&mount.target, outer));
+    for mount in mounts.iter().filter(|mount| !is_nested(mount) && !is_in_built_in(mount)) {
+        targets.push(Target { path: PathBuf::from(&mount.target), kind: mount.kind, is_kept: false });
+    }
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_below;
+
+    #[test]
+    fn below_means_a_longer_path_through_the_same_folder() {
+        assert!(is_below("/a/b", "/a") && is_below("/a/b", "/a/") && is_below("/a", "/"));
+        assert!(!is_below("/a", "/a") && !is_below("/ab", "/a") && !is_below("/a", "/a/b"));
+    }
+}

@@ -1,0 +1,247 @@
+//! How do a blob's bytes get here? As a stream that ends well only if size and digest are right.
+//!
+//! A connection that breaks midway is taken up again where it broke, at the same server or at the next one. The hash
+//! runs over everything handed out, so pieces from different servers are as safe as one piece from one.
+
+use std::io::{self, Read};
+
+use slipway_oci::{Descriptor, Digest, Reference, Sha256};
+use ureq::BodyReader;
+use ureq::http::{Method, Uri};
+
+use crate::Registry;
+use crate::auth::Scope;
+use crate::client::{Request, Response};
+use crate::failure::{Attempt, ErrorKind, Failure, kind_of, listed};
+use crate::mirror::{Endpoint, first_that_helps};
+use crate::origin::Origin;
+
+/// How often a blob is taken up again. A server that breaks every connection must not keep a build for ever.
+const MAX_RESUMPTIONS: u32 = 10;
+
+/// A blob could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot pull blob `{digest}` of `{reference}`: {}", listed(.attempts))]
+pub struct BlobError {
+    pub reference: Box<Reference>,
+    pub digest: Digest,
+    /// What happened at each server, the registry itself last.
+    pub attempts: Vec<Attempt>,
+}
+
+impl BlobError {
+    /// What kind of trouble it is, by the registry's own answer.
+    pub fn kind(&self) -> ErrorKind {
+        kind_of(&self.attempts)
+    }
+}
+
+impl Registry {
+    /// Starts to read the blob that `descriptor` points to from the repository of `reference`.
+    pub fn blob(&self, reference: &Reference, descriptor: &Descriptor) -> Result<BlobReader, BlobError> {
+        let body = self.open_blob(reference, descriptor, 0)?;
+        Ok(BlobReader {
+            registry: self.clone(),
+            reference: reference.clone(),
+            descriptor: descriptor.clone(),
+            body: Some(body),
+            hasher: Some(Sha256::new()),
+            n_received: 0,
+            n_resumptions: 0,
+        })
+    }
+
+    /// The bytes of the blob from `start_bytes` on.
+    fn open_blob(&self, reference: &Reference, descriptor: &Descriptor, start_bytes: u64) -> Result<Body, BlobError> {
+        let Registry { shared } = self;
+        first_that_helps(&shared.config, &shared.dead_mirrors, reference, |endpoint| {
+            self.ask_for_blob(endpoint, reference, descriptor, start_bytes)
+        })
+        .or_else(|attempts| self.ask_foreign_urls(descriptor, start_bytes, attempts))
+        .map_err(|attempts| BlobError {
+            reference: Box::new(reference.clone()),
+            digest: descriptor.digest.clone(),
+            attempts,
+        })
+    }
+
+    fn ask_for_blob(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        start_bytes: u64,
+    ) -> Result<Body, Failure> {
+        let scope = Scope::pull(reference.repository());
+        let uri = endpoint.url(reference.repository(), &format!("blobs/{}", descriptor.digest))?;
+        let response = self.send(endpoint, &scope, blob_request(uri, start_bytes))?;
+        if !response.is_success() {
+            return Err(self.refusal(endpoint, &scope, response));
+        }
+        Body::new(response, endpoint.origin.to_string(), start_bytes)
+    }
+
+    /// Asks the places that a foreign layer lists. They are strangers to the registry and get no credentials.
+    fn ask_foreign_urls(
+        &self,
+        descriptor: &Descriptor,
+        start_bytes: u64,
+        mut attempts: Vec<Attempt>,
+    ) -> Result<Body, Vec<Attempt>> {
+        for url in &descriptor.urls {
+            let Some((uri, origin)) = url.parse::<Uri>().ok().and_then(|uri| Origin::of(&uri).map(|o| (uri, o))) else {
+                continue;
+            };
+            let host = origin.to_string();
+            let outcome = self.shared.http.send(&self.shared.config, &mut blob_request(uri, start_bytes));
+            match outcome.and_then(|response| Body::new(response, host.clone(), start_bytes)) {
+                Ok(body) => return Ok(body),
+                Err(failure) => attempts.push(Attempt { host, failure }),
+            }
+        }
+        Err(attempts)
+    }
+}
+
+fn blob_request(uri: Uri, start_bytes: u64) -> Request<'static> {
+    let request = Request::new(Method::GET, uri);
+    if start_bytes == 0 { request } else { request.header("Range", format!("bytes={start_bytes}-")) }
+}
+
+/// The rest of a blob, as one server sends it.
+struct Body {
+    host: String,
+    reader: BodyReader<'static>,
+    /// Bytes at the start that were received before: the server did not honour the range.
+    n_to_skip: u64,
+}
+
+impl Body {
+    fn new(response: Response, host: String, start_bytes: u64) -> Result<Body, Failure> {
+        let n_to_skip = match response.status {
+            200 => start_bytes,
+            206 if starts_at(&response, start_bytes) => 0,
+            206 => return Err(Failure::Protocol("the answer is another part of the blob".to_owned())),
+            _ => return Err(Failure::of_response(response, crate::Operation::Pull)),
+        };
+        Ok(Body { host, reader: response.into_reader(), n_to_skip })
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.n_to_skip > 0 {
+            let wanted = self.n_to_skip;
+            self.n_to_skip = 0;
+            let n_skipped = io::copy(&mut (&mut self.reader).take(wanted), &mut io::sink())?;
+            if n_skipped < wanted {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.reader.read(buffer)
+    }
+}
+
+/// Whether `Content-Range: bytes <start>-…` says what was asked for.
+fn starts_at(response: &Response, start_bytes: u64) -> bool {
+    response
+        .header("content-range")
+        .and_then(|text| text.strip_prefix("bytes "))
+        .and_then(|range| range.split('-').next())
+        .and_then(|start| start.trim().parse::<u64>().ok())
+        == Some(start_bytes)
+}
+
+/// The bytes of one blob.
+///
+/// Reading returns `Ok(0)` only after every byte came and the digest was right; otherwise the last read is an error
+/// that holds a [`BlobError`]. Bytes handed out before that are unchecked: act on them, but do not commit to them. A
+/// reader that stops before the end calls [`BlobReader::finish`].
+pub struct BlobReader {
+    registry: Registry,
+    reference: Reference,
+    descriptor: Descriptor,
+    /// `None` between a broken connection and its resumption, and after the end.
+    body: Option<Body>,
+    /// `None` after the digest was found right.
+    hasher: Option<Sha256>,
+    n_received: u64,
+    n_resumptions: u32,
+}
+
+impl BlobReader {
+    /// Reads what is left and checks the whole.
+    pub fn finish(mut self) -> io::Result<()> {
+        io::copy(&mut self, &mut io::sink()).map(|_| ())
+    }
+
+    /// One read that either makes progress, or reports why this connection has no more to give.
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
+        let body = self.body.as_mut().expect("because `read` opens a body first");
+        match body.read(buffer) {
+            Ok(0) => Err(Failure::SizeMismatch { wanted_bytes: self.descriptor.size, found_bytes: self.n_received }),
+            Ok(n) => Ok(n),
+            Err(error) => Err(Failure::Unreachable { reason: error.to_string() }),
+        }
+    }
+
+    /// Called when all bytes are here: there must not be one more, and the digest must be right.
+    fn check_end(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let Some(mut body) = self.body.take() else { return Ok(()) };
+        // An error instead of the end is no harm: everything that was promised is here.
+        if body.read(&mut [0]).is_ok_and(|n| n > 0) {
+            let size = self.descriptor.size;
+            return Err(self.error(body.host, Failure::SizeMismatch { wanted_bytes: size, found_bytes: size + 1 }));
+        }
+        let found = hasher.finish();
+        if found != self.descriptor.digest {
+            let wanted = self.descriptor.digest.clone();
+            return Err(self.error(body.host, Failure::DigestMismatch { wanted, found }));
+        }
+        Ok(())
+    }
+
+    fn error(&self, host: String, failure: Failure) -> io::Error {
+        let kind = match failure.kind() {
+            ErrorKind::Invalid => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        let attempts = vec![Attempt { host, failure }];
+        let digest = self.descriptor.digest.clone();
+        io::Error::new(kind, BlobError { reference: Box::new(self.reference.clone()), digest, attempts })
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_left = self.descriptor.size - self.n_received;
+        if n_left == 0 {
+            return self.check_end().map(|()| 0);
+        }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let n_wanted = usize::try_from(n_left).map_or(buffer.len(), |n_left| n_left.min(buffer.len()));
+        loop {
+            if self.body.is_none() {
+                let body = self.registry.open_blob(&self.reference, &self.descriptor, self.n_received);
+                self.body = Some(body.map_err(io::Error::other)?);
+            }
+            match self.read_some(&mut buffer[..n_wanted]) {
+                Ok(n) => {
+                    self.n_received += n as u64;
+                    if let Some(hasher) = &mut self.hasher {
+                        hasher.update(&buffer[..n]);
+                    }
+                    return Ok(n);
+                }
+                Err(failure) => {
+                    let host = self.body.take().map(|body| body.host).unwrap_or_default();
+                    if self.n_resumptions == MAX_RESUMPTIONS {
+                        return Err(self.error(host, failure));
+                    }
+                    self.n_resumptions += 1;
+                }
+            }
+        }
+    }
+}

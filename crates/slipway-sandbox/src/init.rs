@@ -1,0 +1,233 @@
+//! The first process of a sandbox: from this program to the step's program.
+//!
+//! It is the same executable, started again by [`crate::namespaces`] inside fresh namespaces, so it may allocate and
+//! fail like any program: there is one thread, no lock is held, and nothing is shared with the parent but the
+//! descriptors that it inherited. Its rules:
+//!
+//! - The order of the steps in [`become_step`] is the order in which rights are needed and given up.
+//! - It executes the step's program itself, so that program is PID 1, as under BuildKit. No code of ours runs once
+//!   code of the image does: `/proc/<pid>/exe` is never our binary there, and cannot be overwritten (CVE-2019-5736).
+//! - Every descriptor but 0 to 2 is closed by the exec (CVE-2024-21626).
+//! - It dies with the thread that spawned it. The wish is cleared by changes of user, so it is expressed again after
+//!   them; a set-user-id program that is itself PID 1 escapes it, nothing else does.
+
+use std::convert::Infallible;
+use std::env;
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::process::{Rlimit, Signal};
+
+use crate::call::{CallError, Named};
+use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec};
+use crate::wire::{self, Failure};
+use crate::{capabilities, filesystems, network, program, rooted, seccomp, signals};
+
+/// The name under which the first process is started; nobody types it.
+pub(crate) const ARGV0: &CStr = c"slipway: first process of a sandbox";
+
+/// Exit code of a first process that failed; the caller never sees it, as the report comes before.
+const FAILED: i32 = 127;
+
+/// Has to be called first in `main`, before any thread or descriptor: this program may have been started as the first
+/// process of a sandbox. Then the call never returns.
+pub fn init_if_requested() {
+    let args: Vec<OsString> = env::args_os().collect();
+    let [name, spec, report] = args.as_slice() else { return };
+    if name.as_bytes() != ARGV0.to_bytes() {
+        return;
+    }
+    let (Some(spec), Some(report)) = (inherited(spec), inherited(report)) else { return };
+    let failure = match start_step(spec, &report) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    // If nobody reads the report any more there is nobody left to tell.
+    let _ = File::from(report).write_all(&wire::encode_failure(&failure));
+    // SAFETY: ends the process; no memory is involved.
+    unsafe { libc::_exit(FAILED) }
+}
+
+/// The descriptor that an argument names.
+fn inherited(argument: &OsStr) -> Option<OwnedFd> {
+    let number: RawFd = argument.to_str()?.parse().ok()?;
+    adopt(number).ok()
+}
+
+/// Owns a descriptor that this process inherited, after making sure that it is open.
+fn adopt(number: RawFd) -> std::io::Result<OwnedFd> {
+    // SAFETY: no memory is involved.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and the spec names each descriptor once, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn start_step(spec: OwnedFd, report: &OwnedFd) -> Result<Infallible, Failure> {
+    let spec = read_spec(spec).map_err(Failure::Call)?;
+    become_step(spec, report)
+}
+
+fn read_spec(file: OwnedFd) -> Result<Spec, CallError> {
+    let mut bytes = Vec::new();
+    File::from(file).read_to_end(&mut bytes).named(|| "read(spec)".to_owned())?;
+    // SAFETY (of what `adopt` relies on): the parent kept exactly these descriptors open for us.
+    wire::decode(&bytes, &mut |number| adopt(number).expect("because the parent kept the descriptors of the spec open"))
+        .named(|| "read(spec)".to_owned())
+}
+
+/// The whole way, in order; see the module's rules.
+fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
+    let Spec {
+        root,
+        attach_at,
+        args,
+        env,
+        cwd,
+        credentials,
+        hostname,
+        network,
+        privilege,
+        mounts,
+        rlimits,
+        shm_size_bytes,
+        stdout,
+        stderr,
+    } = spec;
+    prepare_process(report, &hostname, network)?;
+    set_limits(&rlimits)?;
+
+    rustix::process::umask(Mode::empty());
+    let root = filesystems::prepare(root, privilege)?.enter(&attach_at, shm_size_bytes, privilege, &mounts)?;
+    rustix::process::umask(Mode::from(0o022));
+
+    connect_output(&root, &stdout, &stderr, credentials.uid)?;
+    let is_inside = change_directory(&root, &cwd)?;
+    close_others_on_exec().named(|| "close_range(3, CLOEXEC)".to_owned())?;
+    signals::reset().named(|| "sigprocmask(none)".to_owned())?;
+    drop_rights(&credentials, privilege)?;
+    if is_inside == Inside::NotYet && change_directory(&root, &cwd)? == Inside::NotYet {
+        return Err(Errno::ACCESS).named(|| format!("chdir({})", cwd.display())).map_err(Failure::Call);
+    }
+    die_with_parent(report)?;
+    Err(Failure::Exec(program::become_program(args, env)))
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+fn prepare_process(report: &OwnedFd, hostname: &str, network: Network) -> Result<(), CallError> {
+    die_with_parent(report)?;
+    // A session of its own: Ctrl-C reaches slipway, which ends the step itself.
+    rustix::process::setsid().named(|| "setsid()".to_owned())?;
+    rustix::system::sethostname(hostname.as_bytes()).named(|| format!("sethostname({hostname})"))?;
+    match network {
+        Network::Host => Ok(()),
+        Network::None => network::bring_up_loopback(),
+    }
+}
+
+/// Asks to be killed with the parent, and ends if it was too late for that.
+///
+/// The parent lies outside of our process namespace, where `getppid` tells nothing. But it alone holds the other end
+/// of the report.
+fn die_with_parent(report: &OwnedFd) -> Result<(), CallError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .named(|| "prctl(PR_SET_PDEATHSIG)".to_owned())?;
+    let mut ends = [PollFd::new(report, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut ends, Some(&at_once)).named(|| "poll(report)".to_owned())?;
+    match ends[0].revents().contains(PollFlags::ERR) {
+        true => Err(Errno::PIPE).named(|| "poll(report)".to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn set_limits(limits: &[ResourceLimit]) -> Result<(), CallError> {
+    let value = |limit: u64| (limit != u64::MAX).then_some(limit);
+    for ResourceLimit { resource, soft, hard } in limits {
+        let limit = Rlimit { current: value(*soft), maximum: value(*hard) };
+        rustix::process::setrlimit(resource.kernel_name(), limit).named(|| format!("setrlimit({resource:?})"))?;
+    }
+    Ok(())
+}
+
+/// Standard input is empty, the others go where the caller says.
+fn connect_output(root: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd, uid: u32) -> Result<(), CallError> {
+    // From inside the root: a descriptor of the host's `/dev` would be a way out.
+    let null = rooted::open(root, Path::new("/dev/null"), OFlags::RDONLY).named(|| "open(/dev/null)".to_owned())?;
+    rustix::stdio::dup2_stdin(null).named(|| "dup2(stdin)".to_owned())?;
+    rustix::stdio::dup2_stdout(stdout).named(|| "dup2(stdout)".to_owned())?;
+    rustix::stdio::dup2_stderr(stderr).named(|| "dup2(stderr)".to_owned())?;
+    own_pipe(stdout, uid)?;
+    own_pipe(stderr, uid)
+}
+
+/// Lets the step's user open `/dev/stdout` again, which programs do (`tee /dev/stderr`).
+fn own_pipe(output: &OwnedFd, uid: u32) -> Result<(), CallError> {
+    let status = rustix::fs::fstat(output).named(|| "fstat(output)".to_owned())?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::Fifo || status.st_uid == uid {
+        return Ok(());
+    }
+    match rustix::fs::fchown(output, Some(Uid::from_raw(uid)), None::<Gid>) {
+        // A pipe of somebody else, such as the user's own in front of slipway: then it cannot be opened again.
+        Err(Errno::PERM | Errno::INVAL) => Ok(()),
+        answer => answer.named(|| format!("fchown(output, {uid})")),
+    }
+}
+
+/// Whether the working directory could be entered.
+#[derive(PartialEq)]
+enum Inside {
+    Yes,
+    /// Only somebody else than the current user may.
+    NotYet,
+}
+
+/// Enters the working directory, and makes sure that it is inside the root (CVE-2024-21626).
+///
+/// It is tried before and, if need be, after the user changes, as container runtimes do: either may be the one
+/// who has the right.
+fn change_directory(root: &OwnedFd, cwd: &Path) -> Result<Inside, CallError> {
+    let directory = match rooted::open(root, cwd, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::ACCESS | Errno::PERM) => return Ok(Inside::NotYet),
+        answer => answer.named(|| format!("open({})", cwd.display()))?,
+    };
+    match rustix::process::fchdir(directory) {
+        Err(Errno::ACCESS | Errno::PERM) => return Ok(Inside::NotYet),
+        answer => answer.named(|| format!("chdir({})", cwd.display()))?,
+    }
+    // The kernel writes `(unreachable)/…` for a directory that does not lie below the root.
+    let name = rustix::process::getcwd(Vec::new()).named(|| "getcwd()".to_owned())?;
+    match name.to_bytes().first() {
+        Some(b'/') => Ok(Inside::Yes),
+        _ => Err(Errno::XDEV).named(|| format!("chdir({})", cwd.display())),
+    }
+}
+
+/// Marks all descriptors but 0 to 2, including those that nobody knows of.
+fn close_others_on_exec() -> std::io::Result<()> {
+    // SAFETY: no memory is involved.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+fn drop_rights(credentials: &Credentials, privilege: Privilege) -> Result<(), CallError> {
+    capabilities::limit_bounding_set(privilege)?;
+    if privilege == Privilege::Sandboxed {
+        // Without no_new_privs this takes CAP_SYS_ADMIN, so it comes before the capabilities go.
+        seccomp::install().named(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned())?;
+    }
+    capabilities::assume(credentials, privilege)
+}

@@ -1,0 +1,171 @@
+//! From a spec to a running process, and from there to its exit status.
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
+
+use crate::call::{CallError, Named};
+use crate::program::ExecError;
+use crate::spec::Spec;
+use crate::wire::{self, Failure};
+use crate::{init, namespaces};
+
+/// Why a process did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The machine does not allow the sandbox, or a path of the spec is not there.
+    #[error("cannot set up the sandbox")]
+    Setup(#[source] CallError),
+    /// The sandbox is fine, but its program cannot be executed.
+    #[error(transparent)]
+    Exec(ExecError),
+    /// An argument or variable cannot be passed to a program.
+    #[error("`{0}` holds a NUL byte")]
+    Nul(String),
+}
+
+impl From<CallError> for SpawnError {
+    fn from(error: CallError) -> Self {
+        Self::Setup(error)
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl ExitStatus {
+    /// Whether it exited with code 0.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The exit code as shells and container runtimes count: 128 + n for a signal n.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
+    pub(crate) fn from_wait(status: &WaitIdStatus) -> Self {
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => unreachable!("waitid was asked for ended processes only"),
+        }
+    }
+}
+
+/// Starts the process and returns once its program runs.
+///
+/// The process and all its descendants are killed when the calling *thread* ends, so that nothing outlives a killed
+/// slipway: wait on the thread that spawns.
+pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
+    refuse_nul(spec)?;
+    let spec_file = write_spec(spec)?;
+    let (report, report_writer) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2(report of the first process)".to_owned())?;
+    let args =
+        [init::ARGV0.to_owned(), descriptor_argument(spec_file.as_fd()), descriptor_argument(report_writer.as_fd())];
+    let mut inherited: Vec<BorrowedFd<'_>> =
+        vec![spec_file.as_fd(), report_writer.as_fd(), spec.root.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
+    inherited.extend(spec.mounts.iter().map(|mount| mount.source.as_fd()));
+
+    let pidfd = namespaces::start(spec.network, &args, &inherited)?;
+    let running = Running { pidfd, status: Mutex::new(None) };
+    drop(report_writer);
+    match read_report(report)? {
+        None => Ok(running),
+        Some(Failure::Call(error)) => Err(SpawnError::Setup(error)),
+        Some(Failure::Exec(error)) => Err(SpawnError::Exec(error)),
+    }
+}
+
+fn refuse_nul(spec: &Spec) -> Result<(), SpawnError> {
+    let holds_nul = |text: &&OsStr| text.as_bytes().contains(&0);
+    match spec.args.iter().chain(&spec.env).map(|text| text.as_os_str()).find(holds_nul) {
+        Some(text) => Err(SpawnError::Nul(text.to_string_lossy().into_owned())),
+        None => Ok(()),
+    }
+}
+
+/// Puts the spec where the first process can read it.
+fn write_spec(spec: &Spec) -> Result<File, CallError> {
+    let descriptor = rustix::fs::memfd_create("slipway-sandbox-spec", MemfdFlags::CLOEXEC)
+        .named(|| "memfd_create(spec)".to_owned())?;
+    let mut file = File::from(descriptor);
+    file.write_all(&wire::encode(spec)).and_then(|()| file.rewind()).named(|| "write(spec)".to_owned())?;
+    Ok(file)
+}
+
+fn descriptor_argument(descriptor: BorrowedFd<'_>) -> CString {
+    CString::new(descriptor.as_raw_fd().to_string()).expect("because digits hold no NUL byte")
+}
+
+/// Waits until the program runs (nothing is reported) or could not be started.
+fn read_report(report: OwnedFd) -> Result<Option<Failure>, CallError> {
+    let mut bytes = Vec::new();
+    File::from(report).read_to_end(&mut bytes).named(|| "read(report of the first process)".to_owned())?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    wire::decode_failure(&bytes).map(Some).named(|| "read(report of the first process)".to_owned())
+}
+
+/// A running sandboxed process: PID 1 of its own process namespace.
+///
+/// Can be shared between threads. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Running {
+    pidfd: OwnedFd,
+    status: Mutex<Option<ExitStatus>>,
+}
+
+impl Running {
+    /// Waits until the process and all its descendants are gone.
+    pub fn wait(&self) -> Result<ExitStatus, CallError> {
+        let mut known = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = *known {
+            return Ok(status);
+        }
+        let status = loop {
+            match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(Errno::INTR) => {}
+                answer => break answer.named(|| "waitid(sandbox)".to_owned())?,
+            }
+        };
+        let status = ExitStatus::from_wait(&status.expect("because without NOHANG the call waits for a status"));
+        *known = Some(status);
+        Ok(status)
+    }
+
+    /// Kills the process and with it all its descendants. Harmless when it has ended already.
+    pub fn kill(&self) -> Result<(), CallError> {
+        match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Err(Errno::SRCH) => Ok(()),
+            answer => answer.map_err(io::Error::from).named(|| "pidfd_send_signal(sandbox, SIGKILL)".to_owned()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both only fail when there is nothing left to kill or to wait for.
+        let _ = self.kill();
+        let _ = self.wait();
+    }
+}

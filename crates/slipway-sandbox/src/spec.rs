@@ -1,0 +1,154 @@
+//! What a caller says about one sandboxed process.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use crate::mounts::Attributes;
+
+/// One process to run: its root, its program, who it is, and where its output goes.
+///
+/// Standard input is always empty (`/dev/null`). Descriptors are handed over as they are; the process sees none but
+/// 0 to 2.
+#[derive(Debug)]
+pub struct Spec {
+    /// The root file system, a detached mount (from `fsmount` or `open_tree`). It can be used for one spawn only.
+    pub root: OwnedFd,
+    /// An existing directory of the host, where the root is attached inside the sandbox's own mount table. It
+    /// may be the same for any number of sandboxes and is never written to.
+    pub attach_at: PathBuf,
+    /// Program and arguments. A program without a slash is looked up in the `PATH` of `env`, inside the root.
+    pub args: Vec<OsString>,
+    /// The whole environment as `NAME=value`; nothing is added to it.
+    pub env: Vec<OsString>,
+    /// Working directory inside the root; it has to exist.
+    pub cwd: PathBuf,
+    /// User and groups.
+    pub credentials: Credentials,
+    /// Host name inside.
+    pub hostname: String,
+    /// Which network it sees.
+    pub network: Network,
+    /// How much it may do.
+    pub privilege: Privilege,
+    /// Mounts on top of the built-in ones, attached in this order.
+    pub mounts: Vec<Mount>,
+    /// Limits to set; the others are inherited.
+    pub rlimits: Vec<ResourceLimit>,
+    /// Size of `/dev/shm`; Docker's default is 64 MiB.
+    pub shm_size_bytes: u64,
+    /// Where standard output goes.
+    pub stdout: OwnedFd,
+    /// Where standard error goes.
+    pub stderr: OwnedFd,
+}
+
+/// User and groups by number, as seen inside the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id. It is always one of the supplementary groups as well (CVE-2023-25173).
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+}
+
+/// Which network a sandboxed process sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The one of the host.
+    Host,
+    /// Its own, with nothing but a loopback.
+    None,
+}
+
+/// How much a sandboxed process may do (BuildKit's `--security`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privilege {
+    /// Docker's default capabilities, system call filter, and masked paths.
+    Sandboxed,
+    /// All capabilities that the caller has, no filter, nothing masked, `/sys` writable.
+    Insecure,
+}
+
+/// A detached mount and where it goes.
+#[derive(Debug)]
+pub struct Mount {
+    /// Absolute path inside the root. Links in it are followed, but never out of the root. It has to exist: see
+    /// [`crate::stubs`].
+    pub target: PathBuf,
+    /// A detached mount of a directory or a file, see [`crate::mounts`]. It can be used for one spawn only.
+    pub source: OwnedFd,
+    /// Restrictions to add to the mount and all that is mounted below it.
+    pub attributes: Attributes,
+}
+
+/// A resource limit, as `setrlimit(2)` has it. `u64::MAX` means unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceLimit {
+    /// What is limited.
+    pub resource: Resource,
+    /// The limit in force.
+    pub soft: u64,
+    /// How far the process may raise it.
+    pub hard: u64,
+}
+
+/// Declares [`Resource`] with its names in one place.
+macro_rules! resources {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A resource that `setrlimit(2)` can limit, in the unit of the manual page.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Resource { $($(#[$doc])* $name,)* }
+
+        impl Resource {
+            /// All of them; the position is the number used on the wire.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The resource of this name as `--ulimit` spells it.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$name),)* _ => None }
+            }
+
+            pub(crate) fn kernel_name(self) -> rustix::process::Resource {
+                match self { $(Self::$name => rustix::process::Resource::$name,)* }
+            }
+        }
+    };
+}
+
+resources! {
+    /// Size of the address space, bytes.
+    As = "as",
+    /// Size of a core file, bytes.
+    Core = "core",
+    /// Processor time, seconds.
+    Cpu = "cpu",
+    /// Size of the data segment, bytes.
+    Data = "data",
+    /// Size of a written file, bytes.
+    Fsize = "fsize",
+    /// File locks.
+    Locks = "locks",
+    /// Locked memory, bytes.
+    Memlock = "memlock",
+    /// Bytes in POSIX message queues.
+    Msgqueue = "msgqueue",
+    /// Ceiling of the nice value.
+    Nice = "nice",
+    /// Open descriptors, one more than the highest number.
+    Nofile = "nofile",
+    /// Processes of the user.
+    Nproc = "nproc",
+    /// Resident memory, without effect today.
+    Rss = "rss",
+    /// Ceiling of the real-time priority.
+    Rtprio = "rtprio",
+    /// Microseconds of real-time processor use without a blocking call.
+    Rttime = "rttime",
+    /// Queued signals.
+    Sigpending = "sigpending",
+    /// Size of the stack, bytes.
+    Stack = "stack",
+}

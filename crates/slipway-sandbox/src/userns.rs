@@ -1,0 +1,352 @@
+//! Gives an unprivileged user the rights that sandboxes take, once a run.
+//!
+//! Real root stays where it is. Everybody else gets this very program once more, as root of a new user namespace (the
+//! user's own id is 0 there, the subordinate ids are 1 and up) with a mount table of its own, and waits for it. That
+//! costs about 4 ms, most of it in `newuidmap` and `newgidmap`, which only root's setuid bit lets write such a map;
+//! so it is done once and not for every step.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::fs::{CWD, Mode as FileMode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::thread::CapabilitySet;
+
+use crate::call::{CallError, Named};
+use crate::idmap::{self, SubordinateIds};
+use crate::mounts;
+use crate::running::ExitStatus;
+use crate::signals;
+
+/// What the sandboxes of this process rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Root of the machine.
+    Root,
+    /// Root of a user namespace with this many ids.
+    UserNamespace {
+        /// Number of mapped user ids; with one, no step can change its user.
+        n_ids: u64,
+    },
+}
+
+/// Which of the two processes came back from [`enter`].
+#[derive(Debug)]
+pub enum Entered {
+    /// The one that may make sandboxes.
+    Inside(Mode),
+    /// The one that the user started. Its other self has done everything and ended like this; there is nothing
+    /// left but to end alike, see [`end_like`].
+    Finished(ExitStatus),
+}
+
+/// Why no user namespace could be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// The user has no subordinate ids.
+    #[error("user `{user}` has no subordinate ids in {file}")]
+    NoSubordinateIds {
+        /// Login name, or the number if it has no name.
+        user: String,
+        /// The file without an entry.
+        file: &'static str,
+    },
+    /// The program that writes the map is not installed.
+    #[error("`{tool}` is not installed")]
+    NoMappingTool {
+        /// `newuidmap` or `newgidmap`.
+        tool: &'static str,
+        /// Why it could not be started.
+        source: io::Error,
+    },
+    /// The program that writes the map refused to.
+    #[error("`{command}` failed: {message}")]
+    MapRefused {
+        /// The whole command.
+        command: String,
+        /// What it said.
+        message: String,
+    },
+    /// The kernel does not let this user have a user namespace.
+    #[error("cannot create a user namespace")]
+    Namespace {
+        /// The call that failed.
+        source: CallError,
+        /// A setting of this machine that forbids it, if one was found.
+        setting: Option<&'static str>,
+    },
+    /// Root without the rights of root, as in a plain container.
+    #[error("this process is root but lacks CAP_SYS_ADMIN")]
+    NoAdminCapability,
+    /// Another call failed.
+    #[error("cannot enter a user namespace")]
+    Call(#[from] CallError),
+}
+
+impl EnterError {
+    /// What a person can do about it, as far as that was checked.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSubordinateIds { user, file } => {
+                Some(format!("as root, add the line `{user}:100000:65536` to {file}"))
+            }
+            Self::NoMappingTool { .. } => {
+                Some("install the package `uidmap` (Debian, Ubuntu) or `shadow-utils` (Fedora)".to_owned())
+            }
+            Self::Namespace { setting, .. } => {
+                setting.map(|setting| format!("`{setting}` forbids it here; an administrator can change that"))
+            }
+            Self::NoAdminCapability => {
+                Some("run it as an unprivileged user, or in a container with CAP_SYS_ADMIN".to_owned())
+            }
+            Self::MapRefused { .. } | Self::Call(_) => None,
+        }
+    }
+}
+
+/// Makes sure that this process may make sandboxes, starting this program again inside a user namespace if it must.
+///
+/// Has to be called at the start of `main`, before any thread; arguments, environment, working directory and
+/// descriptors are those of the caller in both processes. The outer one passes on SIGINT, SIGTERM, SIGHUP and
+/// SIGQUIT, and the inner one dies with it.
+pub fn enter() -> Result<Entered, EnterError> {
+    // A parent that ignores it (some cron daemons do) hands that down, and then no child can be waited for.
+    signals::use_default(libc::SIGCHLD);
+    // The inner process finds itself root, so it needs no mark to tell that it is the inner one.
+    if rustix::process::geteuid().is_root() {
+        return Ok(Entered::Inside(current_mode()?));
+    }
+    let maps = Maps::of_current_user()?;
+    start_inside(&maps).map(Entered::Finished)
+}
+
+/// What the sandboxes of this process rest on, for a process that is root.
+pub fn current_mode() -> Result<Mode, EnterError> {
+    let held = rustix::thread::capabilities(None).named(|| "capget()".to_owned())?.effective;
+    if !held.contains(CapabilitySet::SYS_ADMIN) {
+        return Err(EnterError::NoAdminCapability);
+    }
+    let map = fs::read_to_string("/proc/self/uid_map").named(|| "read(/proc/self/uid_map)".to_owned())?;
+    Ok(match idmap::count_mapped(&map) {
+        // The initial namespace maps every number but the last, which means "no id".
+        n_ids if n_ids == u64::from(u32::MAX) => Mode::Root,
+        n_ids => Mode::UserNamespace { n_ids },
+    })
+}
+
+/// Ends this process as the given one ended, by the same signal if it was one.
+pub fn end_like(status: ExitStatus) -> ! {
+    if let ExitStatus::Signal(signal) = status {
+        // The core is that of the other process, if anybody's.
+        let no_core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, no_core);
+        signals::raise_default(signal);
+    }
+    #[expect(clippy::exit, reason = "ending is what this function is for; the binary decides when to call it")]
+    std::process::exit(status.code())
+}
+
+/// The commands that map the ids of a new namespace.
+struct Maps {
+    users: Vec<String>,
+    groups: Vec<String>,
+}
+
+impl Maps {
+    fn of_current_user() -> Result<Self, EnterError> {
+        let uid = rustix::process::getuid().as_raw();
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let user = idmap::login_name(&passwd, uid).map_or_else(|| uid.to_string(), str::to_owned);
+        let users = subordinate_ids("/etc/subuid", &user, uid)?;
+        let groups = subordinate_ids("/etc/subgid", &user, uid)?;
+        Ok(Self {
+            users: idmap::map_arguments(uid, &users),
+            groups: idmap::map_arguments(rustix::process::getgid().as_raw(), &groups),
+        })
+    }
+
+    fn write(&self, child: Pid) -> Result<(), EnterError> {
+        run_mapping_tool("newuidmap", child, &self.users)?;
+        run_mapping_tool("newgidmap", child, &self.groups)
+    }
+}
+
+fn subordinate_ids(file: &'static str, user: &str, uid: u32) -> Result<Vec<SubordinateIds>, EnterError> {
+    // A file that is not there and one that says nothing about the user come to the same.
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let ids = idmap::subordinate_ids(&text, user, uid);
+    if ids.is_empty() {
+        return Err(EnterError::NoSubordinateIds { user: user.to_owned(), file });
+    }
+    Ok(ids)
+}
+
+fn run_mapping_tool(tool: &'static str, child: Pid, map: &[String]) -> Result<(), EnterError> {
+    let child = child.as_raw_nonzero().to_string();
+    let output = match Command::new(tool).arg(&child).args(map).output() {
+        Ok(output) => output,
+        Err(source) => return Err(EnterError::NoMappingTool { tool, source }),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(EnterError::MapRefused {
+        command: format!("{tool} {child} {}", map.join(" ")),
+        message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
+
+/// Forks, maps the child's ids, lets it go on and waits for it.
+fn start_inside(maps: &Maps) -> Result<ExitStatus, EnterError> {
+    let outer = rustix::process::getpid();
+    let (unshared, unshared_writer) = pipe()?;
+    let (mapped, mapped_writer) = pipe()?;
+    // SAFETY: by the contract of `enter` there is one thread, so the child's copy of the memory is consistent.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error()).named(|| "fork()".to_owned()).map_err(EnterError::Call);
+    }
+    let Some(child) = Pid::from_raw(pid) else {
+        drop((unshared, mapped_writer));
+        become_inner(outer, unshared_writer, mapped)
+    };
+    drop((unshared_writer, mapped));
+    let result = map_and_release(maps, child, unshared, mapped_writer);
+    if result.is_err() {
+        // It waits for the map that will not come, sees the end of its pipe and ends.
+        let _ = rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED);
+        return result.map(|()| unreachable!("an error has no value"));
+    }
+    wait_and_forward(child).map_err(EnterError::Call)
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), CallError> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())
+}
+
+/// The outer process: waits for the namespace, maps its ids, then says go, or by dropping the pipe says stop.
+fn map_and_release(maps: &Maps, child: Pid, unshared: OwnedFd, go: OwnedFd) -> Result<(), EnterError> {
+    let mut errno = [0; 4];
+    File::from(unshared).read_exact(&mut errno).named(|| "read(namespace process)".to_owned())?;
+    match i32::from_le_bytes(errno) {
+        0 => {}
+        errno => {
+            return Err(EnterError::Namespace {
+                source: CallError {
+                    call: "unshare(CLONE_NEWUSER|CLONE_NEWNS)".to_owned(),
+                    source: io::Error::from_raw_os_error(errno),
+                },
+                setting: forbidding_setting(),
+            });
+        }
+    }
+    maps.write(child)?;
+    File::from(go).write_all(&[1]).named(|| "write(namespace process)".to_owned())?;
+    Ok(())
+}
+
+/// Settings of distributions that forbid user namespaces, with the value that does.
+fn forbidding_setting() -> Option<&'static str> {
+    [
+        ("kernel.unprivileged_userns_clone = 0", "/proc/sys/kernel/unprivileged_userns_clone", "0"),
+        ("user.max_user_namespaces = 0", "/proc/sys/user/max_user_namespaces", "0"),
+        (
+            "kernel.apparmor_restrict_unprivileged_userns = 1",
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+        ),
+    ]
+    .into_iter()
+    .find(|(_, file, forbids)| fs::read_to_string(file).is_ok_and(|value| value.trim() == *forbids))
+    .map(|(name, _, _)| name)
+}
+
+/// The inner process: makes the namespaces, waits for the map, and executes this program. Never returns.
+fn become_inner(outer: Pid, unshared: OwnedFd, mapped: OwnedFd) -> ! {
+    let error = match enter_namespaces(outer, unshared, mapped) {
+        Ok(()) => execute_again(),
+        Err(error) => error,
+    };
+    // The outer process reports what it knows; what fails after the map was written is only known here.
+    let message = format!("cannot enter a user namespace: {}: {}\n", error.call, error.source);
+    let _ = rustix::io::write(rustix::stdio::stderr(), message.as_bytes());
+    // SAFETY: ends the process; no memory is involved.
+    unsafe { libc::_exit(1) }
+}
+
+fn enter_namespaces(outer: Pid, unshared: OwnedFd, mapped: OwnedFd) -> Result<(), CallError> {
+    // SAFETY: this process has one thread and shares its tables with nobody.
+    let answer = unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) };
+    let errno = if answer == 0 { 0 } else { io::Error::last_os_error().raw_os_error().unwrap_or(libc::EPERM) };
+    File::from(unshared).write_all(&errno.to_le_bytes()).named(|| "write(outer process)".to_owned())?;
+    let mut go = [0];
+    if File::from(mapped).read(&mut go).named(|| "read(outer process)".to_owned())? == 0 {
+        // The outer process knows why and tells.
+        // SAFETY: ends the process; no memory is involved.
+        unsafe { libc::_exit(1) };
+    }
+    let root = rustix::process::Gid::ROOT;
+    rustix::thread::set_thread_res_gid(root, root, root).named(|| "setresgid(0)".to_owned())?;
+    let root = rustix::process::Uid::ROOT;
+    rustix::thread::set_thread_res_uid(root, root, root).named(|| "setresuid(0)".to_owned())?;
+    // The supplementary groups stay: they may be what lets the user read the build context.
+    let slash = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, FileMode::empty())
+        .named(|| "open(/)".to_owned())?;
+    mounts::make_private(slash)?;
+    die_with(outer)
+}
+
+/// Asks to be killed with the outer process, after the change of user, which clears the wish.
+fn die_with(outer: Pid) -> Result<(), CallError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .named(|| "prctl(PR_SET_PDEATHSIG)".to_owned())?;
+    if rustix::process::getppid() != Some(outer) {
+        return Err(Errno::SRCH).named(|| "getppid()".to_owned());
+    }
+    Ok(())
+}
+
+/// Returns only if it fails.
+fn execute_again() -> CallError {
+    let mut args: Vec<OsString> = env::args_os().collect();
+    let name = if args.is_empty() { OsString::new() } else { args.remove(0) };
+    let source = Command::new("/proc/self/exe").arg0(name).args(args).exec();
+    CallError { call: "execve(/proc/self/exe)".to_owned(), source }
+}
+
+/// Waits for the inner process, and passes on what others ask of it.
+fn wait_and_forward(child: Pid) -> Result<ExitStatus, CallError> {
+    let forwarded = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+    let mut awaited = forwarded.to_vec();
+    awaited.push(libc::SIGCHLD);
+    let set = signals::block_only(&awaited).named(|| "sigprocmask()".to_owned())?;
+    loop {
+        // First, as it may have ended before its signal was blocked.
+        if let Some(status) = rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+            .named(|| "waitid(inner process)".to_owned())?
+        {
+            return Ok(ExitStatus::from_wait(&status));
+        }
+        let info = match signals::wait_for(&set) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            answer => answer.named(|| "sigwaitinfo()".to_owned())?,
+        };
+        // A terminal (`SI_KERNEL`) has told the whole process group, the inner process included; a second Ctrl-C
+        // would mean something else to it than the first.
+        let sent_by_process = info.si_code <= 0;
+        if sent_by_process
+            && forwarded.contains(&info.si_signo)
+            && let Some(signal) = Signal::from_named_raw(info.si_signo)
+        {
+            // It may have ended meanwhile, which the next turn finds out.
+            let _ = rustix::process::kill_process(child, signal);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Which images have names here?
+
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use slipway_oci::{Descriptor, DiffId, Digest, Platform, Reference, ReferenceParseError};
+
+use crate::{DbError, Store};
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The manifest or index, a blob of this store; `None` for an image that was never in a compressed form.
+    pub manifest: Option<Descriptor>,
+    /// The image config, a blob of this store; for an index, the config of the platform that was asked for.
+    pub config: Digest,
+    /// The layers, bottom first.
+    pub layers: Vec<DiffId>,
+    /// As in the image config: RFC 3339.
+    pub created: Option<String>,
+    pub platform: Platform,
+}
+
+/// Why an image cannot be named or found.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    #[error("cannot look up the image")]
+    Db(#[from] DbError),
+    #[error("the record of image `{name}` cannot be read")]
+    Record { name: String, source: serde_json::Error },
+    #[error("the image name `{name}` cannot be read")]
+    Name { name: String, source: ReferenceParseError },
+}
+
+impl Store {
+    /// Gives `image` a name, taking it from another image if need be. `latest` stands in for a missing tag.
+    ///
+    /// Its config has to be in the store.
+    pub fn name_image(&self, name: &Reference, image: &ImageRecord) -> Result<(), ImageError> {
+        let record = serde_json::to_string(image).expect("because an image record has only text keys");
+        let boot = self.database().boot();
+        self.database().run(|c| {
+            c.prepare_cached("INSERT OR REPLACE INTO images (name, config, record, boot) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![key(name), image.config.as_str(), record, boot])
+        })?;
+        Ok(())
+    }
+
+    /// The image of that name. `latest` stands in for a missing tag.
+    pub fn image(&self, name: &Reference) -> Result<Option<ImageRecord>, ImageError> {
+        let name = key(name);
+        let record: Option<String> = self.database().run(|c| {
+            c.prepare_cached("SELECT record FROM images WHERE name = ?1")?
+                .query_row([&name], |row| row.get(0))
+                .optional()
+        })?;
+        record.map(|record| parse(&name, &record)).transpose()
+    }
+
+    /// All images, sorted by name.
+    pub fn images(&self) -> Result<Vec<(Reference, ImageRecord)>, ImageError> {
+        let rows: Vec<(String, String)> = self.database().run(|c| {
+            c.prepare_cached("SELECT name, record FROM images ORDER BY name")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        let read = |(name, record): (String, String)| {
+            let reference = name.parse().map_err(|source| ImageError::Name { name: name.clone(), source })?;
+            Ok((reference, parse(&name, &record)?))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Takes the name away; whether it was there. Blobs and layers stay.
+    pub fn untag(&self, name: &Reference) -> Result<bool, ImageError> {
+        let n_removed =
+            self.database().run(|c| c.prepare_cached("DELETE FROM images WHERE name = ?1")?.execute([key(name)]))?;
+        Ok(n_removed > 0)
+    }
+}
+
+fn key(name: &Reference) -> String {
+    name.with_default_tag().to_string()
+}
+
+fn parse(name: &str, record: &str) -> Result<ImageRecord, ImageError> {
+    serde_json::from_str(record).map_err(|source| ImageError::Record { name: name.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, empty_store};
+
+    #[test]
+    fn a_name_without_tag_is_latest() {
+        let (_folder, store) = empty_store();
+        let image = image(&store, "{}");
+        store.name_image(&name("app"), &image).unwrap();
+        store.name_image(&name("app:1"), &image).unwrap();
+        assert_eq!(store.image(&name("app:latest")).unwrap(), Some(image));
+        assert_eq!(store.image(&name("app:2")).unwrap(), None);
+        let names: Vec<String> = store.images().unwrap().iter().map(|(name, _)| name.familiar()).collect();
+        assert_eq!(names, ["app:1", "app:latest"]);
+    }
+
+    #[test]
+    fn a_name_moves_and_goes() {
+        let (_folder, store) = empty_store();
+        let [old, new] = ["{}", "{ }"].map(|config| image(&store, config));
+        store.name_image(&name("app"), &old).unwrap();
+        store.name_image(&name("app"), &new).unwrap();
+        assert_eq!(store.image(&name("app")).unwrap(), Some(new));
+        assert!(store.untag(&name("app")).unwrap());
+        assert!(!store.untag(&name("app")).unwrap());
+        assert_eq!(store.images().unwrap(), []);
+        assert!(store.has_blob(&old.config).unwrap());
+    }
+
+    #[test]
+    fn no_name_for_an_image_whose_config_is_missing() {
+        let (_folder, store) = empty_store();
+        let image = ImageRecord { config: digest("not stored"), ..image(&store, "{}") };
+        assert!(store.name_image(&name("app"), &image).is_err());
+        assert_eq!(store.image(&name("app")).unwrap(), None);
+    }
+
+    fn name(text: &str) -> Reference {
+        text.parse().unwrap()
+    }
+
+    fn image(store: &Store, config: &str) -> ImageRecord {
+        ImageRecord {
+            manifest: None,
+            config: store.put_blob(config.as_bytes()).unwrap().digest,
+            layers: Vec::new(),
+            created: None,
+            platform: Platform::new("linux", "amd64", None),
+        }
+    }
+}
