@@ -47,8 +47,9 @@ impl Capability {
     }
 
     fn probe(self) -> Option<String> {
-        let mount = "d=$(mktemp -d) && mount -t tmpfs none $d && mkdir $d/l $d/u $d/w $d/m && \
-                     mount -t overlay none -o userxattr,lowerdir=$d/l,upperdir=$d/u,workdir=$d/w $d/m";
+        // In a mount namespace of its own, over a folder that is there anyway: nothing is left behind.
+        let mount = "mount -t tmpfs none /tmp && cd /tmp && mkdir lower upper work merged && \
+                     mount -t overlay none -o userxattr,lowerdir=lower,upperdir=upper,workdir=work merged";
         match self {
             Self::Overlay if is_root() => fails("overlayfs", &["unshare", "-m", "sh", "-c", mount]),
             Self::Overlay => fails("overlayfs", &["unshare", "-Urm", "sh", "-c", mount]),

@@ -72,7 +72,8 @@ pub fn check(case: &Case, outcomes: &[Outcome], workspace: &Workspace, base: &Ba
     }
     let Some(product) = &last.product else {
         // Messages are slipway's own; what they must say is in `expect/stderr`.
-        return Ok(());
+        let says_enough = lines(case, "stderr").next().is_some();
+        return if says_enough { Ok(()) } else { Err("a build that fails needs `expect/stderr`".to_owned()) };
     };
     for text in lines(case, "absent") {
         if product.contains(text).map_err(|e| format!("{e:#}"))? {

@@ -94,12 +94,13 @@ fn trial(root: &Path, path: &Path, required: &[Capability], bench: &Arc<Bench>) 
     let mut needs = Capability::of_every_build();
     needs.extend(&case.needs);
     if let Some((missing, reason)) = needs.iter().find_map(|c| Some((c, c.missing()?))) {
-        let reason = format!("not run, because {} is missing ({reason})", missing.name());
+        let reason = format!("{} is missing ({reason})", missing.name());
         if required.contains(missing) {
-            return Trial::test(name, move || Err(Failed::from(reason)));
+            return Trial::test(name, move || Err(Failed::from(format!("{reason}, and {REQUIRE} asks for it"))));
         }
+        let kind = format!("not run, because {reason}");
         bench.not_run.lock().expect("no test panics while it holds the list").push(reason);
-        return Trial::test(name, || Ok(())).with_ignored_flag(true);
+        return Trial::test(name, || Ok(())).with_kind(kind).with_ignored_flag(true);
     }
     let bench = Arc::clone(bench);
     Trial::test(name, move || {
