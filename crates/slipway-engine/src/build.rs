@@ -81,7 +81,11 @@ pub enum BuildFailure {
     /// The user's file.
     Dockerfile(Vec<Diagnostic>),
     /// One step.
-    Step { lines: Option<LineRange>, name: String, source: Box<dyn Error + Send + Sync> },
+    Step {
+        lines: Option<LineRange>,
+        name: String,
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The user interrupted.
     Canceled,
     Other(Box<dyn Error + Send + Sync>),
@@ -160,8 +164,8 @@ impl Engine {
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
-        let inputs = internal_step(events, "[internal] load build definition", || self.inputs(request, stdin))
-            .map_err(other)?;
+        let inputs =
+            internal_step(events, "[internal] load build definition", || self.inputs(request, stdin)).map_err(other)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
         let source = SourceFile { name: inputs.dockerfile_name.clone(), text: dockerfile.text.clone() };
         let with_source = |failure| BuildError { failure, dockerfile: Some(source.clone()) };
@@ -207,7 +211,8 @@ impl Engine {
             },
         };
         let in_archive = temporary.is_some();
-        let (path, dockerfile_name, dockerfile_text) = read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
+        let (path, dockerfile_name, dockerfile_text) =
+            read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
         let own_ignore_file = path.map(|mut path| {
             path.as_mut_os_string().push(".dockerignore");
             path

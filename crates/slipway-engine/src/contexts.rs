@@ -77,8 +77,7 @@ impl Contexts {
 
 impl Folder {
     fn open(&self) -> Result<BuildContext, ContextsError> {
-        let root =
-            Root::open(&self.path).map_err(|source| ContextsError::Open { path: self.path.clone(), source })?;
+        let root = Root::open(&self.path).map_err(|source| ContextsError::Open { path: self.path.clone(), source })?;
         let usual = self.path.join(".dockerignore");
         for path in self.own_ignore_file.iter().chain([&usual]) {
             if let Some(text) = read_if_there(path)? {
@@ -105,8 +104,8 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ContextsError> {
 }
 
 fn ignore_file(path: &Path, text: &[u8]) -> Result<Option<IgnoreFile>, ContextsError> {
-    let rules = IgnoreRules::parse(text)
-        .map_err(|source| ContextsError::IgnoreRules { path: path.to_owned(), source })?;
+    let rules =
+        IgnoreRules::parse(text).map_err(|source| ContextsError::IgnoreRules { path: path.to_owned(), source })?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     Ok((!rules.is_empty()).then(|| IgnoreFile { name, rules: Box::new(DockerIgnore(rules)) }))
 }

@@ -85,7 +85,9 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<(), 
         match output {
             Output::Image(options) => export.step("exporting to image", || image::export(export, options))?,
             Output::Oci { dest, image } => {
-                export.step("exporting to oci image format", || archive::export(export, dest, image, archive::Kind::Oci))?;
+                export.step("exporting to oci image format", || {
+                    archive::export(export, dest, image, archive::Kind::Oci)
+                })?;
             }
             Output::Docker { dest, image } => {
                 let kind = archive::Kind::Docker;

@@ -151,24 +151,19 @@ impl Run<'_> {
         let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user);
-        let removed =
-            stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
+        let removed = stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
         result.and(removed)
     }
 
-    fn spawn_and_wait(
-        &self,
-        mounted: BorrowedFd<'_>,
-        prepared: Prepared,
-        user: &ProcessUser,
-    ) -> Result<(), ExecError> {
+    fn spawn_and_wait(&self, mounted: BorrowedFd<'_>, prepared: Prepared, user: &ProcessUser) -> Result<(), ExecError> {
         let command = || self.exec.args.join(" ");
         let pipe = || {
             let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
             made.map_err(|errno| ExecError::Prepare { path: "pipe".to_owned(), source: errno.into() })
         };
         let ((out_reader, stdout), (err_reader, stderr)) = (pipe()?, pipe()?);
-        let root = mounts::bind(mounted, false).map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
+        let root =
+            mounts::bind(mounted, false).map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         let Prepared { mounts, env, held } = prepared;
         let spec = Spec {
             root,
@@ -307,10 +302,8 @@ impl Run<'_> {
         };
         let id = cache_identity(cache, self.inputs);
         let seed = |folder: &Path| self.seed_cache(cache, folder);
-        let mount = self
-            .store
-            .cache_mount(&id, sharing, seed, || !self.cancel.is_canceled())?
-            .ok_or(ExecError::Canceled)?;
+        let mount =
+            self.store.cache_mount(&id, sharing, seed, || !self.cancel.is_canceled())?.ok_or(ExecError::Canceled)?;
         let source = mount_error(&cache.target, mounts::bind_path(mount.path(), false))?;
         let attributes = Attributes { readonly: cache.is_readonly, ..Attributes::default() };
         let target = cache.target.clone();
@@ -435,8 +428,8 @@ fn open_in(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, ExecError> {
 }
 
 fn kind_of(file: &OwnedFd, path: &str) -> Result<Kind, ExecError> {
-    let stat = rustix::fs::fstat(file)
-        .map_err(|errno| ExecError::Prepare { path: path.to_owned(), source: errno.into() })?;
+    let stat =
+        rustix::fs::fstat(file).map_err(|errno| ExecError::Prepare { path: path.to_owned(), source: errno.into() })?;
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
         _ => Kind::File,

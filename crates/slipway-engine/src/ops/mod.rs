@@ -197,7 +197,8 @@ impl EngineOps<'_> {
     fn snapshot_digests(&self, snapshot: &Snapshot, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
         let view = files::readable(self.store.view(snapshot)?).map_err(Box::new)?;
         let digest = |selection: &SourcePattern<'_>| {
-            content_digest(SourceTree::Snapshot(&view), selection, None).map_err(|e| Box::new(FileError::from(e)).into())
+            content_digest(SourceTree::Snapshot(&view), selection, None)
+                .map_err(|e| Box::new(FileError::from(e)).into())
         };
         selections(op, index).iter().map(digest).collect()
     }
