@@ -1,1 +1,16 @@
 //! What to build: the request, the typed ops, the graph they form, and the events a build emits.
+//!
+//! Values only: no I/O, no clock, no environment. The semantics of the ops follow BuildKit's LLB, so that a graph
+//! can be converted to LLB and back without loss.
+
+pub mod event;
+mod graph;
+mod key;
+pub mod op;
+pub mod request;
+
+pub use event::{Event, Events, LogStream, StepId};
+pub use graph::{Graph, LineRange, Vertex, VertexId};
+pub use key::KeyWriter;
+pub use op::Op;
+pub use request::BuildRequest;

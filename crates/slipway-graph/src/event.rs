@@ -1,0 +1,77 @@
+//! What happened during a build. The whole interface between those who build and those who draw.
+
+use std::time::{Duration, SystemTime};
+
+use crate::LineRange;
+
+/// A step as people see it: a vertex, or work beside the graph (`[internal] load …`, `exporting to image`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    Stdout,
+    Stderr,
+}
+
+/// One thing that happened. Events of one step come in the order of this list; steps interleave.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The build knows that there will be this step.
+    StepPlanned {
+        step: StepId,
+        name: String,
+    },
+    StepStarted {
+        step: StepId,
+        at: SystemTime,
+    },
+    /// Bytes that a program wrote; not cut at line ends.
+    StepLog {
+        step: StepId,
+        stream: LogStream,
+        bytes: Vec<u8>,
+        at: SystemTime,
+    },
+    /// A part of a step went on: a layer being pulled, a blob being pushed. Sizes in bytes; `total` 0 is unknown.
+    StepStatus {
+        step: StepId,
+        id: String,
+        current: u64,
+        total: u64,
+        is_done: bool,
+        took: Duration,
+    },
+    /// The result was there already; nothing ran.
+    StepCached {
+        step: StepId,
+    },
+    StepDone {
+        step: StepId,
+        at: SystemTime,
+    },
+    /// `message` is the whole error text.
+    StepFailed {
+        step: StepId,
+        message: String,
+        at: SystemTime,
+    },
+    /// Not finished because something else failed or the user interrupted.
+    StepCanceled {
+        step: StepId,
+    },
+    /// A remark on the user's file or on the machine.
+    Warning {
+        message: String,
+        lines: Option<LineRange>,
+    },
+}
+
+/// Where events go. Implementations put them in one order; they must not block for long.
+pub trait Events: Sync + Send {
+    /// Takes one event.
+    fn emit(&self, event: Event);
+
+    /// A new step id, never given out before in this build.
+    fn new_step(&self) -> StepId;
+}

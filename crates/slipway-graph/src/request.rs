@@ -1,0 +1,182 @@
+//! What a build is asked for, after all checks of what was typed.
+//!
+//! `BuildFlags` (what was typed) lives in [`flags`]; [`BuildRequest::from_flags`] is the only way from one to the other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use slipway_oci::{Digest, Platform, Reference};
+
+use crate::op::{Network, Ulimit};
+
+/// Everything that a build needs to know, apart from the machine.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    pub context: ContextLocation,
+    pub dockerfile: DockerfileLocation,
+    /// The stage asked for; `None` is the last one.
+    pub target: Option<String>,
+    /// Last duplicate wins; names given without a value and absent from the environment are left out.
+    pub build_args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// Without duplicates; empty means the host's platform.
+    pub platforms: Vec<Platform>,
+    /// By familiar name without `:latest`.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    pub cache_bypass: CacheBypass,
+    /// Ask the registry again even for tags that are at hand.
+    pub pulls_always: bool,
+    pub network: Network,
+    pub extra_hosts: Vec<(String, std::net::IpAddr)>,
+    pub allows_host_network: bool,
+    pub allows_insecure: bool,
+    pub shm_size_bytes: Option<u64>,
+    pub ulimits: Vec<Ulimit>,
+    pub secrets: Vec<Secret>,
+    pub ssh: Vec<Ssh>,
+    /// Empty: the image goes to the local image store.
+    pub outputs: Vec<Output>,
+    pub tags: Vec<Reference>,
+    /// Where the image id is written, without a newline.
+    pub iidfile: Option<PathBuf>,
+    /// How many steps run at the same time; `None` lets the machine decide.
+    pub jobs: Option<usize>,
+}
+
+/// Where the files of the build are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextLocation {
+    Folder(PathBuf),
+    /// A Dockerfile (then the context is empty) or a tar archive on standard input.
+    Stdin,
+    /// A git repository or an archive.
+    Url(String),
+}
+
+/// Where the Dockerfile is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DockerfileLocation {
+    /// `Dockerfile`, else `dockerfile`, in the context.
+    Default,
+    /// Relative to the working directory (inside the context for contexts that are no folder).
+    Path(PathBuf),
+    Stdin,
+    Url(String),
+}
+
+/// The value of `--build-context name=value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    Folder(PathBuf),
+    /// `docker-image://ref`; `None` is `docker-image://scratch`.
+    Image(Option<Reference>),
+    /// `oci-layout://path[:tag][@digest]`.
+    OciLayout {
+        path: PathBuf,
+        tag: Option<String>,
+        digest: Option<Digest>,
+    },
+    Url(String),
+}
+
+/// Which steps do not use results of earlier builds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CacheBypass {
+    #[default]
+    Nothing,
+    Everything,
+    /// Stage names, lower case.
+    Stages(Vec<String>),
+}
+
+/// A secret that steps may ask for by id.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    pub id: String,
+    pub source: SecretSource,
+}
+
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// Read when a step asks for it.
+    File(PathBuf),
+    Value(SecretValue),
+}
+
+/// Bytes that are never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretValue(pub Vec<u8>);
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
+}
+
+/// An ssh agent that steps may talk to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssh {
+    pub id: String,
+    pub source: SshSource,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SshSource {
+    Agent(PathBuf),
+    Keys(Vec<PathBuf>),
+}
+
+/// One `--output`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Into the local image store, under its names; pushed to the registry as well if `push` says so.
+    Image(ImageOutput),
+    /// An OCI layout: a tar archive or (`tar=false`) a folder.
+    Oci { dest: Destination, image: ImageOutput },
+    /// A `docker save` archive.
+    Docker { dest: Destination, image: ImageOutput },
+    /// The files themselves, into a folder.
+    Local { dest: PathBuf, deletes_others: bool },
+    /// The files themselves, as a tar archive.
+    Tar { dest: Destination },
+    /// Nothing but the cache.
+    CacheOnly,
+}
+
+/// Where an archive or layout goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Stdout,
+    File(PathBuf),
+    /// A layout folder (`tar=false`).
+    Folder(PathBuf),
+}
+
+/// Choices that all image outputs share (`spec/dockerfile.md` section 8.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageOutput {
+    pub names: Vec<Reference>,
+    pub push: Option<Push>,
+    pub uses_oci_types: bool,
+    pub compression: Compression,
+    pub compression_level: Option<u32>,
+    /// Also compress base layers anew.
+    pub forces_compression: bool,
+    /// Manifest annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Push {
+    pub is_insecure: bool,
+    pub by_digest: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    #[default]
+    Gzip,
+    Zstd,
+    Uncompressed,
+}

@@ -1,0 +1,45 @@
+//! JSON text as the reference writes it, since digests are made of it.
+
+use serde::Serialize;
+
+/// One line, with `<`, `>` and `&` (and the two Unicode line separators) escaped in strings as Go's encoder does.
+pub fn to_compact<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    Ok(escape_html(&serde_json::to_vec(value)?))
+}
+
+/// Two blanks of indentation, no newline at the end; escapes as [`to_compact`].
+pub fn to_indented<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    Ok(escape_html(&serde_json::to_vec_pretty(value)?))
+}
+
+/// Outside strings none of these characters occurs in JSON, so the whole text can be treated alike.
+fn escape_html(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(&byte) = rest.first() {
+        let (escape, len): (&[u8], usize) = match rest {
+            [b'<', ..] => (b"\\u003c", 1),
+            [b'>', ..] => (b"\\u003e", 1),
+            [b'&', ..] => (b"\\u0026", 1),
+            [0xe2, 0x80, 0xa8, ..] => (b"\\u2028", 3),
+            [0xe2, 0x80, 0xa9, ..] => (b"\\u2029", 3),
+            _ => {
+                out.push(byte);
+                rest = &rest[1..];
+                continue;
+            }
+        };
+        out.extend_from_slice(escape);
+        rest = &rest[len..];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn html_characters_are_escaped() {
+        let text = super::to_compact(&"a && b <c>").unwrap();
+        assert_eq!(text, br#""a \u0026\u0026 b \u003cc\u003e""#);
+    }
+}

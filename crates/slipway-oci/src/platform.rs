@@ -1,0 +1,112 @@
+//! Which kind of machine is meant: `os/arch[/variant]`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An operating system, an architecture and, for some, a variant; always normalised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Platform {
+    pub architecture: String,
+    pub os: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// Why a text is no platform.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not a platform: expected `os[/arch[/variant]]`, such as `linux/amd64`")]
+pub struct PlatformParseError {
+    text: String,
+}
+
+impl Platform {
+    /// The platform that this program runs on.
+    pub fn host() -> Platform {
+        Platform::new("linux", std::env::consts::ARCH, None)
+    }
+
+    /// A platform in normal form: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`.
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
+        let os = os.to_ascii_lowercase();
+        let variant = variant.filter(|v| !v.is_empty()).map(str::to_ascii_lowercase);
+        let (architecture, variant) = match (architecture.to_ascii_lowercase().as_str(), variant.as_deref()) {
+            ("x86_64" | "x86-64" | "amd64", None | Some("v1")) => ("amd64".to_owned(), None),
+            ("x86_64" | "x86-64" | "amd64", v) => ("amd64".to_owned(), v.map(str::to_owned)),
+            ("i386" | "i486" | "i586" | "i686" | "x86" | "386", _) => ("386".to_owned(), None),
+            ("aarch64" | "arm64", None | Some("8" | "v8")) => ("arm64".to_owned(), None),
+            ("armhf", _) => ("arm".to_owned(), Some("v7".to_owned())),
+            ("armel", _) => ("arm".to_owned(), Some("v6".to_owned())),
+            ("arm", None | Some("7")) => ("arm".to_owned(), Some("v7".to_owned())),
+            ("arm", Some(v @ ("5" | "6" | "8"))) => ("arm".to_owned(), Some(format!("v{v}"))),
+            (other, v) => (other.to_owned(), v.map(str::to_owned)),
+        };
+        Platform { os, architecture, variant }
+    }
+
+    /// Whether an image for `self` runs where `wanted` is asked for.
+    pub fn matches(&self, wanted: &Platform) -> bool {
+        let a = Platform::new(&self.os, &self.architecture, self.variant.as_deref());
+        a == Platform::new(&wanted.os, &wanted.architecture, wanted.variant.as_deref())
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || PlatformParseError { text: text.to_owned() };
+        let is_name = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        let parts: Vec<&str> = text.split('/').collect();
+        if !parts.iter().all(|p| is_name(p)) {
+            return Err(error());
+        }
+        let host = Platform::host();
+        match parts[..] {
+            ["local"] => Ok(host),
+            [one] if ["linux", "windows", "darwin", "freebsd"].contains(&one.to_ascii_lowercase().as_str()) => {
+                Ok(Platform::new(one, &host.architecture, host.variant.as_deref()))
+            }
+            [one] => {
+                let known = ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "mips64le", "loong64"];
+                let platform = Platform::new("linux", one, None);
+                if known.contains(&platform.architecture.as_str()) { Ok(platform) } else { Err(error()) }
+            }
+            [os, arch] => Ok(Platform::new(os, arch, None)),
+            [os, arch, variant] => Ok(Platform::new(os, arch, Some(variant))),
+            _ => Err(error()),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Platform;
+
+    #[test]
+    fn spellings_are_normalised() {
+        for (text, normal) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("arm64", "linux/arm64"),
+            ("LINUX/AMD64", "linux/amd64"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), normal);
+        }
+        for bad in ["", "a/b/c/d", "linux/", "nosuch"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+}

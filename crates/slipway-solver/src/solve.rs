@@ -1,0 +1,377 @@
+//! The walk from the wanted vertices to their outputs.
+//!
+//! 1. Every reachable vertex gets its *definition key*, inputs first: made of the op and its inputs' keys, without
+//!    running anything.
+//! 2. From the targets downwards, definition keys are looked up. A hit ends the walk there: its inputs are not run,
+//!    pulled or read, unless one of them ignores the cache and so has to run anyway.
+//! 3. What is left runs as soon as its inputs are there, at most `jobs` at once. With the inputs at hand two more keys
+//!    can still give a hit: the one made of the inputs' *identities* (an input was rebuilt by another way, but is the
+//!    very output that an earlier build used) and the *content key* (it came out equal).
+//! 4. An output is recorded under all its keys after it is complete, never before.
+//!
+//! Identical work of several processes is done once: whoever runs a vertex holds the lock of its definition key, and
+//! looks again after having waited for it.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+
+use slipway_graph::{Graph, KeyWriter, VertexId};
+use slipway_oci::Digest;
+
+use crate::Cancel;
+
+/// What the solver has to be told about ops.
+pub trait Ops: Sync {
+    /// What a vertex is worth once solved.
+    type Output: Clone + Send + Sync;
+    type Error: Send;
+
+    /// The key of a vertex whose inputs have the keys `inputs`. May read files of the host, never outputs.
+    fn definition_key(&self, vertex: VertexId, inputs: &[Digest]) -> Result<Digest, Self::Error>;
+
+    /// The key by the content that the vertex selects from its inputs; `None` if the op has no such key. Inputs that
+    /// do not count by content count by their identity.
+    fn content_key(&self, vertex: VertexId, inputs: &[Self::Output]) -> Result<Option<Digest>, Self::Error>;
+
+    /// Does the work.
+    fn run(&self, vertex: VertexId, inputs: &[Self::Output], cancel: &Cancel) -> Result<Self::Output, Self::Error>;
+
+    /// A name of the output that no other output has.
+    fn identity(&self, output: &Self::Output) -> Digest;
+}
+
+/// What is remembered between builds.
+pub trait Cache<O: Ops>: Sync {
+    /// Held while a vertex is worked on; dropping it lets the next one in, also in other processes.
+    type Lock;
+
+    /// The output recorded under `key`.
+    fn lookup(&self, key: &Digest) -> Result<Option<O::Output>, O::Error>;
+
+    /// Remembers `output` under all of `keys`.
+    fn record(&self, keys: &[Digest], output: &O::Output) -> Result<(), O::Error>;
+
+    /// Waits until nobody else works on `key`; `None` if the build was canceled meanwhile.
+    fn lock(&self, key: &Digest, cancel: &Cancel) -> Result<Option<Self::Lock>, O::Error>;
+}
+
+/// Is told what becomes of each vertex. Calls may come from any thread.
+pub trait Observer<O: Ops>: Sync {
+    /// All vertices that the targets reach, inputs first, before anything else is reported.
+    fn planned(&self, vertices: &[VertexId]);
+    fn cached(&self, vertex: VertexId);
+    fn started(&self, vertex: VertexId);
+    /// The vertex ran; its output is recorded.
+    fn done(&self, vertex: VertexId, output: &O::Output);
+    fn failed(&self, vertex: VertexId, error: &O::Error);
+    /// Started, but stopped because of a failure elsewhere or by the user.
+    fn canceled(&self, vertex: VertexId);
+}
+
+/// What to solve.
+pub struct Plan<'a> {
+    pub graph: &'a Graph,
+    pub targets: &'a [VertexId],
+    /// How many vertices run at the same time; at least one.
+    pub jobs: usize,
+    pub cancel: &'a Cancel,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum SolveError<E> {
+    /// The first vertex that failed, and why. Others were canceled.
+    #[error("a step failed")]
+    Vertex { vertex: VertexId, error: E },
+    #[error("canceled")]
+    Canceled,
+}
+
+/// Solves the targets and returns their outputs in the same order.
+pub fn solve<O: Ops, C: Cache<O>>(
+    plan: &Plan<'_>,
+    ops: &O,
+    cache: &C,
+    observer: &dyn Observer<O>,
+) -> Result<Vec<O::Output>, SolveError<O::Error>> {
+    let mut solver = Solver::new(plan, ops, cache, observer)?;
+    solver.look_up_from_targets()?;
+    solver.report_untouched();
+    solver.run_the_rest()?;
+    Ok(plan.targets.iter().map(|t| solver.output(*t)).collect())
+}
+
+/// How far a vertex is.
+enum VertexState<Output> {
+    /// Behind a hit, or not reachable: nothing will be done for it.
+    Untouched,
+    /// To be worked on when so many of its inputs are solved.
+    Waiting {
+        missing_inputs: usize,
+    },
+    Running,
+    Solved(Output),
+}
+
+struct Solver<'a, O: Ops, C: Cache<O>> {
+    plan: &'a Plan<'a>,
+    ops: &'a O,
+    cache: &'a C,
+    observer: &'a dyn Observer<O>,
+    reachable: Vec<bool>,
+    /// `None` for vertices that are not reachable.
+    definitions: Vec<Option<Digest>>,
+    /// Whether an ancestor (or the vertex itself) ignores the cache, so that a hit must not hide it.
+    must_visit: Vec<bool>,
+    states: Vec<VertexState<O::Output>>,
+}
+
+impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
+    fn new(
+        plan: &'a Plan<'a>,
+        ops: &'a O,
+        cache: &'a C,
+        observer: &'a dyn Observer<O>,
+    ) -> Result<Self, SolveError<O::Error>> {
+        let reachable = plan.graph.reachable(plan.targets);
+        let order: Vec<VertexId> = plan.graph.iter().map(|(id, _)| id).filter(|id| reachable[id.0]).collect();
+        observer.planned(&order);
+        let n_vertices = plan.graph.len();
+        let mut definitions: Vec<Option<Digest>> = vec![None; n_vertices];
+        let mut must_visit = vec![false; n_vertices];
+        for id in order {
+            let vertex = plan.graph.vertex(id);
+            let inputs = input_definitions(plan.graph, &definitions, id);
+            must_visit[id.0] = vertex.ignores_cache || vertex.inputs.iter().any(|i| must_visit[i.0]);
+            match ops.definition_key(id, &inputs) {
+                Ok(key) => definitions[id.0] = Some(key),
+                Err(error) => {
+                    observer.started(id);
+                    observer.failed(id, &error);
+                    return Err(SolveError::Vertex { vertex: id, error });
+                }
+            }
+        }
+        let states = (0..n_vertices).map(|_| VertexState::Untouched).collect();
+        Ok(Solver { plan, ops, cache, observer, reachable, definitions, must_visit, states })
+    }
+
+    /// Step 2: marks what has to be worked on and takes the hits.
+    fn look_up_from_targets(&mut self) -> Result<(), SolveError<O::Error>> {
+        let mut open: Vec<VertexId> = self.plan.targets.to_vec();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if !self.must_visit[id.0] {
+                let found = self.cache.lookup(self.definition(id));
+                if let Some(output) = found.map_err(|error| SolveError::Vertex { vertex: id, error })? {
+                    self.states[id.0] = VertexState::Solved(output);
+                    continue;
+                }
+            }
+            let inputs = &self.plan.graph.vertex(id).inputs;
+            open.extend(inputs);
+            self.states[id.0] = VertexState::Waiting { missing_inputs: 0 };
+        }
+        for (id, vertex) in self.plan.graph.iter() {
+            if matches!(self.states[id.0], VertexState::Waiting { .. }) {
+                let distinct: BTreeSet<VertexId> = vertex.inputs.iter().copied().collect();
+                let is_solved = |i: &&VertexId| matches!(self.states[i.0], VertexState::Solved(_));
+                let missing_inputs = distinct.len() - distinct.iter().filter(is_solved).count();
+                self.states[id.0] = VertexState::Waiting { missing_inputs };
+            }
+        }
+        Ok(())
+    }
+
+    /// What is behind a hit, and the hit itself, is cached as far as people are concerned.
+    fn report_untouched(&self) {
+        for (id, _) in self.plan.graph.iter().filter(|(id, _)| self.reachable[id.0]) {
+            if matches!(self.states[id.0], VertexState::Untouched | VertexState::Solved(_)) {
+                self.observer.cached(id);
+            }
+        }
+    }
+
+    /// Step 3: one thread a vertex, started when its inputs are there and a place is free.
+    fn run_the_rest(&mut self) -> Result<(), SolveError<O::Error>> {
+        let users = users_of(self.plan.graph);
+        let mut ready: BTreeSet<VertexId> = self.ready_vertices();
+        let mut n_running = 0;
+        let mut first_failure = None;
+        let (sender, receiver) = mpsc::channel();
+        std::thread::scope(|scope| {
+            loop {
+                while n_running < self.plan.jobs.max(1) && !self.plan.cancel.is_canceled() {
+                    let Some(id) = ready.pop_first() else { break };
+                    let work = self.work(id);
+                    self.states[id.0] = VertexState::Running;
+                    n_running += 1;
+                    let sender = sender.clone();
+                    scope.spawn(move || {
+                        // The receiver outlives the scope, so sending cannot fail.
+                        let _ = sender.send((id, work.carry_out()));
+                    });
+                }
+                if n_running == 0 {
+                    return;
+                }
+                let (id, result) = receiver.recv().expect("a running vertex sends its result");
+                n_running -= 1;
+                match result {
+                    Ok(Some(output)) => {
+                        self.states[id.0] = VertexState::Solved(output);
+                        for user in &users[id.0] {
+                            if let VertexState::Waiting { missing_inputs } = &mut self.states[user.0] {
+                                *missing_inputs -= 1;
+                                if *missing_inputs == 0 {
+                                    ready.insert(*user);
+                                }
+                            }
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        first_failure.get_or_insert((id, error));
+                        self.plan.cancel.cancel();
+                    }
+                }
+            }
+        });
+        match first_failure {
+            Some((vertex, error)) => Err(SolveError::Vertex { vertex, error }),
+            None if self.plan.cancel.is_canceled() => Err(SolveError::Canceled),
+            None => Ok(()),
+        }
+    }
+
+    fn ready_vertices(&self) -> BTreeSet<VertexId> {
+        let is_ready = |id: &VertexId| matches!(self.states[id.0], VertexState::Waiting { missing_inputs: 0 });
+        self.plan.graph.iter().map(|(id, _)| id).filter(is_ready).collect()
+    }
+
+    fn work(&self, id: VertexId) -> Work<'a, O, C> {
+        let vertex = self.plan.graph.vertex(id);
+        Work {
+            id,
+            ops: self.ops,
+            cache: self.cache,
+            observer: self.observer,
+            cancel: self.plan.cancel,
+            ignores_cache: vertex.ignores_cache,
+            was_looked_up: !self.must_visit[id.0],
+            definition: self.definition(id).clone(),
+            inputs: vertex.inputs.iter().map(|i| self.output(*i)).collect(),
+        }
+    }
+
+    fn definition(&self, id: VertexId) -> &Digest {
+        self.definitions[id.0].as_ref().expect("reachable vertices have definition keys")
+    }
+
+    fn output(&self, id: VertexId) -> O::Output {
+        match &self.states[id.0] {
+            VertexState::Solved(output) => output.clone(),
+            _ => unreachable!("asked for the output of a vertex that is not solved"),
+        }
+    }
+}
+
+/// One vertex whose inputs are solved.
+struct Work<'a, O: Ops, C: Cache<O>> {
+    id: VertexId,
+    ops: &'a O,
+    cache: &'a C,
+    observer: &'a dyn Observer<O>,
+    cancel: &'a Cancel,
+    ignores_cache: bool,
+    was_looked_up: bool,
+    definition: Digest,
+    inputs: Vec<O::Output>,
+}
+
+impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
+    /// `None` if canceled.
+    fn carry_out(&self) -> Result<Option<O::Output>, O::Error> {
+        let result = self.find_or_run();
+        match &result {
+            Ok(Some(_)) => {}
+            Ok(None) => self.observer.canceled(self.id),
+            // A step that was killed because another one failed has nothing to say for itself.
+            Err(_) if self.cancel.is_canceled() => {
+                self.observer.canceled(self.id);
+                return Ok(None);
+            }
+            Err(error) => self.observer.failed(self.id, error),
+        }
+        result
+    }
+
+    fn find_or_run(&self) -> Result<Option<O::Output>, O::Error> {
+        let keys = self.keys()?;
+        if !self.ignores_cache {
+            let already_missed = usize::from(self.was_looked_up);
+            if let Some(output) = self.find(&keys[already_missed..])? {
+                self.cache.record(&keys, &output)?;
+                self.observer.cached(self.id);
+                return Ok(Some(output));
+            }
+        }
+        let Some(_lock) = self.cache.lock(&self.definition, self.cancel)? else { return Ok(None) };
+        if !self.ignores_cache {
+            if let Some(output) = self.find(&keys[..1])? {
+                self.observer.cached(self.id);
+                return Ok(Some(output));
+            }
+        }
+        self.observer.started(self.id);
+        let output = self.ops.run(self.id, &self.inputs, self.cancel)?;
+        self.cache.record(&keys, &output)?;
+        self.observer.done(self.id, &output);
+        Ok(Some(output))
+    }
+
+    /// The definition key, the key by the identities of the inputs, the content key.
+    fn keys(&self) -> Result<Vec<Digest>, O::Error> {
+        let mut keys = vec![self.definition.clone()];
+        if !self.inputs.is_empty() {
+            let identities: Vec<Digest> = self.inputs.iter().map(|i| self.ops.identity(i)).collect();
+            let by_identity = self.ops.definition_key(self.id, &identities)?;
+            let mut writer = KeyWriter::new("by identity");
+            writer.text(by_identity.as_str());
+            keys.push(writer.finish());
+            keys.extend(self.ops.content_key(self.id, &self.inputs)?);
+        }
+        Ok(keys)
+    }
+
+    fn find(&self, keys: &[Digest]) -> Result<Option<O::Output>, O::Error> {
+        for key in keys {
+            if let Some(output) = self.cache.lookup(key)? {
+                return Ok(Some(output));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn input_definitions(graph: &Graph, definitions: &[Option<Digest>], id: VertexId) -> Vec<Digest> {
+    let definition = |i: &VertexId| definitions[i.0].clone().expect("inputs get their keys first");
+    graph.vertex(id).inputs.iter().map(definition).collect()
+}
+
+/// For each vertex, those that have it as an input (each once).
+fn users_of(graph: &Graph) -> Vec<Vec<VertexId>> {
+    let mut users = vec![Vec::new(); graph.len()];
+    for (id, vertex) in graph.iter() {
+        for input in vertex.inputs.iter().collect::<BTreeSet<_>>() {
+            users[input.0].push(id);
+        }
+    }
+    users
+}
+
+#[cfg(test)]
+mod tests;
