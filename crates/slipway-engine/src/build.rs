@@ -34,7 +34,7 @@ use crate::images::Images;
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
-use crate::ops::{EngineOps, Output, StoreCache};
+use crate::ops::{EngineOps, StoreCache};
 use crate::stdin_context::{self, StdinContext};
 
 /// What an engine is made of.
@@ -85,6 +85,8 @@ pub enum BuildFailure {
         lines: Option<LineRange>,
         name: String,
         source: Box<dyn Error + Send + Sync>,
+        /// What to try, where that is known for sure.
+        hint: Option<String>,
     },
     /// The user interrupted.
     Canceled,
@@ -291,6 +293,7 @@ impl Engine {
                 lines: Some(question.lines),
                 name: question.written.clone(),
                 source: Box::new(source),
+                hint: None,
             })?;
             known.insert(question.key.clone(), image);
         }
@@ -333,7 +336,8 @@ impl Engine {
             SolveError::Canceled => BuildFailure::Canceled,
             SolveError::Vertex { vertex, error } => {
                 let vertex = graph.vertex(vertex);
-                BuildFailure::Step { lines: vertex.lines, name: vertex.name.clone(), source: Box::new(error) }
+                let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
+                BuildFailure::Step { lines, name, source: Box::new(error), hint }
             }
         })?;
         match output.into_iter().next() {
