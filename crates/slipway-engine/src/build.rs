@@ -213,14 +213,14 @@ impl Engine {
             },
         };
         let in_archive = temporary.is_some();
-        let (path, dockerfile_name, dockerfile_text) =
-            read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
-        let own_ignore_file = path.map(|mut path| {
+        let found = read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
+        let own_ignore_file = found.path.map(|mut path| {
             path.as_mut_os_string().push(".dockerignore");
             path
         });
         contexts.add(MAIN, folder, own_ignore_file);
         add_named(&mut contexts, &request.named_contexts);
+        let (dockerfile_name, dockerfile_text) = (found.name, found.text);
         Ok(Inputs { contexts, dockerfile_name, dockerfile_text, _temporary: temporary })
     }
 
@@ -373,21 +373,30 @@ impl Engine {
     }
 }
 
+/// A Dockerfile that was found.
+struct FoundDockerfile {
+    /// `None` if it came on standard input.
+    path: Option<PathBuf>,
+    /// As people know it.
+    name: String,
+    text: Vec<u8>,
+}
+
 /// Looks for the Dockerfile. `folder` is the context; paths are relative to the working directory, or to the context
-/// if that came as an archive. Gives its path on the host, if it has one, its name for people, and its bytes.
+/// if that came as an archive.
 fn read_dockerfile(
     folder: &Path,
     location: &DockerfileLocation,
     in_archive: bool,
     stdin: &mut dyn Read,
-) -> Result<(Option<PathBuf>, String, Vec<u8>), Box<dyn Error + Send + Sync>> {
+) -> Result<FoundDockerfile, Box<dyn Error + Send + Sync>> {
     let path = match location {
         DockerfileLocation::Url(url) => return Err(InputError::Url(url.clone()).into()),
         DockerfileLocation::Stdin => {
             let mut text = Vec::new();
             let error = |source| InputError::ReadDockerfile { name: "-".to_owned(), source };
             stdin.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(error)?;
-            return Ok((None, "Dockerfile".to_owned(), text));
+            return Ok(FoundDockerfile { path: None, name: "Dockerfile".to_owned(), text });
         }
         DockerfileLocation::Path(path) if in_archive => folder.join(path),
         DockerfileLocation::Path(path) => path.clone(),
@@ -407,7 +416,7 @@ fn read_dockerfile(
     file.take(MAX_DOCKERFILE_BYTES)
         .read_to_end(&mut text)
         .map_err(|source| InputError::ReadDockerfile { name: name.clone(), source })?;
-    Ok((Some(path), name, text))
+    Ok(FoundDockerfile { path: Some(path), name, text })
 }
 
 const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
