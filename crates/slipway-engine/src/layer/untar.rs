@@ -53,7 +53,8 @@ pub(crate) fn unpack(
 ) -> Result<(), UntarError> {
     let mut reader = TarReader::new(source);
     let prefix = clean(prefix).ok_or_else(|| UntarError::Escapes { path: lossy(prefix) })?;
-    let mut unpacker = Unpacker { root, prefix, meaning, folder_times: Vec::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
+    let mut unpacker =
+        Unpacker { root, prefix, meaning, folder_times: Vec::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
     let mut n_entries = 0;
     while let Some(entry) = reader.next_entry()? {
         n_entries += 1;
@@ -171,7 +172,8 @@ impl Unpacker<'_> {
         let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).map_err(error("open"))?;
         let mut remaining = entry.size;
         while remaining > 0 {
-            let n_read = reader.read(&mut self.buffer).map_err(|source| UntarError::Data { path: lossy(path), source })?;
+            let n_read =
+                reader.read(&mut self.buffer).map_err(|source| UntarError::Data { path: lossy(path), source })?;
             let mut bytes = &self.buffer[..n_read];
             while !bytes.is_empty() {
                 let n_written = rustix::io::write(&file, bytes).map_err(error("write"))?;
@@ -204,7 +206,13 @@ impl Unpacker<'_> {
     }
 
     /// Removes what is in the place of a new entry; folders stay if a folder comes.
-    fn clear_the_way(&mut self, kind: EntryKind, path: &[u8], parent: &OwnedFd, name: &CString) -> Result<(), UntarError> {
+    fn clear_the_way(
+        &mut self,
+        kind: EntryKind,
+        path: &[u8],
+        parent: &OwnedFd,
+        name: &CString,
+    ) -> Result<(), UntarError> {
         let stat = match super::diff::stat_at(parent, name) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
@@ -219,7 +227,9 @@ impl Unpacker<'_> {
     }
 
     fn parent(&mut self, path: &[u8]) -> Result<OwnedFd, UntarError> {
-        let again = |fd: &OwnedFd| fd.try_clone().map_err(|source| UntarError::Write { path: lossy(path), call: "dup", source });
+        let again = |fd: &OwnedFd| {
+            fd.try_clone().map_err(|source| UntarError::Write { path: lossy(path), call: "dup", source })
+        };
         if let Some((last, fd)) = &self.last_parent
             && last == path
         {
@@ -303,7 +313,12 @@ fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
             Ok(next) => next,
             Err(Errno::NOENT) => {
                 rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
-                rustix::fs::openat(&dir, part, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?
+                rustix::fs::openat(
+                    &dir,
+                    part,
+                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?
             }
             Err(e) => return Err(e),
         };

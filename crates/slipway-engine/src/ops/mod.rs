@@ -1,0 +1,268 @@
+//! What each op does: one file an op. This one is the border to the solver.
+
+pub(crate) mod exec;
+pub(crate) mod file;
+mod files;
+mod local;
+mod ssh;
+
+use std::time::Duration;
+
+use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
+use slipway_graph::request::{Secret, Ssh};
+use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
+use slipway_oci::Digest;
+use slipway_registry::Registry;
+use slipway_solver::{Cache, Cancel, Ops};
+use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, SnapshotError, Store};
+
+use crate::context::{SourcePattern, SourceTree, content_digest};
+use crate::contexts::{Contexts, ContextsError};
+use crate::images::{self, ImageError};
+use crate::now_ns;
+use exec::ExecError;
+use files::FileError;
+
+/// Why a vertex failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    File(#[from] Box<FileError>),
+    #[error(transparent)]
+    Image(#[from] Box<ImageError>),
+    #[error(transparent)]
+    Context(#[from] Box<ContextsError>),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("cannot use the cache")]
+    Cache(#[from] DbError),
+    #[error("cannot lock the step")]
+    Lock(#[from] FsError),
+    #[error("`{0}` cannot be fetched: sources of this kind are not supported yet")]
+    Unsupported(String),
+    #[error("step results cannot be combined")]
+    NotAFileSystem,
+}
+
+/// What a vertex is worth.
+#[derive(Clone, Debug)]
+pub(crate) enum Output {
+    Snapshot(Snapshot),
+    /// A folder of the host, by the name of its context. It is read where it lies.
+    Context(String),
+}
+
+/// Everything that ops work with.
+pub(crate) struct EngineOps<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) store: &'a Store,
+    pub(crate) registry: &'a Registry,
+    pub(crate) flavor: OverlayFlavor,
+    pub(crate) contexts: &'a Contexts,
+    pub(crate) secrets: &'a [Secret],
+    pub(crate) ssh: &'a [Ssh],
+    pub(crate) host_files: &'a exec::HostFiles,
+    pub(crate) events: &'a dyn Events,
+    pub(crate) steps: &'a [StepId],
+}
+
+impl Ops for EngineOps<'_> {
+    type Output = Output;
+    type Error = OpError;
+
+    fn definition_key(&self, vertex: VertexId, inputs: &[Digest]) -> Result<Digest, OpError> {
+        let described = self.graph.vertex(vertex);
+        let mut key = KeyWriter::new("definition 1");
+        described.op.write_key(&mut key);
+        if let Op::Exec(_) = described.op {
+            key.text(&described.platform.to_string());
+        }
+        // A folder of the host has no key of its own: what an op reads of it is part of the op's key.
+        for (index, (input, input_key)) in described.inputs.iter().zip(inputs).enumerate() {
+            match &self.graph.vertex(*input).op {
+                Op::Source(Source::Local(local)) => {
+                    for digest in self.context_digests(&local.name, &described.op, index)? {
+                        key.text(digest.as_str());
+                    }
+                }
+                _ => {
+                    key.text(input_key.as_str());
+                    write_sources(&mut key, &described.op, index);
+                }
+            }
+        }
+        Ok(key.finish())
+    }
+
+    fn content_key(&self, vertex: VertexId, inputs: &[Output]) -> Result<Option<Digest>, OpError> {
+        let described = self.graph.vertex(vertex);
+        let selects = |index: usize| index > 0 && !selections(&described.op, index).is_empty();
+        if !(1..inputs.len()).any(|index| selects(index) && matches!(inputs[index], Output::Snapshot(_))) {
+            return Ok(None);
+        }
+        let mut key = KeyWriter::new("content 1");
+        described.op.write_key(&mut key);
+        for (index, output) in inputs.iter().enumerate() {
+            match output {
+                Output::Snapshot(snapshot) if selects(index) => {
+                    for digest in self.snapshot_digests(snapshot, &described.op, index)? {
+                        key.text(digest.as_str());
+                    }
+                }
+                Output::Snapshot(_) => {
+                    key.text(self.identity(output).as_str());
+                }
+                Output::Context(name) => {
+                    for digest in self.context_digests(name, &described.op, index)? {
+                        key.text(digest.as_str());
+                    }
+                }
+            }
+        }
+        Ok(Some(key.finish()))
+    }
+
+    fn run(&self, vertex: VertexId, inputs: &[Output], cancel: &Cancel) -> Result<Output, OpError> {
+        let step = self.steps[vertex.0];
+        match &self.graph.vertex(vertex).op {
+            Op::Source(Source::Scratch) => Ok(Output::Snapshot(Snapshot::scratch())),
+            Op::Source(Source::Image(image)) => {
+                let pulled = images::pull(image, self.store, self.registry, self.flavor, self.events, step);
+                Ok(Output::Snapshot(pulled.map_err(Box::new)?))
+            }
+            Op::Source(Source::Local(local)) => Ok(Output::Context(local.name.clone())),
+            Op::Source(Source::Http(http)) => Err(OpError::Unsupported(http.url.clone())),
+            Op::Source(Source::Git(git)) => Err(OpError::Unsupported(git.remote.clone())),
+            Op::Exec(exec) => self.exec(exec, inputs, step, cancel),
+            Op::File(op) => self.file(op, inputs),
+            Op::Merge => {
+                let (base, top) = (self.snapshot_of(&inputs[0])?, self.snapshot_of(&inputs[1])?);
+                let layer = top.layers().last().ok_or(OpError::NotAFileSystem)?;
+                Ok(Output::Snapshot(self.store.stack(Some(&base), layer, now_ns())?))
+            }
+        }
+    }
+
+    fn identity(&self, output: &Output) -> Digest {
+        match output {
+            Output::Snapshot(snapshot) => Digest::of(format!("snapshot {}", snapshot.id()).as_bytes()),
+            Output::Context(name) => Digest::of(format!("context {name}").as_bytes()),
+        }
+    }
+}
+
+impl EngineOps<'_> {
+    fn exec(&self, exec: &Exec, inputs: &[Output], step: StepId, cancel: &Cancel) -> Result<Output, OpError> {
+        let snapshots = inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>()?;
+        let run = exec::Run {
+            exec,
+            inputs: &snapshots,
+            store: self.store,
+            secrets: self.secrets,
+            ssh: self.ssh,
+            host_files: self.host_files,
+            events: self.events,
+            step,
+            cancel,
+        };
+        Ok(Output::Snapshot(run.carry_out()?))
+    }
+
+    fn file(&self, op: &FileOp, inputs: &[Output]) -> Result<Output, OpError> {
+        let base = self.snapshot_of(&inputs[0])?;
+        let snapshot = files::run(op, &base, inputs, self.store, self.contexts).map_err(Box::new)?;
+        Ok(Output::Snapshot(snapshot))
+    }
+
+    /// The output as a file system: a folder of the host that is used as one is copied into a snapshot first.
+    pub(crate) fn snapshot_of(&self, output: &Output) -> Result<Snapshot, OpError> {
+        match output {
+            Output::Snapshot(snapshot) => Ok(snapshot.clone()),
+            Output::Context(name) => Ok(local::snapshot(name, self.store, self.contexts).map_err(Box::new)?),
+        }
+    }
+
+    /// What `op` reads of the context that is its input `index`, as digests.
+    fn context_digests(&self, name: &str, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
+        let mut selections = selections(op, index);
+        if selections.is_empty() {
+            selections.push(SourcePattern::literal("/"));
+        }
+        let digest = |selection| self.contexts.digest(name, selection).map_err(|e| OpError::from(Box::new(e)));
+        selections.iter().map(digest).collect()
+    }
+
+    fn snapshot_digests(&self, snapshot: &Snapshot, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
+        let view = files::readable(self.store.view(snapshot)?).map_err(Box::new)?;
+        let digest = |selection: &SourcePattern<'_>| {
+            content_digest(SourceTree::Snapshot(&view), selection, None)
+                .map_err(|e| Box::new(FileError::from(e)).into())
+        };
+        selections(op, index).iter().map(digest).collect()
+    }
+}
+
+/// What `op` selects from its input `index`; nothing if it uses it as a whole file system.
+fn selections(op: &Op, index: usize) -> Vec<SourcePattern<'_>> {
+    match op {
+        Op::File(file) => {
+            let copies = file.actions.iter().filter_map(|action| match action {
+                FileAction::Copy(copy) if copy.input == index => Some(SourcePattern::from(copy)),
+                _ => None,
+            });
+            copies.collect()
+        }
+        Op::Exec(exec) => {
+            let binds = exec.mounts.iter().filter_map(|mount| match mount {
+                Mount::Bind { input, source, is_readonly: true, .. } if *input == index => {
+                    Some(SourcePattern::literal(source))
+                }
+                _ => None,
+            });
+            binds.collect()
+        }
+        Op::Source(_) | Op::Merge => Vec::new(),
+    }
+}
+
+/// The op's own key leaves out which path of an input is read, because for folders of the host only content counts.
+/// For other inputs the path is what tells two copies apart.
+fn write_sources(key: &mut KeyWriter, op: &Op, index: usize) {
+    if let Op::File(file) = op {
+        for action in &file.actions {
+            if let FileAction::Copy(copy) = action
+                && copy.input == index
+            {
+                key.text(&copy.source);
+            }
+        }
+    }
+}
+
+/// The store as the solver's memory.
+pub(crate) struct StoreCache<'a>(pub(crate) &'a Store);
+
+impl Cache<EngineOps<'_>> for StoreCache<'_> {
+    type Lock = KeyLock;
+
+    fn lookup(&self, key: &Digest) -> Result<Option<Output>, OpError> {
+        Ok(self.0.lookup(key)?.map(|record| Output::Snapshot(record.snapshot)))
+    }
+
+    fn record(&self, keys: &[Digest], output: &Output) -> Result<(), OpError> {
+        match output {
+            Output::Snapshot(snapshot) => Ok(self.0.record(keys, snapshot.id(), None)?),
+            // Folders of the host change without telling anybody.
+            Output::Context(_) => Ok(()),
+        }
+    }
+
+    fn lock(&self, key: &Digest, cancel: &Cancel) -> Result<Option<KeyLock>, OpError> {
+        Ok(self.0.lock_key(key, || {
+            std::thread::sleep(Duration::from_millis(2));
+            !cancel.is_canceled()
+        })?)
+    }
+}
