@@ -1,24 +1,8 @@
 //! Which files may a build read?
 
+use slipway_dockerfile::IgnoreRules;
+
 use crate::rootfs::Root;
-
-/// Rules that leave paths out, such as those of `.dockerignore`.
-pub trait PathRules: Send + Sync {
-    /// The rule that leaves `path` out, `None` if it is in. The path is relative and clean.
-    fn excluded_by(&self, path: &[u8]) -> Option<RuleHit>;
-
-    /// Whether something below the excluded `folder` may be let in again; if not, nobody looks.
-    fn readmits_below(&self, folder: &[u8]) -> bool;
-}
-
-/// The rule that decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleHit {
-    /// Counted from 1.
-    pub line: usize,
-    /// As written.
-    pub rule: String,
-}
 
 /// A folder of the host that a build may read, less what its ignore file leaves out.
 pub struct BuildContext {
@@ -30,7 +14,7 @@ pub struct BuildContext {
 pub struct IgnoreFile {
     /// As people know it: `.dockerignore`, `web.Dockerfile.dockerignore`.
     pub name: String,
-    pub rules: Box<dyn PathRules>,
+    pub rules: IgnoreRules,
 }
 
 impl BuildContext {
@@ -74,8 +58,8 @@ impl<'a> SourceTree<'a> {
         }
     }
 
-    pub(crate) fn rules(self) -> Option<&'a dyn PathRules> {
-        self.ignore().map(|ignore| ignore.rules.as_ref())
+    pub(crate) fn rules(self) -> Option<&'a IgnoreRules> {
+        self.ignore().map(|ignore| &ignore.rules)
     }
 
     pub(crate) fn is_context(self) -> bool {

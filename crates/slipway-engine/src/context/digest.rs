@@ -282,8 +282,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, SystemTime};
 
+    use slipway_dockerfile::IgnoreRules;
+
     use super::*;
-    use crate::context::{BuildContext, IgnoreFile, PatternList};
+    use crate::context::{BuildContext, IgnoreFile};
     use crate::rootfs::Root;
 
     /// Rows in a map, and how many were put in it.
@@ -319,7 +321,7 @@ mod tests {
     }
 
     fn digest_with(folder: &Path, wanted: &SourcePattern<'_>, rules: &[&str], memory: Option<&Rows>) -> Digest {
-        let rules = Box::new(PatternList::parse(rules).unwrap());
+        let rules = IgnoreRules::parse(rules.join("\n").as_bytes()).unwrap();
         let ignore = IgnoreFile { name: ".dockerignore".to_owned(), rules };
         let context = BuildContext::new(Root::open(folder).unwrap(), Some(ignore));
         let memory = memory.map(|rows| rows as &dyn DigestMemory);

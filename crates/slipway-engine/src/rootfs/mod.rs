@@ -18,5 +18,4 @@ pub use root::{CallError, DirItem, Root};
 pub use users::{Accounts, AccountsError, ProcessUser, UserError};
 pub use xattr::{Xattrs, read_xattrs, write_xattrs};
 
-pub(crate) use path::components;
 pub(crate) use root::{OnPath, READ_FILE, list_dir, read_link_at, stat_at, stat_fd};

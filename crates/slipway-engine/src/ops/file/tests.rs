@@ -7,11 +7,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown,
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use slipway_dockerfile::IgnoreRules;
 use slipway_graph::op::{CopyAction, FileAction, FileOp, MkdirAction, MkfileAction, Mode, Owner, OwnerId, Unpack};
 use tempfile::TempDir;
 
 use super::*;
-use crate::context::{BuildContext, IgnoreFile, PatternList};
+use crate::context::{BuildContext, IgnoreFile};
 use crate::rootfs::{Root, TreePath};
 
 /// Without root nothing can be given to another user, and the tests would show nothing.
@@ -99,7 +100,7 @@ impl Folders {
         let ignore = match tree {
             Tree::Context(rules) if !rules.is_empty() => Some(IgnoreFile {
                 name: ".dockerignore".to_owned(),
-                rules: Box::new(PatternList::parse(rules).unwrap()),
+                rules: IgnoreRules::parse(rules.join("\n").as_bytes()).unwrap(),
             }),
             _ => None,
         };
