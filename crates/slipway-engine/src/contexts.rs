@@ -16,7 +16,7 @@ use crate::rootfs::Root;
 
 /// Why a folder cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ContextsError {
+pub(crate) enum ContextsError {
     #[error("cannot open the build context `{path}`", path = .path.display())]
     Open { path: PathBuf, source: io::Error },
     #[error("cannot read `{path}`", path = .path.display())]
@@ -105,7 +105,7 @@ fn ignore_file(path: &Path, text: &[u8]) -> Result<Option<IgnoreFile>, ContextsE
     let rules =
         IgnoreRules::parse(text).map_err(|source| ContextsError::IgnoreRules { path: path.to_owned(), source })?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok((!rules.is_empty()).then(|| IgnoreFile { name, rules }))
+    Ok((!rules.is_empty()).then_some(IgnoreFile { name, rules }))
 }
 
 /// File digests as facts of the store. What cannot be read or kept is computed again.

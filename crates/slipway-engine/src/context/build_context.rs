@@ -5,13 +5,13 @@ use slipway_dockerfile::IgnoreRules;
 use crate::rootfs::Root;
 
 /// A folder of the host that a build may read, less what its ignore file leaves out.
-pub struct BuildContext {
+pub(crate) struct BuildContext {
     root: Root,
     ignore: Option<IgnoreFile>,
 }
 
 /// The rules that belong to a folder.
-pub struct IgnoreFile {
+pub(crate) struct IgnoreFile {
     /// As people know it: `.dockerignore`, `web.Dockerfile.dockerignore`.
     pub name: String,
     pub rules: IgnoreRules,
@@ -19,13 +19,8 @@ pub struct IgnoreFile {
 
 impl BuildContext {
     /// The context at `root`.
-    pub fn new(root: Root, ignore: Option<IgnoreFile>) -> BuildContext {
+    pub(crate) fn new(root: Root, ignore: Option<IgnoreFile>) -> BuildContext {
         BuildContext { root, ignore }
-    }
-
-    /// The folder itself, ignored files included: for the Dockerfile, which may ignore itself.
-    pub fn root(&self) -> &Root {
-        &self.root
     }
 
     pub(crate) fn ignore(&self) -> Option<&IgnoreFile> {
@@ -35,7 +30,7 @@ impl BuildContext {
 
 /// Where files are copied from. The two differ in what the files' owners mean and in ignore rules.
 #[derive(Clone, Copy)]
-pub enum SourceTree<'a> {
+pub(crate) enum SourceTree<'a> {
     /// Files of the host: all belong to 0:0 in an image.
     Context(&'a BuildContext),
     /// The merged view of a stage, an image, or another input of the graph: owners are kept.
@@ -44,7 +39,7 @@ pub enum SourceTree<'a> {
 
 impl<'a> SourceTree<'a> {
     /// The top of the tree.
-    pub fn root(self) -> &'a Root {
+    pub(crate) fn root(self) -> &'a Root {
         match self {
             SourceTree::Context(context) => &context.root,
             SourceTree::Snapshot(root) => root,

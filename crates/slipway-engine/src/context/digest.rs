@@ -30,7 +30,7 @@ const FILES_PER_TASK: usize = 128;
 
 /// Why content could not be digested.
 #[derive(Debug, thiserror::Error)]
-pub enum DigestError {
+pub(crate) enum DigestError {
     #[error(transparent)]
     Scan(#[from] ScanError),
     #[error("cannot read a source")]
@@ -45,7 +45,7 @@ impl From<SelectError> for DigestError {
 
 /// The digest of everything that `wanted` selects in `tree`. With a `memory`, files that look as they did when their
 /// digest was put there are not read.
-pub fn content_digest(
+pub(crate) fn content_digest(
     tree: SourceTree<'_>,
     wanted: &SourcePattern<'_>,
     memory: Option<&dyn DigestMemory>,

@@ -16,7 +16,7 @@ use crate::rootfs::{
 
 /// All that a selection holds.
 #[derive(Debug)]
-pub struct Forest {
+pub(crate) struct Forest {
     /// Folders come before what is in them.
     pub dirs: Vec<ScannedDir>,
     /// For each selected path its place in `dirs`.
@@ -25,7 +25,7 @@ pub struct Forest {
 
 /// Where a selected path is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Top {
+pub(crate) enum Top {
     /// A folder: an index into [`Forest::dirs`].
     Dir(usize),
     /// Anything else: the folder that holds it, and its index there.
@@ -34,7 +34,7 @@ pub enum Top {
 
 /// A folder with those of its entries that are selected.
 #[derive(Debug)]
-pub struct ScannedDir {
+pub(crate) struct ScannedDir {
     /// Real path from the top of the tree.
     pub path: TreePath,
     pub meta: Meta,
@@ -49,7 +49,7 @@ pub struct ScannedDir {
 
 /// An entry of a folder.
 #[derive(Debug)]
-pub struct ScannedEntry {
+pub(crate) struct ScannedEntry {
     pub name: Vec<u8>,
     /// Owners are 0:0 if the tree is a build context.
     pub meta: Meta,
@@ -58,7 +58,7 @@ pub struct ScannedEntry {
 
 /// What an entry is, beyond its [`Meta`].
 #[derive(Debug)]
-pub enum What {
+pub(crate) enum What {
     /// An index into [`Forest::dirs`].
     Dir(usize),
     /// A symbolic link with this text.
@@ -69,7 +69,7 @@ pub enum What {
 
 /// Why a tree could not be looked at.
 #[derive(Debug, thiserror::Error)]
-pub enum ScanError {
+pub(crate) enum ScanError {
     #[error(transparent)]
     Select(#[from] SelectError),
     #[error("cannot look at a source")]
@@ -80,7 +80,7 @@ pub enum ScanError {
 ///
 /// # Errors
 /// With `--parents` and without a wildcard, finding nothing is an error, as for any literal source.
-pub fn scan(selection: &Selection<'_>) -> Result<Forest, ScanError> {
+pub(crate) fn scan(selection: &Selection<'_>) -> Result<Forest, ScanError> {
     let dirs: Dirs = Mutex::default();
     let mut tops = Vec::new();
     let mut tasks = Vec::new();

@@ -12,7 +12,7 @@ use crate::rootfs::{CallError, Component, DirItem, FollowError, Meta, OnPath, Tr
 
 /// A source as the Dockerfile states it.
 #[derive(Clone, Copy, Debug)]
-pub struct SourcePattern<'a> {
+pub(crate) struct SourcePattern<'a> {
     /// Absolute and clean.
     pub source: &'a str,
     pub has_wildcard: bool,
@@ -23,12 +23,12 @@ pub struct SourcePattern<'a> {
 
 impl<'a> SourcePattern<'a> {
     /// Just a path, as the source of a mount is.
-    pub fn literal(source: &'a str) -> SourcePattern<'a> {
+    pub(crate) fn literal(source: &'a str) -> SourcePattern<'a> {
         SourcePattern { source, has_wildcard: false, excludes: &[], parents_root: None }
     }
 
     /// Whether the names of what is selected matter besides its content (section 7.2).
-    pub fn selects_by_name(&self) -> bool {
+    pub(crate) fn selects_by_name(&self) -> bool {
         self.has_wildcard || !self.excludes.is_empty() || self.parents_root.is_some()
     }
 }
@@ -45,7 +45,7 @@ impl<'a> From<&'a CopyAction> for SourcePattern<'a> {
 }
 
 /// What a source means in a certain tree.
-pub struct Selection<'a> {
+pub(crate) struct Selection<'a> {
     pub tree: SourceTree<'a>,
     /// In the order in which they are copied.
     pub tops: Vec<Selected>,
@@ -56,7 +56,7 @@ pub struct Selection<'a> {
 
 /// A file or folder that a source names itself.
 #[derive(Clone, Debug)]
-pub struct Selected {
+pub(crate) struct Selected {
     /// As it was matched; its last component is the name of a copied file.
     pub path: TreePath,
     /// With all links followed, also the last one.
@@ -66,7 +66,7 @@ pub struct Selected {
 
 /// Why a source means nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum SelectError {
+pub(crate) enum SelectError {
     #[error("{}", not_found_text(path, *is_context))]
     NotFound { path: String, is_context: bool, ignored: Option<Ignored> },
     #[error("cannot use `{pattern}`")]
@@ -91,7 +91,7 @@ fn not_found_text(path: &str, is_context: bool) -> String {
 
 /// The rule that hides a file which is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ignored {
+pub(crate) struct Ignored {
     /// The ignore file's name.
     pub file: String,
     /// Counted from 1.
@@ -102,7 +102,7 @@ pub struct Ignored {
 
 impl SelectError {
     /// What people can do about it, if that is known.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             SelectError::NotFound { ignored: Some(Ignored { file, line, rule }), .. } => {
                 Some(format!("line {line} of `{file}` leaves it out: `{rule}`"))
@@ -182,7 +182,7 @@ fn verdict_on(rules: &IgnoreRules, path: &TreePath) -> Verdict {
 }
 
 /// Finds what `wanted` means in `tree`. A wildcard may mean nothing; a literal path that is not there is an error.
-pub fn select<'a>(tree: SourceTree<'a>, wanted: &SourcePattern<'_>) -> Result<Selection<'a>, SelectError> {
+pub(crate) fn select<'a>(tree: SourceTree<'a>, wanted: &SourcePattern<'_>) -> Result<Selection<'a>, SelectError> {
     let excludes = match wanted.excludes {
         [] => None,
         patterns => Some(IgnoreRules::from_patterns(patterns.iter().map(String::as_str))?),

@@ -26,7 +26,7 @@ use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 
 /// Why a `RUN` failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ExecError {
+pub(crate) enum ExecError {
     #[error("process \"{command}\" did not complete successfully: exit code: {code}")]
     Exit { command: String, code: i32 },
     #[error("cannot start `{command}`")]

@@ -26,7 +26,7 @@ use files::FileError;
 
 /// Why a vertex failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OpError {
+pub(crate) enum OpError {
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error(transparent)]

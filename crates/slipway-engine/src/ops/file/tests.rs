@@ -94,7 +94,7 @@ impl Folders {
     fn run(&self, tree: Tree<'_>, actions: Vec<FileAction>) -> Result<(), FileOpError> {
         let [source, base, upper] = [&self.source, &self.base, &self.upper].map(|f| Root::open(f.path()).unwrap());
         let layers = match tree {
-            Tree::LinkedStage => vec![source.try_clone().unwrap()],
+            Tree::LinkedStage => vec![Root::new(source.as_fd().try_clone_to_owned().unwrap())],
             Tree::Stage | Tree::Context(_) => Vec::new(),
         };
         let ignore = match tree {
@@ -104,7 +104,7 @@ impl Folders {
             }),
             _ => None,
         };
-        let context = BuildContext::new(source.try_clone().unwrap(), ignore);
+        let context = BuildContext::new(Root::new(source.as_fd().try_clone_to_owned().unwrap()), ignore);
         let tree = match tree {
             Tree::Context(_) => SourceTree::Context(&context),
             Tree::Stage | Tree::LinkedStage => SourceTree::Snapshot(&source),
