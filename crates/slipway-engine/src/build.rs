@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::{
     Diagnostic, Dockerfile, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower, parse,
@@ -29,6 +30,8 @@ use tempfile::TempDir;
 
 use crate::assemble::{Times, assemble};
 use crate::contexts::{Contexts, MAIN};
+use crate::descriptors::{self, OriginalLimit};
+use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
 use crate::images::Images;
 use crate::layers::{self, LayerMaker};
@@ -50,6 +53,7 @@ pub struct Engine {
     store: Store,
     registry: Registry,
     flavor: OverlayFlavor,
+    nofile: OriginalLimit,
 }
 
 /// What came of a build.
@@ -148,10 +152,18 @@ struct Inputs {
     _temporary: Option<TempDir>,
 }
 
+/// The root file system of the target, and how many steps had to run for it.
+struct Solved {
+    snapshot: Snapshot,
+    n_run: usize,
+}
+
 impl Engine {
-    /// An engine that has not touched anything yet.
+    /// An engine that has not touched anything yet, except that the process may now open as many files as its hard
+    /// limit allows.
     pub fn new(parts: EngineParts) -> Engine {
-        Engine { store: parts.store, registry: parts.registry, flavor: parts.flavor }
+        let nofile = descriptors::raise_limit();
+        Engine { store: parts.store, registry: parts.registry, flavor: parts.flavor, nofile }
     }
 
     /// Builds what `request` asks for. `stdin` is read only if the request says so.
@@ -166,6 +178,7 @@ impl Engine {
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
+        let started = Instant::now();
         let inputs =
             internal_step(events, "[internal] load build definition", || self.inputs(request, stdin)).map_err(other)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
@@ -178,11 +191,15 @@ impl Engine {
         }
         check_frontend(&dockerfile).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         let lowered = self.lower(&dockerfile, request, events).map_err(with_source)?;
-        let snapshot = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let Solved { snapshot, n_run } = solved;
         let image = self.image(&lowered, snapshot, request).map_err(|e| with_source(BuildFailure::Other(e)))?;
         warnings.extend(lowered.warnings);
         let export = Export { store: &self.store, registry: &self.registry, image: &image, events };
         export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
+        if n_run > 0 {
+            durability::after_build(&self.store, started.elapsed());
+        }
         Ok(Built { image_id: Some(image.assembled.digest.clone()), warnings, dockerfile: source })
     }
 
@@ -308,10 +325,10 @@ impl Engine {
         contexts: &Contexts,
         events: &dyn Events,
         cancel: &Cancel,
-    ) -> Result<Snapshot, BuildFailure> {
+    ) -> Result<Solved, BuildFailure> {
         let graph = &lowered.graph;
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
-        let host_files = HostFiles::new(self.store.root().join("empty"));
+        let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile);
         let ops = EngineOps {
             graph,
             store: &self.store,
@@ -326,10 +343,11 @@ impl Engine {
         };
         let targets = [lowered.result];
         let plan = Plan { graph, targets: &targets, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
+        let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
             let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request));
             let exported = observe::exported(graph, lowered.result);
-            let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers };
+            let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers, n_run: &n_run };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
         });
         let output = solved.map_err(|error| match error {
@@ -340,10 +358,11 @@ impl Engine {
                 BuildFailure::Step { lines, name, source: Box::new(error), hint }
             }
         })?;
-        match output.into_iter().next() {
-            Some(output) => ops.snapshot_of(&output).map_err(|e| BuildFailure::Other(Box::new(e))),
-            None => Ok(Snapshot::scratch()),
-        }
+        let snapshot = match output.into_iter().next() {
+            Some(output) => ops.snapshot_of(&output).map_err(|e| BuildFailure::Other(Box::new(e)))?,
+            None => Snapshot::scratch(),
+        };
+        Ok(Solved { snapshot, n_run: n_run.into_inner() })
     }
 
     /// Steps e and f.
