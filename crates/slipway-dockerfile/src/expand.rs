@@ -66,6 +66,17 @@ pub fn expand_heredoc(body: &str, variables: impl Fn(&str) -> Option<String>) ->
     Expander::new(body, variables, rules).run().map(|(text, _)| text)
 }
 
+/// `line` with the variables that are set filled in; quotes, escapes and other variables stay as they are written.
+/// For showing to people.
+pub(crate) fn fill_in(
+    line: &str,
+    escape: char,
+    variables: impl Fn(&str) -> Option<String>,
+) -> Result<String, ExpandError> {
+    let rules = Rules { escape, keeps_quotes: true, keeps_escapes: true, keeps_unset: true, ..Rules::default() };
+    Expander::new(line, variables, rules).run().map(|(text, _)| text)
+}
+
 /// The words of a line with quotes, escapes and variables left in them, and where each stands in the line.
 ///
 /// `None` if the line has no such reading, for instance because a quote is open.

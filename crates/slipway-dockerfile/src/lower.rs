@@ -227,22 +227,28 @@ impl<'a> Build<'a> {
                 let source = remote_source(url)?;
                 self.source(source, format!("[context {name}] {url}"), Some(lines))
             }
-            Outside::Image { key, .. } => self.image_vertex(key, names, lines),
+            Outside::Image { key, context, .. } => self.image_vertex(key, context.as_deref(), names, lines),
         })
     }
 
-    fn image_vertex(&mut self, key: &ImageKey, names: &mut StepNames, lines: LineRange) -> VertexId {
-        let known = self.known;
-        let image = &known[key];
-        let (reference, name) = match &key.place {
-            ImagePlace::Reference(reference) => {
-                let reference = reference.with_digest(image.manifest.clone());
-                (reference.clone(), names.next(&format!("FROM {reference}")))
-            }
+    fn image_vertex(
+        &mut self,
+        key: &ImageKey,
+        context: Option<&str>,
+        names: &mut StepNames,
+        lines: LineRange,
+    ) -> VertexId {
+        let image = &self.known[key];
+        let written = match &key.place {
+            ImagePlace::Reference(reference) => reference.clone(),
             ImagePlace::OciLayout { name, .. } => {
-                let reference: Reference = name.parse().expect("because only names that are references are looked up");
-                (reference.with_digest(image.manifest.clone()), format!("[context {name}] OCI load from client"))
+                name.parse().expect("because only names that are references are looked up")
             }
+        };
+        let reference = written.with_digest(image.manifest.clone());
+        let name = match context {
+            Some(context) => format!("[context {context}] {written}"),
+            None => names.next(&format!("FROM {reference}")),
         };
         if image.chain_id.is_none() {
             return self.scratch();

@@ -5,7 +5,7 @@ use slipway_oci::{ImageConfig, Platform};
 
 use crate::lower::Build;
 use crate::step_name::{self, StepNames};
-use crate::{Diagnostic, Instruction, Severity, Span, expand, history};
+use crate::{Diagnostic, Instruction, Keyword, Severity, Span, expand, history};
 
 /// What the shell form of instructions runs in unless `SHELL` says otherwise.
 pub(crate) const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -113,9 +113,16 @@ impl Step<'_, '_> {
         self.stage.config.history.push(history::entry(created_by, has_layer));
     }
 
-    /// The text of the step, for its name.
-    pub(crate) fn text(&self) -> String {
-        let text = step_name::instruction_text(&self.instruction.logical_line, |name| self.stage.variable(name));
+    /// The text of the step, for its name. `addition` is shown behind what is written.
+    pub(crate) fn text(&self, addition: &str) -> String {
+        let line = format!("{}{addition}", self.instruction.logical_line);
+        let variables = |name: &str| self.stage.variable(name);
+        // What a shell will read keeps its quotes, and the variables that only the shell knows.
+        let filled = match self.instruction.keyword {
+            Keyword::Run => expand::fill_in(&line, self.escape(), variables),
+            _ => expand::expand(&line, self.escape(), variables),
+        };
+        let text = step_name::with_upper_keyword(&filled.unwrap_or(line));
         if self.is_trigger { format!("ONBUILD {text}") } else { text }
     }
 

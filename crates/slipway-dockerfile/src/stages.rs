@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
 use slipway_oci::{Platform, Reference};
 
@@ -12,8 +13,8 @@ use crate::instructions::from::From;
 use crate::instructions::{Command, Need, parse_trigger};
 use crate::lower::{ImageKey, ImagePlace, ImageQuestion, KnownImages, LowerInputs};
 use crate::quote::quoted;
-use crate::stage_builder::error_at;
-use crate::{Diagnostic, Instruction, expand, suggest};
+use crate::stage_builder::{error_at, error_in};
+use crate::{Diagnostic, Instruction, Span, expand, suggest};
 
 /// The stages of a file, in its order.
 pub(crate) struct Stages<'a> {
@@ -55,9 +56,11 @@ pub(crate) enum Origin {
 pub(crate) enum Outside {
     /// No files, and the config of an empty image.
     Scratch,
+    /// `context` is the named context that says so, if it is one.
     Image {
-        key: ImageKey,
+        key: Box<ImageKey>,
         written: String,
+        context: Option<String>,
     },
     /// A folder that is called `name`.
     Folder {
@@ -127,7 +130,11 @@ impl<'a> Stages<'a> {
         if !errors.is_empty() {
             return Err(errors);
         }
-        match stages.find_cycle() {
+        if stages.stages.is_empty() {
+            let lines = LineRange { first: 1, last: 1 };
+            return Err(vec![error_in(Span::default(), lines, "dockerfile contains no stages to build")]);
+        }
+        match stages.find_cycle(inputs) {
             Some(error) => Err(vec![error]),
             None => Ok((stages, globals)),
         }
@@ -221,43 +228,61 @@ impl<'a> Stages<'a> {
         self.stages[index].name.clone().unwrap_or_else(|| format!("stage-{index}"))
     }
 
-    /// An error if a stage needs itself, directly or through others.
-    fn find_cycle(&self) -> Option<Diagnostic> {
-        let is_cyclic = |start: usize| {
-            let mut seen = BTreeSet::new();
-            let mut open = self.stage_needs(start);
-            while let Some(index) = open.pop() {
-                if index == start {
-                    return true;
-                }
-                if seen.insert(index) {
-                    open.extend(self.stage_needs(index));
-                }
-            }
-            false
-        };
-        let index = (0..self.stages.len()).find(|index| is_cyclic(*index))?;
-        let from = self.stages[index].from;
-        let message = format!("circular dependency detected on stage: {}", self.display_name(index));
+    /// An error at the first stage that leads to one which needs itself, directly or through others.
+    fn find_cycle(&self, inputs: &LowerInputs<'_>) -> Option<Diagnostic> {
+        let needs: Vec<Vec<usize>> = (0..self.stages.len()).map(|index| self.stage_needs(index, inputs)).collect();
+        let start = first_into_cycle(&needs)?;
+        let from = self.stages[start].from;
+        let message = format!("circular dependency detected on stage: {}", self.display_name(start));
         Some(error_at(from, from.span, message))
     }
 
     /// The stages that a stage names, by index.
-    fn stage_needs(&self, index: usize) -> Vec<usize> {
+    fn stage_needs(&self, index: usize, inputs: &LowerInputs<'_>) -> Vec<usize> {
         let stage = &self.stages[index];
-        let of_lines = stage.lines.iter().flat_map(|line| line.command.needs()).filter_map(|need| match need {
-            Need::Copied(from) => match from.parse::<usize>() {
-                Ok(number) => (number < self.stages.len()).then_some(number),
-                Err(_) => self.index_of(&from.to_lowercase()),
-            },
-            Need::Mounted { from, .. } => self.index_of(&from.to_lowercase()),
-        });
-        let base = match stage.base {
-            Origin::Stage(base) => Some(base),
-            Origin::Outside(_) => None,
-        };
-        of_lines.chain(base).collect()
+        let needs = stage.lines.iter().flat_map(|line| line.command.needs());
+        let named = needs.filter_map(|need| self.origin_of_need(need, inputs).ok());
+        let origins = named.chain([stage.base.clone()]);
+        origins
+            .filter_map(|origin| match origin {
+                Origin::Stage(index) => Some(index),
+                Origin::Outside(_) => None,
+            })
+            .collect()
     }
+}
+
+/// The first node of a graph, given by the edges of each, from which a circle is reached.
+fn first_into_cycle(needs: &[Vec<usize>]) -> Option<usize> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        OnPath,
+        Done,
+    }
+    let mut marks = vec![Mark::New; needs.len()];
+    for start in 0..needs.len() {
+        if marks[start] != Mark::New {
+            continue;
+        }
+        marks[start] = Mark::OnPath;
+        let mut path = vec![(start, needs[start].iter())];
+        while let Some((index, rest)) = path.last_mut() {
+            match rest.next().map(|need| (*need, marks[*need])) {
+                Some((_, Mark::OnPath)) => return Some(start),
+                Some((need, Mark::New)) => {
+                    marks[need] = Mark::OnPath;
+                    path.push((need, needs[need].iter()));
+                }
+                Some((_, Mark::Done)) => {}
+                None => {
+                    marks[*index] = Mark::Done;
+                    path.pop();
+                }
+            }
+        }
+    }
+    None
 }
 
 /// An `ARG` in front of the first `FROM`.
@@ -293,12 +318,16 @@ fn outside(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Result<
         return Ok(outside);
     }
     let reference: Reference = name.parse().map_err(|e| format!("failed to parse stage name {}: {e}", quoted(name)))?;
-    Ok(image(&reference, name, platform))
+    Ok(image(&reference, name, platform, None))
 }
 
-fn image(reference: &Reference, written: &str, platform: &Platform) -> Outside {
+fn image(reference: &Reference, written: &str, platform: &Platform, context: Option<String>) -> Outside {
     let place = ImagePlace::Reference(reference.with_default_tag());
-    Outside::Image { key: ImageKey { place, platform: platform.clone() }, written: written.to_owned() }
+    Outside::Image {
+        key: Box::new(ImageKey { place, platform: platform.clone() }),
+        written: written.to_owned(),
+        context,
+    }
 }
 
 /// The named context that stands for `name` on `platform`.
@@ -314,7 +343,7 @@ fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> 
     Some(match &inputs.named_contexts[key] {
         NamedContext::Folder(_) => Outside::Folder { name },
         NamedContext::Image(None) => Outside::Scratch,
-        NamedContext::Image(Some(reference)) => image(reference, &name, platform),
+        NamedContext::Image(Some(reference)) => image(reference, &name, platform, Some(name.clone())),
         NamedContext::OciLayout { path, tag, digest } => {
             let place = ImagePlace::OciLayout {
                 name: familiar.to_owned(),
@@ -322,7 +351,11 @@ fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> 
                 tag: tag.clone(),
                 digest: digest.clone(),
             };
-            Outside::Image { key: ImageKey { place, platform: platform.clone() }, written: name }
+            Outside::Image {
+                key: Box::new(ImageKey { place, platform: platform.clone() }),
+                written: name.clone(),
+                context: Some(name),
+            }
         }
         NamedContext::Url(url) => Outside::Url { name, url: url.clone() },
     })
@@ -433,10 +466,10 @@ impl<'a> Stages<'a> {
 impl Plan<'_> {
     /// Asks for an image, unless it is known or asked for already.
     fn ask(&mut self, outside: Outside, instruction: &Instruction, known: &KnownImages) {
-        let Outside::Image { key, written } = outside else { return };
-        if known.contains_key(&key) || self.questions.iter().any(|question| question.key == key) {
+        let Outside::Image { key, written, .. } = outside else { return };
+        if known.contains_key(&*key) || self.questions.iter().any(|question| question.key == *key) {
             return;
         }
-        self.questions.push(ImageQuestion { key, written, lines: instruction.lines });
+        self.questions.push(ImageQuestion { key: *key, written, lines: instruction.lines });
     }
 }

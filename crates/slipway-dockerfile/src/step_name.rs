@@ -44,49 +44,12 @@ pub(crate) fn platform_prefix(step: &Platform, target: &Platform) -> String {
     format!("{step_text}->{}", target_text.strip_prefix(&same_os).unwrap_or(&target_text))
 }
 
-/// The instruction with its keyword in upper case and the variables that are set filled in; everything else,
-/// quotes and unset variables included, stays as written.
-pub(crate) fn instruction_text(logical_line: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
-    let (keyword, rest) = logical_line.split_once(' ').unwrap_or((logical_line, ""));
-    let space = if rest.is_empty() { "" } else { " " };
-    format!("{}{space}{}", keyword.to_uppercase(), fill_in(rest, lookup))
-}
-
-/// Replaces `$name` and `${name}` outside single quotes where `lookup` knows the name.
-fn fill_in(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    let mut is_quoted = false;
-    while let Some(c) = rest.chars().next() {
-        if let ('$', false) = (c, is_quoted)
-            && let Some((name, len)) = simple_variable(rest)
-            && let Some(value) = lookup(name)
-        {
-            out.push_str(&value);
-            rest = &rest[len..];
-            continue;
-        }
-        let len = match c {
-            '\\' if !is_quoted => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            c => c.len_utf8(),
-        };
-        is_quoted ^= c == '\'';
-        out.push_str(&rest[..len]);
-        rest = &rest[len..];
+/// `instruction` with its keyword in upper case.
+pub(crate) fn with_upper_keyword(instruction: &str) -> String {
+    match instruction.split_once(' ') {
+        Some((keyword, rest)) => format!("{} {rest}", keyword.to_uppercase()),
+        None => instruction.to_uppercase(),
     }
-    out
-}
-
-/// The name in a `$name` or `${name}` at the start of `text`, and the length of the whole.
-fn simple_variable(text: &str) -> Option<(&str, usize)> {
-    let after = text.strip_prefix('$')?;
-    let (body, n_braces) = match after.strip_prefix('{') {
-        Some(body) => (body, 1),
-        None => (after, 0),
-    };
-    let end = body.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(body.len());
-    let is_closed = n_braces == 0 || body[end..].starts_with('}');
-    (end > 0 && is_closed).then(|| (&body[..end], 1 + 2 * n_braces + end))
 }
 
 /// The first line of a script, with `...` if there are more.
@@ -117,13 +80,6 @@ mod tests {
         let (amd, arm) = (Platform::new("linux", "amd64", None), Platform::new("linux", "arm", None));
         assert_eq!(platform_prefix(&amd, &amd), "linux/amd64");
         assert_eq!(platform_prefix(&amd, &arm), "linux/amd64->arm/v7");
-    }
-
-    #[test]
-    fn known_variables_are_filled_in_and_quotes_stay() {
-        let env = |name: &str| (name == "A").then(|| "3".to_owned());
-        let text = instruction_text(r#"run env $A $UNS "${A}" '$A' \$A ${A:-x}"#, env);
-        assert_eq!(text, r#"RUN env 3 $UNS "3" '$A' \$A ${A:-x}"#);
     }
 
     #[test]

@@ -116,15 +116,23 @@ mod tests {
 
     #[test]
     fn entries_without_a_layer_take_the_time_of_the_first_new_layer_or_the_one_before() {
-        let history =
-            vec![entry(Some("base"), false), entry(None, true), entry(None, false), entry(None, true), entry(None, false)];
+        let history = vec![
+            entry(Some("base"), false),
+            entry(None, true),
+            entry(None, false),
+            entry(None, true),
+            entry(None, false),
+        ];
         let times = assembled(history, 1, &[SECOND, 2 * SECOND, 3 * SECOND], None);
         assert_eq!(times, ["base", "02Z", "02Z", "02Z", "03Z"]);
     }
 
     #[test]
     fn with_nothing_but_metadata_the_base_gives_the_time() {
-        assert_eq!(assembled(vec![entry(Some("base"), false), entry(None, true)], 1, &[SECOND], None), ["base", "base"]);
+        assert_eq!(
+            assembled(vec![entry(Some("base"), false), entry(None, true)], 1, &[SECOND], None),
+            ["base", "base"]
+        );
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Images<'_> {
         let Some(manifest) = self.stored_blob(&resolution.manifest.digest)? else { return Ok(None) };
         let Ok(IndexOrManifest::Manifest(manifest)) = IndexOrManifest::parse(&manifest, "") else { return Ok(None) };
         let Some(config) = self.stored_blob(&manifest.config.digest)? else { return Ok(None) };
-        let known = known_image(reference.familiar(), ImageOrigin::Registry, resolution.manifest.digest, &manifest, &config);
+        let known =
+            known_image(reference.familiar(), ImageOrigin::Registry, resolution.manifest.digest, &manifest, &config);
         known.map(Some)
     }
 
@@ -217,7 +218,8 @@ pub(crate) fn pull(
     let missing = |digest: &Digest| ImageError::BlobMissing { image: name.clone(), digest: digest.clone() };
     let (diff_ids, layers) = match &image.origin {
         ImageOrigin::Store => {
-            let config = images.store_config(&image.manifest, &image.reference)?.ok_or_else(|| missing(&image.manifest))?;
+            let config =
+                images.store_config(&image.manifest, &image.reference)?.ok_or_else(|| missing(&image.manifest))?;
             (config.rootfs.diff_ids, Vec::new())
         }
         ImageOrigin::Registry | ImageOrigin::OciLayout(_) => {
@@ -278,7 +280,7 @@ impl Puller<'_> {
         let active = self.store.begin(None)?;
         let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
         let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
-        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), meaning)
+        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), b"", meaning)
             .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
         let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
         if found != *diff_id {
@@ -392,7 +394,8 @@ fn resolution_key(reference: &Reference, platform: &Platform) -> String {
 
 /// The entry of an index for `platform`; a list of one is taken as it is.
 fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
-    let is_image = |d: &&Descriptor| d.annotations.get("vnd.docker.reference.type").is_none_or(|t| t != "attestation-manifest");
+    let is_image =
+        |d: &&Descriptor| d.annotations.get("vnd.docker.reference.type").is_none_or(|t| t != "attestation-manifest");
     let images: Vec<&Descriptor> = index.manifests.iter().filter(is_image).collect();
     let matching = images.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.matches(platform)));
     match (matching, &images[..]) {

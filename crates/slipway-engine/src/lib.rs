@@ -1,3 +1,33 @@
 //! Puts the parts together: carries out ops, makes layers, exports.
+//!
+//! ```text
+//! build.rs      Engine::build, the table of contents of a build
+//! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
+//! images.rs     what a name stands for, and its layers into the store
+//! ops/          what each op does; mod.rs is the border to the solver
+//! rootfs/       files of a tree whose names and links somebody else chose
+//! layers.rs     diff IDs and blobs while the build goes on (layer/: tar, diff, compression)
+//! assemble.rs   config, history, times
+//! export/       one exporter a file
+//! ```
 
+mod assemble;
+mod build;
+mod context;
+mod contexts;
+mod export;
+mod images;
 mod layer;
+mod layers;
+mod observe;
+mod ops;
+mod rootfs;
+mod stdin_context;
+
+pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
+
+/// Now, in nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -128,6 +128,13 @@ impl Sha256 {
         self.0.update(bytes);
     }
 
+    /// [`Sha256::finish`] as the 32 bytes themselves, for tables that hold very many.
+    pub fn finish_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.0.finish().as_ref());
+        bytes
+    }
+
     /// The digest of everything added.
     pub fn finish(self) -> Digest {
         let mut text = String::with_capacity(71);

@@ -21,6 +21,15 @@ impl Store {
         Ok(row.and_then(|(diff_id, size_bytes)| Some((DiffId(diff_id.parse().ok()?), size_bytes as u64))))
     }
 
+    /// When a layer was committed, in nanoseconds since 1970; `None` if it is not there.
+    pub fn layer_created_ns(&self, layer: &LayerId) -> Result<Option<i64>, DbError> {
+        self.database().run(|c| {
+            c.prepare_cached("SELECT created_ns FROM layers WHERE id = ?1")?
+                .query_row([layer.as_str()], |row| row.get(0))
+                .optional()
+        })
+    }
+
     /// Remembers what the tar of a layer was found to be.
     pub fn set_diff_id(&self, layer: &LayerId, diff_id: &DiffId, tar_size_bytes: u64) -> Result<(), DbError> {
         self.database().run(|c| {

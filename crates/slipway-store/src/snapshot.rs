@@ -148,7 +148,12 @@ impl Store {
 
     /// The root of `snapshot` for reading: a descriptor of a file system that is mounted nowhere and cannot be written.
     pub fn view(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
-        let mut lowers = self.open_layers(&snapshot.layers)?;
+        self.view_layers(&snapshot.layers)
+    }
+
+    /// As [`Store::view`], for any stack of committed layers, bottom first.
+    pub fn view_layers(&self, layers: &[LayerId]) -> Result<OwnedFd, SnapshotError> {
+        let mut lowers = self.open_layers(layers)?;
         if lowers.is_empty() {
             return Ok(self.open_empty()?);
         }

@@ -1,3 +1,16 @@
 //! Fixtures, an in-memory registry, conformance suites, case runner; for development only.
+//!
+//! What a case is: [`case`]. Laying its files out: [`workspace`]. Building it on slipway or on the reference:
+//! [`builder`]. Reading what came out: [`image`]. Deciding whether that is right: [`expectation`].
 
+pub mod base;
+pub mod builder;
+pub mod capability;
+pub mod case;
+pub mod expectation;
+pub mod image;
+pub mod progress;
 pub mod registry;
+pub mod tar;
+mod words;
+pub mod workspace;

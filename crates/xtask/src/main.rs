@@ -1,1 +1,43 @@
-fn main() {}
+//! Development commands: `cargo xtask record [filter]` and `cargo xtask tidy`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development tool speaks to a terminal")]
+
+mod record;
+mod tidy;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+  record [FILTER]  builds every case whose name contains FILTER on the reference and stores its answer
+  tidy             checks what the compiler does not: crate edges, file names, where unsafe and printing are";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["record"] => record::run(&root(), ""),
+        ["record", filter] => record::run(&root(), filter),
+        ["tidy"] => tidy::run(&root()),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace: two folders above this crate.
+fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root.pop();
+    root
+}

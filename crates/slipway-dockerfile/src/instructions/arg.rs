@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{flags, words, wrong};
+use super::{flags, words};
 use crate::globals::Globals;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
@@ -18,20 +18,13 @@ pub(crate) struct Arg {
 
 pub(super) fn check(instruction: &Instruction) -> Result<Arg, Diagnostic> {
     flags::check_none(instruction)?;
-    let words = words(instruction);
-    if words.is_empty() {
-        return Err(wrong(instruction, "requires at least one argument"));
-    }
-    let declared: Vec<(String, Option<String>)> = words
+    let declared = words(instruction)
         .iter()
         .map(|word| match word.text.split_once('=') {
             Some((name, default)) => (name.to_owned(), Some(default.to_owned())),
             None => (word.text.clone(), None),
         })
         .collect();
-    if declared.iter().any(|(name, _)| name.is_empty()) {
-        return Err(wrong(instruction, "names can not be blank"));
-    }
     Ok(Arg { declared })
 }
 

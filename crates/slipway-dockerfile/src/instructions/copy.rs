@@ -7,7 +7,7 @@ use slipway_graph::{Op, VertexId};
 use slipway_oci::Digest;
 
 use super::flags::{self, FlagKind};
-use super::{add_git, words, wrong};
+use super::{add_git, words};
 use crate::stage_builder::{Step, error_at};
 use crate::{Diagnostic, Heredoc, Instruction, Keyword, expand, paths, symbolic_mode};
 
@@ -71,13 +71,11 @@ fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), 
         instruction.heredocs.iter().any(|h| h.word.span.start <= word.span.start && word.span.end <= h.word.span.end)
     };
     match words(instruction) {
-        [] => Err(wrong(instruction, "requires at least two arguments, but only one was provided")),
-        [_] => {
-            let complaint = "requires at least two arguments, but only one was provided. \
-                             Destination could not be determined";
-            Err(wrong(instruction, complaint))
+        [] => Ok((Vec::new(), String::new())),
+        [.., dest] if is_heredoc(&dest) => {
+            let message = format!("{} cannot accept a heredoc as a destination", instruction.keyword.as_str());
+            Err(error_at(instruction, dest.span, message))
         }
-        [.., dest] if is_heredoc(&dest) => Err(wrong(instruction, "cannot accept a heredoc as a destination")),
         [sources @ .., dest] => {
             let plain = sources.iter().filter(|word| !is_heredoc(word)).map(|word| word.text.clone()).collect();
             Ok((plain, dest.text.clone()))
@@ -88,7 +86,7 @@ fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), 
 pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let words = Expanded::of(copy, step)?;
     // The text sees the variables as they are before the instruction, as everything in it does.
-    let text = step.text();
+    let text = step.text("");
     let name = step.stage.names.next(&text);
     let mut op = OpBuilder { actions: Vec::new(), inputs: vec![step.stage.vertex], name: name.clone() };
     for source in &words.sources {
@@ -323,7 +321,7 @@ mod tests {
         assert_eq!(
             case.graph(),
             "0 scratch\n1 file(0) [1/2] WORKDIR /w\n  mkdir /w 755\n2 local context\n\
-             3 file(1,2) [2/2] COPY 1 *.go <<x <<'y' d/\n  copy 1:/1 /w/d/\n  copy 1:/*.go /w/d/ wildcard\n  \
+             3 file(1,2) [2/2] COPY 1 *.go <<x <<y d/\n  copy 1:/1 /w/d/\n  copy 1:/*.go /w/d/ wildcard\n  \
              mkfile x /w/d/ octal 644 \"1 $A \\\"q\\\"\\n\"\n  mkfile y /w/d/ octal 644 \"$A\\n\"\n"
         );
         assert_eq!(case.history().last().unwrap(), "COPY 1 *.go <<x <<y d/ # buildkit");
@@ -360,6 +358,12 @@ mod tests {
              copy 1:/a.tar /d/ unpack\n  copy 2:/f.tgz /d/\n  copy 3:/__unnamed__ /d/\n  copy 4:/ /d/\n  \
              copy 1:/github.com/a/b /d/ unpack\n"
         );
+    }
+
+    #[test]
+    fn the_step_name_shows_expanded_words() {
+        let text = "FROM scratch\nENV A=1\nCOPY \"$A\" ${UNSET}z x\\\\y ${A:+/d}\n";
+        assert!(graph(text).contains("[1/1] COPY 1 z x\\y /d\n"), "{}", graph(text));
     }
 
     #[test]

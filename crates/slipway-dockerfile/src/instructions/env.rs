@@ -11,7 +11,7 @@ pub(crate) struct Env {
 
 pub(super) fn check(instruction: &Instruction) -> Result<Env, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(Env { pairs: pairs(instruction)? })
+    Ok(Env { pairs: pairs(instruction) })
 }
 
 pub(super) fn lower(env: &Env, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use slipway_oci::Empty;
 
-use super::{flags, words, wrong};
+use super::{flags, words};
 use crate::quote::quoted;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction, expand};
@@ -18,9 +18,6 @@ pub(crate) struct Expose {
 pub(super) fn check(instruction: &Instruction) -> Result<Expose, Diagnostic> {
     flags::check_none(instruction)?;
     let mut ports: Vec<String> = words(instruction).iter().map(|w| w.text.clone()).collect();
-    if ports.is_empty() {
-        return Err(wrong(instruction, "requires at least one argument"));
-    }
     ports.sort();
     Ok(Expose { ports })
 }

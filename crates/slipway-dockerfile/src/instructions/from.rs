@@ -1,7 +1,7 @@
 //! `FROM [--platform=P] base [AS name]`: begins a stage. What a base may be is decided in `stages.rs`.
 
 use super::flags::{self, FlagKind};
-use super::{words, wrong};
+use super::words;
 use crate::quote::quoted;
 use crate::stage_builder::error_at;
 use crate::{Diagnostic, Instruction, Word};
@@ -19,12 +19,11 @@ pub(crate) struct From {
 pub(super) fn check(instruction: &Instruction) -> Result<From, Diagnostic> {
     let flags = flags::check(instruction, &[("platform", FlagKind::Text)])?;
     let (base, name) = match words(instruction) {
-        [base] => (base, None),
-        [base, r#as, name] if r#as.text.eq_ignore_ascii_case("as") => (base, Some(name)),
-        _ => return Err(wrong(instruction, "requires either one or three arguments")),
+        [base, _as, name] => (base.clone(), Some(checked_name(instruction, name)?)),
+        [base, ..] => (base.clone(), None),
+        [] => (Word::default(), None),
     };
-    let name = name.map(|word| checked_name(instruction, word)).transpose()?;
-    Ok(From { base: base.clone(), platform: flags.text("platform"), name })
+    Ok(From { base, platform: flags.text("platform"), name })
 }
 
 fn checked_name(instruction: &Instruction, word: &Word) -> Result<String, Diagnostic> {

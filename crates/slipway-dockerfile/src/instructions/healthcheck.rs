@@ -2,8 +2,8 @@
 
 use slipway_oci::Healthcheck;
 
+use super::CommandLine;
 use super::flags::{self, FlagKind, Flags};
-use super::{CommandLine, wrong};
 use crate::go_text::{duration, parse_duration};
 use crate::quote::quoted;
 use crate::stage_builder::{Step, error_at};
@@ -18,10 +18,10 @@ pub(super) fn check(instruction: &Instruction) -> Result<Check, Diagnostic> {
     let mut known: Vec<(&'static str, FlagKind)> = DURATIONS.map(|name| (name, FlagKind::Text)).to_vec();
     known.push(("retries", FlagKind::Text));
     let flags = flags::check(instruction, &known)?;
-    let Args::Typed { kind, rest } = &instruction.args else {
-        return Err(wrong(instruction, "requires at least one argument"));
-    };
     let error = |message: String| error_at(instruction, instruction.span, message);
+    let Args::Typed { kind, rest } = &instruction.args else {
+        return Err(error("HEALTHCHECK requires at least one argument".to_owned()));
+    };
     let command = CommandLine::of_args(rest);
     let is_empty = match &command {
         CommandLine::Exec(args) => args.is_empty(),

@@ -11,7 +11,7 @@ pub(crate) struct Label {
 
 pub(super) fn check(instruction: &Instruction) -> Result<Label, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(Label { pairs: pairs(instruction)? })
+    Ok(Label { pairs: pairs(instruction) })
 }
 
 pub(super) fn lower(label: &Label, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {

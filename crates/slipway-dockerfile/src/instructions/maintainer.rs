@@ -9,7 +9,7 @@ pub(crate) struct Maintainer(String);
 
 pub(super) fn check(instruction: &Instruction) -> Result<Maintainer, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(Maintainer(one_argument(instruction)?))
+    Ok(Maintainer(one_argument(instruction)))
 }
 
 pub(super) fn lower(maintainer: &Maintainer, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {

@@ -20,7 +20,7 @@ mod user;
 mod volume;
 mod workdir;
 
-use crate::stage_builder::{Step, error_at};
+use crate::stage_builder::Step;
 use crate::{Args, Diagnostic, Instruction, Keyword, Word};
 
 pub(crate) use onbuild::parse_trigger;
@@ -127,13 +127,13 @@ pub(crate) enum Need<'c> {
     Mounted { from: &'c str, target: &'c str },
 }
 
+// How many arguments there are, and in which form, the parser has checked (`parse/arguments.rs`).
+
 /// The only argument of instructions that take the rest of the line.
-fn one_argument(instruction: &Instruction) -> Result<String, Diagnostic> {
+fn one_argument(instruction: &Instruction) -> String {
     match &instruction.args {
-        Args::Raw(word) if !word.text.is_empty() => Ok(word.text.clone()),
-        Args::Raw(_) | Args::Json(_) | Args::Words(_) | Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => {
-            Err(wrong(instruction, "requires exactly one argument"))
-        }
+        Args::Raw(word) => word.text.clone(),
+        Args::Json(_) | Args::Words(_) | Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => String::new(),
     }
 }
 
@@ -141,28 +141,16 @@ fn one_argument(instruction: &Instruction) -> Result<String, Diagnostic> {
 fn words(instruction: &Instruction) -> &[Word] {
     match &instruction.args {
         Args::Json(words) | Args::Words(words) => words,
-        Args::Raw(word) => std::slice::from_ref(word),
-        Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => &[],
+        Args::Raw(_) | Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => &[],
     }
 }
 
 /// The pairs of `ENV` and `LABEL`.
-fn pairs(instruction: &Instruction) -> Result<Vec<(String, String)>, Diagnostic> {
-    let Args::Pairs { pairs, .. } = &instruction.args else {
-        return Err(wrong(instruction, "requires at least one argument"));
-    };
-    if pairs.is_empty() {
-        return Err(wrong(instruction, "requires at least one argument"));
+fn pairs(instruction: &Instruction) -> Vec<(String, String)> {
+    match &instruction.args {
+        Args::Pairs { pairs, .. } => pairs.iter().map(|(key, value)| (key.text.clone(), value.text.clone())).collect(),
+        Args::Json(_) | Args::Words(_) | Args::Raw(_) | Args::Typed { .. } | Args::Trigger(_) => Vec::new(),
     }
-    if pairs.iter().any(|(key, _)| key.text.is_empty()) {
-        return Err(wrong(instruction, "names can not be blank"));
-    }
-    Ok(pairs.iter().map(|(key, value)| (key.text.clone(), value.text.clone())).collect())
-}
-
-/// `<KEYWORD> <complaint>` at the instruction.
-fn wrong(instruction: &Instruction, complaint: &str) -> Diagnostic {
-    error_at(instruction, instruction.span, format!("{} {complaint}", instruction.keyword.as_str()))
 }
 
 /// A command in exec form (`["a", "b"]`) or in shell form (`a b`).

@@ -1,8 +1,8 @@
 //! `ONBUILD instruction`: kept for the stages that are based on this one (`spec/dockerfile.md` section 3.14).
 
-use super::{Command, flags, wrong};
-use crate::stage_builder::{Step, error_at};
-use crate::{Args, Diagnostic, Instruction, Keyword, parse};
+use super::{Command, flags};
+use crate::stage_builder::Step;
+use crate::{Args, Diagnostic, Instruction, parse};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Onbuild {
@@ -12,19 +12,11 @@ pub(crate) struct Onbuild {
 
 pub(super) fn check(instruction: &Instruction) -> Result<Onbuild, Diagnostic> {
     flags::check_none(instruction)?;
-    let Args::Trigger(word) = &instruction.args else {
-        return Err(wrong(instruction, "requires at least one argument"));
+    let trigger = match &instruction.args {
+        Args::Trigger(word) => word.text.clone(),
+        Args::Json(_) | Args::Words(_) | Args::Raw(_) | Args::Pairs { .. } | Args::Typed { .. } => String::new(),
     };
-    let error = |message: String| error_at(instruction, word.span, message);
-    let keyword = word.text.split_whitespace().next().unwrap_or_default();
-    match Keyword::of(keyword) {
-        _ if keyword.is_empty() => Err(wrong(instruction, "requires at least one argument")),
-        Some(Keyword::Onbuild) => Err(error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".to_owned())),
-        Some(forbidden @ (Keyword::From | Keyword::Maintainer)) => {
-            Err(error(format!("{} isn't allowed as an ONBUILD trigger", forbidden.as_str())))
-        }
-        _ => Ok(Onbuild { trigger: word.text.clone() }),
-    }
+    Ok(Onbuild { trigger })
 }
 
 pub(super) fn lower(onbuild: &Onbuild, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {

@@ -1,23 +1,15 @@
 //! `SHELL ["program", "arg"]`: what the shell form of later instructions runs in.
 
-use super::{flags, words, wrong};
-use crate::stage_builder::{Step, error_at};
-use crate::{Args, Diagnostic, Instruction};
+use super::{flags, words};
+use crate::stage_builder::Step;
+use crate::{Diagnostic, Instruction};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Shell(Vec<String>);
 
 pub(super) fn check(instruction: &Instruction) -> Result<Shell, Diagnostic> {
     flags::check_none(instruction)?;
-    match &instruction.args {
-        Args::Json(args) if !args.is_empty() => Ok(Shell(words(instruction).iter().map(|w| w.text.clone()).collect())),
-        Args::Raw(word) if !word.text.is_empty() => {
-            Err(error_at(instruction, word.span, "SHELL requires the arguments to be in JSON form"))
-        }
-        Args::Json(_) | Args::Raw(_) | Args::Words(_) | Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => {
-            Err(wrong(instruction, "requires at least one argument"))
-        }
-    }
+    Ok(Shell(words(instruction).iter().map(|w| w.text.clone()).collect()))
 }
 
 pub(super) fn lower(shell: &Shell, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {

@@ -16,7 +16,7 @@ const SIGNALS: [&str; 37] = [
 
 pub(super) fn check(instruction: &Instruction) -> Result<Stopsignal, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(Stopsignal(one_argument(instruction)?))
+    Ok(Stopsignal(one_argument(instruction)))
 }
 
 pub(super) fn lower(signal: &Stopsignal, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {

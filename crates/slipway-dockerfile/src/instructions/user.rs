@@ -9,7 +9,7 @@ pub(crate) struct User(String);
 
 pub(super) fn check(instruction: &Instruction) -> Result<User, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(User(one_argument(instruction)?))
+    Ok(User(one_argument(instruction)))
 }
 
 pub(super) fn lower(user: &User, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {

@@ -2,9 +2,11 @@
 
 use slipway_oci::Empty;
 
-use super::{flags, words, wrong};
-use crate::stage_builder::Step;
+use super::{flags, words};
+use crate::stage_builder::{Step, error_at};
 use crate::{Diagnostic, Instruction};
+
+const BLANK: &str = "VOLUME specified can not be an empty string";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Volume {
@@ -14,11 +16,8 @@ pub(crate) struct Volume {
 pub(super) fn check(instruction: &Instruction) -> Result<Volume, Diagnostic> {
     flags::check_none(instruction)?;
     let paths: Vec<String> = words(instruction).iter().map(|w| w.text.trim().to_owned()).collect();
-    if paths.is_empty() {
-        return Err(wrong(instruction, "requires at least one argument"));
-    }
     if paths.iter().any(String::is_empty) {
-        return Err(wrong(instruction, "specified can not be an empty string"));
+        return Err(error_at(instruction, instruction.span, BLANK));
     }
     Ok(Volume { paths })
 }
@@ -26,7 +25,7 @@ pub(super) fn check(instruction: &Instruction) -> Result<Volume, Diagnostic> {
 pub(super) fn lower(volume: &Volume, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let paths: Vec<String> = volume.paths.iter().map(|path| step.expand(path)).collect::<Result<_, _>>()?;
     if paths.iter().any(String::is_empty) {
-        return Err(step.error("VOLUME specified can not be an empty string"));
+        return Err(step.error(BLANK));
     }
     step.record(format!("VOLUME [{}]", paths.join(" ")), false);
     step.stage.config.config.volumes.extend(paths.into_iter().map(|path| (path, Empty {})));

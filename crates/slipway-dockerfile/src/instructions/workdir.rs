@@ -13,7 +13,7 @@ pub(crate) struct Workdir(String);
 
 pub(super) fn check(instruction: &Instruction) -> Result<Workdir, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(Workdir(one_argument(instruction)?))
+    Ok(Workdir(one_argument(instruction)))
 }
 
 pub(super) fn lower(workdir: &Workdir, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
@@ -38,7 +38,7 @@ fn make(path: &str, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let owner = (!user.is_empty()).then(|| owner_of(&user));
     let mkdir = MkdirAction { path: paths::clean(path), mode: 0o755, owner, mtime: step.build.epoch };
     let op = Op::File(FileOp { actions: vec![FileAction::Mkdir(mkdir)] });
-    let text = step.text();
+    let text = step.text("");
     let name = step.stage.names.next(&text);
     // The cache is never bypassed for folders.
     step.stage.vertex = step.add(op, vec![step.stage.vertex], name, false);

@@ -391,6 +391,7 @@ fn bad_references_between_stages_are_refused() {
         ("FROM --platform=$E x\n", "empty platform value from expression $E"),
         ("FROM x\nARG B=y\nFROM $B\n", "base name ($B) should not be blank"),
         ("RUN x\nFROM scratch\n", "no build stage in current context"),
+        ("ARG A=1\n", "dockerfile contains no stages to build"),
         ("FROM scratch AS a\nONBUILD COPY --from=zz9 / /\nFROM a\nCOPY --chmod=9 / /\n", "invalid chmod parameter"),
     ] {
         let errors = errors(text);
@@ -424,6 +425,9 @@ fn named_contexts_take_the_place_of_stages_and_images() {
     let replaced = NamedContext::Image(Some("busybox".parse().unwrap()));
     assert_eq!(Case::new("FROM alpine:latest\n").context("alpine", replaced).graph(), "0 image busybox:latest\n");
     assert_eq!(Case::new("FROM scratch\n").context("scratch", folder()).graph(), "0 scratch\n");
+    let case = Case::new("FROM x\nRUN y\n").context("x", NamedContext::Image(Some("busybox".parse().unwrap())));
+    let names: Vec<String> = case.lowered().graph.iter().map(|(_, v)| v.name.clone()).collect();
+    assert_eq!(names, ["[context x] docker.io/library/busybox:latest", "[1/2] RUN y"]);
     let specific = Case::new("FROM alpine\n").context("alpine", NamedContext::Image(None));
     assert_eq!(specific.context("alpine::linux/amd64", folder()).graph(), "0 local alpine::linux/amd64\n");
     let url = NamedContext::Url("https://h/a.tar".to_owned());
@@ -507,4 +511,113 @@ fn an_image_without_layers_is_an_empty_root_with_a_config() {
 fn the_epoch_has_to_be_a_number() {
     let case = Case::new("FROM scratch\n").arg("SOURCE_DATE_EPOCH", "abc");
     assert_eq!(case.errors(), ["invalid SOURCE_DATE_EPOCH: abc"]);
+}
+
+/// Most instructions in one file; histories and step names are those that BuildKit 0.25 gave, apart from the history
+/// of `HEALTHCHECK`, which later versions print as it is here.
+#[test]
+fn a_file_with_everything_is_read_as_the_reference_does() {
+    let text = r#"FROM busybox AS base
+ARG P=1
+ENV A=1 B=2
+ENV A=3
+ONBUILD RUN echo trig
+ONBUILD COPY a /trig
+FROM base AS child
+HEALTHCHECK --interval=30s --retries=3 CMD echo "a b"
+EXPOSE 90 80-82/UDP 53/udp
+STOPSIGNAL 9
+VOLUME /a /b
+SHELL ["/bin/sh","-e","-c"]
+ENTRYPOINT []
+CMD echo "h" 'x'
+LABEL x=y "a b"="c d"
+USER 0:2
+WORKDIR /q/
+WORKDIR r
+WORKDIR /
+COPY --link a b/ l/
+COPY --link --chmod=644 --chown=3 a <<E1 <<E2 m/
+x
+E1
+y
+E2
+RUN <<EOF
+echo 1 $A
+echo 2
+EOF
+RUN <<EOF
+#!/bin/sh
+echo shebang
+EOF
+RUN cat <<EOF
+hey $A
+EOF
+RUN --mount=type=cache,target=/c echo $A $UNS "$B"
+MAINTAINER me <x&y>
+"#;
+    let case = Case::new(text).arg("HTTP_PROXY", "q").image("busybox:latest", image_config(&[PATH], &[]));
+    let times = "Interval:30s Timeout:0s StartPeriod:0s StartInterval:0s";
+    assert_eq!(
+        case.history(),
+        [
+            "ARG P=1",
+            "ENV A=1 B=2",
+            "ENV A=3",
+            "RUN |1 P=1 /bin/sh -c echo trig # buildkit",
+            "COPY a /trig # buildkit",
+            &format!("HEALTHCHECK {{Test:[CMD-SHELL echo \"a b\"] {times} Retries:3}}"),
+            "EXPOSE [53/udp 80/udp 81/udp 82/udp 90/tcp]",
+            "STOPSIGNAL 9",
+            "VOLUME [/a /b]",
+            "SHELL [/bin/sh -e -c]",
+            "ENTRYPOINT []",
+            r#"CMD ["/bin/sh" "-e" "-c" "echo \"h\" 'x'"]"#,
+            "LABEL x=y a b=c d",
+            "USER 0:2",
+            "WORKDIR /q/",
+            "WORKDIR /q/r",
+            "WORKDIR /",
+            "COPY a b/ l/ # buildkit",
+            "COPY --chown=3 --chmod=644 a <<E1 <<E2 m/ # buildkit",
+            "RUN |1 P=1 /bin/sh -e -c echo 1 $A\necho 2\n # buildkit",
+            "RUN |1 P=1 /bin/sh -e -c /dev/pipes/EOF # buildkit",
+            "RUN |1 P=1 /bin/sh -e -c cat <<EOF\nhey $A\nEOF # buildkit",
+            "RUN |1 P=1 /bin/sh -e -c echo $A $UNS \"$B\" # buildkit",
+            "MAINTAINER me <x&y>",
+        ]
+    );
+    assert_eq!(case.config().config.env, [PATH, "A=3", "B=2"]);
+    let graph = case.lowered().graph;
+    let names: Vec<&str> = graph.iter().map(|(_, v)| v.name.as_str()).filter(|n| n.contains("child")).collect();
+    assert_eq!(
+        names,
+        [
+            "[child  1/11] ONBUILD RUN echo trig",
+            "[child  2/11] ONBUILD COPY a /trig",
+            "[child  3/11] WORKDIR /q/",
+            "[child  4/11] WORKDIR r",
+            "[child  5/11] COPY --link a b/ l/",
+            "[child  5/11] LINK COPY --link a b/ l/",
+            "[child  6/11] COPY --link --chmod=644 --chown=3 a <<E1 <<E2 m/",
+            "[child  7/11] RUN <<EOF (echo 1 3...)",
+            "[child  8/11] RUN <<EOF (#!/bin/sh...)",
+            "[child  9/11] RUN cat <<EOF",
+            "[child 10/11] RUN --mount=type=cache,target=/c echo 3 $UNS \"2\"",
+        ]
+    );
+}
+
+#[test]
+fn heredocs_of_triggers_go_with_them() {
+    let text = "FROM scratch AS a\nONBUILD RUN <<EOF\necho hi\nEOF\nONBUILD COPY <<EOF /f\n$A\nEOF\nFROM a\n";
+    let case = Case::new(text);
+    assert_eq!(case.history(), ["RUN /bin/sh -c echo hi\n # buildkit", "COPY <<EOF /f # buildkit"]);
+    assert!(case.graph().ends_with("mkfile EOF /f octal 644 \"\\n\"\n"), "{}", case.graph());
+}
+
+#[test]
+fn the_escape_directive_reaches_expansion() {
+    let case = Case::new("# escape=`\nFROM scratch\nENV A=1\nLABEL a=`$A b=\\$A\n");
+    assert_eq!(case.history()[1], "LABEL a=$A b=\\1");
 }

@@ -87,9 +87,7 @@ impl Copy {
                 rustix::fs::symlinkat(&link, target, name)?;
                 rustix::fs::utimensat(target, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)
             }
-            FileType::Fifo => {
-                rustix::fs::mknodat(target, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), 0)
-            }
+            FileType::Fifo => rustix::fs::mknodat(target, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), 0),
             // Devices and sockets of an image have no meaning in a folder of the host.
             _ => Ok(()),
         }

@@ -15,7 +15,7 @@ use slipway_graph::request::{BuildRequest, Compression, Destination, ImageOutput
 use slipway_graph::{Event, Events};
 use slipway_oci::{Descriptor, DiffId, Manifest, media_type};
 use slipway_registry::{PushError, Registry};
-use slipway_store::{LayerId, Snapshot, Store};
+use slipway_store::{Snapshot, Store};
 
 use crate::assemble::Assembled;
 use crate::layer::compress::layer_media_type;
@@ -57,10 +57,15 @@ pub enum ExportError {
 pub(crate) struct Image {
     pub(crate) assembled: Assembled,
     pub(crate) snapshot: Snapshot,
-    /// Bottom first; as many as the snapshot has layers.
-    pub(crate) layers: Vec<(LayerId, DiffId)>,
-    /// How many of them came with a base image: their blobs are passed on as they came.
-    pub(crate) n_base_layers: usize,
+    /// Bottom first, as in the config.
+    pub(crate) layers: Vec<ImageLayer>,
+}
+
+/// One layer of an image.
+pub(crate) struct ImageLayer {
+    pub(crate) diff_id: DiffId,
+    /// Its place on the snapshot's stack; `None` for layers of a base image, whose blobs are passed on as they came.
+    pub(crate) place: Option<usize>,
 }
 
 /// What exporters work with.
@@ -80,7 +85,9 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<(), 
         match output {
             Output::Image(options) => export.step("exporting to image", || image::export(export, options))?,
             Output::Oci { dest, image } => {
-                export.step("exporting to oci image format", || archive::export(export, dest, image, archive::Kind::Oci))?;
+                export.step("exporting to oci image format", || {
+                    archive::export(export, dest, image, archive::Kind::Oci)
+                })?;
             }
             Output::Docker { dest, image } => {
                 let kind = archive::Kind::Docker;
@@ -138,7 +145,7 @@ impl Export<'_> {
             true => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
             false => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
         };
-        let layers = (0..self.image.layers.len()).map(|index| self.layer_blob(index, options));
+        let layers = self.image.layers.iter().map(|layer| self.layer_blob(layer, options));
         let manifest = Manifest {
             schema_version: 2,
             media_type: Some(manifest_type.to_owned()),
@@ -157,16 +164,31 @@ impl Export<'_> {
         Ok((Descriptor::new(manifest_type, blob.digest, blob.size_bytes), bytes, manifest))
     }
 
-    fn layer_blob(&self, index: usize, options: &ImageOutput) -> Result<Descriptor, ExportError> {
-        if index < self.image.n_base_layers && !options.forces_compression {
-            for blob in self.store.layer_blobs(&self.image.layers[index].1)? {
-                if self.store.has_blob(&blob.digest)? {
-                    return Ok(in_family(blob, options.uses_oci_types));
-                }
+    fn layer_blob(&self, layer: &ImageLayer, options: &ImageOutput) -> Result<Descriptor, ExportError> {
+        let is_kept = layer.place.is_none() && !options.forces_compression;
+        let mut known = self.store.layer_blobs(&layer.diff_id)?;
+        known.retain(|blob| is_kept || blob.media_type == layer_media_type(options.compression, true));
+        for blob in known {
+            if self.store.has_blob(&blob.digest)? {
+                return Ok(in_family(blob, options.uses_oci_types));
             }
         }
-        let blob = layers::blob(self.store, &self.image.snapshot, index, BlobForm::of(options))?;
+        let place = match layer.place {
+            Some(place) => place,
+            None => self.place_of(&layer.diff_id)?,
+        };
+        let blob = layers::blob(self.store, &self.image.snapshot, place, BlobForm::of(options))?;
         Ok(in_family(blob, options.uses_oci_types))
+    }
+
+    /// Where on the stack the layer with this diff ID is.
+    fn place_of(&self, diff_id: &DiffId) -> Result<usize, ExportError> {
+        for (place, layer) in self.image.snapshot.layers().iter().enumerate() {
+            if self.store.diff_id(layer)?.is_some_and(|(known, _)| known == *diff_id) {
+                return Ok(place);
+            }
+        }
+        Err(ExportError::BlobMissing(diff_id.0.clone()))
     }
 
     fn blob_file(&self, digest: &slipway_oci::Digest) -> Result<(std::fs::File, u64), ExportError> {

@@ -212,8 +212,7 @@ impl<R: Read> TarReader<R> {
 
     fn skip_data(&mut self) -> Result<(), TarError> {
         let n_bytes = self.remaining + self.padding;
-        let n_skipped =
-            io::copy(&mut self.source.by_ref().take(n_bytes), &mut io::sink()).map_err(TarError::Read)?;
+        let n_skipped = io::copy(&mut self.source.by_ref().take(n_bytes), &mut io::sink()).map_err(TarError::Read)?;
         self.offset += n_skipped;
         (self.remaining, self.padding) = (0, 0);
         if n_skipped == n_bytes { Ok(()) } else { Err(TarError::Truncated) }
@@ -281,7 +280,8 @@ fn signed_number(field: &[u8]) -> Option<i64> {
     if field[0] & 0x80 != 0 {
         let is_negative = field[0] & 0x40 != 0;
         let first = if is_negative { i128::from(field[0]) - 256 } else { i128::from(field[0] & 0x7f) };
-        let value = field[1..].iter().try_fold(first, |value, byte| value.checked_mul(256)?.checked_add((*byte).into()));
+        let value =
+            field[1..].iter().try_fold(first, |value, byte| value.checked_mul(256)?.checked_add((*byte).into()));
         return value.and_then(|v| i64::try_from(v).ok());
     }
     let digits: &[u8] = field.split(|b| *b == 0).next().unwrap_or_default();

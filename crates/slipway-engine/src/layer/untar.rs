@@ -43,10 +43,18 @@ pub(crate) enum Meaning {
 const MAX_ENTRIES: u64 = 10_000_000;
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Unpacks all entries of `source` below `root`. Device nodes that may not be made here are left out.
-pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) -> Result<(), UntarError> {
+/// Unpacks all entries of `source` into the existing folder `prefix` below `root`; links in the way are followed below
+/// `root`. Device nodes that may not be made here are left out.
+pub(crate) fn unpack(
+    source: impl Read,
+    root: BorrowedFd<'_>,
+    prefix: &[u8],
+    meaning: Meaning,
+) -> Result<(), UntarError> {
     let mut reader = TarReader::new(source);
-    let mut unpacker = Unpacker { root, meaning, folder_times: Vec::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
+    let prefix = clean(prefix).ok_or_else(|| UntarError::Escapes { path: lossy(prefix) })?;
+    let mut unpacker =
+        Unpacker { root, prefix, meaning, folder_times: Vec::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
     let mut n_entries = 0;
     while let Some(entry) = reader.next_entry()? {
         n_entries += 1;
@@ -64,6 +72,8 @@ pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) 
 
 struct Unpacker<'a> {
     root: BorrowedFd<'a>,
+    /// Clean; put before every path of the archive.
+    prefix: Vec<u8>,
     meaning: Meaning,
     /// Set when all entries are there, since making entries changes them.
     folder_times: Vec<(Vec<u8>, Timestamps)>,
@@ -78,6 +88,7 @@ impl Unpacker<'_> {
         if path.is_empty() {
             return if entry.kind == EntryKind::Directory { self.root_metadata(entry) } else { Ok(()) };
         }
+        let path = self.prefixed(path);
         let cut = path.iter().rposition(|b| *b == b'/');
         let (parent_path, name) = match cut {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -161,7 +172,8 @@ impl Unpacker<'_> {
         let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).map_err(error("open"))?;
         let mut remaining = entry.size;
         while remaining > 0 {
-            let n_read = reader.read(&mut self.buffer).map_err(|source| UntarError::Data { path: lossy(path), source })?;
+            let n_read =
+                reader.read(&mut self.buffer).map_err(|source| UntarError::Data { path: lossy(path), source })?;
             let mut bytes = &self.buffer[..n_read];
             while !bytes.is_empty() {
                 let n_written = rustix::io::write(&file, bytes).map_err(error("write"))?;
@@ -181,6 +193,7 @@ impl Unpacker<'_> {
     fn hard_link(&self, entry: &ReadEntry, path: &[u8], parent: &OwnedFd, name: &CString) -> Result<(), UntarError> {
         let escapes = || UntarError::Escapes { path: lossy(path) };
         let target = clean(&entry.link).filter(|t| !t.is_empty()).ok_or_else(escapes)?;
+        let target = self.prefixed(target);
         let cut = target.iter().rposition(|b| *b == b'/');
         let (dir, base) = match cut {
             Some(slash) => (&target[..slash], &target[slash + 1..]),
@@ -193,7 +206,13 @@ impl Unpacker<'_> {
     }
 
     /// Removes what is in the place of a new entry; folders stay if a folder comes.
-    fn clear_the_way(&mut self, kind: EntryKind, path: &[u8], parent: &OwnedFd, name: &CString) -> Result<(), UntarError> {
+    fn clear_the_way(
+        &mut self,
+        kind: EntryKind,
+        path: &[u8],
+        parent: &OwnedFd,
+        name: &CString,
+    ) -> Result<(), UntarError> {
         let stat = match super::diff::stat_at(parent, name) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
@@ -208,7 +227,9 @@ impl Unpacker<'_> {
     }
 
     fn parent(&mut self, path: &[u8]) -> Result<OwnedFd, UntarError> {
-        let again = |fd: &OwnedFd| fd.try_clone().map_err(|source| UntarError::Write { path: lossy(path), call: "dup", source });
+        let again = |fd: &OwnedFd| {
+            fd.try_clone().map_err(|source| UntarError::Write { path: lossy(path), call: "dup", source })
+        };
         if let Some((last, fd)) = &self.last_parent
             && last == path
         {
@@ -236,6 +257,13 @@ impl Unpacker<'_> {
         rustix::fs::fchmod(&dir, Mode::from_raw_mode(entry.mode)).map_err(error("chmod"))?;
         self.folder_times.push((Vec::new(), times(entry)));
         Ok(())
+    }
+
+    fn prefixed(&self, path: Vec<u8>) -> Vec<u8> {
+        match self.prefix.is_empty() {
+            true => path,
+            false => [self.prefix.as_slice(), &path].join(&b'/'),
+        }
     }
 
     fn owner(&self, entry: &ReadEntry) -> (u32, u32) {
@@ -285,7 +313,12 @@ fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
             Ok(next) => next,
             Err(Errno::NOENT) => {
                 rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
-                rustix::fs::openat(&dir, part, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?
+                rustix::fs::openat(
+                    &dir,
+                    part,
+                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?
             }
             Err(e) => return Err(e),
         };

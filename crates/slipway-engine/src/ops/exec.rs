@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
@@ -22,8 +22,7 @@ use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, Snapshot
 
 use super::ssh::{self, SshError};
 use crate::now_ns;
-use crate::rootfs::users::{Accounts, AccountsError, ProcessUser, UserError};
-use crate::rootfs::Root;
+use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 
 /// Why a `RUN` failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,28 +70,27 @@ const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 pub(crate) struct HostFiles {
     /// An existing directory where sandboxes attach their roots, each in its own mount table.
     attach_at: PathBuf,
-    resolv_conf: OwnedFd,
-    /// `/etc/hosts` without the lines of `--add-host`.
-    hosts: String,
+    resolver_settings: OnceLock<Vec<u8>>,
 }
 
 impl HostFiles {
-    /// `attach_at` is an empty directory that may be used by any number of builds at once.
-    pub(crate) fn new(attach_at: PathBuf) -> Result<HostFiles, ExecError> {
-        let prepare = |source| ExecError::Prepare { path: attach_at.display().to_string(), source };
-        std::fs::create_dir_all(&attach_at).map_err(prepare)?;
-        let resolv_conf = memory_file("resolv.conf", &resolver_settings(), 0o644, (0, 0))?;
-        let hosts = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
-        Ok(HostFiles { attach_at, resolv_conf, hosts })
+    /// `attach_at` is an empty directory that may be used by any number of builds at once. Nothing is read yet.
+    pub(crate) fn new(attach_at: PathBuf) -> HostFiles {
+        HostFiles { attach_at, resolver_settings: OnceLock::new() }
     }
 
-    fn hosts_with(&self, hostname: &str, extra: &[(String, IpAddr)]) -> Result<OwnedFd, ExecError> {
-        let mut text = self.hosts.replace("buildkitsandbox", hostname);
-        for (name, address) in extra {
-            text.push_str(&format!("{address}\t{name}\n"));
-        }
-        memory_file("hosts", text.as_bytes(), 0o644, (0, 0))
+    fn resolv_conf(&self) -> Result<OwnedFd, ExecError> {
+        memory_file("resolv.conf", self.resolver_settings.get_or_init(resolver_settings), 0o644, (0, 0))
     }
+}
+
+/// `/etc/hosts` of a step (`spec/dockerfile.md` section 11.1).
+fn hosts(hostname: &str, extra: &[(String, IpAddr)]) -> String {
+    let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for (name, address) in extra {
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    text
 }
 
 /// The host's resolver settings. A local stub resolver answers on the host's loopback only; systemd keeps the real
@@ -153,24 +151,19 @@ impl Run<'_> {
         let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user);
-        let removed =
-            stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
+        let removed = stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
         result.and(removed)
     }
 
-    fn spawn_and_wait(
-        &self,
-        mounted: BorrowedFd<'_>,
-        prepared: Prepared,
-        user: &ProcessUser,
-    ) -> Result<(), ExecError> {
+    fn spawn_and_wait(&self, mounted: BorrowedFd<'_>, prepared: Prepared, user: &ProcessUser) -> Result<(), ExecError> {
         let command = || self.exec.args.join(" ");
         let pipe = || {
             let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
             made.map_err(|errno| ExecError::Prepare { path: "pipe".to_owned(), source: errno.into() })
         };
         let ((out_reader, stdout), (err_reader, stderr)) = (pipe()?, pipe()?);
-        let root = mounts::bind(mounted, false).map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
+        let root =
+            mounts::bind(mounted, false).map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         let Prepared { mounts, env, held } = prepared;
         let spec = Spec {
             root,
@@ -247,8 +240,9 @@ impl Run<'_> {
 
     fn prepare(&self, user: &ProcessUser) -> Result<Prepared, ExecError> {
         let mut prepared = Prepared::default();
-        let hosts = self.host_files.hosts_with(&self.exec.hostname, &self.exec.extra_hosts)?;
-        let resolv_conf = mount_error("/etc/resolv.conf", mounts::bind(&self.host_files.resolv_conf, false))?;
+        let hosts = hosts(&self.exec.hostname, &self.exec.extra_hosts);
+        let hosts = memory_file("hosts", hosts.as_bytes(), 0o644, (0, 0))?;
+        let resolv_conf = self.host_files.resolv_conf()?;
         for (target, source) in [("/etc/resolv.conf", resolv_conf), ("/etc/hosts", hosts)] {
             let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: true };
             prepared.mounts.push(PreparedMount { target: target.to_owned(), kind: Kind::File, source, attributes });
@@ -308,10 +302,8 @@ impl Run<'_> {
         };
         let id = cache_identity(cache, self.inputs);
         let seed = |folder: &Path| self.seed_cache(cache, folder);
-        let mount = self
-            .store
-            .cache_mount(&id, sharing, seed, || !self.cancel.is_canceled())?
-            .ok_or(ExecError::Canceled)?;
+        let mount =
+            self.store.cache_mount(&id, sharing, seed, || !self.cancel.is_canceled())?.ok_or(ExecError::Canceled)?;
         let source = mount_error(&cache.target, mounts::bind_path(mount.path(), false))?;
         let attributes = Attributes { readonly: cache.is_readonly, ..Attributes::default() };
         let target = cache.target.clone();
@@ -436,8 +428,8 @@ fn open_in(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, ExecError> {
 }
 
 fn kind_of(file: &OwnedFd, path: &str) -> Result<Kind, ExecError> {
-    let stat = rustix::fs::fstat(file)
-        .map_err(|errno| ExecError::Prepare { path: path.to_owned(), source: errno.into() })?;
+    let stat =
+        rustix::fs::fstat(file).map_err(|errno| ExecError::Prepare { path: path.to_owned(), source: errno.into() })?;
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
         _ => Kind::File,

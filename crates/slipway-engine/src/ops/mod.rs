@@ -2,10 +2,10 @@
 
 pub(crate) mod exec;
 pub(crate) mod file;
-pub(crate) mod local;
+mod files;
+mod local;
 mod ssh;
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
@@ -16,11 +16,12 @@ use slipway_registry::Registry;
 use slipway_solver::{Cache, Cancel, Ops};
 use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, SnapshotError, Store};
 
+use crate::context::{SourcePattern, SourceTree, content_digest};
 use crate::contexts::{Contexts, ContextsError};
 use crate::images::{self, ImageError};
 use crate::now_ns;
 use exec::ExecError;
-use file::FileError;
+use files::FileError;
 
 /// Why a vertex failed.
 #[derive(Debug, thiserror::Error)]
@@ -171,12 +172,12 @@ impl EngineOps<'_> {
 
     fn file(&self, op: &FileOp, inputs: &[Output]) -> Result<Output, OpError> {
         let base = self.snapshot_of(&inputs[0])?;
-        let snapshot = file::run(op, &base, inputs, self.store, self.contexts).map_err(Box::new)?;
+        let snapshot = files::run(op, &base, inputs, self.store, self.contexts).map_err(Box::new)?;
         Ok(Output::Snapshot(snapshot))
     }
 
     /// The output as a file system: a folder of the host that is used as one is copied into a snapshot first.
-    fn snapshot_of(&self, output: &Output) -> Result<Snapshot, OpError> {
+    pub(crate) fn snapshot_of(&self, output: &Output) -> Result<Snapshot, OpError> {
         match output {
             Output::Snapshot(snapshot) => Ok(snapshot.clone()),
             Output::Context(name) => Ok(local::snapshot(name, self.store, self.contexts).map_err(Box::new)?),
@@ -185,40 +186,42 @@ impl EngineOps<'_> {
 
     /// What `op` reads of the context that is its input `index`, as digests.
     fn context_digests(&self, name: &str, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
-        let selections = selections(op, index);
-        let whole = [file::Selection::whole()];
-        let selections = if selections.is_empty() { &whole[..] } else { &selections };
+        let mut selections = selections(op, index);
+        if selections.is_empty() {
+            selections.push(SourcePattern::literal("/"));
+        }
         let digest = |selection| self.contexts.digest(name, selection).map_err(|e| OpError::from(Box::new(e)));
         selections.iter().map(digest).collect()
     }
 
     fn snapshot_digests(&self, snapshot: &Snapshot, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
-        let view = self.store.view(snapshot)?;
-        let digest = |selection: &file::Selection| {
-            file::snapshot_digest(view.as_fd(), selection).map_err(|e| OpError::from(Box::new(e)))
+        let view = files::readable(self.store.view(snapshot)?).map_err(Box::new)?;
+        let digest = |selection: &SourcePattern<'_>| {
+            content_digest(SourceTree::Snapshot(&view), selection, None)
+                .map_err(|e| Box::new(FileError::from(e)).into())
         };
         selections(op, index).iter().map(digest).collect()
     }
 }
 
 /// What `op` selects from its input `index`; nothing if it uses it as a whole file system.
-fn selections(op: &Op, index: usize) -> Vec<file::Selection> {
+fn selections(op: &Op, index: usize) -> Vec<SourcePattern<'_>> {
     match op {
         Op::File(file) => {
-            let selection = |action: &FileAction| match action {
-                FileAction::Copy(copy) if copy.input == index => Some(file::Selection::of_copy(copy)),
+            let copies = file.actions.iter().filter_map(|action| match action {
+                FileAction::Copy(copy) if copy.input == index => Some(SourcePattern::from(copy)),
                 _ => None,
-            };
-            file.actions.iter().filter_map(selection).collect()
+            });
+            copies.collect()
         }
         Op::Exec(exec) => {
-            let selection = |mount: &Mount| match mount {
+            let binds = exec.mounts.iter().filter_map(|mount| match mount {
                 Mount::Bind { input, source, is_readonly: true, .. } if *input == index => {
-                    Some(file::Selection::of_path(source))
+                    Some(SourcePattern::literal(source))
                 }
                 _ => None,
-            };
-            exec.mounts.iter().filter_map(selection).collect()
+            });
+            binds.collect()
         }
         Op::Source(_) | Op::Merge => Vec::new(),
     }

@@ -18,7 +18,9 @@ use slipway_graph::request::{Ssh, SshSource};
 pub enum SshError {
     #[error("cannot make the agent socket for `{id}`")]
     Socket { id: String, source: io::Error },
-    #[error("`--ssh {id}=` with key files is not supported yet; start an agent and pass its socket: `--ssh {id}=$SSH_AUTH_SOCK`")]
+    #[error(
+        "`--ssh {id}=` with key files is not supported yet; start an agent and pass its socket: `--ssh {id}=$SSH_AUTH_SOCK`"
+    )]
     Keys { id: String },
 }
 
@@ -34,12 +36,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// Makes the socket in `folder`, a file system in memory that is mounted nowhere.
-    pub(super) fn start(
-        ssh: &Ssh,
-        folder: BorrowedFd<'_>,
-        mode: u32,
-        owner: (u32, u32),
-    ) -> Result<Proxy, SshError> {
+    pub(super) fn start(ssh: &Ssh, folder: BorrowedFd<'_>, mode: u32, owner: (u32, u32)) -> Result<Proxy, SshError> {
         let SshSource::Agent(agent) = &ssh.source else { return Err(SshError::Keys { id: ssh.id.clone() }) };
         let error = |source: io::Error| SshError::Socket { id: ssh.id.clone(), source };
         // `bind(2)` takes only paths, and this is the path of a descriptor.

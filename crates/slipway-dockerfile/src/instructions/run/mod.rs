@@ -96,8 +96,8 @@ pub(super) fn lower(run: &Run, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
     let args = script.args(run, step);
     let mut inputs = mount::Inputs(vec![step.stage.vertex]);
     let mounts = mounts(run, &script, &mut inputs, step)?;
-    let written = script.shown.as_ref().map(|shown| format!(" ({shown})")).unwrap_or_default();
-    let text = step.text() + &step_name::instruction_text(&written, |name| step.stage.variable(name));
+    let addition = script.shown.as_ref().map(|shown| format!(" ({shown})")).unwrap_or_default();
+    let text = step.text(&addition);
     let name = step.stage.names.next(&text);
     let exec = Exec {
         env: env(step, &mounts),
@@ -221,8 +221,8 @@ fn env(step: &Step<'_, '_>, mounts: &[Mount]) -> Vec<String> {
 fn proxy_env(build_args: &BTreeMap<String, String>) -> Vec<String> {
     let mut env = Vec::new();
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"] {
-        let given = build_args.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        if let Some(value) = given.last().filter(|value| !value.is_empty()) {
+        let mut given = build_args.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        if let Some(value) = given.next_back().filter(|value| !value.is_empty()) {
             env.push(format!("{name}={value}"));
             env.push(format!("{}={value}", name.to_ascii_lowercase()));
         }

@@ -1,0 +1,22 @@
+//! What does a build read from folders of the host and from earlier stages, and has it changed?
+//!
+//! ```text
+//! select   the paths that a COPY's source means, wildcards and links resolved
+//! scan     everything below them, without reading files: two system calls a folder, one a file
+//! digest   the content of all that; files that look unchanged are not read again (memory)
+//! ```
+
+mod build_context;
+mod digest;
+mod memory;
+mod pattern;
+mod scan;
+mod select;
+pub(crate) mod workers;
+
+pub use build_context::{BuildContext, IgnoreFile, PathRules, RuleHit, SourceTree};
+pub use digest::{DigestError, content_digest};
+pub use memory::DigestMemory;
+pub use pattern::{PathPattern, PatternError, PatternList};
+pub use scan::{Forest, ScanError, ScannedDir, ScannedEntry, Top, What, scan};
+pub use select::{SelectError, Selected, Selection, SourcePattern, select};

@@ -1,0 +1,143 @@
+//! The folders that a build may read: the main context and the named ones, each with its ignore rules.
+//!
+//! Opened when something first asks for them: a named context that nobody uses is never looked at.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use slipway_dockerfile::{IgnoreError, IgnoreRules};
+use slipway_oci::Digest;
+use slipway_store::Store;
+
+use crate::context::{
+    BuildContext, DigestError, DigestMemory, IgnoreFile, PathRules, RuleHit, SourcePattern, SourceTree, content_digest,
+};
+use crate::rootfs::Root;
+
+/// Why a folder cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextsError {
+    #[error("cannot open the build context `{path}`", path = .path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("cannot read `{path}`", path = .path.display())]
+    IgnoreFile { path: PathBuf, source: io::Error },
+    #[error("`{path}`", path = .path.display())]
+    IgnoreRules { path: PathBuf, source: IgnoreError },
+    #[error("there is no context called `{0}`")]
+    Unknown(String),
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
+
+/// The name of the main context in graphs.
+pub(crate) const MAIN: &str = "context";
+
+const MAX_IGNORE_BYTES: u64 = 1 << 20;
+
+/// All folders of one build.
+pub(crate) struct Contexts {
+    folders: BTreeMap<String, Folder>,
+    memory: StoreMemory,
+}
+
+struct Folder {
+    path: PathBuf,
+    /// Looked for first, before `.dockerignore` in the folder.
+    own_ignore_file: Option<PathBuf>,
+    opened: OnceLock<BuildContext>,
+}
+
+impl Contexts {
+    pub(crate) fn new(store: Store) -> Contexts {
+        Contexts { folders: BTreeMap::new(), memory: StoreMemory(store) }
+    }
+
+    /// Adds the folder called `name`. `own_ignore_file` is the one that belongs to the Dockerfile.
+    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>) {
+        self.folders.insert(name.to_owned(), Folder { path, own_ignore_file, opened: OnceLock::new() });
+    }
+
+    /// The folder called `name`, opened.
+    pub(crate) fn get(&self, name: &str) -> Result<&BuildContext, ContextsError> {
+        let folder = self.folders.get(name).ok_or_else(|| ContextsError::Unknown(name.to_owned()))?;
+        if let Some(opened) = folder.opened.get() {
+            return Ok(opened);
+        }
+        let opened = folder.open()?;
+        Ok(folder.opened.get_or_init(|| opened))
+    }
+
+    /// The digest of what `wanted` selects in the folder called `name`.
+    pub(crate) fn digest(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
+        Ok(content_digest(SourceTree::Context(self.get(name)?), wanted, Some(&self.memory))?)
+    }
+}
+
+impl Folder {
+    fn open(&self) -> Result<BuildContext, ContextsError> {
+        let root = Root::open(&self.path).map_err(|source| ContextsError::Open { path: self.path.clone(), source })?;
+        let usual = self.path.join(".dockerignore");
+        for path in self.own_ignore_file.iter().chain([&usual]) {
+            if let Some(text) = read_if_there(path)? {
+                return Ok(BuildContext::new(root, ignore_file(path, &text)?));
+            }
+        }
+        Ok(BuildContext::new(root, None))
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ContextsError> {
+    let error = |source| ContextsError::IgnoreFile { path: path.to_owned(), source };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) => return Err(error(e)),
+    };
+    let mut text = Vec::new();
+    file.take(MAX_IGNORE_BYTES + 1).read_to_end(&mut text).map_err(error)?;
+    match text.len() as u64 > MAX_IGNORE_BYTES {
+        true => Err(error(io::Error::other(format!("longer than {MAX_IGNORE_BYTES} bytes")))),
+        false => Ok(Some(text)),
+    }
+}
+
+fn ignore_file(path: &Path, text: &[u8]) -> Result<Option<IgnoreFile>, ContextsError> {
+    let rules =
+        IgnoreRules::parse(text).map_err(|source| ContextsError::IgnoreRules { path: path.to_owned(), source })?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Ok((!rules.is_empty()).then(|| IgnoreFile { name, rules: Box::new(DockerIgnore(rules)) }))
+}
+
+/// `.dockerignore` rules as rules on paths.
+struct DockerIgnore(IgnoreRules);
+
+impl PathRules for DockerIgnore {
+    fn excluded_by(&self, path: &[u8]) -> Option<RuleHit> {
+        let verdict = self.0.verdict_from_root(path);
+        let rule = self.0.excluded_by(&verdict)?;
+        Some(RuleHit { line: rule.line, rule: rule.text.clone() })
+    }
+
+    fn readmits_below(&self, folder: &[u8]) -> bool {
+        self.0.must_walk(folder, &self.0.verdict_from_root(folder))
+    }
+}
+
+/// File digests as facts of the store. What cannot be read or kept is computed again.
+struct StoreMemory(Store);
+
+const DIGESTS: &str = "folder-digests";
+
+impl DigestMemory for StoreMemory {
+    fn get(&self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        self.0.facts(DIGESTS, &names).unwrap_or_else(|_| vec![None; keys.len()])
+    }
+
+    fn put(&self, rows: &[(String, Vec<u8>)]) {
+        let rows: Vec<(&str, &[u8])> = rows.iter().map(|(key, row)| (key.as_str(), row.as_slice())).collect();
+        let _ = self.0.set_facts(DIGESTS, &rows);
+    }
+}

@@ -1,0 +1,76 @@
+//! Turns what the solver reports into events for people, and hands finished layers on.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use slipway_graph::op::Op;
+use slipway_graph::{Event, Events, Graph, StepId, VertexId};
+use slipway_solver::Observer;
+
+use crate::layers::LayerMaker;
+use crate::ops::{EngineOps, OpError, Output};
+
+/// One step a vertex, in the order of the graph.
+pub(crate) struct BuildObserver<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) events: &'a dyn Events,
+    pub(crate) steps: &'a [StepId],
+    /// Vertices whose newest layer is part of the image.
+    pub(crate) exported: BTreeSet<VertexId>,
+    pub(crate) layers: &'a LayerMaker,
+}
+
+/// The vertices whose newest layer ends up in the image of `target`: down the chain of first inputs, and what is
+/// merged onto it.
+pub(crate) fn exported(graph: &Graph, target: VertexId) -> BTreeSet<VertexId> {
+    let mut exported = BTreeSet::new();
+    let mut open = vec![target];
+    while let Some(id) = open.pop() {
+        let vertex = graph.vertex(id);
+        match vertex.op {
+            Op::Source(_) => {}
+            Op::Exec(_) | Op::File(_) => {
+                exported.insert(id);
+                open.extend(vertex.inputs.first());
+            }
+            Op::Merge => {
+                exported.insert(id);
+                open.extend(vertex.inputs.first());
+            }
+        }
+    }
+    exported
+}
+
+impl Observer<EngineOps<'_>> for BuildObserver<'_> {
+    fn planned(&self, vertices: &[VertexId]) {
+        for id in vertices {
+            let name = self.graph.vertex(*id).name.clone();
+            self.events.emit(Event::StepPlanned { step: self.steps[id.0], name });
+        }
+    }
+
+    fn cached(&self, vertex: VertexId) {
+        self.events.emit(Event::StepCached { step: self.steps[vertex.0] });
+    }
+
+    fn started(&self, vertex: VertexId) {
+        self.events.emit(Event::StepStarted { step: self.steps[vertex.0], at: SystemTime::now() });
+    }
+
+    fn done(&self, vertex: VertexId, output: &Output) {
+        self.events.emit(Event::StepDone { step: self.steps[vertex.0], at: SystemTime::now() });
+        if let (true, Output::Snapshot(snapshot)) = (self.exported.contains(&vertex), output) {
+            self.layers.hand_in(snapshot);
+        }
+    }
+
+    fn failed(&self, vertex: VertexId, error: &OpError) {
+        let message = crate::build::chain(error);
+        self.events.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
+    }
+
+    fn canceled(&self, vertex: VertexId) {
+        self.events.emit(Event::StepCanceled { step: self.steps[vertex.0] });
+    }
+}

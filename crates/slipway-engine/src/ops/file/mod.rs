@@ -1,0 +1,70 @@
+//! How are `COPY`, `ADD` of local files, heredoc files and `WORKDIR` carried out? (`spec/dockerfile.md` section 3.4)
+//!
+//! Nothing is mounted for writing. A [`Destination`] shows the new layer's directory laid over the layers below it,
+//! and every change goes into that directory, which so becomes what an overlay mount would have made of it.
+//!
+//! ```text
+//! run      one action after the other
+//! copy     where a source goes; its files by several threads
+//! content  the bytes of one file: linked, shared or copied
+//! archive  is this file unpacked instead?
+//! make     new files and folders
+//! ```
+
+mod archive;
+mod chmod;
+mod content;
+mod copy;
+mod destination;
+mod entry;
+mod error;
+mod make;
+#[cfg(test)]
+mod tests;
+
+use slipway_graph::op::{FileAction, FileOp};
+
+pub use archive::{ArchiveError, Unpacker};
+pub use chmod::{ModeChange, ModeError};
+pub use destination::{Destination, NewDirs};
+pub use error::FileOpError;
+
+use crate::context::SourceTree;
+use crate::rootfs::Root;
+use content::LinkedInodes;
+
+/// An input that is copied from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    pub tree: SourceTree<'a>,
+    /// The directories of a snapshot's layers, top first, if they are on the file system of the new layer: then its
+    /// files need not be copied but can be linked. Empty if not, and for build contexts.
+    pub layers: &'a [Root],
+}
+
+/// Carries out the actions of `op`, in order. `sources` are the inputs of the vertex after the first one: an action's
+/// `input` 1 is `sources[0]`. After an error the new layer's directory is of no use.
+pub fn run(
+    op: &FileOp,
+    dest: &Destination<'_>,
+    sources: &[Source<'_>],
+    unpacker: &dyn Unpacker,
+) -> Result<(), FileOpError> {
+    dest.adopt_top()?;
+    // For all actions: two links to one inode in a layer would make them hard links in the image.
+    let linked = LinkedInodes::default();
+    for action in &op.actions {
+        match action {
+            FileAction::Copy(action) => {
+                let index = action.input.checked_sub(1);
+                let source = index
+                    .and_then(|index| sources.get(index))
+                    .ok_or(FileOpError::NoInput { input: action.input, n_inputs: sources.len() + 1 })?;
+                copy::copy(action, dest, source, &linked, unpacker)?;
+            }
+            FileAction::Mkfile(action) => make::make_file(action, dest)?,
+            FileAction::Mkdir(action) => make::make_dir(action, dest)?,
+        }
+    }
+    Ok(())
+}

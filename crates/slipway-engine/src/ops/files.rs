@@ -1,0 +1,133 @@
+//! `COPY`, `ADD`, heredoc files and `WORKDIR`: gives [`super::file`] the layer to write and the trees to read.
+
+use std::error::Error;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use slipway_graph::op::FileOp;
+use slipway_store::{ActiveSnapshot, DbError, Snapshot, SnapshotError, Store};
+
+use super::Output;
+use super::file::{self, Destination, FileOpError, Source, Unpacker};
+use crate::context::SourceTree;
+use crate::contexts::{Contexts, ContextsError};
+use crate::layer::diff::open_dir;
+use crate::layer::untar::{self, Meaning};
+use crate::now_ns;
+use crate::rootfs::{Root, TreePath};
+
+/// Why files could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error(transparent)]
+    Op(#[from] FileOpError),
+    #[error(transparent)]
+    Context(#[from] ContextsError),
+    #[error(transparent)]
+    Digest(#[from] crate::context::DigestError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("cannot open the new layer")]
+    Upper(#[source] io::Error),
+    #[error("cannot open a layer")]
+    Layer(#[source] io::Error),
+    #[error("cannot use the cache")]
+    Cache(#[from] DbError),
+}
+
+/// Carries out `op` on top of `base` and commits the layer.
+pub(super) fn run(
+    op: &FileOp,
+    base: &Snapshot,
+    inputs: &[Output],
+    store: &Store,
+    contexts: &Contexts,
+) -> Result<Snapshot, FileError> {
+    let active = store.begin(Some(base))?;
+    {
+        let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
+        let base_view = match base.layers().is_empty() {
+            true => None,
+            false => Some(readable(store.view(base)?)?),
+        };
+        let trees = inputs.iter().skip(1).map(|input| Tree::open(input, store, contexts));
+        let trees = trees.collect::<Result<Vec<Tree<'_>>, FileError>>()?;
+        let sources: Vec<Source<'_>> = trees.iter().map(Tree::source).collect();
+        let unpacker = MountedUnpacker { active: &active, one_at_a_time: Mutex::new(()) };
+        file::run(op, &Destination::new(base_view.as_ref(), &upper), &sources, &unpacker)?;
+    }
+    Ok(active.commit(now_ns())?)
+}
+
+/// An input that is copied from, opened.
+enum Tree<'a> {
+    Context(&'a crate::context::BuildContext),
+    Snapshot { view: Root, layers: Vec<Root> },
+}
+
+impl<'a> Tree<'a> {
+    fn open(input: &Output, store: &Store, contexts: &'a Contexts) -> Result<Tree<'a>, FileError> {
+        match input {
+            Output::Context(name) => Ok(Tree::Context(contexts.get(name)?)),
+            Output::Snapshot(snapshot) => {
+                let view = readable(store.view(snapshot)?)?;
+                let layers = snapshot.layers().iter().rev();
+                let layers = layers.map(|layer| Root::open(&store.layer_path(layer)).map_err(FileError::Layer));
+                Ok(Tree::Snapshot { view, layers: layers.collect::<Result<_, _>>()? })
+            }
+        }
+    }
+
+    fn source(&self) -> Source<'_> {
+        match self {
+            Tree::Context(context) => Source { tree: SourceTree::Context(context), layers: &[] },
+            Tree::Snapshot { view, layers } => Source { tree: SourceTree::Snapshot(view), layers },
+        }
+    }
+}
+
+/// Views are descriptors for paths only; listing needs one that is open for reading.
+pub(super) fn readable(view: OwnedFd) -> Result<Root, FileError> {
+    open_dir(view.as_fd(), c".").map(Root::new).map_err(|errno| FileError::Layer(errno.into()))
+}
+
+/// Unpacks archives through a mount of the whole file system, so that folders of the layers below are changed the way
+/// the kernel does it. Mounted anew for each archive: what was written to the layer meanwhile need not show in an older
+/// mount.
+struct MountedUnpacker<'a> {
+    active: &'a ActiveSnapshot,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Unpacker for MountedUnpacker<'_> {
+    fn unpack(
+        &self,
+        archive: &mut dyn Read,
+        _dest: &Destination<'_>,
+        folder: &TreePath,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        // Archives of one instruction may overwrite each other's files, and a layer is mounted once at a time.
+        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let mounted = self.active.mount()?;
+        let root = open_dir(mounted.as_fd(), c".")?;
+        untar::unpack(archive, root.as_fd(), folder.as_bytes(), Meaning::Archive { owner })?;
+        Ok(())
+    }
+}
+
+/// For copies in which nothing is ever unpacked.
+pub(super) struct NoArchives;
+
+impl Unpacker for NoArchives {
+    fn unpack(
+        &self,
+        _archive: &mut dyn Read,
+        _dest: &Destination<'_>,
+        folder: &TreePath,
+        _owner: Option<(u32, u32)>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Err(format!("`{folder}` is not a place for archives").into())
+    }
+}

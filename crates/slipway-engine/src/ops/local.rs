@@ -1,0 +1,61 @@
+//! A folder of the host that is used as a file system: the base of a stage, or a bind mount of the context.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use slipway_graph::KeyWriter;
+use slipway_graph::op::CopyAction;
+use slipway_graph::op::{FileAction, FileOp, Unpack};
+use slipway_store::{Snapshot, Store};
+
+use super::file::{self, Destination, Source};
+use super::files::FileError;
+use crate::context::{SourcePattern, SourceTree};
+use crate::contexts::Contexts;
+use crate::now_ns;
+use crate::rootfs::Root;
+
+/// The files of the context called `name`, ignore rules applied, as a snapshot. The same files give the same one.
+pub(crate) fn snapshot(name: &str, store: &Store, contexts: &Contexts) -> Result<Snapshot, FileError> {
+    let digest = contexts.digest(name, &SourcePattern::literal("/"))?;
+    let mut key = KeyWriter::new("folder of the host");
+    key.text(digest.as_str());
+    let key = key.finish();
+    if let Some(record) = store.lookup(&key)? {
+        return Ok(record.snapshot);
+    }
+    let active = store.begin(None)?;
+    let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
+    let source = Source { tree: SourceTree::Context(contexts.get(name)?), layers: &[] };
+    file::run(&whole("/"), &Destination::new(None, &upper), &[source], &super::files::NoArchives)?;
+    let snapshot = active.commit(now_ns())?;
+    store.record(&[key], snapshot.id(), None)?;
+    Ok(snapshot)
+}
+
+/// Copies what is at `source` of a merged view into an existing folder of the host, for the first files of a cache
+/// mount.
+pub(crate) fn copy_tree(view: BorrowedFd<'_>, source: &str, folder: &Path) -> io::Result<()> {
+    let view = Root::new(crate::layer::diff::open_dir(view, c".")?);
+    let target = Root::open(folder)?;
+    let source_tree = Source { tree: SourceTree::Snapshot(&view), layers: &[] };
+    file::run(&whole(source), &Destination::new(None, &target), &[source_tree], &super::files::NoArchives)
+        .map_err(io::Error::other)
+}
+
+fn whole(source: &str) -> FileOp {
+    FileOp {
+        actions: vec![FileAction::Copy(CopyAction {
+            input: 1,
+            source: source.to_owned(),
+            dest: "/".to_owned(),
+            has_wildcard: false,
+            unpack: Unpack::Never,
+            owner: None,
+            mode: None,
+            excludes: Vec::new(),
+            parents_root: None,
+        })],
+    }
+}

@@ -1,0 +1,22 @@
+//! How is a tree of files used whose links and names somebody else chose?
+//!
+//! Everything starts at a directory descriptor ([`Root`]); paths below it are [`TreePath`]s, never host paths, and
+//! the kernel (`openat2`) refuses to leave the tree. Links are resolved by [`follow`], one component at a time, so
+//! that the same rules hold for one directory and for a pair of them laid over each other.
+
+mod follow;
+mod meta;
+mod path;
+mod root;
+mod users;
+mod xattr;
+
+pub use follow::{Component, FollowError, MAX_LINKS, follow};
+pub use meta::{Meta, Time};
+pub use path::TreePath;
+pub use root::{CallError, DirItem, Root};
+pub use users::{Accounts, AccountsError, ProcessUser, UserError};
+pub use xattr::{Xattrs, read_xattrs, write_xattrs};
+
+pub(crate) use path::components;
+pub(crate) use root::{OnPath, READ_FILE, list_dir, read_link_at, stat_at, stat_fd};

@@ -1,0 +1,295 @@
+//! Who is `USER app` or `--chown=app:web` in this root file system?
+//!
+//! Reads `/etc/passwd` and `/etc/group` of the tree, never of the host, and trusts neither: they may be links,
+//! devices, FIFOs or endless.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use slipway_graph::op::{Owner, OwnerId};
+
+use super::Root;
+use super::root::stat_fd;
+
+/// Larger files of users are refused (`spec/dockerfile.md` section 11.5).
+const MAX_BYTES: u64 = 10 << 20;
+
+/// The largest id that `USER` may name, as runc has it.
+const MAX_ID: u32 = i32::MAX as u32;
+
+/// The users and groups of a tree.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    users: Vec<User>,
+    groups: Vec<Group>,
+}
+
+#[derive(Debug)]
+struct User {
+    name: String,
+    uid: u32,
+    gid: u32,
+    home: String,
+}
+
+#[derive(Debug)]
+struct Group {
+    name: String,
+    gid: u32,
+    members: Vec<String>,
+}
+
+/// Whom a process runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessUser {
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups; the primary one always comes first (CVE-2023-25173).
+    pub groups: Vec<u32>,
+    /// For `HOME`, where the image does not set it.
+    pub home: String,
+}
+
+/// Why a file of users cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountsError {
+    #[error("{path} is not a regular file")]
+    NotAFile { path: &'static str },
+    #[error("\"{path}\" exceeds {MAX_BYTES} bytes")]
+    TooLarge { path: &'static str },
+    #[error("cannot read `{path}`")]
+    Read { path: &'static str, source: io::Error },
+}
+
+/// Why `USER` names nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    #[error("unable to find user {name}: no matching entries in passwd file")]
+    NoUser { name: String },
+    #[error("unable to find group {name}: no matching entries in group file")]
+    NoGroup { name: String },
+    #[error("user and group ids must be in the range 0-{MAX_ID}: `{id}`")]
+    IdOutOfRange { id: String },
+}
+
+impl Accounts {
+    /// The accounts of `root`; a missing file is one without entries.
+    pub fn read(root: &Root) -> Result<Accounts, AccountsError> {
+        Accounts::read_with(|path| root.open_in(path.as_bytes()))
+    }
+
+    /// [`Accounts::read`] for trees that are opened in another way. `open` must not wait for a FIFO's writer.
+    pub fn read_with(open: impl Fn(&'static str) -> io::Result<OwnedFd>) -> Result<Accounts, AccountsError> {
+        let passwd = read_bounded("/etc/passwd", &open)?;
+        let group = read_bounded("/etc/group", &open)?;
+        Ok(Accounts {
+            users: passwd.lines().filter_map(User::parse).collect(),
+            groups: group.lines().filter_map(Group::parse).collect(),
+        })
+    }
+
+    /// The ids of `--chown` and of folders made by `WORKDIR`. An unknown name is 0, and so is its group; a number
+    /// without a group is its own group (`spec/dockerfile.md` section 3.4).
+    pub fn owner(&self, owner: &Owner) -> (u32, u32) {
+        let (uid, own_gid) = match &owner.user {
+            OwnerId::Number(uid) => (*uid, *uid),
+            OwnerId::Name(name) => {
+                self.users.iter().find(|u| u.name == *name).map_or((0, 0), |user| (user.uid, user.gid))
+            }
+        };
+        let gid = match &owner.group {
+            None => own_gid,
+            Some(OwnerId::Number(gid)) => *gid,
+            Some(OwnerId::Name(name)) => self.groups.iter().find(|g| g.name == *name).map_or(0, |group| group.gid),
+        };
+        (uid, gid)
+    }
+
+    /// Whom a process of the image's `User` runs as: `user`, `uid`, `user:group` or any mix; empty is root
+    /// (`spec/dockerfile.md` section 3.10).
+    pub fn process_user(&self, text: &str) -> Result<ProcessUser, UserError> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),
+            None => (text, None),
+        };
+        let user = if user.is_empty() { "0" } else { user };
+        if let (Some(uid), Some(gid)) = (number(user)?, group.map(number).transpose()?.flatten()) {
+            return Ok(ProcessUser { uid, gid, groups: vec![gid], home: self.home_of(uid) });
+        }
+        let number_of_user = number(user)?;
+        let entry = self.users.iter().find(|u| u.name == user || Some(u.uid) == number_of_user);
+        let (uid, own_gid) = match (entry, number_of_user) {
+            (Some(entry), _) => (entry.uid, entry.gid),
+            (None, Some(uid)) => (uid, 0),
+            // An image without accounts still has root.
+            (None, None) if user == "root" => (0, 0),
+            (None, None) => return Err(UserError::NoUser { name: user.to_owned() }),
+        };
+        let (gid, others) = match group {
+            Some(group) => (self.gid_of(group)?, Vec::new()),
+            None => (own_gid, entry.map(|e| self.groups_listing(&e.name)).unwrap_or_default()),
+        };
+        let mut groups = vec![gid];
+        groups.extend(others.into_iter().filter(|other| *other != gid));
+        let home = entry.map(|e| e.home.clone()).filter(|home| !home.is_empty()).unwrap_or_else(|| "/".to_owned());
+        Ok(ProcessUser { uid, gid, groups, home })
+    }
+
+    fn gid_of(&self, group: &str) -> Result<u32, UserError> {
+        if let Some(entry) = self.groups.iter().find(|g| g.name == group) {
+            return Ok(entry.gid);
+        }
+        number(group)?.ok_or_else(|| UserError::NoGroup { name: group.to_owned() })
+    }
+
+    fn groups_listing(&self, user: &str) -> Vec<u32> {
+        self.groups.iter().filter(|g| g.members.iter().any(|m| m == user)).map(|g| g.gid).collect()
+    }
+
+    fn home_of(&self, uid: u32) -> String {
+        let entry = self.users.iter().find(|u| u.uid == uid && !u.home.is_empty());
+        entry.map_or_else(|| "/".to_owned(), |u| u.home.clone())
+    }
+}
+
+impl User {
+    /// A line of passwd(5); `None` for comments and broken lines.
+    fn parse(line: &str) -> Option<User> {
+        let fields: Vec<&str> = line.trim().split(':').collect();
+        let [name, _, uid, gid, ..] = fields[..] else { return None };
+        let home = fields.get(5).copied().unwrap_or_default();
+        Some(User { name: name.to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.to_owned() })
+    }
+}
+
+impl Group {
+    /// A line of group(5); `None` for comments and broken lines.
+    fn parse(line: &str) -> Option<Group> {
+        let fields: Vec<&str> = line.trim().split(':').collect();
+        let [name, _, gid, ..] = fields[..] else { return None };
+        let members = fields.get(3).copied().unwrap_or_default();
+        let members = members.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect();
+        Some(Group { name: name.to_owned(), gid: gid.parse().ok()?, members })
+    }
+}
+
+/// The number that `text` is; `None` if it is a name.
+fn number(text: &str) -> Result<Option<u32>, UserError> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(None);
+    }
+    let in_range = text.parse::<u32>().ok().filter(|id| *id <= MAX_ID);
+    in_range.map(Some).ok_or_else(|| UserError::IdOutOfRange { id: text.to_owned() })
+}
+
+fn read_bounded(
+    path: &'static str,
+    open: impl Fn(&'static str) -> io::Result<OwnedFd>,
+) -> Result<String, AccountsError> {
+    let error = |source| AccountsError::Read { path, source };
+    let file = match open(path) {
+        Ok(file) => file,
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOENT | Errno::NOTDIR)) => return Ok(String::new()),
+        // A socket, or a device without a driver.
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => return Err(AccountsError::NotAFile { path }),
+        Err(e) => return Err(error(e)),
+    };
+    if !stat_fd(&file).map_err(|errno| error(errno.into()))?.is_file() {
+        return Err(AccountsError::NotAFile { path });
+    }
+    let mut bytes = Vec::new();
+    File::from(file).take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(error)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(AccountsError::TooLarge { path });
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+
+    fn accounts() -> Accounts {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        let passwd = "# people\nroot:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:2000::/srv/app:\n";
+        std::fs::write(folder.path().join("etc/passwd"), passwd).unwrap();
+        std::fs::write(folder.path().join("etc/group"), "wheel:x:10:root,app\nweb:x:33:app\nmain:x:2000:\n").unwrap();
+        Accounts::read(&Root::open(folder.path()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn users_of_processes() {
+        let accounts = accounts();
+        for (text, expected) in [
+            ("", "0:0 [0, 10] /root"),
+            ("root", "0:0 [0, 10] /root"),
+            ("app", "1000:2000 [2000, 10, 33] /srv/app"),
+            ("1000", "1000:2000 [2000, 10, 33] /srv/app"),
+            ("app:web", "1000:33 [33] /srv/app"),
+            ("app:7", "1000:7 [7] /srv/app"),
+            ("1000:7", "1000:7 [7] /srv/app"),
+            ("0:0", "0:0 [0] /root"),
+            ("5", "5:0 [0] /"),
+            ("5:web", "5:33 [33] /"),
+            ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
+            ("app:nosuch", "unable to find group nosuch: no matching entries in group file"),
+            ("-1", "user and group ids must be in the range 0-2147483647: `-1`"),
+            ("4294967296", "user and group ids must be in the range 0-2147483647: `4294967296`"),
+            ("1000:", "1000:2000 [2000, 10, 33] /srv/app"),
+        ] {
+            let told = match accounts.process_user(text) {
+                Ok(user) => format!("{}:{} {:?} {}", user.uid, user.gid, user.groups, user.home),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(told, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn owners_never_fail() {
+        let accounts = accounts();
+        let name = |name: &str| OwnerId::Name(name.to_owned());
+        for (user, group, ids) in [
+            (OwnerId::Number(1), None, (1, 1)),
+            (name("app"), None, (1000, 2000)),
+            (name("app"), Some(name("web")), (1000, 33)),
+            (OwnerId::Number(1), Some(name("web")), (1, 33)),
+            (name("nosuch"), None, (0, 0)),
+            (name("app"), Some(name("nosuch")), (1000, 0)),
+        ] {
+            let owner = Owner { user, group };
+            assert_eq!(accounts.owner(&owner), ids, "{owner:?}");
+        }
+    }
+
+    #[test]
+    fn odd_files_are_refused() {
+        let huge = |path: &Path| File::create(path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        let fifo = |path: &Path| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR).unwrap();
+        };
+        let folder = |path: &Path| std::fs::create_dir(path).unwrap();
+        let outward = |path: &Path| symlink("../../../../../../etc/hostname", path).unwrap();
+        type Make<'a> = &'a dyn Fn(&Path);
+        let table: [(Make, &str); 4] = [
+            (&huge, "\"/etc/passwd\" exceeds 10485760 bytes"),
+            (&fifo, "/etc/passwd is not a regular file"),
+            (&folder, "/etc/passwd is not a regular file"),
+            (&outward, ""),
+        ];
+        for (make, told) in table {
+            let tree = tempfile::tempdir().unwrap();
+            std::fs::create_dir(tree.path().join("etc")).unwrap();
+            make(&tree.path().join("etc/passwd"));
+            let accounts = Accounts::read(&Root::open(tree.path()).unwrap());
+            assert_eq!(accounts.err().map(|e| e.to_string()).unwrap_or_default(), told);
+        }
+    }
+}

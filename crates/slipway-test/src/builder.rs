@@ -1,0 +1,124 @@
+//! Answers one question: what does a builder make of a case?
+//!
+//! The same code drives slipway and the reference: both take docker's `build` flags.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::base::Base;
+use crate::case::{Case, Run};
+use crate::image::{self, Image};
+use crate::progress::{self, Steps};
+use crate::workspace::Workspace;
+
+/// A program that builds.
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    /// The program and the words before `build`.
+    pub program: Vec<OsString>,
+    /// Flags that every build gets, right after `build`.
+    pub flags: Vec<OsString>,
+    /// Variables that every build gets.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// What one run left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// `None` if a signal ended it.
+    pub exit_code: Option<i32>,
+    /// The error output: progress, and the message if it failed.
+    pub stderr: String,
+    pub steps: Steps,
+    /// What was made, if it succeeded.
+    pub product: Option<Product>,
+}
+
+/// What a successful run made.
+#[derive(Debug)]
+pub enum Product {
+    Image(Image),
+    Folder(PathBuf),
+    Archive(PathBuf),
+}
+
+impl Product {
+    /// The summary that records hold.
+    pub fn summary(&self, base: &Base) -> Result<String> {
+        match self {
+            Self::Image(image) => image.summary(base),
+            Self::Folder(path) => image::folder_summary(path),
+            Self::Archive(path) => image::archive_summary(path),
+        }
+    }
+
+    /// Whether `text` occurs anywhere in it.
+    pub fn contains(&self, text: &str) -> Result<bool> {
+        match self {
+            Self::Image(image) => Ok(image.contains(text)),
+            Self::Archive(path) => Ok(image::contains(&fs::read(path)?, text.as_bytes())),
+            Self::Folder(path) => Ok(image::folder_summary(path)?.contains(text)),
+        }
+    }
+}
+
+impl Builder {
+    /// Carries out every run of `case` in `workspace`, in order.
+    pub fn build_all(&self, case: &Case, workspace: &Workspace) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        for (index, run) in case.runs.iter().enumerate() {
+            workspace.lay_out(case, index + 1)?;
+            outcomes.push(self.build(run, workspace)?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Carries out one run. Without `-o` it makes an OCI archive beside the context.
+    pub fn build(&self, run: &Run, workspace: &Workspace) -> Result<Outcome> {
+        let image = workspace.beside("image.tar");
+        let mut output_flag = OsString::from("type=oci,dest=");
+        output_flag.push(&image);
+        let mut words: Vec<&OsStr> = self.program.iter().map(OsString::as_os_str).collect();
+        words.push("build".as_ref());
+        words.extend(self.flags.iter().map(OsString::as_os_str));
+        if run.output().is_none() {
+            words.extend([OsStr::new("-o"), &output_flag]);
+        }
+        words.extend(run.arguments[1..].iter().map(OsStr::new));
+
+        let stdin = match &run.stdin {
+            Some(file) => File::open(workspace.context().join(file)).with_context(|| format!("open({file})"))?.into(),
+            None => Stdio::null(),
+        };
+        let output = Command::new(words[0])
+            .args(&words[1..])
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
+            .envs(run.env.iter().map(|(k, v)| (k, v)))
+            .current_dir(workspace.context())
+            .stdin(stdin)
+            .output()
+            .with_context(|| format!("run({})", words[0].display()))?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let product = if output.status.success() { Some(product(run, workspace, &image)?) } else { None };
+        Ok(Outcome { exit_code: output.status.code(), steps: progress::steps(&stderr), stderr, product })
+    }
+}
+
+/// Reads what `run` made, from where its `-o` says.
+fn product(run: &Run, workspace: &Workspace, image: &Path) -> Result<Product> {
+    let Some(output) = run.output() else {
+        return Ok(Product::Image(Image::read(image)?));
+    };
+    let field = |key: &str| output.split(',').find_map(|f| f.strip_prefix(key)?.strip_prefix('='));
+    let dest = workspace.context().join(field("dest").unwrap_or(output));
+    match field("type").unwrap_or("local") {
+        "local" => Ok(Product::Folder(dest)),
+        "tar" => Ok(Product::Archive(dest)),
+        "oci" => Ok(Product::Image(Image::read(&dest)?)),
+        other => bail!("the runner cannot read an output of type `{other}`"),
+    }
+}

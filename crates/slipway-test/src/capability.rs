@@ -1,0 +1,109 @@
+//! Answers one question: can this machine run the case at all?
+//!
+//! Each capability is probed once a process, by doing the thing in a child. A case that needs a missing one is
+//! reported as not run, with the probe's words as the reason, and never as passed.
+
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use anyhow::{Error, bail};
+
+/// Something that a machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// Mounting overlayfs, in a user namespace unless root.
+    Overlay,
+    /// Creating a user namespace.
+    UserNamespace,
+    /// A range of subordinate ids and the programs that map them.
+    SubordinateIds,
+    /// Being root, for what only root can prepare (files of other owners).
+    Root,
+}
+
+impl Capability {
+    const ALL: [Self; 4] = [Self::Overlay, Self::UserNamespace, Self::SubordinateIds, Self::Root];
+
+    /// What every build needs from the machine.
+    pub fn of_every_build() -> Vec<Self> {
+        if is_root() { vec![Self::Overlay] } else { vec![Self::UserNamespace, Self::SubordinateIds, Self::Overlay] }
+    }
+
+    /// The word that `needs:` and `SLIPWAY_TEST_REQUIRE` use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::UserNamespace => "userns",
+            Self::SubordinateIds => "subid",
+            Self::Root => "root",
+        }
+    }
+
+    /// Why the machine lacks this, or `None` if it has it.
+    pub fn missing(self) -> Option<&'static str> {
+        static PROBED: [OnceLock<Option<String>>; Capability::ALL.len()] = [const { OnceLock::new() }; 4];
+        PROBED[self as usize].get_or_init(|| self.probe()).as_deref()
+    }
+
+    fn probe(self) -> Option<String> {
+        // In a mount namespace of its own, over a folder that is there anyway: nothing is left behind.
+        let mount = "mount -t tmpfs none /tmp && cd /tmp && mkdir lower upper work merged && \
+                     mount -t overlay none -o userxattr,lowerdir=lower,upperdir=upper,workdir=work merged";
+        match self {
+            Self::Overlay if is_root() => fails("overlayfs", &["unshare", "-m", "sh", "-c", mount]),
+            Self::Overlay => fails("overlayfs", &["unshare", "-Urm", "sh", "-c", mount]),
+            Self::UserNamespace => fails("a user namespace", &["unshare", "-Ur", "true"]),
+            Self::SubordinateIds => {
+                fails("mapping subordinate ids", &["unshare", "-U", "--map-auto", "--map-root-user", "true"])
+            }
+            Self::Root => (!is_root()).then(|| "the tests do not run as root".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Capability {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        match Self::ALL.into_iter().find(|c| c.name() == word) {
+            Some(capability) => Ok(capability),
+            None => bail!("there is no capability `{word}`"),
+        }
+    }
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    static ROOT: OnceLock<bool> = OnceLock::new();
+    *ROOT.get_or_init(|| Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0"))
+}
+
+/// Runs `command`; the reason why it does not succeed, if it does not.
+fn fails(what: &str, command: &[&str]) -> Option<String> {
+    let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output();
+    match output {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("{what}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Some(format!("{what}: {}: {error}", command[0])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_capabilities() {
+        for capability in Capability::ALL {
+            assert_eq!(capability.name().parse::<Capability>().ok(), Some(capability));
+        }
+    }
+
+    #[test]
+    fn a_failing_probe_gives_its_words() {
+        let reason = fails("luck", &["sh", "-c", "echo none left >&2; false"]);
+        assert_eq!(reason.as_deref(), Some("luck: none left"));
+        assert_eq!(fails("luck", &["true"]), None);
+    }
+}

@@ -1,0 +1,376 @@
+//! Answers one question: what did a build make, in words that two builders can be compared by?
+//!
+//! The summary of an image is text, one fact a line, without times of the clock and without digests of whole layers:
+//!
+//! ```text
+//! platform native
+//! config Env ["PATH=/bin"]
+//! history base
+//! history "COPY a /b # buildkit"
+//! history "CMD [\"sh\"]" empty
+//! layer base
+//! layer
+//!   f 0644 10:20 b "hello\n" @1000000000
+//! ```
+//!
+//! | letter | entry | then |
+//! |---|---|---|
+//! | `f` | file | a short text as it is, else its size and the start of its SHA-256 |
+//! | `d` `p` `c` `b` | folder, fifo, devices | |
+//! | `l` `h` | symbolic link, hard link | `-> target` |
+//! | `w` | whiteout: the path is removed | |
+//!
+//! `@` gives a file's time where it lies before 2017: no clock gives such a time, so it was set on purpose.
+//! `native` is the platform of the machine, so that one record serves all of them.
+//! Layers and history entries of the base image are only counted, so that a record does not depend on its bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::base::{self, Base};
+use crate::tar::{self, Entry, Kind};
+
+/// The members of an image's config that decide how a container starts.
+const CONFIG_KEYS: [&str; 13] = [
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "Volumes",
+    "WorkingDir",
+    "Labels",
+    "StopSignal",
+    "Healthcheck",
+    "OnBuild",
+    "Shell",
+    "ArgsEscaped",
+];
+
+/// Times before this (2017-07-14) were set on purpose.
+const OLDEST_CLOCK: i64 = 1_500_000_000;
+
+/// Files up to this size are shown, not digested.
+const SHOWN_BYTES: usize = 200;
+
+/// An image, read whole.
+#[derive(Debug)]
+pub struct Image {
+    config: Value,
+    /// Uncompressed, in order.
+    layers: Vec<Vec<u8>>,
+}
+
+impl Image {
+    /// Reads an OCI layout: a folder, or a tar archive of one. Every blob is checked against its digest.
+    pub fn read(path: &Path) -> Result<Self> {
+        let files = if path.is_dir() { folder_files(path)? } else { archive_files(path)? };
+        let file = |name: &str| files.get(name).with_context(|| format!("the layout has no `{name}`"));
+        let mut descriptor = document(file("index.json")?)?;
+        while let Some(manifests) = descriptor.get("manifests").and_then(Value::as_array) {
+            let first = manifests.first().context("an index without manifests")?;
+            descriptor = document(blob(&files, &first["digest"])?)?;
+        }
+        let config = document(blob(&files, &descriptor["config"]["digest"])?)?;
+        let mut layers = Vec::new();
+        for layer in descriptor["layers"].as_array().into_iter().flatten() {
+            layers.push(decompress(blob(&files, &layer["digest"])?)?);
+        }
+        let image = Self { config, layers };
+        image.verify_diff_ids()?;
+        Ok(image)
+    }
+
+    /// The summary, as the module describes it.
+    pub fn summary(&self, base: &Base) -> Result<String> {
+        let n_base_layers = if self.diff_ids().starts_with(&base.diff_ids) { base.diff_ids.len() } else { 0 };
+        let n_base_history = if n_base_layers > 0 { base.n_history } else { 0 };
+        let platform = format!("{}/{}", plain(&self.config["os"]), plain(&self.config["architecture"]));
+        let is_native = platform == format!("linux/{}", base::architecture());
+        let mut lines = vec![format!("platform {}", if is_native { "native" } else { &platform })];
+        for key in CONFIG_KEYS {
+            let value = &self.config["config"][key];
+            if !is_empty(value) {
+                lines.push(format!("config {key} {}", sorted(value)));
+            }
+        }
+        if let Some(author) = self.config.get("author") {
+            lines.push(format!("author {author}"));
+        }
+        for (index, entry) in self.config["history"].as_array().into_iter().flatten().enumerate() {
+            lines.push(if index < n_base_history { "history base".to_owned() } else { history_line(entry) });
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index < n_base_layers {
+                lines.push("layer base".to_owned());
+                continue;
+            }
+            lines.push("layer".to_owned());
+            lines.extend(entry_lines(tar::read(layer)?).into_iter().map(|l| format!("  {l}")));
+        }
+        Ok(joined(&lines))
+    }
+
+    /// Whether `text` occurs in the config or anywhere in a layer.
+    pub fn contains(&self, text: &str) -> bool {
+        let has = |bytes: &[u8]| contains(bytes, text.as_bytes());
+        has(self.config.to_string().as_bytes()) || self.layers.iter().any(|l| has(l))
+    }
+
+    /// Number of history entries.
+    pub fn n_history(&self) -> usize {
+        self.config["history"].as_array().map_or(0, Vec::len)
+    }
+
+    /// The digests of the uncompressed layers, as the config lists them.
+    pub fn diff_ids(&self) -> Vec<String> {
+        self.config["rootfs"]["diff_ids"].as_array().into_iter().flatten().map(plain).collect()
+    }
+
+    fn verify_diff_ids(&self) -> Result<()> {
+        let actual: Vec<_> = self.layers.iter().map(|l| format!("sha256:{}", sha256(l))).collect();
+        ensure!(actual == self.diff_ids(), "the layers do not match `rootfs.diff_ids`");
+        Ok(())
+    }
+}
+
+/// The summary of a tar archive, as `type=tar` makes it.
+pub fn archive_summary(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("read({})", path.display()))?;
+    Ok(joined(&entry_lines(tar::read(&bytes)?)))
+}
+
+/// The summary of a folder, as `type=local` makes it: without owners, which that output does not keep.
+pub fn folder_summary(root: &Path) -> Result<String> {
+    let mut lines = Vec::new();
+    let mut pending = vec![String::new()];
+    while let Some(folder) = pending.pop() {
+        for item in fs::read_dir(root.join(&folder)).with_context(|| format!("read_dir({})", root.display()))? {
+            let name = item?.file_name();
+            let path = format!("{folder}{}", name.to_string_lossy());
+            let full = root.join(&path);
+            let metadata = full.symlink_metadata()?;
+            let mut entry = Entry {
+                mode: metadata.permissions().mode() & 0o7777,
+                mtime: metadata.mtime(),
+                path,
+                ..Entry::default()
+            };
+            if metadata.is_dir() {
+                entry.kind = Kind::Directory;
+                entry.path.push('/');
+                pending.push(entry.path.clone());
+            } else if metadata.is_symlink() {
+                entry.kind = Kind::Symlink;
+                entry.link = fs::read_link(&full)?.to_string_lossy().into_owned();
+            } else {
+                entry.data = fs::read(&full)?;
+            }
+            lines.push((entry.path.clone(), entry_line(&entry, None)));
+        }
+    }
+    lines.sort();
+    Ok(joined(&lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>()))
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether `needle` occurs in `bytes`.
+pub fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|w| w == needle)
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|l| format!("{l}\n")).collect()
+}
+
+fn folder_files(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut pending = vec![root.to_path_buf()];
+    while let Some(folder) = pending.pop() {
+        for item in fs::read_dir(&folder).with_context(|| format!("read_dir({})", folder.display()))? {
+            let path = item?.path();
+            if path.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
+            files.insert(name, fs::read(&path)?);
+        }
+    }
+    Ok(files)
+}
+
+fn archive_files(path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let bytes = fs::read(path).with_context(|| format!("read({})", path.display()))?;
+    let entries = tar::read(&bytes).with_context(|| path.display().to_string())?;
+    Ok(entries.into_iter().map(|e| (e.path.trim_start_matches("./").to_owned(), e.data)).collect())
+}
+
+fn blob<'a>(files: &'a BTreeMap<String, Vec<u8>>, digest: &Value) -> Result<&'a [u8]> {
+    let digest = plain(digest);
+    let path = format!("blobs/{}", digest.replace(':', "/"));
+    let bytes = files.get(&path).with_context(|| format!("the layout has no `{path}`"))?;
+    ensure!(digest == format!("sha256:{}", sha256(bytes)), "blob {digest} does not match its digest");
+    Ok(bytes)
+}
+
+fn document(bytes: &[u8]) -> Result<Value> {
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+fn decompress(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    match bytes {
+        [0x1f, 0x8b, ..] => flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut out).map(drop)?,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => out = zstd::decode_all(bytes)?,
+        _ => out.extend_from_slice(bytes),
+    }
+    Ok(out)
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Number(_) => false,
+    }
+}
+
+/// The same value with the members of every object sorted by key.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> = members.iter().map(|(k, v)| (k.clone(), sorted(v))).collect();
+            Value::Object(members.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+fn history_line(entry: &Value) -> String {
+    let mut line = format!("history {}", entry.get("created_by").cloned().unwrap_or_else(|| "".into()));
+    if entry["empty_layer"] == true {
+        line.push_str(" empty");
+    }
+    // Every step of a Dockerfile has this comment; only another one is worth a word.
+    let comment = plain(&entry["comment"]);
+    if comment != "buildkit.dockerfile.v0" {
+        line.push_str(&format!(" comment={comment:?}"));
+    }
+    line
+}
+
+/// One line an entry, sorted by path.
+fn entry_lines(entries: Vec<Entry>) -> Vec<String> {
+    let mut lines: Vec<_> = entries
+        .iter()
+        .map(|e| (e.path.trim_start_matches("./").trim_start_matches('/'), e))
+        .filter(|(path, _)| !path.is_empty())
+        .map(|(path, entry)| (path.to_owned(), entry_line(entry, Some((entry.uid, entry.gid)))))
+        .collect();
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn entry_line(entry: &Entry, owner: Option<(u64, u64)>) -> String {
+    let path = entry.path.trim_start_matches("./").trim_start_matches('/');
+    let path = if path.contains([' ', '\n', '"']) { format!("{path:?}") } else { path.to_owned() };
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    if let Some(removed) = name.strip_prefix(".wh.").filter(|_| entry.kind == Kind::File) {
+        let slash = if folder.is_empty() { "" } else { "/" };
+        return format!("w {folder}{slash}{removed}{}", time(entry));
+    }
+    let owner = owner.map(|(uid, gid)| format!(" {uid}:{gid}")).unwrap_or_default();
+    let start = format!("{} {:04o}{owner} {path}", letter(entry.kind), entry.mode);
+    let xattrs: String = entry.xattrs.iter().map(|(k, v)| format!(" {k}={}", &sha256(v)[..16])).collect();
+    match entry.kind {
+        Kind::File => format!("{start} {}{}{xattrs}", content(&entry.data), time(entry)),
+        Kind::Symlink | Kind::Hardlink => format!("{start} -> {}{xattrs}", entry.link),
+        Kind::CharDevice | Kind::BlockDevice | Kind::Directory | Kind::Fifo => format!("{start}{xattrs}"),
+    }
+}
+
+fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::File => 'f',
+        Kind::Hardlink => 'h',
+        Kind::Symlink => 'l',
+        Kind::CharDevice => 'c',
+        Kind::BlockDevice => 'b',
+        Kind::Directory => 'd',
+        Kind::Fifo => 'p',
+    }
+}
+
+fn content(data: &[u8]) -> String {
+    match std::str::from_utf8(data) {
+        Ok(text) if data.len() <= SHOWN_BYTES && !text.contains('\0') => Value::from(text).to_string(),
+        _ => format!("{} bytes {}", data.len(), &sha256(data)[..16]),
+    }
+}
+
+fn time(entry: &Entry) -> String {
+    if entry.mtime < OLDEST_CLOCK { format!(" @{}", entry.mtime) } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, data: &[u8]) -> Entry {
+        Entry { path: path.into(), mode: 0o644, mtime: OLDEST_CLOCK, data: data.to_vec(), ..Entry::default() }
+    }
+
+    #[test]
+    fn entries_are_sorted_and_short_texts_shown() {
+        let link = Entry { kind: Kind::Symlink, link: "b".into(), ..file("a", b"") };
+        let lines = entry_lines(vec![file("./b", b"hi\n"), link, file("z", &[0; 3])]);
+        assert_eq!(lines[0], "l 0644 0:0 a -> b");
+        assert_eq!(lines[1], r#"f 0644 0:0 b "hi\n""#);
+        assert!(lines[2].starts_with("f 0644 0:0 z 3 bytes 709e80c8"), "{}", lines[2]);
+    }
+
+    #[test]
+    fn a_whiteout_names_what_it_removes() {
+        assert_eq!(entry_lines(vec![file("etc/.wh.passwd", b"")]), ["w etc/passwd"]);
+    }
+
+    #[test]
+    fn only_old_times_are_shown() {
+        let old = Entry { mtime: 5, ..file("a", b"x") };
+        assert_eq!(entry_lines(vec![old]), [r#"f 0644 0:0 a "x" @5"#]);
+    }
+
+    #[test]
+    fn history_says_what_is_unusual() {
+        let entry =
+            serde_json::json!({"created_by": "USER x", "empty_layer": true, "comment": "buildkit.dockerfile.v0"});
+        assert_eq!(history_line(&entry), r#"history "USER x" empty"#);
+        let entry = serde_json::json!({"created_by": "x", "comment": "other"});
+        assert_eq!(history_line(&entry), r#"history "x" comment="other""#);
+    }
+
+    #[test]
+    fn empty_members_of_the_config_count_as_absent() {
+        assert!(is_empty(&serde_json::json!([])) && is_empty(&Value::Null) && !is_empty(&serde_json::json!([""])));
+    }
+}

@@ -1,0 +1,3 @@
+module org.example.primes {
+    requires jdk.httpserver;
+}
