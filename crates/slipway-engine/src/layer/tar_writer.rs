@@ -81,14 +81,14 @@ impl<W: Write> TarWriter<W> {
             self.extended_header(&name, &records)?;
         }
         let mut block = [0; BLOCK];
-        put_text(&mut block[0..100], &ascii(&name));
+        put_path(&mut block[0..100], &ascii(&name));
         put_octal(&mut block[100..108], u64::from(entry.mode));
         put_octal(&mut block[108..116], u64::from(entry.uid));
         put_octal(&mut block[116..124], u64::from(entry.gid));
         put_octal(&mut block[124..136], entry.size);
         put_octal(&mut block[136..148], u64::try_from(entry.mtime).unwrap_or(0));
         block[156] = entry.kind.type_flag();
-        put_text(&mut block[157..257], &ascii(entry.link));
+        put_path(&mut block[157..257], &ascii(entry.link));
         put_octal(&mut block[329..337], u64::from(entry.device.0));
         put_octal(&mut block[337..345], u64::from(entry.device.1));
         self.header_block(&mut block)?;
@@ -134,7 +134,10 @@ impl<W: Write> TarWriter<W> {
         let mut block = [0; BLOCK];
         let mut header_name = ascii(&extended_name(name));
         header_name.truncate(100);
-        put_text(&mut block[0..100], header_name.trim_ascii_end());
+        while header_name.ends_with(b"/") {
+            header_name.pop();
+        }
+        put_text(&mut block[0..100], &header_name);
         put_octal(&mut block[100..108], 0);
         put_octal(&mut block[108..116], 0);
         put_octal(&mut block[116..124], 0);
@@ -212,6 +215,15 @@ fn extended_name(name: &[u8]) -> Vec<u8> {
 
 fn ascii(text: &[u8]) -> Vec<u8> {
     text.iter().copied().filter(|b| b.is_ascii() && *b != 0).collect()
+}
+
+/// A path that is cut off must not end with a slash by chance: readers that know only ustar would take it for a folder.
+fn put_path(field: &mut [u8], path: &[u8]) {
+    put_text(field, path);
+    if path.len() > field.len() && field.ends_with(b"/") {
+        let end = field.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
+        field[end] = 0;
+    }
 }
 
 fn put_text(field: &mut [u8], text: &[u8]) {

@@ -3,8 +3,12 @@
 //! Every path is resolved by the kernel with the directory as its root (`openat2(2)`, `RESOLVE_IN_ROOT`), the last
 //! component is always created anew and never followed, and what is there already is removed first. `..` in a path is
 //! an error. A layer's whiteouts become overlay whiteouts; in a plain archive they are files like any other.
+//!
+//! Limited are the number of entries ([`MAX_ENTRIES`]), how deep a folder that an entry replaces may be
+//! ([`MAX_REMOVE_DEPTH`]), and what the reader holds in memory. Not limited is the sum of all sizes: the disk is.
 
-use std::ffi::CString;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -41,20 +45,15 @@ pub(crate) enum Meaning {
 }
 
 const MAX_ENTRIES: u64 = 10_000_000;
+/// Each level takes a descriptor and some stack; the longest path there can be has no more levels.
+const MAX_REMOVE_DEPTH: usize = 2048;
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Unpacks all entries of `source` into the existing folder `prefix` below `root`; links in the way are followed below
-/// `root`. Device nodes that may not be made here are left out.
-pub(crate) fn unpack(
-    source: impl Read,
-    root: BorrowedFd<'_>,
-    prefix: &[u8],
-    meaning: Meaning,
-) -> Result<(), UntarError> {
+/// Unpacks all entries of `source` below `root`. Device nodes that may not be made here are left out.
+pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) -> Result<(), UntarError> {
     let mut reader = TarReader::new(source);
-    let prefix = clean(prefix).ok_or_else(|| UntarError::Escapes { path: lossy(prefix) })?;
     let mut unpacker =
-        Unpacker { root, prefix, meaning, folder_times: Vec::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
+        Unpacker { root, meaning, folder_times: HashMap::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
     let mut n_entries = 0;
     while let Some(entry) = reader.next_entry()? {
         n_entries += 1;
@@ -70,13 +69,20 @@ pub(crate) fn unpack(
     Ok(())
 }
 
+/// What was in the place of an entry before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Was {
+    Nothing,
+    Folder,
+    Whiteout,
+}
+
 struct Unpacker<'a> {
     root: BorrowedFd<'a>,
-    /// Clean; put before every path of the archive.
-    prefix: Vec<u8>,
     meaning: Meaning,
-    /// Set when all entries are there, since making entries changes them.
-    folder_times: Vec<(Vec<u8>, Timestamps)>,
+    /// Set when all entries are there, since making entries changes them. By path, so that a folder that is listed over
+    /// and over takes its place once.
+    folder_times: HashMap<Vec<u8>, Timestamps>,
     /// The folder of the last entry: archives list the entries of a folder one after the other.
     last_parent: Option<(Vec<u8>, OwnedFd)>,
     buffer: Vec<u8>,
@@ -88,7 +94,6 @@ impl Unpacker<'_> {
         if path.is_empty() {
             return if entry.kind == EntryKind::Directory { self.root_metadata(entry) } else { Ok(()) };
         }
-        let path = self.prefixed(path);
         let cut = path.iter().rposition(|b| *b == b'/');
         let (parent_path, name) = match cut {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -100,7 +105,8 @@ impl Unpacker<'_> {
                 return set_opaque(&parent, is_user_namespace).map_err(|e| write_error(&path, "setxattr(opaque)", e));
             }
             if let Some(gone) = name.strip_prefix(b".wh.") {
-                return whiteout(&parent, gone).map_err(|e| write_error(&path, "mknod(whiteout)", e));
+                return whiteout(&parent, gone, is_user_namespace)
+                    .map_err(|e| write_error(&path, "mknod(whiteout)", e));
             }
         }
         let name = CString::new(name).map_err(|_| UntarError::Escapes { path: lossy(&path) })?;
@@ -115,16 +121,13 @@ impl Unpacker<'_> {
         name: &CString,
         reader: &mut TarReader<R>,
     ) -> Result<(), UntarError> {
-        self.clear_the_way(entry.kind, path, parent, name)?;
+        let was = self.clear_the_way(entry.kind, path, parent, name)?;
         let error = |call| move |e: Errno| write_error(path, call, e);
         let mode = Mode::from_raw_mode(entry.mode);
         match entry.kind {
             EntryKind::File => return self.file(entry, path, parent, name, reader),
             EntryKind::HardLink => return self.hard_link(entry, path, parent, name),
-            EntryKind::Directory => match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(e) => return Err(write_error(path, "mkdir", e)),
-            },
+            EntryKind::Directory => return self.folder(entry, path, parent, name, was),
             EntryKind::Symlink => {
                 let target = CString::new(entry.link.clone()).map_err(|_| UntarError::Escapes { path: lossy(path) })?;
                 rustix::fs::symlinkat(&target, parent, name).map_err(error("symlink"))?;
@@ -146,17 +149,42 @@ impl Unpacker<'_> {
         let (uid, gid) = self.owner(entry);
         chown_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
         if entry.kind != EntryKind::Symlink {
+            // Follows links, but what was made a moment ago is none.
             rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).map_err(error("chmod"))?;
         }
-        if entry.kind == EntryKind::Directory {
-            if !entry.xattrs.is_empty() {
-                let dir = super::diff::open_dir(parent.as_fd(), name).map_err(error("open"))?;
-                set_xattrs(&dir, entry);
-            }
-            self.folder_times.push((path.to_vec(), times(entry)));
-            return Ok(());
-        }
         rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW).map_err(error("utimensat"))
+    }
+
+    fn folder(
+        &mut self,
+        entry: &ReadEntry,
+        path: &[u8],
+        parent: &OwnedFd,
+        name: &CString,
+        was: Was,
+    ) -> Result<(), UntarError> {
+        let error = |call| move |e: Errno| write_error(path, call, e);
+        if was != Was::Folder {
+            rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).map_err(error("mkdir"))?;
+        }
+        let dir = super::diff::open_dir(parent.as_fd(), name).map_err(error("open"))?;
+        self.folder_metadata(&dir, entry, path)?;
+        if let (Meaning::Layer { is_user_namespace }, Was::Whiteout) = (self.meaning, was) {
+            // The layer both removes the folder and makes it: what is below it must not show through.
+            set_opaque(&dir, is_user_namespace).map_err(error("setxattr(opaque)"))?;
+        }
+        Ok(())
+    }
+
+    fn folder_metadata(&mut self, dir: &OwnedFd, entry: &ReadEntry, path: &[u8]) -> Result<(), UntarError> {
+        let error = |call| move |e: Errno| write_error(path, call, e);
+        let (uid, gid) = self.owner(entry);
+        rustix::fs::fchown(dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .map_err(|e| owner_error(path, uid, gid, e))?;
+        rustix::fs::fchmod(dir, Mode::from_raw_mode(entry.mode)).map_err(error("chmod"))?;
+        set_xattrs(dir, entry);
+        self.folder_times.insert(path.to_vec(), times(entry));
+        Ok(())
     }
 
     fn file<R: Read>(
@@ -170,17 +198,21 @@ impl Unpacker<'_> {
         let error = |call| move |e: Errno| write_error(path, call, e);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).map_err(error("open"))?;
-        let mut remaining = entry.size;
-        while remaining > 0 {
+        let mut offset = 0;
+        while offset < entry.size {
+            // Holes of sparse files stay holes.
+            offset += reader.skip_hole();
             let n_read =
                 reader.read(&mut self.buffer).map_err(|source| UntarError::Data { path: lossy(path), source })?;
             let mut bytes = &self.buffer[..n_read];
             while !bytes.is_empty() {
-                let n_written = rustix::io::write(&file, bytes).map_err(error("write"))?;
+                let n_written = rustix::io::pwrite(&file, bytes, offset).map_err(error("write"))?;
                 bytes = &bytes[n_written..];
+                offset += n_written as u64;
             }
-            remaining -= n_read as u64;
         }
+        // A hole at the end has not been written.
+        rustix::fs::ftruncate(&file, entry.size).map_err(error("ftruncate"))?;
         let (uid, gid) = self.owner(entry);
         rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .map_err(|e| owner_error(path, uid, gid, e))?;
@@ -193,7 +225,6 @@ impl Unpacker<'_> {
     fn hard_link(&self, entry: &ReadEntry, path: &[u8], parent: &OwnedFd, name: &CString) -> Result<(), UntarError> {
         let escapes = || UntarError::Escapes { path: lossy(path) };
         let target = clean(&entry.link).filter(|t| !t.is_empty()).ok_or_else(escapes)?;
-        let target = self.prefixed(target);
         let cut = target.iter().rposition(|b| *b == b'/');
         let (dir, base) = match cut {
             Some(slash) => (&target[..slash], &target[slash + 1..]),
@@ -205,25 +236,26 @@ impl Unpacker<'_> {
         rustix::fs::linkat(&dir, &base, parent, name, AtFlags::empty()).map_err(error)
     }
 
-    /// Removes what is in the place of a new entry; folders stay if a folder comes.
+    /// Removes what is in the place of a new entry and says what it was; folders stay if a folder comes.
     fn clear_the_way(
         &mut self,
         kind: EntryKind,
         path: &[u8],
         parent: &OwnedFd,
         name: &CString,
-    ) -> Result<(), UntarError> {
+    ) -> Result<Was, UntarError> {
         let stat = match super::diff::stat_at(parent, name) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(Was::Nothing),
             Err(e) => return Err(write_error(path, "stat", e)),
         };
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if is_folder && kind == EntryKind::Directory {
-            return Ok(());
+            return Ok(Was::Folder);
         }
         self.last_parent = None;
-        remove_tree(parent.as_fd(), name, is_folder).map_err(|e| write_error(path, "unlink", e))
+        remove_tree(parent.as_fd(), name, is_folder).map_err(|e| write_error(path, "unlink", e))?;
+        Ok(if super::diff::is_whiteout(&stat) { Was::Whiteout } else { Was::Nothing })
     }
 
     fn parent(&mut self, path: &[u8]) -> Result<OwnedFd, UntarError> {
@@ -249,21 +281,8 @@ impl Unpacker<'_> {
         if matches!(self.meaning, Meaning::Archive { .. }) {
             return Ok(());
         }
-        let error = |call| move |e: Errno| write_error(b"/", call, e);
-        let dir = super::diff::open_dir(self.root, c".").map_err(error("open"))?;
-        let (uid, gid) = self.owner(entry);
-        rustix::fs::fchown(&dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(|e| owner_error(b"/", uid, gid, e))?;
-        rustix::fs::fchmod(&dir, Mode::from_raw_mode(entry.mode)).map_err(error("chmod"))?;
-        self.folder_times.push((Vec::new(), times(entry)));
-        Ok(())
-    }
-
-    fn prefixed(&self, path: Vec<u8>) -> Vec<u8> {
-        match self.prefix.is_empty() {
-            true => path,
-            false => [self.prefix.as_slice(), &path].join(&b'/'),
-        }
+        let dir = super::diff::open_dir(self.root, c".").map_err(|e| write_error(b"/", "open", e))?;
+        self.folder_metadata(&dir, entry, b"")
     }
 
     fn owner(&self, entry: &ReadEntry) -> (u32, u32) {
@@ -274,11 +293,11 @@ impl Unpacker<'_> {
     }
 
     fn set_folder_times(&mut self) -> Result<(), UntarError> {
-        for (path, times) in self.folder_times.iter().rev() {
-            match open_below(self.root, path) {
+        for (path, times) in &self.folder_times {
+            match open_folder(self.root, path, OFlags::NOFOLLOW) {
                 Ok(dir) => rustix::fs::futimens(&dir, times).map_err(|e| write_error(path, "futimens", e))?,
                 // A later entry may have replaced the folder.
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(e) => return Err(write_error(path, "open", e)),
             }
         }
@@ -294,13 +313,20 @@ fn clean(path: &[u8]) -> Option<Vec<u8>> {
 
 /// Opens a folder below `root`; links inside are followed, but never out.
 fn open_below(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    open_folder(root, path, OFlags::empty())
+}
+
+/// [`open_below`] with more flags.
+fn open_folder(root: BorrowedFd<'_>, path: &[u8], more: OFlags) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { b"." } else { path };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
 /// Makes `path` and the folders above it that are missing (0755, owned by the caller).
+///
+/// A link that leads nowhere is an error, as is a file in the way.
 fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut dir = open_below(root, b"")?;
     let mut so_far: Vec<u8> = Vec::new();
@@ -313,12 +339,11 @@ fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
             Ok(next) => next,
             Err(Errno::NOENT) => {
                 rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
-                rustix::fs::openat(
-                    &dir,
-                    part,
-                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                    Mode::empty(),
-                )?
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let made = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
+                // Whatever the umask is.
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?;
+                made
             }
             Err(e) => return Err(e),
         };
@@ -327,26 +352,36 @@ fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
 }
 
 /// Removes `name` in `parent` with everything below it, following no link.
-pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &std::ffi::CStr, is_folder: bool) -> Result<(), Errno> {
+pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &CStr, is_folder: bool) -> Result<(), Errno> {
+    remove_levels(parent, name, is_folder, MAX_REMOVE_DEPTH)
+}
+
+fn remove_levels(parent: BorrowedFd<'_>, name: &CStr, is_folder: bool, n_levels: usize) -> Result<(), Errno> {
     if !is_folder {
         return rustix::fs::unlinkat(parent, name, AtFlags::empty());
     }
+    let n_levels = n_levels.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
     let dir = super::diff::open_dir(parent, name)?;
     for child in super::diff::sorted_names(dir.as_fd())? {
         let stat = super::diff::stat_at(&dir, &child)?;
-        remove_tree(dir.as_fd(), &child, FileType::from_raw_mode(stat.st_mode) == FileType::Directory)?;
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        remove_levels(dir.as_fd(), &child, is_folder, n_levels)?;
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-fn whiteout(parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+fn whiteout(parent: &OwnedFd, name: &[u8], is_user_namespace: bool) -> Result<(), Errno> {
     let name = CString::new(name).map_err(|_| Errno::INVAL)?;
     if matches!(name.as_bytes(), b"" | b"." | b"..") {
         return Err(Errno::INVAL);
     }
     match rustix::fs::mknodat(parent, &name, FileType::CharacterDevice, Mode::empty(), 0) {
-        // The layer both removes and makes the name: what is made wins.
-        Err(Errno::EXIST) => Ok(()),
+        // The layer both removes and makes the name. What is made wins, but of a folder only this layer's part is left.
+        Err(Errno::EXIST) => match super::diff::open_dir(parent.as_fd(), &name) {
+            Ok(dir) => set_opaque(&dir, is_user_namespace),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            Err(errno) => Err(errno),
+        },
         result => result,
     }
 }
