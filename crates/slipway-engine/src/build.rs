@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::{
     Diagnostic, Dockerfile, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower, parse,
@@ -29,12 +30,14 @@ use tempfile::TempDir;
 
 use crate::assemble::{Times, assemble};
 use crate::contexts::{Contexts, MAIN};
+use crate::descriptors::{self, OriginalLimit};
+use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
 use crate::images::Images;
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
-use crate::ops::{EngineOps, Output, StoreCache};
+use crate::ops::{EngineOps, StoreCache};
 use crate::stdin_context::{self, StdinContext};
 
 /// What an engine is made of.
@@ -50,6 +53,7 @@ pub struct Engine {
     store: Store,
     registry: Registry,
     flavor: OverlayFlavor,
+    nofile: OriginalLimit,
 }
 
 /// What came of a build.
@@ -85,6 +89,8 @@ pub enum BuildFailure {
         lines: Option<LineRange>,
         name: String,
         source: Box<dyn Error + Send + Sync>,
+        /// What to try, where that is known for sure.
+        hint: Option<String>,
     },
     /// The user interrupted.
     Canceled,
@@ -146,10 +152,18 @@ struct Inputs {
     _temporary: Option<TempDir>,
 }
 
+/// The root file system of the target, and how many steps had to run for it.
+struct Solved {
+    snapshot: Snapshot,
+    n_run: usize,
+}
+
 impl Engine {
-    /// An engine that has not touched anything yet.
+    /// An engine that has not touched anything yet, except that the process may now open as many files as its hard
+    /// limit allows.
     pub fn new(parts: EngineParts) -> Engine {
-        Engine { store: parts.store, registry: parts.registry, flavor: parts.flavor }
+        let nofile = descriptors::raise_limit();
+        Engine { store: parts.store, registry: parts.registry, flavor: parts.flavor, nofile }
     }
 
     /// Builds what `request` asks for. `stdin` is read only if the request says so.
@@ -164,6 +178,7 @@ impl Engine {
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
+        let started = Instant::now();
         let inputs =
             internal_step(events, "[internal] load build definition", || self.inputs(request, stdin)).map_err(other)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
@@ -176,11 +191,15 @@ impl Engine {
         }
         check_frontend(&dockerfile).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         let lowered = self.lower(&dockerfile, request, events).map_err(with_source)?;
-        let snapshot = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let Solved { snapshot, n_run } = solved;
         let image = self.image(&lowered, snapshot, request).map_err(|e| with_source(BuildFailure::Other(e)))?;
         warnings.extend(lowered.warnings);
         let export = Export { store: &self.store, registry: &self.registry, image: &image, events };
         export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
+        if n_run > 0 {
+            durability::after_build(&self.store, started.elapsed());
+        }
         Ok(Built { image_id: Some(image.assembled.digest.clone()), warnings, dockerfile: source })
     }
 
@@ -211,14 +230,14 @@ impl Engine {
             },
         };
         let in_archive = temporary.is_some();
-        let (path, dockerfile_name, dockerfile_text) =
-            read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
-        let own_ignore_file = path.map(|mut path| {
+        let found = read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
+        let own_ignore_file = found.path.map(|mut path| {
             path.as_mut_os_string().push(".dockerignore");
             path
         });
         contexts.add(MAIN, folder, own_ignore_file);
         add_named(&mut contexts, &request.named_contexts);
+        let (dockerfile_name, dockerfile_text) = (found.name, found.text);
         Ok(Inputs { contexts, dockerfile_name, dockerfile_text, _temporary: temporary })
     }
 
@@ -291,6 +310,7 @@ impl Engine {
                 lines: Some(question.lines),
                 name: question.written.clone(),
                 source: Box::new(source),
+                hint: None,
             })?;
             known.insert(question.key.clone(), image);
         }
@@ -305,10 +325,10 @@ impl Engine {
         contexts: &Contexts,
         events: &dyn Events,
         cancel: &Cancel,
-    ) -> Result<Snapshot, BuildFailure> {
+    ) -> Result<Solved, BuildFailure> {
         let graph = &lowered.graph;
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
-        let host_files = HostFiles::new(self.store.root().join("empty"));
+        let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile);
         let ops = EngineOps {
             graph,
             store: &self.store,
@@ -323,23 +343,26 @@ impl Engine {
         };
         let targets = [lowered.result];
         let plan = Plan { graph, targets: &targets, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
+        let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
             let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request));
             let exported = observe::exported(graph, lowered.result);
-            let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers };
+            let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers, n_run: &n_run };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
         });
         let output = solved.map_err(|error| match error {
             SolveError::Canceled => BuildFailure::Canceled,
             SolveError::Vertex { vertex, error } => {
                 let vertex = graph.vertex(vertex);
-                BuildFailure::Step { lines: vertex.lines, name: vertex.name.clone(), source: Box::new(error) }
+                let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
+                BuildFailure::Step { lines, name, source: Box::new(error), hint }
             }
         })?;
-        match output.into_iter().next() {
-            Some(output) => ops.snapshot_of(&output).map_err(|e| BuildFailure::Other(Box::new(e))),
-            None => Ok(Snapshot::scratch()),
-        }
+        let snapshot = match output.into_iter().next() {
+            Some(output) => ops.snapshot_of(&output).map_err(|e| BuildFailure::Other(Box::new(e)))?,
+            None => Snapshot::scratch(),
+        };
+        Ok(Solved { snapshot, n_run: n_run.into_inner() })
     }
 
     /// Steps e and f.
@@ -369,21 +392,30 @@ impl Engine {
     }
 }
 
+/// A Dockerfile that was found.
+struct FoundDockerfile {
+    /// `None` if it came on standard input.
+    path: Option<PathBuf>,
+    /// As people know it.
+    name: String,
+    text: Vec<u8>,
+}
+
 /// Looks for the Dockerfile. `folder` is the context; paths are relative to the working directory, or to the context
-/// if that came as an archive. Gives its path on the host, if it has one, its name for people, and its bytes.
+/// if that came as an archive.
 fn read_dockerfile(
     folder: &Path,
     location: &DockerfileLocation,
     in_archive: bool,
     stdin: &mut dyn Read,
-) -> Result<(Option<PathBuf>, String, Vec<u8>), Box<dyn Error + Send + Sync>> {
+) -> Result<FoundDockerfile, Box<dyn Error + Send + Sync>> {
     let path = match location {
         DockerfileLocation::Url(url) => return Err(InputError::Url(url.clone()).into()),
         DockerfileLocation::Stdin => {
             let mut text = Vec::new();
             let error = |source| InputError::ReadDockerfile { name: "-".to_owned(), source };
             stdin.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(error)?;
-            return Ok((None, "Dockerfile".to_owned(), text));
+            return Ok(FoundDockerfile { path: None, name: "Dockerfile".to_owned(), text });
         }
         DockerfileLocation::Path(path) if in_archive => folder.join(path),
         DockerfileLocation::Path(path) => path.clone(),
@@ -403,7 +435,7 @@ fn read_dockerfile(
     file.take(MAX_DOCKERFILE_BYTES)
         .read_to_end(&mut text)
         .map_err(|source| InputError::ReadDockerfile { name: name.clone(), source })?;
-    Ok((Some(path), name, text))
+    Ok(FoundDockerfile { path: Some(path), name, text })
 }
 
 const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;

@@ -11,14 +11,12 @@ use slipway_dockerfile::{IgnoreError, IgnoreRules};
 use slipway_oci::Digest;
 use slipway_store::Store;
 
-use crate::context::{
-    BuildContext, DigestError, DigestMemory, IgnoreFile, PathRules, RuleHit, SourcePattern, SourceTree, content_digest,
-};
+use crate::context::{BuildContext, DigestError, DigestMemory, IgnoreFile, SourcePattern, SourceTree, content_digest};
 use crate::rootfs::Root;
 
 /// Why a folder cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ContextsError {
+pub(crate) enum ContextsError {
     #[error("cannot open the build context `{path}`", path = .path.display())]
     Open { path: PathBuf, source: io::Error },
     #[error("cannot read `{path}`", path = .path.display())]
@@ -107,22 +105,7 @@ fn ignore_file(path: &Path, text: &[u8]) -> Result<Option<IgnoreFile>, ContextsE
     let rules =
         IgnoreRules::parse(text).map_err(|source| ContextsError::IgnoreRules { path: path.to_owned(), source })?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok((!rules.is_empty()).then(|| IgnoreFile { name, rules: Box::new(DockerIgnore(rules)) }))
-}
-
-/// `.dockerignore` rules as rules on paths.
-struct DockerIgnore(IgnoreRules);
-
-impl PathRules for DockerIgnore {
-    fn excluded_by(&self, path: &[u8]) -> Option<RuleHit> {
-        let verdict = self.0.verdict_from_root(path);
-        let rule = self.0.excluded_by(&verdict)?;
-        Some(RuleHit { line: rule.line, rule: rule.text.clone() })
-    }
-
-    fn readmits_below(&self, folder: &[u8]) -> bool {
-        self.0.must_walk(folder, &self.0.verdict_from_root(folder))
-    }
+    Ok((!rules.is_empty()).then_some(IgnoreFile { name, rules }))
 }
 
 /// File digests as facts of the store. What cannot be read or kept is computed again.

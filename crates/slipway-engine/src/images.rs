@@ -24,7 +24,7 @@ use crate::now_ns;
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum ImageError {
+pub(crate) enum ImageError {
     #[error(transparent)]
     Resolve(#[from] Box<ResolveError>),
     #[error("`{image}` has no manifest for {wanted}; there are: {}", .offered.join(", "))]

@@ -9,7 +9,7 @@ use crate::layer::untar::{self, Meaning, UntarError};
 
 /// Why standard input is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum StdinError {
+pub(crate) enum StdinError {
     #[error("cannot read standard input")]
     Read(#[source] io::Error),
     #[error("cannot make a folder for the context")]

@@ -16,7 +16,7 @@ use super::tar_writer::EntryKind;
 
 /// How unpacking can fail.
 #[derive(Debug, thiserror::Error)]
-pub enum UntarError {
+pub(crate) enum UntarError {
     #[error(transparent)]
     Tar(#[from] TarError),
     #[error("the entry `{path}` points outside of the folder that is unpacked into")]

@@ -19,7 +19,7 @@ use crate::rootfs::{Root, TreePath};
 
 /// Why files could not be changed.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub(crate) enum FileError {
     #[error(transparent)]
     Op(#[from] FileOpError),
     #[error(transparent)]

@@ -8,7 +8,7 @@ use super::Destination;
 use crate::rootfs::TreePath;
 
 /// Unpacks a tar stream.
-pub trait Unpacker: Sync {
+pub(crate) trait Unpacker: Sync {
     /// Unpacks `archive` (plain tar bytes) into the existing folder at the real path `folder`, giving all entries to
     /// `owner` if there is one.
     fn unpack(
@@ -22,7 +22,7 @@ pub trait Unpacker: Sync {
 
 /// Why an archive could not be unpacked.
 #[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
+pub(crate) enum ArchiveError {
     #[error("unsupported compression of `{path}`: {compression}")]
     UnsupportedCompression { path: TreePath, compression: &'static str },
     #[error("cannot read `{path}`")]
