@@ -438,3 +438,288 @@ fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+
+    use rustix::fs::{CWD, Timespec, Timestamps, XattrFlags};
+
+    use super::super::testing::{is_root, listing, open};
+    use super::*;
+
+    /// Two trees to compare.
+    struct Trees {
+        folder: tempfile::TempDir,
+    }
+
+    impl Trees {
+        fn new() -> Trees {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("upper")).unwrap();
+            fs::create_dir(folder.path().join("lower")).unwrap();
+            Trees { folder }
+        }
+
+        fn path(&self, path: &str) -> std::path::PathBuf {
+            self.folder.path().join(path)
+        }
+
+        fn dir(&self, path: &str) -> &Trees {
+            fs::create_dir_all(self.path(path)).unwrap();
+            self
+        }
+
+        fn file(&self, path: &str, text: &str) -> &Trees {
+            fs::write(self.path(path), text).unwrap();
+            self.dated(path, 5, 0)
+        }
+
+        fn dated(&self, path: &str, seconds: i64, nanos: i64) -> &Trees {
+            let time = Timespec { tv_sec: seconds, tv_nsec: nanos };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(CWD, self.path(path), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            self
+        }
+
+        fn link(&self, path: &str, target: &str) -> &Trees {
+            symlink(target, self.path(path)).unwrap();
+            self.dated(path, 5, 0)
+        }
+
+        fn hard_link(&self, from: &str, to: &str) -> &Trees {
+            fs::hard_link(self.path(from), self.path(to)).unwrap();
+            self
+        }
+
+        fn mode(&self, path: &str, mode: u32) -> &Trees {
+            fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+            self
+        }
+
+        fn node(&self, path: &str, kind: FileType, device: u64) -> &Trees {
+            rustix::fs::mknodat(CWD, self.path(path), kind, Mode::from_raw_mode(0o600), device).unwrap();
+            self.dated(path, 5, 0)
+        }
+
+        fn whiteout(&self, path: &str) -> &Trees {
+            self.node(path, FileType::CharacterDevice, 0)
+        }
+
+        fn xattr(&self, path: &str, name: &CStr, value: &[u8]) -> &Trees {
+            rustix::fs::fsetxattr(fs::File::open(self.path(path)).unwrap(), name, value, XattrFlags::empty()).unwrap();
+            self
+        }
+
+        fn opaque(&self, path: &str) -> &Trees {
+            self.dir(path).xattr(path, c"trusted.overlay.opaque", b"y")
+        }
+
+        /// The layer, one `<kind> <path> …` for each entry.
+        fn diff(&self) -> Vec<String> {
+            listing(&self.layer()).iter().map(|line| short(line)).collect()
+        }
+
+        fn layer(&self) -> Vec<u8> {
+            let (upper, lower) = (open(&self.path("upper")), open(&self.path("lower")));
+            write_layer(upper.as_fd(), Some(lower.as_fd()), Vec::new()).unwrap()
+        }
+    }
+
+    /// Leaves mode, owner and time out.
+    fn short(line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        [&words[..1], &words[4..]].concat().join(" ")
+    }
+
+    #[test]
+    fn nothing_changed_is_an_empty_archive() {
+        let trees = Trees::new();
+        trees.dir("upper/d").dir("lower/d").file("upper/d/f", "same").file("lower/d/f", "same");
+        trees.link("upper/l", "x").link("lower/l", "x");
+        assert_eq!(trees.layer(), vec![0; 1024]);
+    }
+
+    #[test]
+    fn new_and_changed_entries_come_with_the_folders_above() {
+        let trees = Trees::new();
+        trees.dir("upper/a/b/c").dir("lower/a/b").dir("upper/untouched").dir("lower/untouched");
+        trees.file("upper/a/b/new", "1");
+        trees.file("upper/a/content", "new").file("lower/a/content", "old");
+        trees.file("upper/a/mode", "x").file("lower/a/mode", "x").mode("upper/a/mode", 0o600);
+        trees.file("upper/a/same", "x").file("lower/a/same", "x");
+        trees.file("upper/a/time", "x").file("lower/a/time", "x").dated("upper/a/time", 6, 0);
+        trees.link("upper/a/link", "new").link("lower/a/link", "old");
+        trees.dir("upper/z").dir("lower/z").mode("upper/z", 0o700);
+        assert_eq!(
+            trees.diff(),
+            [
+                "dir a/",
+                "dir a/b/",
+                "dir a/b/c/",
+                "file a/b/new =1",
+                "file a/content =3",
+                "link a/link -> new",
+                "file a/mode =1",
+                "file a/time =1",
+                "dir z/",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_anything_below_all_is_new() {
+        let trees = Trees::new();
+        trees.dir("upper/a").file("upper/a/f", "1");
+        let layer = write_layer(open(&trees.path("upper")).as_fd(), None, Vec::new()).unwrap();
+        assert_eq!(listing(&layer).len(), 2);
+    }
+
+    #[test]
+    fn modes_owners_and_whole_seconds() {
+        let trees = Trees::new();
+        trees.file("upper/f", "x").mode("upper/f", 0o4751).dated("upper/f", 1_600_000_000, 999_999_999);
+        trees.dir("upper/t").mode("upper/t", 0o1777).dated("upper/t", -2, 500_000_000);
+        if !is_root() {
+            return;
+        }
+        std::os::unix::fs::lchown(trees.path("upper/t"), Some(3_000_000), Some(7)).unwrap();
+        assert_eq!(listing(&trees.layer()), ["file 4751 0:0 1600000000 f =1", "dir 1777 3000000:7 -2 t/"]);
+    }
+
+    #[test]
+    fn whiteouts_only_for_what_is_there() {
+        if !is_root() {
+            return;
+        }
+        let trees = Trees::new();
+        trees.dir("upper/d").dir("lower/d/gone").file("lower/d/gone/f", "x");
+        trees.whiteout("upper/d/gone").whiteout("upper/d/never");
+        trees.dated("upper/d", 5, 0);
+        assert_eq!(listing(&trees.layer()), ["dir 0755 0:0 5 d/", "file 0000 0:0 0 d/.wh.gone =0"]);
+    }
+
+    #[test]
+    fn another_type_in_the_same_place() {
+        let trees = Trees::new();
+        trees.file("upper/a", "x").dir("lower/a").file("lower/a/f", "x");
+        trees.dir("upper/b").file("upper/b/f", "x").file("lower/b", "x");
+        trees.link("upper/c", "x").dir("lower/c");
+        assert_eq!(trees.diff(), ["file a =1", "dir b/", "file b/f =1", "link c -> x"]);
+    }
+
+    /// As recorded of the reference: whiteouts stand where their names are in order, and what was made again as it was
+    /// is left out.
+    #[test]
+    fn a_folder_made_anew_becomes_single_whiteouts() {
+        if !is_root() {
+            return;
+        }
+        let trees = Trees::new();
+        trees.dir("lower/o/sub").dir("lower/o/kept").file("lower/o/kept/gone", "x").file("lower/o/kept/same", "x");
+        trees.file("lower/o/a", "a").file("lower/o/b", "b").file("lower/o/c", "c").file("lower/o/sub/s", "s");
+        trees.opaque("upper/o").dir("upper/o/kept").file("upper/o/kept/same", "x");
+        trees.file("upper/o/a", "a").file("upper/o/b", "new").file("upper/o/d", "d");
+        assert_eq!(
+            trees.diff(),
+            [
+                "dir o/",
+                "file o/b =3",
+                "file o/.wh.c =0",
+                "file o/d =1",
+                "dir o/kept/",
+                "file o/kept/.wh.gone =0",
+                "file o/.wh.sub =0",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_of_one_file_stay_one_file() {
+        let trees = Trees::new();
+        trees.file("upper/a", "x").hard_link("upper/a", "upper/b").dir("upper/c").hard_link("upper/a", "upper/c/d");
+        trees.link("upper/s", "x").hard_link("upper/s", "upper/t");
+        trees.node("upper/p", FileType::Fifo, 0).hard_link("upper/p", "upper/q");
+        assert_eq!(
+            trees.diff(),
+            [
+                "file a =1",
+                "hard b -> a",
+                "dir c/",
+                "hard c/d -> a",
+                "fifo p",
+                "hard q -> p",
+                "link s -> x",
+                "hard t -> s",
+            ]
+        );
+    }
+
+    /// As recorded of the reference: a new name for a file from below does not bring the old name along.
+    #[test]
+    fn a_link_to_an_unchanged_file() {
+        let trees = Trees::new();
+        trees.file("lower/two", "x").file("upper/two", "x").hard_link("upper/two", "upper/zwei");
+        assert_eq!(trees.diff(), ["file zwei =1"]);
+    }
+
+    /// As recorded of the reference, for names before and after the first one that is new.
+    #[test]
+    fn links_in_a_folder_made_anew_are_listed_again() {
+        if !is_root() {
+            return;
+        }
+        let trees = Trees::new();
+        trees.dir("lower/o").opaque("upper/o");
+        for tree in ["lower", "upper"] {
+            trees.file(&format!("{tree}/o/a"), "x").file(&format!("{tree}/o/z"), "y").file(&format!("{tree}/o/m"), "m");
+        }
+        trees.hard_link("upper/o/a", "upper/o/b").hard_link("upper/o/z", "upper/o/y");
+        assert_eq!(
+            trees.diff(),
+            ["dir o/", "file o/b =1", "hard o/a -> o/b", "file o/y =1", "hard o/z -> o/y"].map(str::to_owned).to_vec()
+        );
+    }
+
+    #[test]
+    fn what_a_layer_holds_besides_files() {
+        if !is_root() {
+            return;
+        }
+        let trees = Trees::new();
+        trees.node("upper/block", FileType::BlockDevice, rustix::fs::makedev(7, 300));
+        trees.node("upper/char", FileType::CharacterDevice, rustix::fs::makedev(10, 200));
+        trees.node("upper/fifo", FileType::Fifo, 0).node("upper/socket", FileType::Socket, 0);
+        assert_eq!(trees.diff(), ["block block (7, 300)", "char char (10, 200)", "fifo fifo"]);
+    }
+
+    #[test]
+    fn of_the_attributes_only_capabilities() {
+        if !is_root() {
+            return;
+        }
+        let trees = Trees::new();
+        // Version 2 of the structure, effective, CAP_NET_BIND_SERVICE (`linux/capability.h`, `vfs_cap_data`).
+        let net_bind = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        trees.file("upper/capable", "x").file("lower/capable", "x").xattr(
+            "upper/capable",
+            c"security.capability",
+            &net_bind,
+        );
+        trees.hard_link("upper/capable", "upper/too");
+        trees.file("upper/user", "x").xattr("upper/user", c"user.a", b"b");
+        assert_eq!(trees.diff(), ["file capable =1 +xattr", "hard too -> capable +xattr", "file user =1"]);
+    }
+
+    #[test]
+    fn bytes_are_compared_if_times_say_nothing() {
+        let trees = Trees::new();
+        let long = "x".repeat(BUFFER_BYTES + 10);
+        trees.file("upper/f", &long).file("lower/f", &long);
+        assert!(trees.diff().is_empty());
+        fs::OpenOptions::new().write(true).open(trees.path("upper/f")).unwrap().write_at(b"y", 262_150).unwrap();
+        trees.dated("upper/f", 5, 0);
+        assert_eq!(trees.diff(), [format!("file f ={}", long.len())]);
+    }
+}

@@ -7,7 +7,11 @@
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod diff;
+#[cfg(test)]
+mod hostile;
 mod sparse;
 pub(crate) mod tar_reader;
 pub(crate) mod tar_writer;
+#[cfg(test)]
+mod testing;
 pub(crate) mod untar;

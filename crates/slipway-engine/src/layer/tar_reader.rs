@@ -91,7 +91,10 @@ impl<R: Read> TarReader<R> {
         loop {
             self.skip_data()?;
             let offset = self.offset;
-            let Some(header) = self.header()? else { return Ok(None) };
+            let Some(header) = self.header()? else {
+                let is_complete = local.is_empty() && long_name.is_none() && long_link.is_none();
+                return if is_complete { Ok(None) } else { Err(TarError::Truncated) };
+            };
             match header[156] {
                 b'x' => local = self.records(&header, offset)?,
                 // To which entry would the local one belong, readers would not agree.

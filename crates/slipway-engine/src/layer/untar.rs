@@ -435,3 +435,277 @@ fn owner_error(path: &[u8], uid: u32, gid: u32, errno: Errno) -> UntarError {
 pub(crate) fn open_host_dir(path: &std::path::Path) -> Result<OwnedFd, Errno> {
     super::diff::open_dir(CWD, &CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::super::diff::write_layer;
+    use super::super::testing::{Cage, Raw, archive, is_root, listing, open, unpack};
+    use super::*;
+
+    const LAYER: Meaning = Meaning::Layer { is_user_namespace: false };
+    const ARCHIVE: Meaning = Meaning::Archive { owner: None };
+
+    fn diff(folder: &Path) -> Vec<u8> {
+        write_layer(open(folder).as_fd(), None, Vec::new()).unwrap()
+    }
+
+    fn has_mark(folder: &Path, name: &CStr) -> bool {
+        let mut value = [0; 8];
+        rustix::fs::fgetxattr(open(folder), name, &mut value[..]).is_ok_and(|length| &value[..length] == b"y")
+    }
+
+    fn is_whiteout(path: &Path) -> bool {
+        path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_char_device() && meta.rdev() == 0)
+    }
+
+    /// The layer of the reference with names around all limits, owners, devices, links, capabilities.
+    #[test]
+    fn what_is_unpacked_packs_to_the_same_bytes() {
+        if !is_root() {
+            return;
+        }
+        let mut layer = Vec::new();
+        let fixture = &include_bytes!("testdata/reference.tar.gz")[..];
+        flate2::read::GzDecoder::new(fixture).read_to_end(&mut layer).unwrap();
+        let cage = Cage::new();
+        unpack(&layer, &cage.target(), LAYER).unwrap();
+        let again = diff(&cage.target());
+        assert_eq!(listing(&again), listing(&layer));
+        assert!(again == layer);
+    }
+
+    #[test]
+    fn owner_mode_and_time() {
+        if !is_root() {
+            return;
+        }
+        let cage = Cage::new();
+        let entries = || {
+            vec![
+                Raw::records(&[("uid", b"3000000"), ("mtime", b"-7.25")]),
+                Raw::new(b'5', b"d").field(100, b"0001770\0"),
+                Raw::file(b"d/f", b"x").field(100, b"0004711\0").field(116, b"0000012\0"),
+                Raw::symlink(b"d/l", b"f").field(108, b"0000003\0"),
+            ]
+        };
+        let meta = |path: &str| cage.target().join(path).symlink_metadata().unwrap();
+        unpack(&archive(entries()), &cage.target(), LAYER).unwrap();
+        let (d, f, l) = (meta("d"), meta("d/f"), meta("d/l"));
+        assert_eq!((d.mode() & 0o7777, d.uid(), d.mtime(), d.mtime_nsec()), (0o1770, 3_000_000, -8, 750_000_000));
+        assert_eq!((f.mode() & 0o7777, f.uid(), f.gid(), f.mtime()), (0o4711, 0, 10, 5));
+        assert_eq!((l.uid(), l.mtime()), (3, 5));
+        let owned = Meaning::Archive { owner: Some((11, 12)) };
+        unpack(&archive(entries()), &cage.target(), owned).unwrap();
+        for path in ["d", "d/f", "d/l"] {
+            assert_eq!((meta(path).uid(), meta(path).gid()), (11, 12), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_on_a_folder_counts() {
+        let cage = Cage::new();
+        let entries = vec![
+            Raw::new(b'5', b"d").field(136, b"00000000011\0"),
+            Raw::file(b"d/f", b""),
+            Raw::new(b'5', b"d/").field(136, b"00000000012\0").field(100, b"0000700\0"),
+            Raw::file(b"d/g", b""),
+        ];
+        unpack(&archive(entries), &cage.target(), ARCHIVE).unwrap();
+        let meta = cage.target().join("d").metadata().unwrap();
+        assert_eq!((meta.mtime(), meta.mode() & 0o7777), (10, 0o700));
+        assert!(cage.target().join("d/f").exists() && cage.target().join("d/g").exists());
+    }
+
+    #[test]
+    fn whiteouts_of_layers_and_files_of_archives() {
+        if !is_root() {
+            return;
+        }
+        let entries = || archive(vec![Raw::file(b"d/.wh.gone", b""), Raw::file(b"e/.wh..wh..opq", b"")]);
+        for (is_user_namespace, mark) in [(false, c"trusted.overlay.opaque"), (true, c"user.overlay.opaque")] {
+            let cage = Cage::new();
+            unpack(&entries(), &cage.target(), Meaning::Layer { is_user_namespace }).unwrap();
+            assert!(is_whiteout(&cage.target().join("d/gone")));
+            assert!(has_mark(&cage.target().join("e"), mark));
+            assert!(!has_mark(&cage.target().join("d"), mark));
+            assert_eq!(fs::read_dir(cage.target().join("e")).unwrap().count(), 0);
+        }
+        let cage = Cage::new();
+        unpack(&entries(), &cage.target(), ARCHIVE).unwrap();
+        assert!(cage.target().join("d/.wh.gone").is_file() && cage.target().join("e/.wh..wh..opq").is_file());
+    }
+
+    /// A whiteout is about the layers below, wherever it stands.
+    #[test]
+    fn what_is_removed_and_made_hides_what_is_below() {
+        if !is_root() {
+            return;
+        }
+        let removed = || vec![Raw::file(b".wh.d", b""), Raw::file(b".wh.f", b"")];
+        let made = || vec![Raw::new(b'5', b"d"), Raw::file(b"d/new", b""), Raw::file(b"f", b"x")];
+        for entries in [removed().into_iter().chain(made()), made().into_iter().chain(removed())] {
+            let cage = Cage::new();
+            unpack(&archive(entries.collect()), &cage.target(), LAYER).unwrap();
+            assert!(has_mark(&cage.target().join("d"), c"trusted.overlay.opaque"));
+            assert!(cage.target().join("d/new").is_file());
+            assert_eq!(fs::read(cage.target().join("f")).unwrap(), b"x");
+        }
+    }
+
+    #[test]
+    fn an_entry_takes_the_place_of_another_type() {
+        let cage = Cage::new();
+        let target = cage.target();
+        fs::create_dir_all(target.join("folder/full/of")).unwrap();
+        fs::write(target.join("file"), "old").unwrap();
+        fs::create_dir(target.join("elsewhere")).unwrap();
+        symlink("elsewhere", target.join("link")).unwrap();
+        symlink("elsewhere", target.join("way")).unwrap();
+        let entries = vec![
+            Raw::file(b"folder", b"now a file"),
+            Raw::new(b'5', b"file"),
+            Raw::new(b'5', b"link"),
+            Raw::file(b"link/f", b""),
+            Raw::file(b"way/g", b""),
+        ];
+        unpack(&archive(entries), &target, ARCHIVE).unwrap();
+        assert_eq!(fs::read(target.join("folder")).unwrap(), b"now a file");
+        assert!(target.join("file").is_dir());
+        assert!(target.join("link").symlink_metadata().unwrap().is_dir());
+        assert!(target.join("link/f").is_file());
+        // A link on the way is a way.
+        assert!(target.join("elsewhere/g").is_file() && !target.join("elsewhere/f").exists());
+    }
+
+    #[test]
+    fn links_are_one_file() {
+        let cage = Cage::new();
+        let entries = vec![Raw::file(b"a/f", b"x"), Raw::hard_link(b"b/g", b"./a/f"), Raw::hard_link(b"b/h", b"/b/g")];
+        unpack(&archive(entries), &cage.target(), ARCHIVE).unwrap();
+        assert_eq!(cage.target().join("a/f").metadata().unwrap().nlink(), 3);
+    }
+
+    /// Runs GNU tar; `None`, said aloud, if there is none.
+    fn gnu_tar(folder: &Path, args: &[&str]) -> Option<Vec<u8>> {
+        let output = Command::new("tar").current_dir(folder).env("TZ", "UTC").args(args).output();
+        let version = Command::new("tar").arg("--version").output();
+        if !version.is_ok_and(|v| v.stdout.starts_with(b"tar (GNU tar)")) {
+            eprintln!("not run: there is no GNU tar on this machine");
+            return None;
+        }
+        let output = output.unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Some(output.stdout)
+    }
+
+    #[test]
+    fn sparse_files_of_all_formats() {
+        let cage = Cage::new();
+        let source = cage.canary();
+        // More segments than a header of the old format has room for, a hole at either end, a hole only, and nothing.
+        let file = fs::File::create(source.join("many")).unwrap();
+        for index in 1..=40_u64 {
+            std::os::unix::fs::FileExt::write_at(&file, format!("data {index}").as_bytes(), index * 1_000_000).unwrap();
+        }
+        file.set_len(50_000_000).unwrap();
+        fs::File::create(source.join("hole")).unwrap().set_len(3_000_000).unwrap();
+        fs::File::create(source.join("empty")).unwrap();
+        fs::write(source.join("plain"), "no hole").unwrap();
+        let names = ["many", "hole", "empty", "plain"];
+        let formats: [&[&str]; 5] = [
+            &["--format=gnu"],
+            &["--format=oldgnu"],
+            &["--format=pax", "--sparse-version=0.0"],
+            &["--format=pax", "--sparse-version=0.1"],
+            &["--format=pax", "--sparse-version=1.0"],
+        ];
+        for format in formats {
+            let args = [&["-c", "--sparse"], format, &names[..]].concat();
+            let Some(bytes) = gnu_tar(&source, &args) else { return };
+            assert!(bytes.len() < 1_000_000, "{format:?}: GNU tar found no holes");
+            let target = tempfile::tempdir().unwrap();
+            unpack(&bytes, target.path(), ARCHIVE).unwrap();
+            for name in names {
+                let path = target.path().join(name);
+                assert!(fs::read(&path).unwrap() == fs::read(source.join(name)).unwrap(), "{format:?}: {name}");
+                assert!(path.metadata().unwrap().blocks() * 512 < 1_000_000, "{format:?}: {name} lost its holes");
+            }
+            assert_eq!(fs::read_dir(target.path()).unwrap().count(), names.len(), "{format:?}");
+            // Without a look at holes, they are zeros.
+            let mut reader = TarReader::new(&bytes[..]);
+            let mut n_bytes = 0;
+            while reader.next_entry().unwrap().is_some() {
+                n_bytes += io::copy(&mut reader, &mut io::sink()).unwrap();
+            }
+            assert_eq!(n_bytes, 53_000_007, "{format:?}");
+        }
+    }
+
+    /// Names, modes, owners, sizes and times as GNU tar lists them, of archives that it wrote and that we wrote.
+    #[test]
+    fn gnu_tar_sees_the_same() {
+        let cage = Cage::new();
+        let source = cage.canary();
+        let long = "n".repeat(120);
+        fs::create_dir_all(source.join(&long).join(&long)).unwrap();
+        fs::write(source.join(&long).join(&long).join("größe"), "x").unwrap();
+        fs::hard_link(source.join("file"), source.join("hard")).unwrap();
+        symlink(&long, source.join("link")).unwrap();
+        let mut archives = Vec::new();
+        for format in ["--format=gnu", "--format=pax", "--format=oldgnu"] {
+            let Some(bytes) = gnu_tar(&source, &["-c", format, "--owner=3000000", "--group=9", "."]) else { return };
+            archives.push((format, bytes));
+        }
+        let Some(ustar) = gnu_tar(&source, &["-c", "--format=ustar", "file", "hard", "folder"]) else { return };
+        archives.push(("--format=ustar", ustar));
+        archives.push(("ours", diff(&source)));
+        for (format, bytes) in archives {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), &bytes).unwrap();
+            let args = ["-t", "-v", "--numeric-owner", "--full-time", "--quoting-style=literal", "-f"];
+            let args = [&args[..], &[file.path().to_str().unwrap()]].concat();
+            let listed = String::from_utf8(gnu_tar(&source, &args).unwrap()).unwrap();
+            let listed: Vec<String> = listed.lines().map(|line| gnu_line(line)).collect();
+            let ours: Vec<String> = listing(&bytes).iter().map(|line| our_line(line)).collect();
+            assert_eq!(ours, listed, "{format}");
+            assert!(ours.len() >= 3, "{format}");
+        }
+    }
+
+    /// `<first letter of the type> <owner> <name, and where a link leads>` of GNU tar's long list.
+    fn gnu_line(line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let owner = words[1].replace('/', ":");
+        let name = words[5..].join(" ").replace(" link to ", " -> ");
+        format!("{} {owner} {name}", &line[..1])
+    }
+
+    fn our_line(line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        let letter = match words[0] {
+            "file" => "-",
+            kind => &kind[..1],
+        };
+        let name: Vec<&str> = words[4..].iter().copied().filter(|word| !word.starts_with('=')).collect();
+        format!("{letter} {} {}", words[2], name.join(" "))
+    }
+
+    #[test]
+    fn a_prefix_is_put_before_every_path() {
+        let cage = Cage::new();
+        fs::create_dir(cage.target().join("sub")).unwrap();
+        let entries = vec![Raw::file(b"/a/f", b""), Raw::hard_link(b"h", b"a/f")];
+        let root = open(&cage.target());
+        super::unpack(&archive(entries)[..], root.as_fd(), b"/sub/.", ARCHIVE).unwrap();
+        assert!(cage.target().join("sub/a/f").is_file() && cage.target().join("sub/h").is_file());
+        assert!(matches!(
+            super::unpack(&archive(vec![])[..], root.as_fd(), b"../x", ARCHIVE),
+            Err(UntarError::Escapes { .. })
+        ));
+    }
+}
