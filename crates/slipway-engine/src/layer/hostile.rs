@@ -260,20 +260,17 @@ fn nothing_outside_changes() {
     assert!(names.len() >= 80);
 }
 
-/// The same with the meaning that `ADD` gives to archives, and below a folder that is a link itself.
+/// The same with the meaning that `ADD` gives to archives.
 #[test]
 fn nothing_outside_changes_by_add() {
     for index in 0..corpus("x").len() {
         let cage = Cage::new();
-        std::fs::create_dir(cage.target().join("real")).unwrap();
-        std::os::unix::fs::symlink("real", cage.target().join("link")).unwrap();
         let before = cage.outside();
         let (name, _, entries) = corpus(cage.canary().to_str().unwrap()).remove(index);
         let root = super::testing::open(&cage.target());
         // Whether it works is known from the other test, but for whiteouts, which mean nothing here.
-        let _ = super::untar::unpack(&archive(entries)[..], std::os::fd::AsFd::as_fd(&root), b"link", ARCHIVE);
+        let _ = super::untar::unpack(&archive(entries)[..], std::os::fd::AsFd::as_fd(&root), ARCHIVE);
         assert_eq!(cage.outside(), before, "{name}");
-        assert_eq!(std::fs::read_dir(cage.target()).unwrap().count(), 2, "{name} left its folder");
     }
 }
 
@@ -383,5 +380,5 @@ fn damaged_compression_is_an_error() {
     let cage = Cage::new();
     let reader = super::decompress::Compression::detect(&bytes).reader(&bytes[..]).unwrap();
     let root = super::testing::open(&cage.target());
-    assert_eq!(outcome(super::untar::unpack(reader, std::os::fd::AsFd::as_fd(&root), b"", LAYER)), BadTar);
+    assert_eq!(outcome(super::untar::unpack(reader, std::os::fd::AsFd::as_fd(&root), LAYER)), BadTar);
 }

@@ -109,7 +109,7 @@ pub(super) fn open(path: &Path) -> OwnedFd {
 
 /// Unpacks into the folder `path`.
 pub(super) fn unpack(archive: &[u8], path: &Path, meaning: Meaning) -> Result<(), UntarError> {
-    untar::unpack(archive, open(path).as_fd(), b"", meaning)
+    untar::unpack(archive, open(path).as_fd(), meaning)
 }
 
 /// Whether devices and owners can be made here. If not, says so, since a test that returns early counts as passed.
