@@ -65,8 +65,8 @@ fn corpus(canary: &str) -> Vec<(&'static str, Outcome, Vec<Raw>)> {
             ],
         ),
         // Links that lead out.
-        ("file through a link", CannotWrite, vec![Raw::symlink(b"l", outside), file(b"l/file")]),
-        ("file through a relative link", CannotWrite, vec![Raw::symlink(b"l", b"../canary"), file(b"l/file")]),
+        ("file through a link", Inside, vec![Raw::symlink(b"l", outside), file(b"l/file")]),
+        ("file through a relative link", Inside, vec![Raw::symlink(b"l", b"../canary"), file(b"l/file")]),
         ("file over a link", Inside, vec![Raw::symlink(b"l", b"../canary/file"), file(b"l")]),
         ("folder over a link", Inside, vec![Raw::symlink(b"l", b"../canary"), dir(b"l"), file(b"l/file")]),
         ("fifo over a link", Inside, vec![Raw::symlink(b"l", b"../canary/file"), Raw::new(b'6', b"l")]),
@@ -329,7 +329,7 @@ fn an_archive_cut_anywhere_is_an_error_or_shorter() {
         assert_eq!(cage.outside(), before, "{length}");
         // Between two entries, the end of the bytes is the end of the archive: streams are cut by their transport,
         // which has a digest.
-        let is_between_entries = [0, 3072, 4608, 5120].contains(&length) || length == whole.len() - 512;
+        let is_between_entries = [0, 3072, 5120, 5632].contains(&length) || length == whole.len() - 512;
         assert_eq!(result == Inside, is_between_entries, "{length}");
         *by_outcome.entry(format!("{result:?}")).or_default() += 1;
     }

@@ -247,12 +247,18 @@ impl Unpacker<'_> {
         name: &CString,
     ) -> Result<(), UntarError> {
         let error = |call| move |e: Errno| write_error(path, call, e);
-        let (uid, gid) = self.owner(entry);
-        chown_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
         let stat = super::diff::stat_at(parent, name).map_err(error("stat"))?;
+        let (uid, gid) = self.owner(entry);
+        // Only if it changes: changing the owner clears set-id bits and capabilities.
+        if (stat.st_uid, stat.st_gid) != (uid, gid) {
+            chown_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
+        }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             let mode = Mode::from_raw_mode(entry.mode);
             rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).map_err(error("chmod"))?;
+        }
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && !entry.xattrs.is_empty() {
+            set_xattrs(&super::diff::open_file(parent, name).map_err(error("open"))?, entry);
         }
         rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW).map_err(error("utimensat"))
     }
