@@ -691,7 +691,7 @@ mod tests {
         trees.node("upper/block", FileType::BlockDevice, rustix::fs::makedev(7, 300));
         trees.node("upper/char", FileType::CharacterDevice, rustix::fs::makedev(10, 200));
         trees.node("upper/fifo", FileType::Fifo, 0).node("upper/socket", FileType::Socket, 0);
-        assert_eq!(trees.diff(), ["block block (7, 300)", "char char (10, 200)", "fifo fifo"]);
+        assert_eq!(trees.diff(), ["block block =7,300", "char char =10,200", "fifo fifo"]);
     }
 
     #[test]

@@ -79,19 +79,20 @@ pub(super) fn archive(entries: Vec<Raw>) -> Vec<u8> {
     bytes
 }
 
-/// `dir 0755 0:0 5 a/`, with ` -> target` for links and `=size` for files, for each entry.
+/// `dir 0755 0:0 5 a/`, with ` -> target` for links, `=size` for files and `=major,minor` for devices, for each entry.
 pub(super) fn listing(archive: &[u8]) -> Vec<String> {
     let mut reader = TarReader::new(archive);
     let mut lines = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {
         let path = String::from_utf8_lossy(&entry.path).into_owned();
+        let (major, minor) = entry.device;
         let link = String::from_utf8_lossy(&entry.link).into_owned();
         let (kind, more) = match entry.kind {
             EntryKind::File => ("file", format!(" ={}", entry.size)),
             EntryKind::HardLink => ("hard", format!(" -> {link}")),
             EntryKind::Symlink => ("link", format!(" -> {link}")),
-            EntryKind::CharDevice => ("char", format!(" {:?}", entry.device)),
-            EntryKind::BlockDevice => ("block", format!(" {:?}", entry.device)),
+            EntryKind::CharDevice => ("char", format!(" ={major},{minor}")),
+            EntryKind::BlockDevice => ("block", format!(" ={major},{minor}")),
             EntryKind::Directory => ("dir", String::new()),
             EntryKind::Fifo => ("fifo", String::new()),
         };

@@ -472,7 +472,11 @@ mod tests {
     use super::*;
 
     const LAYER: Meaning = Meaning::Layer { is_user_namespace: false };
-    const ARCHIVE: Meaning = Meaning::Archive { owner: None };
+    /// All entries belong to whoever runs the test, who may thus be anybody.
+    fn own() -> Meaning {
+        let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Meaning::Archive { owner: Some(owner) }
+    }
 
     fn diff(folder: &Path) -> Vec<u8> {
         write_layer(open(folder).as_fd(), None, Vec::new()).unwrap()
@@ -488,14 +492,19 @@ mod tests {
     }
 
     /// The layer of the reference with names around all limits, owners, devices, links, capabilities.
+    fn fixture() -> Vec<u8> {
+        let mut layer = Vec::new();
+        let compressed = &include_bytes!("testdata/reference.tar.gz")[..];
+        flate2::read::GzDecoder::new(compressed).read_to_end(&mut layer).unwrap();
+        layer
+    }
+
     #[test]
     fn what_is_unpacked_packs_to_the_same_bytes() {
         if !is_root() {
             return;
         }
-        let mut layer = Vec::new();
-        let fixture = &include_bytes!("testdata/reference.tar.gz")[..];
-        flate2::read::GzDecoder::new(fixture).read_to_end(&mut layer).unwrap();
+        let layer = fixture();
         let cage = Cage::new();
         unpack(&layer, &cage.target(), LAYER).unwrap();
         let again = diff(&cage.target());
@@ -539,7 +548,7 @@ mod tests {
             Raw::new(b'5', b"d/").field(136, b"00000000012\0").field(100, b"0000700\0"),
             Raw::file(b"d/g", b""),
         ];
-        unpack(&archive(entries), &cage.target(), ARCHIVE).unwrap();
+        unpack(&archive(entries), &cage.target(), own()).unwrap();
         let meta = cage.target().join("d").metadata().unwrap();
         assert_eq!((meta.mtime(), meta.mode() & 0o7777), (10, 0o700));
         assert!(cage.target().join("d/f").exists() && cage.target().join("d/g").exists());
@@ -560,7 +569,7 @@ mod tests {
             assert_eq!(fs::read_dir(cage.target().join("e")).unwrap().count(), 0);
         }
         let cage = Cage::new();
-        unpack(&entries(), &cage.target(), ARCHIVE).unwrap();
+        unpack(&entries(), &cage.target(), own()).unwrap();
         assert!(cage.target().join("d/.wh.gone").is_file() && cage.target().join("e/.wh..wh..opq").is_file());
     }
 
@@ -597,7 +606,7 @@ mod tests {
             Raw::file(b"link/f", b""),
             Raw::file(b"way/g", b""),
         ];
-        unpack(&archive(entries), &target, ARCHIVE).unwrap();
+        unpack(&archive(entries), &target, own()).unwrap();
         assert_eq!(fs::read(target.join("folder")).unwrap(), b"now a file");
         assert!(target.join("file").is_dir());
         assert!(target.join("link").symlink_metadata().unwrap().is_dir());
@@ -610,7 +619,7 @@ mod tests {
     fn links_are_one_file() {
         let cage = Cage::new();
         let entries = vec![Raw::file(b"a/f", b"x"), Raw::hard_link(b"b/g", b"./a/f"), Raw::hard_link(b"b/h", b"/b/g")];
-        unpack(&archive(entries), &cage.target(), ARCHIVE).unwrap();
+        unpack(&archive(entries), &cage.target(), own()).unwrap();
         assert_eq!(cage.target().join("a/f").metadata().unwrap().nlink(), 3);
     }
 
@@ -653,7 +662,7 @@ mod tests {
             let Some(bytes) = gnu_tar(&source, &args) else { return };
             assert!(bytes.len() < 1_000_000, "{format:?}: GNU tar found no holes");
             let target = tempfile::tempdir().unwrap();
-            unpack(&bytes, target.path(), ARCHIVE).unwrap();
+            unpack(&bytes, target.path(), own()).unwrap();
             for name in names {
                 let path = target.path().join(name);
                 assert!(fs::read(&path).unwrap() == fs::read(source.join(name)).unwrap(), "{format:?}: {name}");
@@ -688,13 +697,14 @@ mod tests {
         let Some(ustar) = gnu_tar(&source, &["-c", "--format=ustar", "file", "hard", "folder"]) else { return };
         archives.push(("--format=ustar", ustar));
         archives.push(("ours", diff(&source)));
+        archives.push(("the fixture, whose bytes we write as well", fixture()));
         for (format, bytes) in archives {
             let file = tempfile::NamedTempFile::new().unwrap();
             fs::write(file.path(), &bytes).unwrap();
             let args = ["-t", "-v", "--numeric-owner", "--full-time", "--quoting-style=literal", "-f"];
             let args = [&args[..], &[file.path().to_str().unwrap()]].concat();
             let listed = String::from_utf8(gnu_tar(&source, &args).unwrap()).unwrap();
-            let listed: Vec<String> = listed.lines().map(|line| gnu_line(line)).collect();
+            let listed: Vec<String> = listed.lines().map(gnu_line).collect();
             let ours: Vec<String> = listing(&bytes).iter().map(|line| our_line(line)).collect();
             assert_eq!(ours, listed, "{format}");
             assert!(ours.len() >= 3, "{format}");
@@ -713,9 +723,10 @@ mod tests {
         let words: Vec<&str> = line.split(' ').collect();
         let letter = match words[0] {
             "file" => "-",
+            "fifo" => "p",
             kind => &kind[..1],
         };
-        let name: Vec<&str> = words[4..].iter().copied().filter(|word| !word.starts_with('=')).collect();
+        let name: Vec<&str> = words[4..].iter().copied().filter(|word| !word.starts_with(['=', '+'])).collect();
         format!("{letter} {} {}", words[2], name.join(" "))
     }
 
@@ -725,10 +736,10 @@ mod tests {
         fs::create_dir(cage.target().join("sub")).unwrap();
         let entries = vec![Raw::file(b"/a/f", b""), Raw::hard_link(b"h", b"a/f")];
         let root = open(&cage.target());
-        super::unpack(&archive(entries)[..], root.as_fd(), b"/sub/.", ARCHIVE).unwrap();
+        super::unpack(&archive(entries)[..], root.as_fd(), b"/sub/.", own()).unwrap();
         assert!(cage.target().join("sub/a/f").is_file() && cage.target().join("sub/h").is_file());
         assert!(matches!(
-            super::unpack(&archive(vec![])[..], root.as_fd(), b"../x", ARCHIVE),
+            super::unpack(&archive(vec![])[..], root.as_fd(), b"../x", own()),
             Err(UntarError::Escapes { .. })
         ));
     }
