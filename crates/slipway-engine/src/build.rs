@@ -14,10 +14,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::{
-    Diagnostic, Dockerfile, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower, parse,
+    Diagnostic, Dockerfile, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower,
+    parse,
 };
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
 use slipway_graph::{Event, Events, LineRange, StepId};
@@ -27,14 +29,17 @@ use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{OverlayFlavor, Snapshot, Store};
 use tempfile::TempDir;
 
-use crate::assemble::{Times, assemble};
+use crate::assemble::{LayerFacts, assemble};
+use crate::context::Owners;
 use crate::contexts::{Contexts, MAIN};
+use crate::descriptors::{self, OriginalLimit};
+use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
 use crate::images::Images;
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
-use crate::ops::{EngineOps, Output, StoreCache};
+use crate::ops::{EngineOps, StoreCache};
 use crate::stdin_context::{self, StdinContext};
 
 /// What an engine is made of.
@@ -50,6 +55,7 @@ pub struct Engine {
     store: Store,
     registry: Registry,
     flavor: OverlayFlavor,
+    nofile: OriginalLimit,
 }
 
 /// What came of a build.
@@ -85,6 +91,8 @@ pub enum BuildFailure {
         lines: Option<LineRange>,
         name: String,
         source: Box<dyn Error + Send + Sync>,
+        /// What to try, where that is known for sure.
+        hint: Option<String>,
     },
     /// The user interrupted.
     Canceled,
@@ -146,10 +154,18 @@ struct Inputs {
     _temporary: Option<TempDir>,
 }
 
+/// The root file system of the target, and how many steps had to run for it.
+struct Solved {
+    snapshot: Snapshot,
+    n_run: usize,
+}
+
 impl Engine {
-    /// An engine that has not touched anything yet.
+    /// An engine that has not touched anything yet, except that the process may now open as many files as its hard
+    /// limit allows.
     pub fn new(parts: EngineParts) -> Engine {
-        Engine { store: parts.store, registry: parts.registry, flavor: parts.flavor }
+        let nofile = descriptors::raise_limit();
+        Engine { store: parts.store, registry: parts.registry, flavor: parts.flavor, nofile }
     }
 
     /// Builds what `request` asks for. `stdin` is read only if the request says so.
@@ -164,6 +180,7 @@ impl Engine {
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
+        let started = Instant::now();
         let inputs =
             internal_step(events, "[internal] load build definition", || self.inputs(request, stdin)).map_err(other)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
@@ -176,11 +193,15 @@ impl Engine {
         }
         check_frontend(&dockerfile).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         let lowered = self.lower(&dockerfile, request, events).map_err(with_source)?;
-        let snapshot = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let Solved { snapshot, n_run } = solved;
         let image = self.image(&lowered, snapshot, request).map_err(|e| with_source(BuildFailure::Other(e)))?;
         warnings.extend(lowered.warnings);
         let export = Export { store: &self.store, registry: &self.registry, image: &image, events };
         export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
+        if n_run > 0 {
+            durability::after_build(&self.store, started.elapsed());
+        }
         Ok(Built { image_id: Some(image.assembled.digest.clone()), warnings, dockerfile: source })
     }
 
@@ -203,7 +224,7 @@ impl Engine {
                         return Err(InputError::TwoDockerfiles.into());
                     }
                     let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
-                    contexts.add(MAIN, empty.path().to_owned(), None);
+                    contexts.add(MAIN, empty.path().to_owned(), None, Owners::Root);
                     add_named(&mut contexts, &request.named_contexts);
                     let dockerfile_name = "Dockerfile".to_owned();
                     return Ok(Inputs { contexts, dockerfile_name, dockerfile_text: text, _temporary: Some(empty) });
@@ -211,14 +232,15 @@ impl Engine {
             },
         };
         let in_archive = temporary.is_some();
-        let (path, dockerfile_name, dockerfile_text) =
-            read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
-        let own_ignore_file = path.map(|mut path| {
+        let found = read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
+        let own_ignore_file = found.path.map(|mut path| {
             path.as_mut_os_string().push(".dockerignore");
             path
         });
-        contexts.add(MAIN, folder, own_ignore_file);
+        let owners = if in_archive { Owners::Kept } else { Owners::Root };
+        contexts.add(MAIN, folder, own_ignore_file, owners);
         add_named(&mut contexts, &request.named_contexts);
+        let (dockerfile_name, dockerfile_text) = (found.name, found.text);
         Ok(Inputs { contexts, dockerfile_name, dockerfile_text, _temporary: temporary })
     }
 
@@ -279,7 +301,7 @@ impl Engine {
         let answers: Vec<_> = std::thread::scope(|scope| {
             let ask = |question: &'_ ImageQuestion| {
                 let key = question.key.clone();
-                let name = format!("[internal] load metadata for {}", question.written);
+                let name = format!("[internal] load metadata for {}", image_name(&question.key.place));
                 let images = &images;
                 scope.spawn(move || internal_step(events, &name, || images.look_up(&key)))
             };
@@ -291,6 +313,7 @@ impl Engine {
                 lines: Some(question.lines),
                 name: question.written.clone(),
                 source: Box::new(source),
+                hint: None,
             })?;
             known.insert(question.key.clone(), image);
         }
@@ -305,10 +328,10 @@ impl Engine {
         contexts: &Contexts,
         events: &dyn Events,
         cancel: &Cancel,
-    ) -> Result<Snapshot, BuildFailure> {
+    ) -> Result<Solved, BuildFailure> {
         let graph = &lowered.graph;
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
-        let host_files = HostFiles::new(self.store.root().join("empty"));
+        let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile);
         let ops = EngineOps {
             graph,
             store: &self.store,
@@ -323,23 +346,26 @@ impl Engine {
         };
         let targets = [lowered.result];
         let plan = Plan { graph, targets: &targets, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
+        let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
             let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request));
             let exported = observe::exported(graph, lowered.result);
-            let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers };
+            let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers, n_run: &n_run };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
         });
         let output = solved.map_err(|error| match error {
             SolveError::Canceled => BuildFailure::Canceled,
             SolveError::Vertex { vertex, error } => {
                 let vertex = graph.vertex(vertex);
-                BuildFailure::Step { lines: vertex.lines, name: vertex.name.clone(), source: Box::new(error) }
+                let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
+                BuildFailure::Step { lines, name, source: Box::new(error), hint }
             }
         })?;
-        match output.into_iter().next() {
-            Some(output) => ops.snapshot_of(&output).map_err(|e| BuildFailure::Other(Box::new(e))),
-            None => Ok(Snapshot::scratch()),
-        }
+        let snapshot = match output.into_iter().next() {
+            Some(output) => ops.snapshot_of(&output).map_err(|e| BuildFailure::Other(Box::new(e)))?,
+            None => Snapshot::scratch(),
+        };
+        Ok(Solved { snapshot, n_run: n_run.into_inner() })
     }
 
     /// Steps e and f.
@@ -363,27 +389,55 @@ impl Engine {
             layers_ns.push(self.store.layer_created_ns(&layer)?.unwrap_or_else(|| snapshot.created_ns()));
         }
         let diff_ids = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
-        let times = Times { layers_ns: &layers_ns, epoch: epoch(&request.build_args)? };
-        let assembled = assemble(lowered.config.clone(), lowered.n_base_history, diff_ids, &times)?;
+        let graph = &lowered.graph;
+        let exported = observe::exported(graph, lowered.result);
+        let step_names: Vec<String> = exported.iter().map(|id| graph.vertex(*id).name.clone()).collect();
+        let epoch = epoch(&request.build_args)?;
+        let facts = LayerFacts { layers_ns: &layers_ns, step_names: &step_names, epoch };
+        let assembled = assemble(lowered.config.clone(), lowered.n_base_history, diff_ids, &facts)?;
         Ok(Image { assembled, snapshot, layers: image_layers })
     }
 }
 
+/// The name of the Dockerfile that is looked for.
+fn dockerfile_name(location: &DockerfileLocation) -> String {
+    match location {
+        DockerfileLocation::Path(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => "Dockerfile".to_owned(),
+    }
+}
+
+fn image_name(place: &ImagePlace) -> String {
+    match place {
+        ImagePlace::Reference(reference) => reference.with_default_tag().to_string(),
+        ImagePlace::OciLayout { name, .. } => name.clone(),
+    }
+}
+
+/// A Dockerfile that was found.
+struct FoundDockerfile {
+    /// `None` if it came on standard input.
+    path: Option<PathBuf>,
+    /// As people know it.
+    name: String,
+    text: Vec<u8>,
+}
+
 /// Looks for the Dockerfile. `folder` is the context; paths are relative to the working directory, or to the context
-/// if that came as an archive. Gives its path on the host, if it has one, its name for people, and its bytes.
+/// if that came as an archive.
 fn read_dockerfile(
     folder: &Path,
     location: &DockerfileLocation,
     in_archive: bool,
     stdin: &mut dyn Read,
-) -> Result<(Option<PathBuf>, String, Vec<u8>), Box<dyn Error + Send + Sync>> {
+) -> Result<FoundDockerfile, Box<dyn Error + Send + Sync>> {
     let path = match location {
         DockerfileLocation::Url(url) => return Err(InputError::Url(url.clone()).into()),
         DockerfileLocation::Stdin => {
             let mut text = Vec::new();
             let error = |source| InputError::ReadDockerfile { name: "-".to_owned(), source };
             stdin.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(error)?;
-            return Ok((None, "Dockerfile".to_owned(), text));
+            return Ok(FoundDockerfile { path: None, name: "Dockerfile".to_owned(), text });
         }
         DockerfileLocation::Path(path) if in_archive => folder.join(path),
         DockerfileLocation::Path(path) => path.clone(),
@@ -403,7 +457,7 @@ fn read_dockerfile(
     file.take(MAX_DOCKERFILE_BYTES)
         .read_to_end(&mut text)
         .map_err(|source| InputError::ReadDockerfile { name: name.clone(), source })?;
-    Ok((Some(path), name, text))
+    Ok(FoundDockerfile { path: Some(path), name, text })
 }
 
 const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
@@ -411,7 +465,7 @@ const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
 fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) {
     for (name, context) in named {
         if let NamedContext::Folder(path) = context {
-            contexts.add(name, path.clone(), None);
+            contexts.add(name, path.clone(), None, Owners::Root);
         }
     }
 }

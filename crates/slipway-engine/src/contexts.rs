@@ -12,13 +12,13 @@ use slipway_oci::Digest;
 use slipway_store::Store;
 
 use crate::context::{
-    BuildContext, DigestError, DigestMemory, IgnoreFile, PathRules, RuleHit, SourcePattern, SourceTree, content_digest,
+    BuildContext, DigestError, DigestMemory, IgnoreFile, Owners, SourcePattern, SourceTree, content_digest,
 };
 use crate::rootfs::Root;
 
 /// Why a folder cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ContextsError {
+pub(crate) enum ContextsError {
     #[error("cannot open the build context `{path}`", path = .path.display())]
     Open { path: PathBuf, source: io::Error },
     #[error("cannot read `{path}`", path = .path.display())]
@@ -46,6 +46,7 @@ struct Folder {
     path: PathBuf,
     /// Looked for first, before `.dockerignore` in the folder.
     own_ignore_file: Option<PathBuf>,
+    owners: Owners,
     opened: OnceLock<BuildContext>,
 }
 
@@ -55,8 +56,8 @@ impl Contexts {
     }
 
     /// Adds the folder called `name`. `own_ignore_file` is the one that belongs to the Dockerfile.
-    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>) {
-        self.folders.insert(name.to_owned(), Folder { path, own_ignore_file, opened: OnceLock::new() });
+    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>, owners: Owners) {
+        self.folders.insert(name.to_owned(), Folder { path, own_ignore_file, owners, opened: OnceLock::new() });
     }
 
     /// The folder called `name`, opened.
@@ -81,10 +82,10 @@ impl Folder {
         let usual = self.path.join(".dockerignore");
         for path in self.own_ignore_file.iter().chain([&usual]) {
             if let Some(text) = read_if_there(path)? {
-                return Ok(BuildContext::new(root, ignore_file(path, &text)?));
+                return Ok(BuildContext::new(root, ignore_file(path, &text)?).with_owners(self.owners));
             }
         }
-        Ok(BuildContext::new(root, None))
+        Ok(BuildContext::new(root, None).with_owners(self.owners))
     }
 }
 
@@ -107,22 +108,7 @@ fn ignore_file(path: &Path, text: &[u8]) -> Result<Option<IgnoreFile>, ContextsE
     let rules =
         IgnoreRules::parse(text).map_err(|source| ContextsError::IgnoreRules { path: path.to_owned(), source })?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok((!rules.is_empty()).then(|| IgnoreFile { name, rules: Box::new(DockerIgnore(rules)) }))
-}
-
-/// `.dockerignore` rules as rules on paths.
-struct DockerIgnore(IgnoreRules);
-
-impl PathRules for DockerIgnore {
-    fn excluded_by(&self, path: &[u8]) -> Option<RuleHit> {
-        let verdict = self.0.verdict_from_root(path);
-        let rule = self.0.excluded_by(&verdict)?;
-        Some(RuleHit { line: rule.line, rule: rule.text.clone() })
-    }
-
-    fn readmits_below(&self, folder: &[u8]) -> bool {
-        self.0.must_walk(folder, &self.0.verdict_from_root(folder))
-    }
+    Ok((!rules.is_empty()).then_some(IgnoreFile { name, rules }))
 }
 
 /// File digests as facts of the store. What cannot be read or kept is computed again.

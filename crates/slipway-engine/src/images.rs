@@ -25,7 +25,7 @@ use crate::now_ns;
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum ImageError {
+pub(crate) enum ImageError {
     #[error(transparent)]
     Resolve(#[from] Box<ResolveError>),
     #[error("`{image}` has no manifest for {wanted}; there are: {}", .offered.join(", "))]
@@ -282,7 +282,7 @@ impl Puller<'_> {
         let active = self.store.begin(None)?;
         let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
         let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
-        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), b"", meaning)
+        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), meaning)
             .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
         let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
         if found != *diff_id {

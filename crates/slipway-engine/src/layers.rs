@@ -18,7 +18,7 @@ use crate::layer::untar;
 
 /// Why the tar of a layer cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum LayerError {
+pub(crate) enum LayerError {
     #[error(transparent)]
     Diff(#[from] DiffError),
     #[error("cannot open the folder of layer {layer}")]

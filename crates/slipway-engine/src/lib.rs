@@ -15,6 +15,8 @@ mod assemble;
 mod build;
 mod context;
 mod contexts;
+mod descriptors;
+mod durability;
 mod export;
 mod images;
 mod layer;

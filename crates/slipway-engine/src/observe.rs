@@ -1,6 +1,7 @@
 //! Turns what the solver reports into events for people, and hands finished layers on.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use slipway_graph::op::Op;
@@ -18,6 +19,8 @@ pub(crate) struct BuildObserver<'a> {
     /// Vertices whose newest layer is part of the image.
     pub(crate) exported: BTreeSet<VertexId>,
     pub(crate) layers: &'a LayerMaker,
+    /// How many vertices were started.
+    pub(crate) n_run: &'a AtomicUsize,
 }
 
 /// The vertices whose newest layer ends up in the image of `target`: down the chain of first inputs, and what is
@@ -29,11 +32,7 @@ pub(crate) fn exported(graph: &Graph, target: VertexId) -> BTreeSet<VertexId> {
         let vertex = graph.vertex(id);
         match vertex.op {
             Op::Source(_) => {}
-            Op::Exec(_) | Op::File(_) => {
-                exported.insert(id);
-                open.extend(vertex.inputs.first());
-            }
-            Op::Merge => {
+            Op::Exec(_) | Op::File(_) | Op::Merge => {
                 exported.insert(id);
                 open.extend(vertex.inputs.first());
             }
@@ -55,6 +54,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     }
 
     fn started(&self, vertex: VertexId) {
+        self.n_run.fetch_add(1, Ordering::Relaxed);
         self.events.emit(Event::StepStarted { step: self.steps[vertex.0], at: SystemTime::now() });
     }
 

@@ -10,7 +10,7 @@ use crate::layer::untar::{self, Meaning, UntarError};
 
 /// Why standard input is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum StdinError {
+pub(crate) enum StdinError {
     #[error("cannot read standard input")]
     Read(#[source] io::Error),
     #[error("cannot make a folder for the context")]
@@ -54,8 +54,7 @@ fn dockerfile(whole: impl Read) -> Result<StdinContext, StdinError> {
 fn unpack(archive: impl Read) -> Result<StdinContext, StdinError> {
     let folder = tempfile::Builder::new().prefix("slipway-context-").tempdir().map_err(StdinError::Folder)?;
     let root = untar::open_host_dir(folder.path()).map_err(|errno| StdinError::Folder(errno.into()))?;
-    // Files of a context belong to nobody in particular, so its owners are not applied.
-    untar::unpack(archive, root.as_fd(), b"", Meaning::Archive { owner: Some((0, 0)) })?;
+    untar::unpack(archive, root.as_fd(), Meaning::Archive { owner: None })?;
     Ok(StdinContext::Folder(folder))
 }
 

@@ -1,7 +1,8 @@
-//! Development commands: `cargo xtask record [filter]` and `cargo xtask tidy`.
+//! Development commands: `cargo xtask record [filter]`, `cargo xtask registry …` and `cargo xtask tidy`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development tool speaks to a terminal")]
 
 mod record;
+mod registry;
 mod tidy;
 
 use std::env;
@@ -11,6 +12,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
   record [FILTER]  builds every case whose name contains FILTER on the reference and stores its answer
+  registry [--listen ADDRESS] --dir DIR
+                   serves a registry on a loopback address, its images in DIR
   tidy             checks what the compiler does not: crate edges, file names, where unsafe and printing are";
 
 fn main() -> ExitCode {
@@ -19,6 +22,7 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["record"] => record::run(&root(), ""),
         ["record", filter] => record::run(&root(), filter),
+        ["registry", ..] => registry::run(arguments.iter().skip(1).cloned()),
         ["tidy"] => tidy::run(&root()),
         _ => {
             eprintln!("{USAGE}");

@@ -1,47 +1,41 @@
 //! Which files may a build read?
 
+use slipway_dockerfile::IgnoreRules;
+
 use crate::rootfs::Root;
 
-/// Rules that leave paths out, such as those of `.dockerignore`.
-pub trait PathRules: Send + Sync {
-    /// The rule that leaves `path` out, `None` if it is in. The path is relative and clean.
-    fn excluded_by(&self, path: &[u8]) -> Option<RuleHit>;
-
-    /// Whether something below the excluded `folder` may be let in again; if not, nobody looks.
-    fn readmits_below(&self, folder: &[u8]) -> bool;
-}
-
-/// The rule that decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleHit {
-    /// Counted from 1.
-    pub line: usize,
-    /// As written.
-    pub rule: String,
-}
-
 /// A folder of the host that a build may read, less what its ignore file leaves out.
-pub struct BuildContext {
+pub(crate) struct BuildContext {
     root: Root,
     ignore: Option<IgnoreFile>,
+    owners: Owners,
+}
+
+/// To whom the files of a context belong in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// To 0:0: who has them on the host means nothing.
+    Root,
+    /// To whom they belong on disk: they were unpacked from an archive that says so.
+    Kept,
 }
 
 /// The rules that belong to a folder.
-pub struct IgnoreFile {
+pub(crate) struct IgnoreFile {
     /// As people know it: `.dockerignore`, `web.Dockerfile.dockerignore`.
     pub name: String,
-    pub rules: Box<dyn PathRules>,
+    pub rules: IgnoreRules,
 }
 
 impl BuildContext {
     /// The context at `root`.
-    pub fn new(root: Root, ignore: Option<IgnoreFile>) -> BuildContext {
-        BuildContext { root, ignore }
+    pub(crate) fn new(root: Root, ignore: Option<IgnoreFile>) -> BuildContext {
+        BuildContext { root, ignore, owners: Owners::Root }
     }
 
-    /// The folder itself, ignored files included: for the Dockerfile, which may ignore itself.
-    pub fn root(&self) -> &Root {
-        &self.root
+    /// The same files, with other owners.
+    pub(crate) fn with_owners(self, owners: Owners) -> BuildContext {
+        BuildContext { owners, ..self }
     }
 
     pub(crate) fn ignore(&self) -> Option<&IgnoreFile> {
@@ -51,8 +45,8 @@ impl BuildContext {
 
 /// Where files are copied from. The two differ in what the files' owners mean and in ignore rules.
 #[derive(Clone, Copy)]
-pub enum SourceTree<'a> {
-    /// Files of the host: all belong to 0:0 in an image.
+pub(crate) enum SourceTree<'a> {
+    /// Files of the host, see [`Owners`].
     Context(&'a BuildContext),
     /// The merged view of a stage, an image, or another input of the graph: owners are kept.
     Snapshot(&'a Root),
@@ -60,7 +54,7 @@ pub enum SourceTree<'a> {
 
 impl<'a> SourceTree<'a> {
     /// The top of the tree.
-    pub fn root(self) -> &'a Root {
+    pub(crate) fn root(self) -> &'a Root {
         match self {
             SourceTree::Context(context) => &context.root,
             SourceTree::Snapshot(root) => root,
@@ -74,8 +68,16 @@ impl<'a> SourceTree<'a> {
         }
     }
 
-    pub(crate) fn rules(self) -> Option<&'a dyn PathRules> {
-        self.ignore().map(|ignore| ignore.rules.as_ref())
+    pub(crate) fn rules(self) -> Option<&'a IgnoreRules> {
+        self.ignore().map(|ignore| &ignore.rules)
+    }
+
+    /// To whom a file belongs in an image.
+    pub(crate) fn owner(self, uid: u32, gid: u32) -> (u32, u32) {
+        match self {
+            SourceTree::Context(BuildContext { owners: Owners::Root, .. }) => (0, 0),
+            SourceTree::Context(_) | SourceTree::Snapshot(_) => (uid, gid),
+        }
     }
 
     pub(crate) fn is_context(self) -> bool {

@@ -30,7 +30,7 @@ const FILES_PER_TASK: usize = 128;
 
 /// Why content could not be digested.
 #[derive(Debug, thiserror::Error)]
-pub enum DigestError {
+pub(crate) enum DigestError {
     #[error(transparent)]
     Scan(#[from] ScanError),
     #[error("cannot read a source")]
@@ -45,7 +45,7 @@ impl From<SelectError> for DigestError {
 
 /// The digest of everything that `wanted` selects in `tree`. With a `memory`, files that look as they did when their
 /// digest was put there are not read.
-pub fn content_digest(
+pub(crate) fn content_digest(
     tree: SourceTree<'_>,
     wanted: &SourcePattern<'_>,
     memory: Option<&dyn DigestMemory>,
@@ -282,8 +282,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, SystemTime};
 
+    use slipway_dockerfile::IgnoreRules;
+
     use super::*;
-    use crate::context::{BuildContext, IgnoreFile, PatternList};
+    use crate::context::{BuildContext, IgnoreFile};
     use crate::rootfs::Root;
 
     /// Rows in a map, and how many were put in it.
@@ -319,7 +321,7 @@ mod tests {
     }
 
     fn digest_with(folder: &Path, wanted: &SourcePattern<'_>, rules: &[&str], memory: Option<&Rows>) -> Digest {
-        let rules = Box::new(PatternList::parse(rules).unwrap());
+        let rules = IgnoreRules::parse(rules.join("\n").as_bytes()).unwrap();
         let ignore = IgnoreFile { name: ".dockerignore".to_owned(), rules };
         let context = BuildContext::new(Root::open(folder).unwrap(), Some(ignore));
         let memory = memory.map(|rows| rows as &dyn DigestMemory);

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::rootfs::{Meta, Time};
 
 /// Keeps rows between builds. Losing rows costs time, nothing else.
-pub trait DigestMemory: Sync {
+pub(crate) trait DigestMemory: Sync {
     /// The rows of `keys`, in their order.
     fn get(&self, keys: &[String]) -> Vec<Option<Vec<u8>>>;
 

@@ -9,14 +9,12 @@
 mod build_context;
 mod digest;
 mod memory;
-mod pattern;
 mod scan;
 mod select;
 pub(crate) mod workers;
 
-pub use build_context::{BuildContext, IgnoreFile, PathRules, RuleHit, SourceTree};
-pub use digest::{DigestError, content_digest};
-pub use memory::DigestMemory;
-pub use pattern::{PathPattern, PatternError, PatternList};
-pub use scan::{Forest, ScanError, ScannedDir, ScannedEntry, Top, What, scan};
-pub use select::{SelectError, Selected, Selection, SourcePattern, select};
+pub(crate) use build_context::{BuildContext, IgnoreFile, Owners, SourceTree};
+pub(crate) use digest::{DigestError, content_digest};
+pub(crate) use memory::DigestMemory;
+pub(crate) use scan::{Forest, ScanError, ScannedDir, ScannedEntry, Top, What, scan};
+pub(crate) use select::{SelectError, Selected, Selection, SourcePattern, select};

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::select::{Filter, Verdict, not_found};
+use super::select::{Fate, Filter, Verdicts, not_found};
 use super::workers::{Queue, work};
 use super::{SelectError, Selected, Selection, SourceTree};
 use crate::rootfs::{
@@ -16,7 +16,7 @@ use crate::rootfs::{
 
 /// All that a selection holds.
 #[derive(Debug)]
-pub struct Forest {
+pub(crate) struct Forest {
     /// Folders come before what is in them.
     pub dirs: Vec<ScannedDir>,
     /// For each selected path its place in `dirs`.
@@ -25,7 +25,7 @@ pub struct Forest {
 
 /// Where a selected path is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Top {
+pub(crate) enum Top {
     /// A folder: an index into [`Forest::dirs`].
     Dir(usize),
     /// Anything else: the folder that holds it, and its index there.
@@ -34,7 +34,7 @@ pub enum Top {
 
 /// A folder with those of its entries that are selected.
 #[derive(Debug)]
-pub struct ScannedDir {
+pub(crate) struct ScannedDir {
     /// Real path from the top of the tree.
     pub path: TreePath,
     pub meta: Meta,
@@ -49,7 +49,7 @@ pub struct ScannedDir {
 
 /// An entry of a folder.
 #[derive(Debug)]
-pub struct ScannedEntry {
+pub(crate) struct ScannedEntry {
     pub name: Vec<u8>,
     /// Owners are 0:0 if the tree is a build context.
     pub meta: Meta,
@@ -58,7 +58,7 @@ pub struct ScannedEntry {
 
 /// What an entry is, beyond its [`Meta`].
 #[derive(Debug)]
-pub enum What {
+pub(crate) enum What {
     /// An index into [`Forest::dirs`].
     Dir(usize),
     /// A symbolic link with this text.
@@ -69,7 +69,7 @@ pub enum What {
 
 /// Why a tree could not be looked at.
 #[derive(Debug, thiserror::Error)]
-pub enum ScanError {
+pub(crate) enum ScanError {
     #[error(transparent)]
     Select(#[from] SelectError),
     #[error("cannot look at a source")]
@@ -80,7 +80,7 @@ pub enum ScanError {
 ///
 /// # Errors
 /// With `--parents` and without a wildcard, finding nothing is an error, as for any literal source.
-pub fn scan(selection: &Selection<'_>) -> Result<Forest, ScanError> {
+pub(crate) fn scan(selection: &Selection<'_>) -> Result<Forest, ScanError> {
     let dirs: Dirs = Mutex::default();
     let mut tops = Vec::new();
     let mut tasks = Vec::new();
@@ -88,8 +88,8 @@ pub fn scan(selection: &Selection<'_>) -> Result<Forest, ScanError> {
         if top.meta.is_dir() {
             let id = reserve(&dirs, 1);
             tops.push(Top::Dir(id));
-            let is_taken = selection.filter.keeps_top(&top.real);
-            tasks.push(Task { id, path: top.real.clone(), below: TreePath::top(), is_taken });
+            let (is_taken, verdicts) = selection.filter.judge_top(&top.real);
+            tasks.push(Task { id, path: top.real.clone(), below: TreePath::top(), is_taken, verdicts });
         } else {
             tops.push(scan_single(selection.tree, &dirs, top)?);
         }
@@ -124,6 +124,7 @@ struct Task {
     path: TreePath,
     below: TreePath,
     is_taken: bool,
+    verdicts: Verdicts,
 }
 
 fn lock(dirs: &Dirs) -> MutexGuard<'_, Vec<Option<ScannedDir>>> {
@@ -145,14 +146,14 @@ fn scan_dir(
     task: Task,
     queue: &Queue<Task, CallError>,
 ) -> Result<(), CallError> {
-    let Task { id, path, below, is_taken } = task;
+    let Task { id, path, below, is_taken, verdicts } = task;
     let dir = tree.root().open_dir(&path).on("openat2", &path)?;
     let mut entries = Vec::new();
     let mut others = Vec::new();
     let mut folders = Vec::new();
     for item in list_dir(dir.as_fd()).on("getdents64", &path)? {
-        let verdict = judge(filter, &path, &below, &item, dir.as_fd())?;
-        if verdict == Verdict::Skip {
+        let (fate, verdicts) = judge(filter, &path, &below, &item, dir.as_fd(), &verdicts)?;
+        if fate == Fate::Skip {
             others.push(item.name);
             continue;
         }
@@ -160,7 +161,7 @@ fn scan_dir(
         let meta = owned(tree, meta);
         let what = match meta.kind {
             FileType::Directory => {
-                let deeper = (path.join(&item.name), below.join(&item.name), verdict == Verdict::Take);
+                let deeper = (path.join(&item.name), below.join(&item.name), fate == Fate::Take, verdicts);
                 folders.push(deeper);
                 // Counted from this folder's first place; made absolute below.
                 What::Dir(folders.len() - 1)
@@ -179,11 +180,12 @@ fn scan_dir(
         }
     }
     lock(dirs)[id] = Some(ScannedDir { path, meta, xattrs, entries, others: Some(others), is_taken });
-    queue.extend(folders.into_iter().enumerate().map(|(i, (path, below, is_taken))| Task {
+    queue.extend(folders.into_iter().enumerate().map(|(i, (path, below, is_taken, verdicts))| Task {
         id: first + i,
         path,
         below,
         is_taken,
+        verdicts,
     }));
     Ok(())
 }
@@ -194,18 +196,19 @@ fn judge(
     below: &TreePath,
     item: &DirItem,
     dir: BorrowedFd<'_>,
-) -> Result<Verdict, CallError> {
+    verdicts: &Verdicts,
+) -> Result<(Fate, Verdicts), CallError> {
     if filter.takes_everything() {
-        return Ok(Verdict::Take);
+        return Ok((Fate::Take, Verdicts::default()));
     }
     let kind = match item.kind {
         FileType::Unknown => match stat_if_there(dir, &item.name).on("statx", path)? {
             Some(meta) => meta.kind,
-            None => return Ok(Verdict::Skip),
+            None => return Ok((Fate::Skip, Verdicts::default())),
         },
         kind => kind,
     };
-    Ok(filter.verdict(&path.join(&item.name), &below.join(&item.name), kind == FileType::Directory))
+    Ok(filter.judge(&path.join(&item.name), &below.join(&item.name), kind == FileType::Directory, verdicts))
 }
 
 /// A file may vanish between the list and the look; then it was never there.
@@ -218,9 +221,7 @@ fn stat_if_there(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Meta>> {
 }
 
 fn owned(tree: SourceTree<'_>, mut meta: Meta) -> Meta {
-    if tree.is_context() {
-        (meta.uid, meta.gid) = (0, 0);
-    }
+    (meta.uid, meta.gid) = tree.owner(meta.uid, meta.gid);
     meta
 }
 

@@ -4,15 +4,15 @@ use std::io;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use slipway_dockerfile::{BadPattern, IgnoreError, IgnoreRules, Verdict, match_pattern};
 use slipway_graph::op::CopyAction;
 
-use super::pattern::{has_wildcard, matches_glob};
-use super::{PathPattern, PathRules, PatternError, PatternList, RuleHit, SourceTree};
-use crate::rootfs::{CallError, Component, FollowError, Meta, OnPath, TreePath, components, follow};
+use super::SourceTree;
+use crate::rootfs::{CallError, Component, DirItem, FollowError, Meta, OnPath, TreePath, follow};
 
 /// A source as the Dockerfile states it.
 #[derive(Clone, Copy, Debug)]
-pub struct SourcePattern<'a> {
+pub(crate) struct SourcePattern<'a> {
     /// Absolute and clean.
     pub source: &'a str,
     pub has_wildcard: bool,
@@ -23,12 +23,12 @@ pub struct SourcePattern<'a> {
 
 impl<'a> SourcePattern<'a> {
     /// Just a path, as the source of a mount is.
-    pub fn literal(source: &'a str) -> SourcePattern<'a> {
+    pub(crate) fn literal(source: &'a str) -> SourcePattern<'a> {
         SourcePattern { source, has_wildcard: false, excludes: &[], parents_root: None }
     }
 
     /// Whether the names of what is selected matter besides its content (section 7.2).
-    pub fn selects_by_name(&self) -> bool {
+    pub(crate) fn selects_by_name(&self) -> bool {
         self.has_wildcard || !self.excludes.is_empty() || self.parents_root.is_some()
     }
 }
@@ -45,7 +45,7 @@ impl<'a> From<&'a CopyAction> for SourcePattern<'a> {
 }
 
 /// What a source means in a certain tree.
-pub struct Selection<'a> {
+pub(crate) struct Selection<'a> {
     pub tree: SourceTree<'a>,
     /// In the order in which they are copied.
     pub tops: Vec<Selected>,
@@ -56,7 +56,7 @@ pub struct Selection<'a> {
 
 /// A file or folder that a source names itself.
 #[derive(Clone, Debug)]
-pub struct Selected {
+pub(crate) struct Selected {
     /// As it was matched; its last component is the name of a copied file.
     pub path: TreePath,
     /// With all links followed, also the last one.
@@ -66,11 +66,13 @@ pub struct Selected {
 
 /// Why a source means nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum SelectError {
+pub(crate) enum SelectError {
     #[error("{}", not_found_text(path, *is_context))]
     NotFound { path: String, is_context: bool, ignored: Option<Ignored> },
-    #[error(transparent)]
-    Pattern(#[from] PatternError),
+    #[error("cannot use `{pattern}`")]
+    Pattern { pattern: String, source: BadPattern },
+    #[error("cannot use a pattern of `--exclude` or `--parents`")]
+    Patterns(#[from] IgnoreError),
     #[error(transparent)]
     Follow(#[from] FollowError),
     #[error("cannot read a source")]
@@ -89,18 +91,21 @@ fn not_found_text(path: &str, is_context: bool) -> String {
 
 /// The rule that hides a file which is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ignored {
+pub(crate) struct Ignored {
     /// The ignore file's name.
     pub file: String,
-    pub hit: RuleHit,
+    /// Counted from 1.
+    pub line: usize,
+    /// As written.
+    pub rule: String,
 }
 
 impl SelectError {
     /// What people can do about it, if that is known.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            SelectError::NotFound { ignored: Some(Ignored { file, hit }), .. } => {
-                Some(format!("line {} of `{file}` leaves it out: `{}`", hit.line, hit.rule))
+            SelectError::NotFound { ignored: Some(Ignored { file, line, rule }), .. } => {
+                Some(format!("line {line} of `{file}` leaves it out: `{rule}`"))
             }
             _ => None,
         }
@@ -111,16 +116,24 @@ impl SelectError {
 #[derive(Default)]
 pub(super) struct Filter<'a> {
     /// Over paths from the top of the tree.
-    ignore: Option<&'a dyn PathRules>,
+    ignore: Option<&'a IgnoreRules>,
     /// Over paths from the selected folder.
-    excludes: Option<PatternList>,
-    /// Over paths from the selected folder.
-    include: Option<PathPattern>,
+    excludes: Option<IgnoreRules>,
+    /// Over paths from the selected folder: rules that leave out everything but what `--parents` names.
+    others: Option<IgnoreRules>,
+}
+
+/// What the rules say about a folder, for what is in it.
+#[derive(Default)]
+pub(super) struct Verdicts {
+    ignore: Verdict,
+    excludes: Verdict,
+    others: Verdict,
 }
 
 /// What becomes of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Fate {
     Take,
     /// A folder that only exists if something below it is taken.
     Descend,
@@ -128,59 +141,68 @@ pub(super) enum Verdict {
 }
 
 impl Filter<'_> {
-    /// `path` is the entry's real path, `below` the same as seen from the selected folder.
-    pub(super) fn verdict(&self, path: &TreePath, below: &TreePath, is_dir: bool) -> Verdict {
-        let mut verdict = Verdict::Take;
-        for (rules, path) in [(self.ignore, path), (self.excludes.as_ref().map(|e| e as &dyn PathRules), below)] {
-            let Some(rules) = rules.filter(|rules| rules.excluded_by(path.as_bytes()).is_some()) else { continue };
-            if !is_dir || !rules.readmits_below(path.as_bytes()) {
-                return Verdict::Skip;
+    /// `path` is the entry's real path, `below` the same as seen from the selected folder, `folder` what was said
+    /// about the folder that it is in.
+    pub(super) fn judge(&self, path: &TreePath, below: &TreePath, is_dir: bool, folder: &Verdicts) -> (Fate, Verdicts) {
+        let mut here = Verdicts::default();
+        let mut fate = Fate::Take;
+        for (rules, path, folder, verdict) in [
+            (self.ignore, path, &folder.ignore, &mut here.ignore),
+            (self.excludes.as_ref(), below, &folder.excludes, &mut here.excludes),
+            (self.others.as_ref(), below, &folder.others, &mut here.others),
+        ] {
+            let Some(rules) = rules else { continue };
+            *verdict = rules.verdict(path.as_bytes(), folder);
+            if !verdict.is_excluded() {
+                continue;
             }
-            verdict = Verdict::Descend;
+            if !is_dir || !rules.must_walk(path.as_bytes(), verdict) {
+                return (Fate::Skip, Verdicts::default());
+            }
+            fate = Fate::Descend;
         }
-        match &self.include {
-            Some(include) if include.covers(below.as_bytes()) => verdict,
-            Some(include) if is_dir && include.may_match_below(below.as_bytes()) => Verdict::Descend,
-            Some(_) => Verdict::Skip,
-            None => verdict,
-        }
+        (fate, here)
+    }
+
+    /// What the rules say about a selected folder, and whether it is there even if nothing in it is taken.
+    pub(super) fn judge_top(&self, real: &TreePath) -> (bool, Verdicts) {
+        let ignore = self.ignore.map(|rules| verdict_on(rules, real)).unwrap_or_default();
+        let is_kept = self.others.is_none() && !ignore.is_excluded();
+        (is_kept, Verdicts { ignore, ..Verdicts::default() })
     }
 
     pub(super) fn takes_everything(&self) -> bool {
-        self.ignore.is_none() && self.excludes.is_none() && self.include.is_none()
-    }
-
-    /// Whether the selected folder is there even if nothing in it is taken.
-    pub(super) fn keeps_top(&self, real: &TreePath) -> bool {
-        self.include.is_none() && !self.ignore.is_some_and(|rules| is_excluded(rules, real))
+        self.ignore.is_none() && self.excludes.is_none() && self.others.is_none()
     }
 }
 
-fn is_excluded(rules: &dyn PathRules, path: &TreePath) -> bool {
-    !path.is_top() && rules.excluded_by(path.as_bytes()).is_some()
+/// What `rules` say about `path`; nothing can leave out the top.
+fn verdict_on(rules: &IgnoreRules, path: &TreePath) -> Verdict {
+    if path.is_top() { Verdict::default() } else { rules.verdict_from_root(path.as_bytes()) }
 }
 
 /// Finds what `wanted` means in `tree`. A wildcard may mean nothing; a literal path that is not there is an error.
-pub fn select<'a>(tree: SourceTree<'a>, wanted: &SourcePattern<'_>) -> Result<Selection<'a>, SelectError> {
+pub(crate) fn select<'a>(tree: SourceTree<'a>, wanted: &SourcePattern<'_>) -> Result<Selection<'a>, SelectError> {
     let excludes = match wanted.excludes {
         [] => None,
-        patterns => Some(PatternList::parse(patterns)?),
+        patterns => Some(IgnoreRules::from_patterns(patterns.iter().map(String::as_str))?),
     };
-    let mut filter = Filter { ignore: tree.rules(), excludes, include: None };
+    let mut filter = Filter { ignore: tree.rules(), excludes, others: None };
     let tops = match wanted.parents_root {
         Some(root) => {
             let root = TreePath::clean(root);
             let source = TreePath::clean(wanted.source);
             let kept = source.strip(&root).unwrap_or(source);
             if !kept.is_top() {
-                filter.include = Some(PathPattern::parse(&String::from_utf8_lossy(kept.as_bytes()))?);
+                let exception = format!("!{}", String::from_utf8_lossy(kept.as_bytes()));
+                filter.others = Some(IgnoreRules::from_patterns(["**", &exception])?);
             }
             vec![find_literal(tree, &root)?]
         }
         None if wanted.has_wildcard => expand(tree, wanted.source)?,
         None => vec![find_literal(tree, &TreePath::clean(wanted.source))?],
     };
-    let must_exist = (filter.include.is_some() && !wanted.has_wildcard).then(|| TreePath::clean(wanted.source));
+    let must_exist = (filter.others.is_some() && !wanted.has_wildcard).then(|| TreePath::clean(wanted.source));
     Ok(Selection { tree, tops, filter, must_exist })
 }
 
@@ -189,8 +211,8 @@ pub(super) fn not_found(tree: SourceTree<'_>, path: &TreePath, real: &TreePath) 
     let ignored = tree.ignore().and_then(|ignore| {
         // Only a file that exists can be hidden; and the rule may have hidden a link on the way to it.
         let hidden = [real, path].into_iter().find(|p| tree.root().stat(p).is_ok_and(|meta| meta.is_some()))?;
-        let hit = ignore.rules.excluded_by(hidden.as_bytes())?;
-        Some(Ignored { file: ignore.name.clone(), hit })
+        let rule = ignore.rules.excluded_by(&verdict_on(&ignore.rules, hidden))?;
+        Some(Ignored { file: ignore.name.clone(), line: rule.line, rule: rule.text.clone() })
     });
     SelectError::NotFound { path: path.to_string(), is_context: tree.is_context(), ignored }
 }
@@ -207,7 +229,9 @@ fn find(tree: SourceTree<'_>, path: &TreePath) -> Result<Option<Selected>, Selec
     let root = tree.root();
     let real = follow(path.as_bytes(), |at| match root.look(at)? {
         // A link that is ignored leads nowhere.
-        Component::Link(_) if tree.rules().is_some_and(|rules| is_excluded(rules, at)) => Ok(Component::Missing),
+        Component::Link(_) if tree.rules().is_some_and(|rules| verdict_on(rules, at).is_excluded()) => {
+            Ok(Component::Missing)
+        }
         component => Ok(component),
     })?;
     let Some(meta) = root.stat(&real).on("statx", &real)? else { return Ok(None) };
@@ -219,8 +243,12 @@ fn find(tree: SourceTree<'_>, path: &TreePath) -> Result<Option<Selected>, Selec
 
 /// Whether the ignore rules leave `path`, or something below it, in.
 fn is_visible(tree: SourceTree<'_>, path: &TreePath, is_dir: bool) -> Result<bool, CallError> {
-    let Some(rules) = tree.rules().filter(|rules| is_excluded(*rules, path)) else { return Ok(true) };
-    if !is_dir || !rules.readmits_below(path.as_bytes()) {
+    let Some(rules) = tree.rules() else { return Ok(true) };
+    let verdict = verdict_on(rules, path);
+    if !verdict.is_excluded() {
+        return Ok(true);
+    }
+    if !is_dir || !rules.must_walk(path.as_bytes(), &verdict) {
         return Ok(false);
     }
     for item in tree.root().list(path).on("getdents64", path)? {
@@ -234,11 +262,10 @@ fn is_visible(tree: SourceTree<'_>, path: &TreePath, is_dir: bool) -> Result<boo
 
 /// Everything that `pattern` matches, in the order of names.
 fn expand(tree: SourceTree<'_>, pattern: &str) -> Result<Vec<Selected>, SelectError> {
-    PathPattern::parse(pattern)?;
-    let pattern: Vec<&[u8]> = components(pattern.as_bytes()).collect();
+    let pattern: Vec<&str> = pattern.split('/').filter(|component| !component.is_empty()).collect();
     let n_literal = pattern.iter().take_while(|component| !has_wildcard(component)).count();
     let (literal, globs) = pattern.split_at(n_literal);
-    let start = TreePath::clean(literal.join(&b'/'));
+    let start = TreePath::clean(literal.join("/"));
     let mut matched = vec![start.clone()];
     // Links before the first wildcard are followed, those that a wildcard finds are not.
     let real_start = tree.root().resolve(start.as_bytes())?;
@@ -248,7 +275,9 @@ fn expand(tree: SourceTree<'_>, pattern: &str) -> Result<Vec<Selected>, SelectEr
             let below = folder.strip(&start).unwrap_or_default();
             let real = real_start.join_path(&below);
             for item in list_if_folder(tree, &real)? {
-                if !matches_glob(glob, &item.name) {
+                let is_match = match_pattern(glob, &item.name)
+                    .map_err(|source| SelectError::Pattern { pattern: (*glob).to_owned(), source })?;
+                if !is_match {
                     continue;
                 }
                 let path = real.join(&item.name);
@@ -271,7 +300,20 @@ fn expand(tree: SourceTree<'_>, pattern: &str) -> Result<Vec<Selected>, SelectEr
     Ok(selected)
 }
 
-fn list_if_folder(tree: SourceTree<'_>, path: &TreePath) -> Result<Vec<crate::rootfs::DirItem>, CallError> {
+/// Whether a component of a path is more than a name.
+fn has_wildcard(component: &str) -> bool {
+    let mut characters = component.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '*' | '?' | '[' => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn list_if_folder(tree: SourceTree<'_>, path: &TreePath) -> Result<Vec<DirItem>, CallError> {
     match tree.root().list(path) {
         Err(e) if is_no_folder(&e) => Ok(Vec::new()),
         other => other.on("getdents64", path),

@@ -17,7 +17,7 @@ use crate::layer::untar;
 
 /// Why the folder cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum LocalError {
+pub(crate) enum LocalError {
     #[error("cannot write `{path}` below `{dest}`", dest = .dest.display())]
     Write { dest: PathBuf, path: String, source: io::Error },
 }

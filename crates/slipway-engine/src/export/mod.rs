@@ -24,7 +24,7 @@ use crate::layers::{self, BlobForm, LayerError};
 
 /// Why a result cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+pub(crate) enum ExportError {
     #[error("cannot write `{path}`", path = .path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]

@@ -19,7 +19,7 @@ use super::tar_writer::{Entry, EntryKind, TarWriter};
 
 /// How a layer can fail to be written.
 #[derive(Debug, thiserror::Error)]
-pub enum DiffError {
+pub(crate) enum DiffError {
     #[error("cannot read `/{path}` of the layer")]
     Read { path: String, source: io::Error },
     #[error("cannot write the layer")]

@@ -43,7 +43,7 @@ pub(crate) struct ReadEntry {
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum TarError {
+pub(crate) enum TarError {
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
     #[error("not a tar archive: the header at byte {offset} has a wrong checksum")]

@@ -20,7 +20,7 @@ use super::tar_writer::EntryKind;
 
 /// How unpacking can fail.
 #[derive(Debug, thiserror::Error)]
-pub enum UntarError {
+pub(crate) enum UntarError {
     #[error(transparent)]
     Tar(#[from] TarError),
     #[error("the entry `{path}` points outside of the folder that is unpacked into")]
@@ -49,24 +49,11 @@ const MAX_ENTRIES: u64 = 10_000_000;
 const MAX_REMOVE_DEPTH: usize = 2048;
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Unpacks all entries of `source` into the existing folder `prefix` below `root`; links in the way are followed below
-/// `root`. Device nodes that may not be made here are left out.
-pub(crate) fn unpack(
-    source: impl Read,
-    root: BorrowedFd<'_>,
-    prefix: &[u8],
-    meaning: Meaning,
-) -> Result<(), UntarError> {
+/// Unpacks all entries of `source` below `root`. Device nodes that may not be made here are left out.
+pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) -> Result<(), UntarError> {
     let mut reader = TarReader::new(source);
-    let prefix = clean(prefix).ok_or_else(|| UntarError::Escapes { path: lossy(prefix) })?;
-    let mut unpacker = Unpacker {
-        root,
-        prefix,
-        meaning,
-        folder_times: HashMap::new(),
-        last_parent: None,
-        buffer: vec![0; BUFFER_BYTES],
-    };
+    let mut unpacker =
+        Unpacker { root, meaning, folder_times: HashMap::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
     let mut n_entries = 0;
     while let Some(entry) = reader.next_entry()? {
         n_entries += 1;
@@ -92,8 +79,6 @@ enum Was {
 
 struct Unpacker<'a> {
     root: BorrowedFd<'a>,
-    /// Clean; put before every path of the archive.
-    prefix: Vec<u8>,
     meaning: Meaning,
     /// Set when all entries are there, since making entries changes them. By path, so that a folder that is listed over
     /// and over takes its place once.
@@ -109,7 +94,6 @@ impl Unpacker<'_> {
         if path.is_empty() {
             return if entry.kind == EntryKind::Directory { self.root_metadata(entry) } else { Ok(()) };
         }
-        let path = self.prefixed(path);
         let cut = path.iter().rposition(|b| *b == b'/');
         let (parent_path, name) = match cut {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -241,7 +225,6 @@ impl Unpacker<'_> {
     fn hard_link(&self, entry: &ReadEntry, path: &[u8], parent: &OwnedFd, name: &CString) -> Result<(), UntarError> {
         let escapes = || UntarError::Escapes { path: lossy(path) };
         let target = clean(&entry.link).filter(|t| !t.is_empty()).ok_or_else(escapes)?;
-        let target = self.prefixed(target);
         let cut = target.iter().rposition(|b| *b == b'/');
         let (dir, base) = match cut {
             Some(slash) => (&target[..slash], &target[slash + 1..]),
@@ -300,13 +283,6 @@ impl Unpacker<'_> {
         }
         let dir = super::diff::open_dir(self.root, c".").map_err(|e| write_error(b"/", "open", e))?;
         self.folder_metadata(&dir, entry, b"")
-    }
-
-    fn prefixed(&self, path: Vec<u8>) -> Vec<u8> {
-        match self.prefix.is_empty() {
-            true => path,
-            false => [self.prefix.as_slice(), &path].join(&b'/'),
-        }
     }
 
     fn owner(&self, entry: &ReadEntry) -> (u32, u32) {

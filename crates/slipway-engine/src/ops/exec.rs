@@ -21,12 +21,13 @@ use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, SnapshotError, Store};
 
 use super::ssh::{self, SshError};
+use crate::descriptors::OriginalLimit;
 use crate::now_ns;
 use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 
 /// Why a `RUN` failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ExecError {
+pub(crate) enum ExecError {
     #[error("process \"{command}\" did not complete successfully: exit code: {code}")]
     Exit { command: String, code: i32 },
     #[error("cannot start `{command}`")]
@@ -71,12 +72,13 @@ pub(crate) struct HostFiles {
     /// An existing directory where sandboxes attach their roots, each in its own mount table.
     attach_at: PathBuf,
     resolver_settings: OnceLock<Vec<u8>>,
+    nofile: OriginalLimit,
 }
 
 impl HostFiles {
     /// `attach_at` is an empty directory that may be used by any number of builds at once. Nothing is read yet.
-    pub(crate) fn new(attach_at: PathBuf) -> HostFiles {
-        HostFiles { attach_at, resolver_settings: OnceLock::new() }
+    pub(crate) fn new(attach_at: PathBuf, nofile: OriginalLimit) -> HostFiles {
+        HostFiles { attach_at, resolver_settings: OnceLock::new(), nofile }
     }
 
     fn resolv_conf(&self) -> Result<OwnedFd, ExecError> {
@@ -235,7 +237,12 @@ impl Run<'_> {
             let resource = Resource::from_name(&ulimit.kind).ok_or_else(|| ExecError::Ulimit(ulimit.kind.clone()))?;
             Ok(ResourceLimit { resource, soft: value(ulimit.soft), hard: value(ulimit.hard) })
         };
-        self.exec.ulimits.iter().map(limit).collect()
+        let mut limits = self.exec.ulimits.iter().map(limit).collect::<Result<Vec<_>, ExecError>>()?;
+        if !limits.iter().any(|limit| limit.resource == Resource::Nofile) {
+            let OriginalLimit { soft, hard } = self.host_files.nofile;
+            limits.push(ResourceLimit { resource: Resource::Nofile, soft, hard });
+        }
+        Ok(limits)
     }
 
     fn prepare(&self, user: &ProcessUser) -> Result<Prepared, ExecError> {
@@ -276,7 +283,13 @@ impl Run<'_> {
     ) -> Result<(), ExecError> {
         let snapshot = &self.inputs[input];
         let opened = match is_readonly {
-            true => open_in(self.store.view(snapshot)?.as_fd(), source)?,
+            true => {
+                // A mount that is attached nowhere is gone when its last descriptor closes.
+                let view = self.store.view(snapshot)?;
+                let opened = open_in(view.as_fd(), source)?;
+                prepared.held.push(Box::new(view));
+                opened
+            }
             false => {
                 // Writes go to a layer that nobody ever commits.
                 let scratch = self.store.begin(Some(snapshot))?;

@@ -16,16 +16,17 @@ use slipway_registry::Registry;
 use slipway_solver::{Cache, Cancel, Ops};
 use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, SnapshotError, Store};
 
-use crate::context::{SourcePattern, SourceTree, content_digest};
+use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_digest};
 use crate::contexts::{Contexts, ContextsError};
 use crate::images::{self, ImageError};
 use crate::now_ns;
 use exec::ExecError;
+use file::FileOpError;
 use files::FileError;
 
 /// Why a vertex failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OpError {
+pub(crate) enum OpError {
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error(transparent)]
@@ -44,6 +45,28 @@ pub enum OpError {
     Unsupported(String),
     #[error("step results cannot be combined")]
     NotAFileSystem,
+}
+
+impl OpError {
+    /// What people can do about it, if that is known for sure.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let digest = match self {
+            OpError::Context(error) => match error.as_ref() {
+                ContextsError::Digest(digest) => digest,
+                _ => return None,
+            },
+            OpError::File(error) => match error.as_ref() {
+                FileError::Op(FileOpError::Scan(ScanError::Select(select))) => return select.hint(),
+                FileError::Digest(digest) | FileError::Context(ContextsError::Digest(digest)) => digest,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        match digest {
+            DigestError::Scan(ScanError::Select(select)) => select.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// What a vertex is worth.

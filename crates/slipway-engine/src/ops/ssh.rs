@@ -15,7 +15,7 @@ use slipway_graph::request::{Ssh, SshSource};
 
 /// Why a step cannot be given an agent.
 #[derive(Debug, thiserror::Error)]
-pub enum SshError {
+pub(crate) enum SshError {
     #[error("cannot make the agent socket for `{id}`")]
     Socket { id: String, source: io::Error },
     #[error(

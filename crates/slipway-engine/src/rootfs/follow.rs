@@ -6,11 +6,11 @@ use super::TreePath;
 use super::path::components;
 
 /// How many links may be on the way, as in the kernel (path_resolution(7)).
-pub const MAX_LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 /// What is at a real path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Component {
+pub(crate) enum Component {
     /// Nothing.
     Missing,
     /// A symbolic link with this text.
@@ -21,7 +21,7 @@ pub enum Component {
 
 /// Why a path leads nowhere.
 #[derive(Debug, thiserror::Error)]
-pub enum FollowError {
+pub(crate) enum FollowError {
     #[error("more than {MAX_LINKS} symbolic links on the way to `{path}`")]
     TooManyLinks { path: String },
     #[error("cannot look at `{path}`")]
@@ -30,7 +30,10 @@ pub enum FollowError {
 
 /// Resolves `path`, including a link at its end, to a real path: one without links. `look` says what is at a real
 /// path. Absolute links start at the top again, `..` stops there. What does not exist is taken as it is written.
-pub fn follow(path: &[u8], mut look: impl FnMut(&TreePath) -> io::Result<Component>) -> Result<TreePath, FollowError> {
+pub(crate) fn follow(
+    path: &[u8],
+    mut look: impl FnMut(&TreePath) -> io::Result<Component>,
+) -> Result<TreePath, FollowError> {
     let mut pending: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
     let mut real = TreePath::top();
     let mut n_links = 0;

@@ -7,7 +7,7 @@ pub(crate) const WANTED: StatxFlags = StatxFlags::BASIC_STATS;
 
 /// A point in time as file systems keep it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time {
+pub(crate) struct Time {
     /// Since 1970; negative before.
     pub secs: i64,
     pub nanos: u32,
@@ -15,7 +15,7 @@ pub struct Time {
 
 impl Time {
     /// As an argument of `utimensat`, access time included.
-    pub fn timestamps(self) -> Timestamps {
+    pub(crate) fn timestamps(self) -> Timestamps {
         let time = Timespec { tv_sec: self.secs, tv_nsec: self.nanos.into() };
         Timestamps { last_access: time, last_modification: time }
     }
@@ -23,7 +23,7 @@ impl Time {
 
 /// What the inode says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meta {
+pub(crate) struct Meta {
     pub kind: FileType,
     /// Permission bits with setuid, setgid and sticky: at most `0o7777`.
     pub mode: u32,
@@ -58,17 +58,17 @@ impl Meta {
     }
 
     /// Whether it is a folder.
-    pub fn is_dir(&self) -> bool {
+    pub(crate) fn is_dir(&self) -> bool {
         self.kind == FileType::Directory
     }
 
     /// Whether it is a regular file.
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         self.kind == FileType::RegularFile
     }
 
     /// Whether it is a symbolic link.
-    pub fn is_link(&self) -> bool {
+    pub(crate) fn is_link(&self) -> bool {
         self.kind == FileType::Symlink
     }
 }

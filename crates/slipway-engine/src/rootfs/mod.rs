@@ -11,12 +11,11 @@ mod root;
 mod users;
 mod xattr;
 
-pub use follow::{Component, FollowError, MAX_LINKS, follow};
-pub use meta::{Meta, Time};
-pub use path::TreePath;
-pub use root::{CallError, DirItem, Root};
-pub use users::{Accounts, AccountsError, ProcessUser, UserError};
-pub use xattr::{Xattrs, read_xattrs, write_xattrs};
+pub(crate) use follow::{Component, FollowError, follow};
+pub(crate) use meta::{Meta, Time};
+pub(crate) use path::TreePath;
+pub(crate) use root::{CallError, DirItem, Root};
+pub(crate) use users::{Accounts, AccountsError, ProcessUser, UserError};
+pub(crate) use xattr::{Xattrs, read_xattrs, write_xattrs};
 
-pub(crate) use path::components;
 pub(crate) use root::{OnPath, READ_FILE, list_dir, read_link_at, stat_at, stat_fd};

@@ -7,17 +7,17 @@ use std::fmt;
 ///
 /// It says nothing about links: a path is *real* only after [`follow`](super::follow).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct TreePath(Vec<u8>);
+pub(crate) struct TreePath(Vec<u8>);
 
 impl TreePath {
     /// The top of the tree.
-    pub fn top() -> TreePath {
+    pub(crate) fn top() -> TreePath {
         TreePath::default()
     }
 
     /// Cleans `text` by its letters alone: `.` and empty components go, `..` takes its predecessor with it and stops
     /// at the top.
-    pub fn clean(text: impl AsRef<[u8]>) -> TreePath {
+    pub(crate) fn clean(text: impl AsRef<[u8]>) -> TreePath {
         let mut path = TreePath::top();
         for component in components(text.as_ref()) {
             match component {
@@ -29,7 +29,7 @@ impl TreePath {
     }
 
     /// The path of `name` in this folder. `name` is one component as a directory lists it.
-    pub fn join(&self, name: &[u8]) -> TreePath {
+    pub(crate) fn join(&self, name: &[u8]) -> TreePath {
         let mut path = TreePath(Vec::with_capacity(self.0.len() + 1 + name.len()));
         path.0.extend_from_slice(&self.0);
         path.push(name);
@@ -37,7 +37,7 @@ impl TreePath {
     }
 
     /// `below`, seen from this folder.
-    pub fn join_path(&self, below: &TreePath) -> TreePath {
+    pub(crate) fn join_path(&self, below: &TreePath) -> TreePath {
         if below.is_top() { self.clone() } else { self.join(&below.0) }
     }
 
@@ -49,12 +49,12 @@ impl TreePath {
     }
 
     /// Whether it is the top.
-    pub fn is_top(&self) -> bool {
+    pub(crate) fn is_top(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The folder it is in; `None` for the top.
-    pub fn parent(&self) -> Option<TreePath> {
+    pub(crate) fn parent(&self) -> Option<TreePath> {
         if self.is_top() {
             return None;
         }
@@ -63,17 +63,17 @@ impl TreePath {
     }
 
     /// Its last component; `None` for the top.
-    pub fn name(&self) -> Option<&[u8]> {
+    pub(crate) fn name(&self) -> Option<&[u8]> {
         self.0.rsplit(|b| *b == b'/').next().filter(|name| !name.is_empty())
     }
 
     /// Its components, outermost first.
-    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn components(&self) -> impl Iterator<Item = &[u8]> {
         components(&self.0)
     }
 
     /// This path as seen from `folder`; `None` if it is neither `folder` nor below it.
-    pub fn strip(&self, folder: &TreePath) -> Option<TreePath> {
+    pub(crate) fn strip(&self, folder: &TreePath) -> Option<TreePath> {
         if folder.is_top() {
             return Some(self.clone());
         }
@@ -85,7 +85,7 @@ impl TreePath {
     }
 
     /// The bytes, empty for the top.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 

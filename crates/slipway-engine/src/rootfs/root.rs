@@ -17,7 +17,7 @@ use super::{Component, FollowError, Meta, TreePath, follow};
 /// A call into the kernel that failed, with the path it was about.
 #[derive(Debug, thiserror::Error)]
 #[error("{call}(`{path}`)")]
-pub struct CallError {
+pub(crate) struct CallError {
     pub call: &'static str,
     /// As seen from the top of its tree.
     pub path: TreePath,
@@ -37,7 +37,7 @@ impl<T, E: Into<io::Error>> OnPath<T> for Result<T, E> {
 
 /// One line of a folder's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirItem {
+pub(crate) struct DirItem {
     pub name: Vec<u8>,
     /// `Unknown` on file systems that do not keep types in folders.
     pub kind: FileType,
@@ -45,48 +45,43 @@ pub struct DirItem {
 
 /// The top of a tree of files; nothing outside can be reached through it.
 #[derive(Debug)]
-pub struct Root(OwnedFd);
+pub(crate) struct Root(OwnedFd);
 
 impl Root {
     /// Opens a folder of the host.
-    pub fn open(folder: &Path) -> io::Result<Root> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Root> {
         Ok(Root(rustix::fs::openat(CWD, folder, DIR, Mode::empty())?))
     }
 
     /// Takes a descriptor of a directory (`O_PATH` will not do: the top is listed, too).
-    pub fn new(dir: OwnedFd) -> Root {
+    pub(crate) fn new(dir: OwnedFd) -> Root {
         Root(dir)
     }
 
     /// The descriptor of the top.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// A second handle on the same tree.
-    pub fn try_clone(&self) -> io::Result<Root> {
-        Ok(Root(self.0.try_clone()?))
-    }
-
     /// Opens any path for reading, following links inside the tree. Never blocks: a FIFO opens at once.
-    pub fn open_in(&self, path: &[u8]) -> io::Result<OwnedFd> {
+    pub(crate) fn open_in(&self, path: &[u8]) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat2(&self.0, path, flags, Mode::empty(), CONFINED)?)
     }
 
     /// Opens the folder at a real path.
-    pub fn open_dir(&self, real: &TreePath) -> io::Result<OwnedFd> {
+    pub(crate) fn open_dir(&self, real: &TreePath) -> io::Result<OwnedFd> {
         Ok(rustix::fs::openat2(&self.0, real.for_kernel(), DIR, Mode::empty(), NO_LINKS)?)
     }
 
     /// Opens the file at a real path for reading.
-    pub fn open_file(&self, real: &TreePath) -> io::Result<OwnedFd> {
+    pub(crate) fn open_file(&self, real: &TreePath) -> io::Result<OwnedFd> {
         Ok(rustix::fs::openat2(&self.0, real.for_kernel(), READ_FILE, Mode::empty(), NO_LINKS)?)
     }
 
     /// What is at a real path, a link being a link. `None` if there is nothing, also because a parent is no folder.
-    pub fn stat(&self, real: &TreePath) -> io::Result<Option<Meta>> {
+    pub(crate) fn stat(&self, real: &TreePath) -> io::Result<Option<Meta>> {
         match self.try_stat(real) {
             Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -102,18 +97,18 @@ impl Root {
     }
 
     /// The text of the link at a real path.
-    pub fn read_link(&self, real: &TreePath) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_link(&self, real: &TreePath) -> io::Result<Vec<u8>> {
         let dir = self.open_dir(&real.parent().unwrap_or_default())?;
         read_link_at(&dir, real.for_kernel_name())
     }
 
     /// What the folder at a real path holds, sorted by name.
-    pub fn list(&self, real: &TreePath) -> io::Result<Vec<DirItem>> {
+    pub(crate) fn list(&self, real: &TreePath) -> io::Result<Vec<DirItem>> {
         list_dir(self.open_dir(real)?.as_fd())
     }
 
     /// What is at a real path, for [`follow`].
-    pub fn look(&self, real: &TreePath) -> io::Result<Component> {
+    pub(crate) fn look(&self, real: &TreePath) -> io::Result<Component> {
         match self.stat(real)? {
             None => Ok(Component::Missing),
             Some(meta) if meta.is_link() => Ok(Component::Link(self.read_link(real)?)),
@@ -122,7 +117,7 @@ impl Root {
     }
 
     /// The real path that `path` leads to, all links followed; it need not exist.
-    pub fn resolve(&self, path: &[u8]) -> Result<TreePath, FollowError> {
+    pub(crate) fn resolve(&self, path: &[u8]) -> Result<TreePath, FollowError> {
         follow(path, |real| self.look(real))
     }
 }

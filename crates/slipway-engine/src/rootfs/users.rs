@@ -21,7 +21,7 @@ const MAX_ID: u32 = i32::MAX as u32;
 
 /// The users and groups of a tree.
 #[derive(Debug, Default)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     users: Vec<User>,
     groups: Vec<Group>,
 }
@@ -43,7 +43,7 @@ struct Group {
 
 /// Whom a process runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProcessUser {
+pub(crate) struct ProcessUser {
     pub uid: u32,
     pub gid: u32,
     /// Supplementary groups; the primary one always comes first (CVE-2023-25173).
@@ -54,7 +54,7 @@ pub struct ProcessUser {
 
 /// Why a file of users cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum AccountsError {
+pub(crate) enum AccountsError {
     #[error("{path} is not a regular file")]
     NotAFile { path: &'static str },
     #[error("\"{path}\" exceeds {MAX_BYTES} bytes")]
@@ -65,7 +65,7 @@ pub enum AccountsError {
 
 /// Why `USER` names nobody.
 #[derive(Debug, thiserror::Error)]
-pub enum UserError {
+pub(crate) enum UserError {
     #[error("unable to find user {name}: no matching entries in passwd file")]
     NoUser { name: String },
     #[error("unable to find group {name}: no matching entries in group file")]
@@ -76,12 +76,12 @@ pub enum UserError {
 
 impl Accounts {
     /// The accounts of `root`; a missing file is one without entries.
-    pub fn read(root: &Root) -> Result<Accounts, AccountsError> {
+    pub(crate) fn read(root: &Root) -> Result<Accounts, AccountsError> {
         Accounts::read_with(|path| root.open_in(path.as_bytes()))
     }
 
     /// [`Accounts::read`] for trees that are opened in another way. `open` must not wait for a FIFO's writer.
-    pub fn read_with(open: impl Fn(&'static str) -> io::Result<OwnedFd>) -> Result<Accounts, AccountsError> {
+    pub(crate) fn read_with(open: impl Fn(&'static str) -> io::Result<OwnedFd>) -> Result<Accounts, AccountsError> {
         let passwd = read_bounded("/etc/passwd", &open)?;
         let group = read_bounded("/etc/group", &open)?;
         Ok(Accounts {
@@ -92,7 +92,7 @@ impl Accounts {
 
     /// The ids of `--chown` and of folders made by `WORKDIR`. An unknown name is 0, and so is its group; a number
     /// without a group is its own group (`spec/dockerfile.md` section 3.4).
-    pub fn owner(&self, owner: &Owner) -> (u32, u32) {
+    pub(crate) fn owner(&self, owner: &Owner) -> (u32, u32) {
         let (uid, own_gid) = match &owner.user {
             OwnerId::Number(uid) => (*uid, *uid),
             OwnerId::Name(name) => {
@@ -109,7 +109,7 @@ impl Accounts {
 
     /// Whom a process of the image's `User` runs as: `user`, `uid`, `user:group` or any mix; empty is root
     /// (`spec/dockerfile.md` section 3.10).
-    pub fn process_user(&self, text: &str) -> Result<ProcessUser, UserError> {
+    pub(crate) fn process_user(&self, text: &str) -> Result<ProcessUser, UserError> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),
             None => (text, None),

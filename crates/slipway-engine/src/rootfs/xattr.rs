@@ -9,13 +9,13 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 /// Names and values, sorted by name.
-pub type Xattrs = Vec<(CString, Vec<u8>)>;
+pub(crate) type Xattrs = Vec<(CString, Vec<u8>)>;
 
 /// Steers an overlay mount, so it must neither leave nor enter a layer (kernel, `overlayfs.rst`).
 const OVERLAY_PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// The attributes of an open file or folder, overlay's own marks left out. Empty where the file system has none.
-pub fn read_xattrs(file: impl AsFd) -> io::Result<Xattrs> {
+pub(crate) fn read_xattrs(file: impl AsFd) -> io::Result<Xattrs> {
     let file = file.as_fd();
     let mut names = Vec::new();
     match grown(&mut names, |room| rustix::fs::flistxattr(file, spare_capacity(room))) {
@@ -41,7 +41,7 @@ pub fn read_xattrs(file: impl AsFd) -> io::Result<Xattrs> {
 }
 
 /// Sets attributes as well as the file system permits: one that it refuses is left out (`spec/dockerfile.md` 3.4).
-pub fn write_xattrs(file: impl AsFd, xattrs: &Xattrs) {
+pub(crate) fn write_xattrs(file: impl AsFd, xattrs: &Xattrs) {
     for (name, value) in xattrs {
         // The answer does not matter: see above.
         let _ = rustix::fs::fsetxattr(file.as_fd(), name, value, XattrFlags::empty());

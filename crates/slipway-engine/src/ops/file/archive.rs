@@ -9,7 +9,7 @@ use crate::layer::decompress::{Compression, MAGIC_BYTES};
 use crate::rootfs::TreePath;
 
 /// Unpacks a tar stream.
-pub trait Unpacker: Sync {
+pub(crate) trait Unpacker: Sync {
     /// Unpacks `archive` (plain tar bytes) into the existing folder at the real path `folder`, giving all entries to
     /// `owner` if there is one.
     fn unpack(
@@ -23,7 +23,7 @@ pub trait Unpacker: Sync {
 
 /// Why an archive could not be unpacked.
 #[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
+pub(crate) enum ArchiveError {
     #[error("cannot read `{path}`")]
     Read { path: TreePath, source: io::Error },
     #[error("cannot unpack `{path}`")]

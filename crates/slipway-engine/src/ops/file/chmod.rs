@@ -4,7 +4,7 @@ use slipway_graph::op::Mode;
 
 /// A change of permission bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModeChange {
+pub(crate) enum ModeChange {
     /// All bits are replaced.
     Octal(u32),
     /// `u=rwX,go=rX`: one after the other.
@@ -13,7 +13,7 @@ pub enum ModeChange {
 
 /// One operation of a symbolic mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clause {
+pub(crate) struct Clause {
     /// Who: all bits that belong to them, special ones included.
     who: u32,
     operator: Operator,
@@ -38,13 +38,13 @@ enum Perms {
 /// A mode without a meaning.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")]
-pub struct ModeError {
+pub(crate) struct ModeError {
     text: String,
 }
 
 impl ModeChange {
     /// Reads what an op says.
-    pub fn of(mode: &Mode) -> Result<ModeChange, ModeError> {
+    pub(crate) fn of(mode: &Mode) -> Result<ModeChange, ModeError> {
         match mode {
             Mode::Octal(mode) if *mode <= 0o7777 => Ok(ModeChange::Octal(*mode)),
             Mode::Octal(mode) => Err(ModeError { text: format!("{mode:o}") }),
@@ -53,7 +53,7 @@ impl ModeChange {
     }
 
     /// What becomes of `mode`. There is no umask.
-    pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
+    pub(crate) fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         match self {
             ModeChange::Octal(mode) => *mode,
             ModeChange::Symbolic(clauses) => clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_dir)),

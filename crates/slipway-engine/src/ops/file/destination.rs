@@ -17,7 +17,7 @@ use crate::rootfs::{
 };
 
 /// The new layer's directory laid over a read-only view of the layers below.
-pub struct Destination<'a> {
+pub(crate) struct Destination<'a> {
     /// The merged view of the layers below; `None` if there are none.
     base: Option<&'a Root>,
     /// The directory that becomes the layer: an overlay upper directory, without whiteouts.
@@ -26,7 +26,7 @@ pub struct Destination<'a> {
 
 /// What folders made on the way are like.
 #[derive(Clone, Copy, Debug)]
-pub struct NewDirs {
+pub(crate) struct NewDirs {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -36,12 +36,12 @@ pub struct NewDirs {
 
 impl<'a> Destination<'a> {
     /// `upper` laid over `base`.
-    pub fn new(base: Option<&'a Root>, upper: &'a Root) -> Destination<'a> {
+    pub(crate) fn new(base: Option<&'a Root>, upper: &'a Root) -> Destination<'a> {
         Destination { base, upper }
     }
 
     /// What is at a real path.
-    pub fn stat(&self, real: &TreePath) -> Result<Option<Meta>, CallError> {
+    pub(crate) fn stat(&self, real: &TreePath) -> Result<Option<Meta>, CallError> {
         match self.upper.try_stat(real) {
             Ok(meta) => Ok(Some(meta)),
             Err(Errno::NOENT) => match self.base.map(|base| base.try_stat(real)) {
@@ -57,7 +57,7 @@ impl<'a> Destination<'a> {
     }
 
     /// The real path that `path` leads to, all links followed; it need not exist.
-    pub fn resolve(&self, path: &[u8]) -> Result<TreePath, FollowError> {
+    pub(crate) fn resolve(&self, path: &[u8]) -> Result<TreePath, FollowError> {
         follow(path, |real| match self.stat(real).map_err(|error| error.source)? {
             None => Ok(Component::Missing),
             Some(meta) if meta.is_link() => Ok(Component::Link(self.read_link(real)?)),
@@ -73,7 +73,7 @@ impl<'a> Destination<'a> {
     }
 
     /// The users and groups of this file system.
-    pub fn accounts(&self) -> Result<Accounts, AccountsError> {
+    pub(crate) fn accounts(&self) -> Result<Accounts, AccountsError> {
         Accounts::read_with(|path| {
             let real = self.resolve(path.as_bytes()).map_err(io::Error::other)?;
             match (self.upper.open_file(&real), self.base) {
@@ -84,7 +84,7 @@ impl<'a> Destination<'a> {
     }
 
     /// Makes the folder at a real path, and its parents, unless they are there. Gives the new ones, outermost first.
-    pub fn make_dirs(&self, real: &TreePath, like: &NewDirs) -> Result<Vec<TreePath>, FileOpError> {
+    pub(crate) fn make_dirs(&self, real: &TreePath, like: &NewDirs) -> Result<Vec<TreePath>, FileOpError> {
         let mut made = Vec::new();
         let mut path = TreePath::top();
         for name in real.components() {
@@ -110,7 +110,7 @@ impl<'a> Destination<'a> {
     }
 
     /// Opens the folder at a real path in the new layer, copying it up if only the layers below have it.
-    pub fn upper_dir(&self, real: &TreePath) -> Result<OwnedFd, CallError> {
+    pub(crate) fn upper_dir(&self, real: &TreePath) -> Result<OwnedFd, CallError> {
         match self.upper.open_dir(real) {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => {}
             answer => return answer.on("openat2", real),
@@ -131,7 +131,7 @@ impl<'a> Destination<'a> {
     }
 
     /// Gives the folder at a real path a modification time.
-    pub fn set_dir_time(&self, real: &TreePath, mtime: Time) -> Result<(), CallError> {
+    pub(crate) fn set_dir_time(&self, real: &TreePath, mtime: Time) -> Result<(), CallError> {
         rustix::fs::futimens(self.upper_dir(real)?, &mtime.timestamps()).on("futimens", real)
     }
 

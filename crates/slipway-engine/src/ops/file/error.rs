@@ -6,7 +6,7 @@ use crate::rootfs::{AccountsError, CallError, FollowError, TreePath};
 
 /// Why a file op failed.
 #[derive(Debug, thiserror::Error)]
-pub enum FileOpError {
+pub(crate) enum FileOpError {
     #[error("cannot copy to non-directory: {path}")]
     NotAFolder { path: TreePath },
     #[error("cannot replace to directory {path} with file")]

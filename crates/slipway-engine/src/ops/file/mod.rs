@@ -24,10 +24,10 @@ mod tests;
 
 use slipway_graph::op::{FileAction, FileOp};
 
-pub use archive::{ArchiveError, Unpacker};
-pub use chmod::{ModeChange, ModeError};
-pub use destination::{Destination, NewDirs};
-pub use error::FileOpError;
+pub(crate) use archive::{ArchiveError, Unpacker};
+pub(crate) use chmod::{ModeChange, ModeError};
+pub(crate) use destination::{Destination, NewDirs};
+pub(crate) use error::FileOpError;
 
 use crate::context::SourceTree;
 use crate::rootfs::Root;
@@ -35,7 +35,7 @@ use content::LinkedInodes;
 
 /// An input that is copied from.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     pub tree: SourceTree<'a>,
     /// The directories of a snapshot's layers, top first, if they are on the file system of the new layer: then its
     /// files need not be copied but can be linked. Empty if not, and for build contexts.
@@ -44,7 +44,7 @@ pub struct Source<'a> {
 
 /// Carries out the actions of `op`, in order. `sources` are the inputs of the vertex after the first one: an action's
 /// `input` 1 is `sources[0]`. After an error the new layer's directory is of no use.
-pub fn run(
+pub(crate) fn run(
     op: &FileOp,
     dest: &Destination<'_>,
     sources: &[Source<'_>],
