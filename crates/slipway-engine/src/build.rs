@@ -181,8 +181,8 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
         let started = Instant::now();
-        let inputs =
-            internal_step(events, "[internal] load build definition", || self.inputs(request, stdin)).map_err(other)?;
+        let name = format!("[internal] load build definition from {}", dockerfile_name(&request.dockerfile));
+        let inputs = internal_step(events, &name, || self.inputs(request, stdin)).map_err(other)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
         let source = SourceFile { name: inputs.dockerfile_name.clone(), text: dockerfile.text.clone() };
         let with_source = |failure| BuildError { failure, dockerfile: Some(source.clone()) };

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::tar_reader::{ReadEntry, TarError, TarReader};
 use super::tar_writer::EntryKind;
+use crate::rootfs::Root;
 
 /// How unpacking can fail.
 #[derive(Debug, thiserror::Error)]
@@ -233,7 +234,33 @@ impl Unpacker<'_> {
         let error = |e| write_error(path, "link", e);
         let dir = open_below(self.root, dir).map_err(error)?;
         let base = CString::new(base).map_err(|_| escapes())?;
-        rustix::fs::linkat(&dir, &base, parent, name, AtFlags::empty()).map_err(error)
+        rustix::fs::linkat(&dir, &base, parent, name, AtFlags::empty()).map_err(error)?;
+        self.apply_to_link(entry, path, parent, name)
+    }
+
+    /// The header of a hard link says again what its file is like, and as in the reference the last word counts.
+    fn apply_to_link(
+        &self,
+        entry: &ReadEntry,
+        path: &[u8],
+        parent: &OwnedFd,
+        name: &CString,
+    ) -> Result<(), UntarError> {
+        let error = |call| move |e: Errno| write_error(path, call, e);
+        let stat = super::diff::stat_at(parent, name).map_err(error("stat"))?;
+        let (uid, gid) = self.owner(entry);
+        // Only if it changes: changing the owner clears set-id bits and capabilities.
+        if (stat.st_uid, stat.st_gid) != (uid, gid) {
+            chown_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
+        }
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).map_err(error("chmod"))?;
+        }
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && !entry.xattrs.is_empty() {
+            set_xattrs(&super::diff::open_file(parent, name).map_err(error("open"))?, entry);
+        }
+        rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW).map_err(error("utimensat"))
     }
 
     /// Removes what is in the place of a new entry and says what it was; folders stay if a folder comes.
@@ -326,9 +353,11 @@ fn open_folder(root: BorrowedFd<'_>, path: &[u8], more: OFlags) -> Result<OwnedF
 
 /// Makes `path` and the folders above it that are missing (0755, owned by the caller).
 ///
-/// A link that leads nowhere is an error, as is a file in the way.
+/// A link that leads nowhere gets the folder it leads to; a file in the way is an error.
 fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut dir = open_below(root, b"")?;
+    let path = Root::new(open_below(root, b"")?).resolve(path).map_err(|_| Errno::LOOP)?;
+    let path = path.as_bytes();
     let mut so_far: Vec<u8> = Vec::new();
     for part in path.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
         if !so_far.is_empty() {
