@@ -4,6 +4,8 @@
 //! first bytes). All formats may consist of several streams in a row. Decoders that need memory in proportion to what
 //! the stream claims are limited ([`MAX_XZ_KIB`]; zstd's own limit for its window is 128 MiB); how much comes out in the
 //! end is not limited here.
+//!
+//! bzip2 and xz, which few use and whose C has had its share of trouble, are read by decoders without C.
 
 use std::io::{self, BufRead, Read};
 
@@ -23,7 +25,7 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    /// What the first bytes say; `None` if they belong to no format.
+    /// What the first bytes say; [`Compression::None`] if they belong to no format.
     pub(crate) fn detect(magic: &[u8]) -> Compression {
         match magic {
             [0x1F, 0x8B, 0x08, ..] => Compression::Gzip,

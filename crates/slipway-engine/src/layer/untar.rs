@@ -473,11 +473,15 @@ mod tests {
     use std::process::Command;
 
     use super::super::diff::write_layer;
-    use super::super::testing::{Cage, Raw, archive, is_root, listing, open, unpack};
+    use super::super::testing::{Cage, Raw, archive, listing, open, require_root, unpack};
     use super::*;
 
     const LAYER: Meaning = Meaning::Layer { is_user_namespace: false };
-    const ARCHIVE: Meaning = Meaning::Archive { owner: None };
+    /// All entries belong to whoever runs the test, who may thus be anybody.
+    fn own() -> Meaning {
+        let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Meaning::Archive { owner: Some(owner) }
+    }
 
     fn diff(folder: &Path) -> Vec<u8> {
         write_layer(open(folder).as_fd(), None, Vec::new()).unwrap()
@@ -493,14 +497,17 @@ mod tests {
     }
 
     /// The layer of the reference with names around all limits, owners, devices, links, capabilities.
+    fn fixture() -> Vec<u8> {
+        let mut layer = Vec::new();
+        let compressed = &include_bytes!("testdata/reference.tar.gz")[..];
+        flate2::read::GzDecoder::new(compressed).read_to_end(&mut layer).unwrap();
+        layer
+    }
+
     #[test]
     fn what_is_unpacked_packs_to_the_same_bytes() {
-        if !is_root() {
-            return;
-        }
-        let mut layer = Vec::new();
-        let fixture = &include_bytes!("testdata/reference.tar.gz")[..];
-        flate2::read::GzDecoder::new(fixture).read_to_end(&mut layer).unwrap();
+        require_root();
+        let layer = fixture();
         let cage = Cage::new();
         unpack(&layer, &cage.target(), LAYER).unwrap();
         let again = diff(&cage.target());
@@ -510,9 +517,7 @@ mod tests {
 
     #[test]
     fn owner_mode_and_time() {
-        if !is_root() {
-            return;
-        }
+        require_root();
         let cage = Cage::new();
         let entries = || {
             vec![
@@ -544,7 +549,7 @@ mod tests {
             Raw::new(b'5', b"d/").field(136, b"00000000012\0").field(100, b"0000700\0"),
             Raw::file(b"d/g", b""),
         ];
-        unpack(&archive(entries), &cage.target(), ARCHIVE).unwrap();
+        unpack(&archive(entries), &cage.target(), own()).unwrap();
         let meta = cage.target().join("d").metadata().unwrap();
         assert_eq!((meta.mtime(), meta.mode() & 0o7777), (10, 0o700));
         assert!(cage.target().join("d/f").exists() && cage.target().join("d/g").exists());
@@ -552,9 +557,7 @@ mod tests {
 
     #[test]
     fn whiteouts_of_layers_and_files_of_archives() {
-        if !is_root() {
-            return;
-        }
+        require_root();
         let entries = || archive(vec![Raw::file(b"d/.wh.gone", b""), Raw::file(b"e/.wh..wh..opq", b"")]);
         for (is_user_namespace, mark) in [(false, c"trusted.overlay.opaque"), (true, c"user.overlay.opaque")] {
             let cage = Cage::new();
@@ -565,16 +568,14 @@ mod tests {
             assert_eq!(fs::read_dir(cage.target().join("e")).unwrap().count(), 0);
         }
         let cage = Cage::new();
-        unpack(&entries(), &cage.target(), ARCHIVE).unwrap();
+        unpack(&entries(), &cage.target(), own()).unwrap();
         assert!(cage.target().join("d/.wh.gone").is_file() && cage.target().join("e/.wh..wh..opq").is_file());
     }
 
     /// A whiteout is about the layers below, wherever it stands.
     #[test]
     fn what_is_removed_and_made_hides_what_is_below() {
-        if !is_root() {
-            return;
-        }
+        require_root();
         let removed = || vec![Raw::file(b".wh.d", b""), Raw::file(b".wh.f", b"")];
         let made = || vec![Raw::new(b'5', b"d"), Raw::file(b"d/new", b""), Raw::file(b"f", b"x")];
         for entries in [removed().into_iter().chain(made()), made().into_iter().chain(removed())] {
@@ -602,7 +603,7 @@ mod tests {
             Raw::file(b"link/f", b""),
             Raw::file(b"way/g", b""),
         ];
-        unpack(&archive(entries), &target, ARCHIVE).unwrap();
+        unpack(&archive(entries), &target, own()).unwrap();
         assert_eq!(fs::read(target.join("folder")).unwrap(), b"now a file");
         assert!(target.join("file").is_dir());
         assert!(target.join("link").symlink_metadata().unwrap().is_dir());
@@ -615,21 +616,15 @@ mod tests {
     fn links_are_one_file() {
         let cage = Cage::new();
         let entries = vec![Raw::file(b"a/f", b"x"), Raw::hard_link(b"b/g", b"./a/f"), Raw::hard_link(b"b/h", b"/b/g")];
-        unpack(&archive(entries), &cage.target(), ARCHIVE).unwrap();
+        unpack(&archive(entries), &cage.target(), own()).unwrap();
         assert_eq!(cage.target().join("a/f").metadata().unwrap().nlink(), 3);
     }
 
-    /// Runs GNU tar; `None`, said aloud, if there is none.
-    fn gnu_tar(folder: &Path, args: &[&str]) -> Option<Vec<u8>> {
-        let output = Command::new("tar").current_dir(folder).env("TZ", "UTC").args(args).output();
-        let version = Command::new("tar").arg("--version").output();
-        if !version.is_ok_and(|v| v.stdout.starts_with(b"tar (GNU tar)")) {
-            eprintln!("not run: there is no GNU tar on this machine");
-            return None;
-        }
-        let output = output.unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Some(output.stdout)
+    /// Runs GNU tar, which these tests need.
+    fn gnu_tar(folder: &Path, args: &[&str]) -> Vec<u8> {
+        let output = Command::new("tar").current_dir(folder).env("TZ", "UTC").args(args).output().unwrap();
+        assert!(output.status.success(), "tar {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
     }
 
     #[test]
@@ -655,10 +650,10 @@ mod tests {
         ];
         for format in formats {
             let args = [&["-c", "--sparse"], format, &names[..]].concat();
-            let Some(bytes) = gnu_tar(&source, &args) else { return };
+            let bytes = gnu_tar(&source, &args);
             assert!(bytes.len() < 1_000_000, "{format:?}: GNU tar found no holes");
             let target = tempfile::tempdir().unwrap();
-            unpack(&bytes, target.path(), ARCHIVE).unwrap();
+            unpack(&bytes, target.path(), own()).unwrap();
             for name in names {
                 let path = target.path().join(name);
                 assert!(fs::read(&path).unwrap() == fs::read(source.join(name)).unwrap(), "{format:?}: {name}");
@@ -687,18 +682,19 @@ mod tests {
         symlink(&long, source.join("link")).unwrap();
         let mut archives = Vec::new();
         for format in ["--format=gnu", "--format=pax", "--format=oldgnu"] {
-            let Some(bytes) = gnu_tar(&source, &["-c", format, "--owner=3000000", "--group=9", "."]) else { return };
+            let bytes = gnu_tar(&source, &["-c", format, "--owner=3000000", "--group=9", "."]);
             archives.push((format, bytes));
         }
-        let Some(ustar) = gnu_tar(&source, &["-c", "--format=ustar", "file", "hard", "folder"]) else { return };
+        let ustar = gnu_tar(&source, &["-c", "--format=ustar", "file", "hard", "folder"]);
         archives.push(("--format=ustar", ustar));
         archives.push(("ours", diff(&source)));
+        archives.push(("the fixture, whose bytes we write as well", fixture()));
         for (format, bytes) in archives {
             let file = tempfile::NamedTempFile::new().unwrap();
             fs::write(file.path(), &bytes).unwrap();
             let args = ["-t", "-v", "--numeric-owner", "--full-time", "--quoting-style=literal", "-f"];
             let args = [&args[..], &[file.path().to_str().unwrap()]].concat();
-            let listed = String::from_utf8(gnu_tar(&source, &args).unwrap()).unwrap();
+            let listed = String::from_utf8(gnu_tar(&source, &args)).unwrap();
             let listed: Vec<String> = listed.lines().map(gnu_line).collect();
             let ours: Vec<String> = listing(&bytes).iter().map(|line| our_line(line)).collect();
             assert_eq!(ours, listed, "{format}");
@@ -718,9 +714,10 @@ mod tests {
         let words: Vec<&str> = line.split(' ').collect();
         let letter = match words[0] {
             "file" => "-",
+            "fifo" => "p",
             kind => &kind[..1],
         };
-        let name: Vec<&str> = words[4..].iter().copied().filter(|word| !word.starts_with('=')).collect();
+        let name: Vec<&str> = words[4..].iter().copied().filter(|word| !word.starts_with(['=', '+'])).collect();
         format!("{letter} {} {}", words[2], name.join(" "))
     }
 }
