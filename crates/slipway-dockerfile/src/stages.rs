@@ -87,7 +87,7 @@ fn sections<'a>(
     let (mut before, mut sections): (Vec<_>, Vec<Section<'a>>) = (Vec::new(), Vec::new());
     for instruction in instructions {
         let command = Command::check(instruction).map_err(Diagnostic::about_form);
-        let command = match command.and_then(|command| command.check_values(instruction)) {
+        let command = match command.and_then(|command| command.check_sources(instruction)) {
             Ok(command) => command,
             Err(error) => {
                 errors.push(error);

@@ -61,7 +61,7 @@ pub(super) fn check(instruction: &Instruction) -> Result<Copy, Diagnostic> {
 }
 
 /// Refuses variables in `--from`: a stage has to be known before they are.
-pub(super) fn check_values(copy: &Copy, instruction: &Instruction) -> Result<(), Diagnostic> {
+pub(super) fn check_from(copy: &Copy, instruction: &Instruction) -> Result<(), Diagnostic> {
     if !copy.from.as_deref().is_some_and(|from| from.contains('$')) {
         return Ok(());
     }
@@ -134,11 +134,13 @@ struct Expanded {
 impl Expanded {
     fn of(copy: &Copy, step: &Step<'_, '_>) -> Result<Expanded, Diagnostic> {
         let expand = |text: &String| step.expand(text);
-        let dest = step.expand(&copy.dest)?;
+        // In the order in which the reference builder does it: the first mistake is the one that is told.
         let chown = copy.chown.as_ref().map(expand).transpose()?.filter(|text| !text.is_empty());
         let chmod = copy.chmod.as_ref().map(expand).transpose()?.filter(|text| !text.is_empty());
+        let sources = copy.sources.iter().map(expand).collect::<Result<_, _>>()?;
+        let dest = step.expand(&copy.dest)?;
         Ok(Expanded {
-            sources: copy.sources.iter().map(expand).collect::<Result<_, _>>()?,
+            sources,
             bodies: copy.heredocs.iter().map(|h| body_of(h, copy, step)).collect::<Result<_, _>>()?,
             dest_path: paths::destination(step.stage.cwd(), &dest),
             dest,

@@ -71,13 +71,11 @@ impl Command {
         })
     }
 
-    /// Checks of the values what can be checked without variables. The reference builder finds these mistakes later,
-    /// and so does not name the line (see [`Diagnostic::headline`]).
-    pub(crate) fn check_values(self, instruction: &Instruction) -> Result<Command, Diagnostic> {
-        match &self {
-            Command::Copy(copy) => copy::check_values(copy, instruction)?,
-            Command::Run(run) => run::check_values(run, instruction)?,
-            _ => {}
+    /// Checks what is no matter of form and yet must be right in stages that are not built, too. The reference builder
+    /// does this later, and so does not name the line (see [`Diagnostic::headline`]).
+    pub(crate) fn check_sources(self, instruction: &Instruction) -> Result<Command, Diagnostic> {
+        if let Command::Copy(copy) = &self {
+            copy::check_from(copy, instruction)?;
         }
         Ok(self)
     }

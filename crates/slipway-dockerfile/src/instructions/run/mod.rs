@@ -74,15 +74,6 @@ fn mount_text(text: String) -> Result<MountText, String> {
     Ok(MountText { text, from, target })
 }
 
-/// Checks the mounts without variables: their mistakes are known already, also in stages that are not built.
-pub(super) fn check_values(run: &Run, instruction: &Instruction) -> Result<(), Diagnostic> {
-    for mount in run.mounts.iter().filter(|mount| !mount.text.contains('$')) {
-        mount::parse(&mount.text, |value| Ok(value.to_owned()))
-            .map_err(|message| error_at(instruction, instruction.span, message))?;
-    }
-    Ok(())
-}
-
 /// No device is ever available here; that matters only to those who cannot do without.
 fn check_devices(devices: &[String]) -> Result<(), String> {
     let is_required = |device: &&String| device.split(',').skip(1).any(|f| f == "required" || f == "required=true");
