@@ -524,17 +524,3 @@ where
 fn other(source: Box<dyn Error + Send + Sync>) -> BuildError {
     BuildError { failure: BuildFailure::Other(source), dockerfile: None }
 }
-
-/// The error and what caused it, on one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
