@@ -1,1 +1,46 @@
-fn main() {}
+//! The command line: builds images from Dockerfiles with no daemon and no root.
+//!
+//! `main` reads what was typed, runs the command and picks the exit code; nothing else in the workspace prints, reads
+//! environment variables or ends the process.
+
+mod cli;
+mod client_config;
+mod commands;
+mod env_vars;
+mod exit_code;
+mod interrupt;
+mod progress;
+mod report;
+mod surroundings;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::cli::{BuildCommand, Cli, Command, ImageCommand};
+use crate::report::CommandError;
+
+fn main() -> ExitCode {
+    // In the first process of a sandbox this does not return, so nothing may come before it.
+    slipway_sandbox::init_if_requested();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let outcome = Cli::parse_words(&words).map_err(CommandError::Rejected).and_then(|cli| run(cli, &words));
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let (text, code) = report::render(&error);
+    // Nobody is left to be told that the terminal is gone.
+    let _ = match code {
+        exit_code::SUCCESS => std::io::stdout().write_all(text.as_bytes()),
+        _ => std::io::stderr().write_all(text.as_bytes()),
+    };
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
+    match cli.command {
+        Command::Build(args)
+        | Command::Buildx(BuildCommand::Build(args))
+        | Command::Builder(BuildCommand::Build(args))
+        | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, words),
+        Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
+    }
+}

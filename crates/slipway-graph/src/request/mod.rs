@@ -1,6 +1,8 @@
 //! What a build is asked for, after all checks of what was typed.
 //!
-//! `BuildFlags` (what was typed) lives in [`flags`]; [`BuildRequest::from_flags`] is the only way from one to the other.
+//! [`BuildFlags`](flags::BuildFlags) (what was typed) lives in [`flags`]; [`BuildRequest::from_flags`] is the only way from one to the other.
+
+pub mod flags;
 
 use std::collections::BTreeMap;
 use std::fmt;

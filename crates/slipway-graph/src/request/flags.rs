@@ -1,0 +1,531 @@
+//! From what was typed to what is meant: all validation of the flags of `build` (`spec/cli.md` sections 3 and 4).
+//!
+//! Nothing here looks at the machine by itself; what has to be known of it is asked of [`Surroundings`].
+
+mod context;
+mod csv;
+mod output;
+mod sandbox;
+mod secret;
+mod ssh;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use slipway_oci::Platform;
+
+use super::{BuildRequest, CacheBypass};
+use output::OutputFlags;
+
+pub use context::ContextError;
+pub use csv::CsvError;
+pub use output::OutputError;
+pub use sandbox::{SandboxFlagError, UlimitError};
+pub use secret::SecretError;
+pub use ssh::SshError;
+
+/// The flags of `build` as they were typed; empty where they were not.
+#[derive(Clone, Debug, Default)]
+pub struct BuildFlags {
+    /// `PATH | URL | -`.
+    pub context: String,
+    pub file: String,
+    pub target: String,
+    pub tags: Vec<String>,
+    pub build_args: Vec<String>,
+    /// Proxy settings of the client's configuration, upper case (`HTTP_PROXY`); build args unless those are given.
+    pub proxies: Vec<(String, String)>,
+    pub labels: Vec<String>,
+    pub platforms: Vec<String>,
+    pub build_contexts: Vec<String>,
+    pub no_cache: bool,
+    pub no_cache_filter: Vec<String>,
+    pub pull: bool,
+    pub network: String,
+    pub add_hosts: Vec<String>,
+    pub allow: Vec<String>,
+    pub shm_size: String,
+    pub ulimits: Vec<String>,
+    pub secrets: Vec<String>,
+    pub ssh: Vec<String>,
+    pub outputs: Vec<String>,
+    pub push: bool,
+    pub load: bool,
+    pub annotations: Vec<String>,
+    pub iidfile: String,
+    pub cache_from: Vec<String>,
+    pub cache_to: Vec<String>,
+    pub attest: Vec<String>,
+    pub provenance: String,
+    pub sbom: String,
+    pub call: String,
+    pub check: bool,
+    pub metadata_file: String,
+    pub policy: Vec<String>,
+}
+
+/// What the machine and the user's session say.
+pub trait Surroundings {
+    /// An environment variable; also those that the user names in `--build-arg` and `--secret`.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// What is at `path`, symbolic links followed.
+    fn kind_of(&self, path: &Path) -> PathKind;
+
+    fn is_stdout_terminal(&self) -> bool;
+
+    fn working_dir(&self) -> PathBuf;
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// Nothing, or nothing that can be looked at.
+    Missing,
+    Folder,
+    Socket,
+    /// A regular file or anything else that can be written to.
+    File,
+}
+
+/// How far the reference builder is when it refuses a flag; users see that in front of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The flag's own parser refuses the value.
+    Argument,
+    /// Before anything is done: `ERROR: …`.
+    Options,
+    /// `ERROR: failed to build: …`.
+    Build,
+    /// `ERROR: failed to build: failed to solve: …`.
+    Solve,
+}
+
+/// Why flags make no request.
+#[derive(Debug, thiserror::Error)]
+pub enum FlagError {
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxFlagError),
+    #[error("invalid key-value pair {text:?}: empty key")]
+    EmptyKey { text: String },
+    #[error(
+        "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' for optional behavior"
+    )]
+    EmptySyntax,
+    #[error("{text:?}: cannot parse platform specifier: invalid argument")]
+    Platform { text: String },
+    #[error("--no-cache and --no-cache-filter cannot currently be used together")]
+    CacheBypass,
+    #[error("type required for {text:?}")]
+    CacheType { text: String },
+    #[error("attestation type not specified")]
+    AttestationType,
+    #[error("invalid value {text}")]
+    Attestation { text: String },
+    #[error("`{flag}` is not supported by this version of slipway")]
+    Unsupported { flag: &'static str },
+}
+
+impl FlagError {
+    /// When the reference builder would have refused.
+    pub fn moment(&self) -> Moment {
+        match self {
+            FlagError::Context(error) => error.moment(),
+            FlagError::Output(error) => error.moment(),
+            FlagError::Secret(error) => error.moment(),
+            FlagError::Sandbox(error) => error.moment(),
+            FlagError::EmptyKey { .. }
+            | FlagError::CacheType { .. }
+            | FlagError::AttestationType
+            | FlagError::Attestation { .. }
+            | FlagError::Unsupported { .. } => Moment::Options,
+            FlagError::Ssh(_) | FlagError::EmptySyntax | FlagError::Platform { .. } | FlagError::CacheBypass => {
+                Moment::Build
+            }
+        }
+    }
+}
+
+impl BuildRequest {
+    /// What `flags` mean on this machine.
+    pub fn from_flags(flags: &BuildFlags, surroundings: &dyn Surroundings) -> Result<BuildRequest, FlagError> {
+        refuse_unsupported(flags)?;
+        for entry in flags.cache_from.iter().chain(&flags.cache_to) {
+            check_cache_entry(entry)?;
+        }
+        let build_args = build_args(flags, surroundings)?;
+        let labels = labels(&flags.labels)?;
+        let named_contexts = context::named(&flags.build_contexts, surroundings)?;
+        let granted = sandbox::entitlements(&flags.allow)?;
+        let network = sandbox::network(&flags.network)?;
+        let ulimits = flags.ulimits.iter().map(|text| sandbox::ulimit(text)).collect::<Result<_, _>>()?;
+        let tags = output::tags(&flags.tags)?;
+        let output_flags = OutputFlags {
+            outputs: &flags.outputs,
+            pushes: flags.push,
+            loads: flags.load,
+            annotations: &flags.annotations,
+            has_iidfile: !flags.iidfile.is_empty(),
+            allows_delete: granted.local_delete,
+        };
+        let outputs = output::parse(&output_flags, &tags, surroundings)?;
+        let secrets = flags.secrets.iter().map(|text| secret::parse(text, surroundings));
+        let secrets = secrets.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let context = context::location(&flags.context, surroundings)?;
+        Ok(BuildRequest {
+            dockerfile: context::dockerfile(&flags.file, &context)?,
+            context,
+            target: Some(flags.target.clone()).filter(|target| !target.is_empty()),
+            build_args,
+            labels,
+            platforms: platforms(&flags.platforms, surroundings)?,
+            named_contexts,
+            cache_bypass: cache_bypass(flags)?,
+            pulls_always: flags.pull,
+            network,
+            extra_hosts: sandbox::extra_hosts(&flags.add_hosts)?,
+            allows_host_network: granted.host_network || network == crate::op::Network::Host,
+            allows_insecure: granted.insecure,
+            shm_size_bytes: match flags.shm_size.as_str() {
+                "" => None,
+                text => sandbox::shm_size(text)?,
+            },
+            ulimits,
+            secrets,
+            ssh: ssh::parse(&flags.ssh, surroundings)?,
+            outputs,
+            tags,
+            iidfile: Some(PathBuf::from(&flags.iidfile)).filter(|path| !path.as_os_str().is_empty()),
+            jobs: None,
+        })
+    }
+}
+
+/// A boolean in one of the spellings that Go accepts.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Flags that would change the result in a way that is not there yet. Flags that only speed up are no reason to refuse.
+fn refuse_unsupported(flags: &BuildFlags) -> Result<(), FlagError> {
+    for text in &flags.attest {
+        refuse_attestation(text)?;
+    }
+    let is_off = |text: &str| text.is_empty() || parse_bool(text) == Some(false);
+    for (flag, text) in [("--provenance", &flags.provenance), ("--sbom", &flags.sbom)] {
+        if !is_off(text) && parse_bool(text).is_none() && !text.contains('=') {
+            return Err(FlagError::Attestation { text: text.clone() });
+        }
+        if !is_off(text) {
+            return Err(FlagError::Unsupported { flag });
+        }
+    }
+    let is_unsupported = [
+        ("--check", flags.check),
+        ("--call", !matches!(flags.call.as_str(), "" | "build")),
+        ("--metadata-file", !flags.metadata_file.is_empty()),
+        ("--policy", !flags.policy.is_empty()),
+    ];
+    match is_unsupported.into_iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => Err(FlagError::Unsupported { flag }),
+        None => Ok(()),
+    }
+}
+
+/// `--attest type=…[,disabled=true]`: only switching off is possible.
+fn refuse_attestation(text: &str) -> Result<(), FlagError> {
+    let fields = csv::fields(text).map_err(|_| FlagError::Attestation { text: text.to_owned() })?;
+    let pairs = csv::pairs(&fields).map_err(|field| FlagError::Attestation { text: field.to_owned() })?;
+    let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| *value);
+    if value("type").is_none() {
+        return Err(FlagError::AttestationType);
+    }
+    match value("disabled").and_then(parse_bool) {
+        Some(true) => Ok(()),
+        Some(false) | None => Err(FlagError::Unsupported { flag: "--attest" }),
+    }
+}
+
+/// `--cache-from`, `--cache-to`: references, or fields of which one is `type`.
+fn check_cache_entry(text: &str) -> Result<(), FlagError> {
+    let error = || FlagError::CacheType { text: text.to_owned() };
+    let fields = csv::fields(text).map_err(|_| error())?;
+    let has_type = fields.iter().any(|field| field.trim_start().to_lowercase().starts_with("type="));
+    let is_references = fields.iter().all(|field| !field.contains('='));
+    if has_type || is_references { Ok(()) } else { Err(error()) }
+}
+
+fn build_args(flags: &BuildFlags, surroundings: &dyn Surroundings) -> Result<BTreeMap<String, String>, FlagError> {
+    let mut args = BTreeMap::new();
+    for text in &flags.build_args {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text.as_str(), surroundings.variable(text)),
+        };
+        match (key, value) {
+            ("", _) => return Err(FlagError::EmptyKey { text: text.clone() }),
+            ("BUILDKIT_SYNTAX", Some(value)) if value.is_empty() => return Err(FlagError::EmptySyntax),
+            (key, Some(value)) => {
+                args.insert(key.to_owned(), value);
+            }
+            (_, None) => {}
+        }
+    }
+    const EPOCH: &str = "SOURCE_DATE_EPOCH";
+    if !flags.build_args.iter().any(|text| text.split('=').next() == Some(EPOCH))
+        && let Some(epoch) = surroundings.variable(EPOCH)
+    {
+        args.insert(EPOCH.to_owned(), epoch);
+    }
+    for (name, value) in &flags.proxies {
+        if !args.keys().any(|key| key.eq_ignore_ascii_case(name)) {
+            args.insert(name.clone(), value.clone());
+            args.insert(name.to_lowercase(), value.clone());
+        }
+    }
+    Ok(args)
+}
+
+fn labels(texts: &[String]) -> Result<BTreeMap<String, String>, FlagError> {
+    texts
+        .iter()
+        .map(|text| match text.split_once('=').unwrap_or((text, "")) {
+            ("", _) => Err(FlagError::EmptyKey { text: text.clone() }),
+            (key, value) => Ok((key.to_owned(), value.to_owned())),
+        })
+        .collect()
+}
+
+fn platforms(texts: &[String], surroundings: &dyn Surroundings) -> Result<Vec<Platform>, FlagError> {
+    let default = match texts {
+        [] => surroundings.variable("DOCKER_DEFAULT_PLATFORM").filter(|text| !text.is_empty()),
+        _ => None,
+    };
+    let mut platforms = Vec::new();
+    for text in texts.iter().chain(&default).flat_map(|list| list.split(',')) {
+        let platform = text.trim().parse().map_err(|_| FlagError::Platform { text: text.to_owned() })?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
+}
+
+fn cache_bypass(flags: &BuildFlags) -> Result<CacheBypass, FlagError> {
+    let stages: Vec<String> =
+        flags.no_cache_filter.iter().flat_map(|list| list.split(',')).map(str::to_lowercase).collect();
+    match (flags.no_cache, stages.is_empty()) {
+        (true, false) => Err(FlagError::CacheBypass),
+        (true, true) => Ok(CacheBypass::Everything),
+        (false, true) => Ok(CacheBypass::Nothing),
+        (false, false) => Ok(CacheBypass::Stages(stages)),
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    //! Made-up surroundings.
+
+    use super::*;
+
+    #[derive(Default)]
+    pub(super) struct Made {
+        variables: BTreeMap<String, String>,
+        paths: BTreeMap<PathBuf, PathKind>,
+        is_terminal: bool,
+    }
+
+    impl Made {
+        pub(super) fn with_variable(mut self, name: &str, value: &str) -> Made {
+            self.variables.insert(name.to_owned(), value.to_owned());
+            self
+        }
+
+        pub(super) fn with_path(mut self, path: &str, kind: PathKind) -> Made {
+            self.paths.insert(path.into(), kind);
+            self
+        }
+
+        pub(super) fn with_terminal(mut self) -> Made {
+            self.is_terminal = true;
+            self
+        }
+    }
+
+    impl Surroundings for Made {
+        fn variable(&self, name: &str) -> Option<String> {
+            self.variables.get(name).cloned()
+        }
+
+        fn kind_of(&self, path: &Path) -> PathKind {
+            self.paths.get(path).copied().unwrap_or(PathKind::Missing)
+        }
+
+        fn is_stdout_terminal(&self) -> bool {
+            self.is_terminal
+        }
+
+        fn working_dir(&self) -> PathBuf {
+            "/work".into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Made;
+    use super::*;
+    use crate::op::Network;
+
+    fn made() -> Made {
+        Made::default().with_path(".", PathKind::Folder)
+    }
+
+    fn flags(change: impl FnOnce(&mut BuildFlags)) -> BuildFlags {
+        let mut flags = BuildFlags { context: ".".to_owned(), ..BuildFlags::default() };
+        change(&mut flags);
+        flags
+    }
+
+    fn request(change: impl FnOnce(&mut BuildFlags)) -> BuildRequest {
+        BuildRequest::from_flags(&flags(change), &made()).unwrap()
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    #[test]
+    fn flags_that_were_not_typed_mean_nothing() {
+        let request = request(|_| ());
+        assert_eq!(request.target, None);
+        assert_eq!(request.iidfile, None);
+        assert_eq!(request.cache_bypass, CacheBypass::Nothing);
+        assert_eq!(request.shm_size_bytes, None);
+        assert!(request.build_args.is_empty() && request.outputs.is_empty() && request.platforms.is_empty());
+    }
+
+    #[test]
+    fn build_args_come_from_flags_then_the_environment_then_proxies() {
+        let made = made()
+            .with_variable("SET", "1")
+            .with_variable("SOURCE_DATE_EPOCH", "7")
+            .with_variable("HTTP_PROXY", "never read by itself");
+        let flags = flags(|flags| {
+            flags.build_args = texts(&["A=x", "A=y=z", "SET", "UNSET", "E=", "BUILDKIT_INLINE_CACHE=1", "ftp_proxy=f"]);
+            flags.proxies = ["HTTP_PROXY", "FTP_PROXY"].map(|name| (name.to_owned(), "p".to_owned())).to_vec();
+        });
+        let request = BuildRequest::from_flags(&flags, &made).unwrap();
+        let args: Vec<String> = request.build_args.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            args,
+            [
+                "A=y=z",
+                "BUILDKIT_INLINE_CACHE=1",
+                "E=",
+                "HTTP_PROXY=p",
+                "SET=1",
+                "SOURCE_DATE_EPOCH=7",
+                "ftp_proxy=f",
+                "http_proxy=p",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_epoch_that_was_typed_hides_the_one_of_the_environment() {
+        let made = made().with_variable("SOURCE_DATE_EPOCH", "7");
+        let flags = flags(|flags| flags.build_args = texts(&["SOURCE_DATE_EPOCH=8"]));
+        let request = BuildRequest::from_flags(&flags, &made).unwrap();
+        assert_eq!(request.build_args["SOURCE_DATE_EPOCH"], "8");
+    }
+
+    #[test]
+    fn platforms_are_normal_and_listed_once() {
+        let request = request(|flags| flags.platforms = texts(&["linux/arm64/v8,linux/arm64", "linux/x86_64"]));
+        let names: Vec<String> = request.platforms.iter().map(Platform::to_string).collect();
+        assert_eq!(names, ["linux/arm64", "linux/amd64"]);
+        let made = made().with_variable("DOCKER_DEFAULT_PLATFORM", "linux/arm64");
+        let request = BuildRequest::from_flags(&flags(|_| ()), &made).unwrap();
+        assert_eq!(request.platforms[0].to_string(), "linux/arm64");
+    }
+
+    #[test]
+    fn some_flags_grant_what_others_need() {
+        let request = request(|flags| {
+            flags.network = "host".to_owned();
+            flags.labels = texts(&["a=b=c", "d"]);
+            flags.no_cache_filter = texts(&["A,b"]);
+            flags.shm_size = "1.5g".to_owned();
+        });
+        assert_eq!(request.network, Network::Host);
+        assert!(request.allows_host_network);
+        assert_eq!(
+            request.labels.into_iter().collect::<Vec<_>>(),
+            [("a".to_owned(), "b=c".to_owned()), ("d".to_owned(), String::new())]
+        );
+        assert_eq!(request.cache_bypass, CacheBypass::Stages(texts(&["a", "b"])));
+        assert_eq!(request.shm_size_bytes, Some(1_610_612_736));
+    }
+
+    #[test]
+    fn mistakes_are_told_as_the_reference_tells_them() {
+        type Change = fn(&mut BuildFlags);
+        let cases: &[(Change, Moment, &str)] = &[
+            (|f| f.context = "nope".into(), Moment::Build, "unable to prepare context: path \"nope\" not found"),
+            (|f| f.build_args = texts(&["=x"]), Moment::Options, "invalid key-value pair \"=x\": empty key"),
+            (|f| f.labels = texts(&["=x"]), Moment::Options, "invalid key-value pair \"=x\": empty key"),
+            (
+                |f| (f.no_cache, f.no_cache_filter) = (true, texts(&["a"])),
+                Moment::Build,
+                "--no-cache and --no-cache-filter cannot currently be used together",
+            ),
+            (
+                |f| f.platforms = texts(&["a/b/c/d"]),
+                Moment::Build,
+                "\"a/b/c/d\": cannot parse platform specifier: invalid argument",
+            ),
+            (|f| f.outputs = texts(&["type=local"]), Moment::Build, "dest is required for local exporter"),
+            (|f| f.outputs = texts(&["type=foo"]), Moment::Solve, "exporter \"foo\" could not be found"),
+            (|f| f.push = true, Moment::Build, "tag is needed when pushing to registry"),
+            (|f| f.secrets = texts(&["src=x"]), Moment::Build, "secret missing ID"),
+            (|f| f.cache_from = texts(&["src=x"]), Moment::Options, "type required for \"src=x\""),
+            (|f| f.attest = texts(&["x"]), Moment::Options, "invalid value x"),
+            (|f| f.attest = texts(&["mode=max"]), Moment::Options, "attestation type not specified"),
+            (|f| f.sbom = "maybe".into(), Moment::Options, "invalid value maybe"),
+            (|f| f.sbom = "true".into(), Moment::Options, "`--sbom` is not supported by this version of slipway"),
+            (|f| f.check = true, Moment::Options, "`--check` is not supported by this version of slipway"),
+            (
+                |f| f.shm_size = "zz".into(),
+                Moment::Argument,
+                "invalid argument \"zz\" for \"--shm-size\" flag: invalid size: 'zz'",
+            ),
+        ];
+        for (change, moment, expected) in cases {
+            let error = BuildRequest::from_flags(&flags(change), &made()).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.moment()), (*expected, *moment));
+        }
+    }
+
+    #[test]
+    fn what_switches_off_or_only_speeds_up_is_accepted() {
+        request(|flags| {
+            flags.provenance = "false".to_owned();
+            flags.attest = texts(&["type=sbom,disabled=true"]);
+            flags.cache_from = texts(&["a,b", "type=gha"]);
+            flags.call = "build".to_owned();
+        });
+    }
+}

@@ -1,0 +1,133 @@
+//! `--secret id=ID[,src=PATH][,env=NAME][,type=file|env]` (`spec/cli.md` section 4.1).
+
+use std::path::PathBuf;
+
+use super::csv::{self, CsvError};
+use super::{Moment, PathKind, Surroundings};
+use crate::request::{Secret, SecretSource, SecretValue};
+
+/// Why a `--secret` is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error(transparent)]
+    Csv(#[from] CsvError),
+    #[error("invalid field '{field}' must be a key=value pair")]
+    NoPair { field: String },
+    #[error("unexpected key '{key}' in '{key}={value}'")]
+    UnknownKey { key: String, value: String },
+    #[error("unsupported secret type {kind:?}")]
+    UnknownType { kind: String },
+    #[error("secret missing ID")]
+    NoId,
+    #[error("failed to stat {path}: stat {path}: no such file or directory", path = path.display())]
+    NoFile { path: PathBuf },
+}
+
+impl SecretError {
+    pub(crate) fn moment(&self) -> Moment {
+        match self {
+            SecretError::NoId | SecretError::NoFile { .. } => Moment::Build,
+            SecretError::Csv(_)
+            | SecretError::NoPair { .. }
+            | SecretError::UnknownKey { .. }
+            | SecretError::UnknownType { .. } => Moment::Options,
+        }
+    }
+}
+
+/// The secret that `text` stands for; `None` if it is a variable that is not set.
+pub(crate) fn parse(text: &str, surroundings: &dyn Surroundings) -> Result<Option<Secret>, SecretError> {
+    let typed = Typed::parse(text)?;
+    let id = typed.id.ok_or(SecretError::NoId)?;
+    let variable = match (typed.is_variable, typed.env, typed.source) {
+        // With `type=env`, `src` is the name of the variable.
+        (Some(true), None, Some(source)) => return Ok(from_variable(&id, &source, surroundings)),
+        (Some(true), env, _) => env.unwrap_or_else(|| id.clone()),
+        (_, Some(env), None) => env,
+        (None, None, None) if surroundings.variable(&id).is_some() => id.clone(),
+        (_, _, Some(path)) => return from_file(id, path.into(), surroundings).map(Some),
+        (_, _, None) => return from_file(id.clone(), id.into(), surroundings).map(Some),
+    };
+    Ok(from_variable(&id, &variable, surroundings))
+}
+
+#[derive(Default)]
+struct Typed {
+    id: Option<String>,
+    source: Option<String>,
+    env: Option<String>,
+    is_variable: Option<bool>,
+}
+
+impl Typed {
+    fn parse(text: &str) -> Result<Typed, SecretError> {
+        let fields = csv::fields(text)?;
+        let pairs = csv::pairs(&fields).map_err(|field| SecretError::NoPair { field: field.to_owned() })?;
+        let mut typed = Typed::default();
+        for (key, value) in pairs {
+            let value = value.to_owned();
+            match (key.as_str(), value.as_str()) {
+                ("id", "") => typed.id = None,
+                ("id", _) => typed.id = Some(value),
+                ("src" | "source", _) => typed.source = Some(value),
+                ("env", _) => typed.env = Some(value),
+                ("type", "file") => typed.is_variable = Some(false),
+                ("type", "env") => typed.is_variable = Some(true),
+                ("type", _) => return Err(SecretError::UnknownType { kind: value }),
+                _ => return Err(SecretError::UnknownKey { key, value }),
+            }
+        }
+        Ok(typed)
+    }
+}
+
+fn from_variable(id: &str, variable: &str, surroundings: &dyn Surroundings) -> Option<Secret> {
+    let value = surroundings.variable(variable)?;
+    Some(Secret { id: id.to_owned(), source: SecretSource::Value(SecretValue(value.into_bytes())) })
+}
+
+fn from_file(id: String, path: PathBuf, surroundings: &dyn Surroundings) -> Result<Secret, SecretError> {
+    if surroundings.kind_of(&path) == PathKind::Missing {
+        return Err(SecretError::NoFile { path });
+    }
+    Ok(Secret { id, source: SecretSource::File(path) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Made;
+    use super::*;
+
+    fn read(text: &str) -> String {
+        let made = Made::default().with_variable("TOKEN", "t0p").with_path("key", PathKind::File);
+        match parse(text, &made) {
+            Err(error) => error.to_string(),
+            Ok(None) => "absent".to_owned(),
+            Ok(Some(Secret { id, source: SecretSource::File(path) })) => format!("{id} = file {}", path.display()),
+            Ok(Some(Secret { id, source: SecretSource::Value(value) })) => {
+                format!("{id} = {}", String::from_utf8(value.0).unwrap())
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_variables() {
+        for (text, expected) in [
+            ("id=TOKEN", "TOKEN = t0p"),
+            ("id=key", "key = file key"),
+            ("id=a,src=key", "a = file key"),
+            ("id=TOKEN,source=key", "TOKEN = file key"),
+            ("id=a,env=TOKEN", "a = t0p"),
+            ("id=a,type=env,src=TOKEN", "a = t0p"),
+            ("type=env,id=TOKEN", "TOKEN = t0p"),
+            ("id=a,env=UNSET", "absent"),
+            ("src=key", "secret missing ID"),
+            ("id=a,foo=b", "unexpected key 'foo' in 'foo=b'"),
+            ("id", "invalid field 'id' must be a key=value pair"),
+            ("id=a,type=zip", "unsupported secret type \"zip\""),
+            ("id=a,src=nope", "failed to stat nope: stat nope: no such file or directory"),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+}

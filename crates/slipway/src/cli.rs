@@ -1,0 +1,561 @@
+//! What can be typed: commands and flags, and what a typing mistake is answered with (`spec/cli.md` sections 1 to 3).
+//!
+//! Flags are only read here; what their values mean is decided in `slipway-graph`, `request/flags.rs`.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use slipway_graph::request::flags::{BuildFlags, parse_bool};
+
+use crate::exit_code;
+
+/// Builds images from Dockerfiles with no daemon and no root.
+#[derive(Debug, Parser)]
+#[command(name = "slipway", version, args_override_self = true)]
+pub(crate) struct Cli {
+    /// Name of a builder; accepted for scripts, there is only one
+    #[arg(long, global = true, hide = true, default_value = "")]
+    #[expect(dead_code, reason = "accepted for scripts, without effect")]
+    builder: String,
+    /// Say more
+    #[arg(short = 'D', long, global = true, hide = true)]
+    #[expect(dead_code, reason = "accepted for scripts, without effect")]
+    debug: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image from a Dockerfile
+    #[command(alias = "b")]
+    Build(Box<BuildArgs>),
+    /// List images of the local store
+    Images(ImagesArgs),
+    /// The same commands as `docker buildx …`
+    #[command(hide = true, subcommand)]
+    Buildx(BuildCommand),
+    /// The same commands as `docker builder …`
+    #[command(hide = true, subcommand)]
+    Builder(BuildCommand),
+    /// The same commands as `docker image …`
+    #[command(hide = true, subcommand)]
+    Image(ImageCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildCommand {
+    /// Build an image from a Dockerfile
+    #[command(alias = "b")]
+    Build(Box<BuildArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
+    /// List images of the local store
+    #[command(name = "ls", alias = "list")]
+    List(ImagesArgs),
+}
+
+/// The flags of `images`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Print image ids only
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set)]
+    pub(crate) quiet: bool,
+    /// Do not shorten image ids
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set)]
+    pub(crate) no_trunc: bool,
+}
+
+/// The flags of `build`.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Where the files of the build are; exactly one
+    #[arg(value_name = "PATH | URL | -")]
+    pub(crate) contexts: Vec<String>,
+    /// Add a custom host-to-IP mapping (host=ip)
+    #[arg(long = "add-host")]
+    add_hosts: Vec<String>,
+    /// Allow extra privileged entitlement (network.host, security.insecure)
+    #[arg(long = "allow")]
+    allow: Vec<String>,
+    /// Add an annotation to the image
+    #[arg(long = "annotation")]
+    annotations: Vec<String>,
+    /// Attestation parameters
+    #[arg(long = "attest")]
+    attest: Vec<String>,
+    /// Set build-time variables
+    #[arg(long = "build-arg")]
+    build_args: Vec<String>,
+    /// Additional build contexts (name=path)
+    #[arg(long = "build-context")]
+    build_contexts: Vec<String>,
+    /// External cache sources
+    #[arg(long = "cache-from")]
+    cache_from: Vec<String>,
+    /// Cache export destinations
+    #[arg(long = "cache-to")]
+    cache_to: Vec<String>,
+    /// Method for evaluating the build (build)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    call: String,
+    /// Shorthand for --call=check
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    check: bool,
+    /// Parent cgroup for RUN instructions
+    #[arg(long, default_value = "", hide_default_value = true)]
+    cgroup_parent: String,
+    /// Name of the Dockerfile (default: PATH/Dockerfile)
+    #[arg(short = 'f', long, default_value = "", hide_default_value = true)]
+    file: String,
+    /// Write the image ID to a file
+    #[arg(long, default_value = "", hide_default_value = true)]
+    iidfile: String,
+    /// Set metadata for an image
+    #[arg(long = "label")]
+    labels: Vec<String>,
+    /// Shorthand for --output=type=docker
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    load: bool,
+    /// Write build result metadata to a file
+    #[arg(long, default_value = "", hide_default_value = true)]
+    metadata_file: String,
+    /// Networking mode for RUN instructions (default, none, host)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    network: String,
+    /// Do not use results of earlier builds
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    no_cache: bool,
+    /// Do not use results of earlier builds for these stages
+    #[arg(long = "no-cache-filter")]
+    no_cache_filter: Vec<String>,
+    /// Output destination (type=local,dest=path)
+    #[arg(short = 'o', long = "output")]
+    outputs: Vec<String>,
+    /// Target platform of the build
+    #[arg(long = "platform")]
+    platforms: Vec<String>,
+    /// Source policy
+    #[arg(long = "policy")]
+    policy: Vec<String>,
+    /// Type of progress output (auto, none, plain, quiet, rawjson, tty)
+    #[arg(long, default_value = "auto")]
+    pub(crate) progress: String,
+    /// Shorthand for --attest=type=provenance
+    #[arg(long, default_value = "", hide_default_value = true)]
+    provenance: String,
+    /// Always ask the registry for base images
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pull: bool,
+    /// Shorthand for --output=type=registry
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    push: bool,
+    /// Print the image ID only
+    #[arg(short = 'q', long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) quiet: bool,
+    /// Resource limits of RUN instructions
+    #[arg(long = "resource")]
+    resources: Vec<String>,
+    /// Shorthand for --attest=type=sbom
+    #[arg(long, default_value = "", hide_default_value = true)]
+    sbom: String,
+    /// Secret to expose to the build (id=mysecret[,src=/local/secret])
+    #[arg(long = "secret")]
+    secrets: Vec<String>,
+    /// Size of /dev/shm
+    #[arg(long, default_value = "", hide_default_value = true)]
+    shm_size: String,
+    /// SSH agent socket or keys to expose to the build (default|<id>[=<socket>|<key>[,<key>]])
+    #[arg(long = "ssh")]
+    ssh: Vec<String>,
+    /// Name and optionally a tag (name:tag)
+    #[arg(short = 't', long = "tag")]
+    tags: Vec<String>,
+    /// Set the target build stage to build
+    #[arg(long, default_value = "", hide_default_value = true)]
+    target: String,
+    /// Ulimit options
+    #[arg(long = "ulimit")]
+    ulimits: Vec<String>,
+    /// Spelling of older programs of a --resource
+    #[arg(short = 'm', long, hide = true, default_value = "", hide_default_value = true)]
+    memory: String,
+    /// Spelling of older programs of a --resource
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    memory_swap: String,
+    /// Spelling of older programs of a --resource
+    #[arg(short = 'c', long, hide = true, default_value = "", hide_default_value = true)]
+    cpu_shares: String,
+    /// Spelling of older programs of a --resource
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    cpu_period: String,
+    /// Spelling of older programs of a --resource
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    cpu_quota: String,
+    /// Spelling of older programs of a --resource
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    cpuset_cpus: String,
+    /// Spelling of older programs of a --resource
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    cpuset_mems: String,
+    /// Ignored
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
+    #[expect(dead_code, reason = "accepted for scripts, without effect")]
+    compress: bool,
+    /// Ignored
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
+    #[expect(dead_code, reason = "accepted for scripts, without effect")]
+    force_rm: bool,
+    /// Ignored
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "true", value_parser = go_bool, action = ArgAction::Set, hide = true)]
+    #[expect(dead_code, reason = "accepted for scripts, without effect")]
+    rm: bool,
+    /// Ignored with a warning
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    isolation: String,
+    /// Ignored with a warning
+    #[arg(long = "security-opt", hide = true)]
+    security_opts: Vec<String>,
+    /// Ignored with a warning
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
+    squash: bool,
+    /// Old spelling of --call
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    print: String,
+}
+
+impl BuildArgs {
+    /// What is to be built, apart from how it is shown.
+    pub(crate) fn into_flags(self, context: String, proxies: Vec<(String, String)>) -> BuildFlags {
+        BuildFlags {
+            context,
+            file: self.file,
+            target: self.target,
+            tags: self.tags,
+            build_args: self.build_args,
+            proxies,
+            labels: self.labels,
+            platforms: self.platforms,
+            build_contexts: self.build_contexts,
+            no_cache: self.no_cache,
+            no_cache_filter: self.no_cache_filter,
+            pull: self.pull,
+            network: self.network,
+            add_hosts: self.add_hosts,
+            allow: self.allow,
+            shm_size: self.shm_size,
+            ulimits: self.ulimits,
+            secrets: self.secrets,
+            ssh: self.ssh,
+            outputs: self.outputs,
+            push: self.push,
+            load: self.load,
+            annotations: self.annotations,
+            iidfile: self.iidfile,
+            cache_from: self.cache_from,
+            cache_to: self.cache_to,
+            attest: self.attest,
+            provenance: self.provenance,
+            sbom: self.sbom,
+            call: if self.call.is_empty() { self.print } else { self.call },
+            check: self.check,
+            metadata_file: self.metadata_file,
+            policy: self.policy,
+        }
+    }
+
+    /// What the user should know about flags that are accepted and have no effect.
+    pub(crate) fn remarks(&self) -> Vec<&'static str> {
+        let legacy_limits = [
+            &self.memory,
+            &self.memory_swap,
+            &self.cpu_shares,
+            &self.cpu_period,
+            &self.cpu_quota,
+            &self.cpuset_cpus,
+            &self.cpuset_mems,
+        ];
+        let has_limits = !self.resources.is_empty()
+            || !self.cgroup_parent.is_empty()
+            || legacy_limits.into_iter().any(|value| !value.is_empty());
+        let has_cache_backends = !self.cache_from.is_empty() || !self.cache_to.is_empty();
+        let remarks = [
+            (!self.isolation.is_empty(), "isolation flag is deprecated with BuildKit."),
+            (
+                !self.security_opts.is_empty(),
+                "security-opt flag is deprecated. \"RUN --security=insecure\" should be used with BuildKit.",
+            ),
+            (
+                self.squash,
+                "experimental flag squash is removed with BuildKit. You should squash inside build using a \
+                 multi-stage Dockerfile for efficiency.",
+            ),
+            (has_limits, "resource limits and cgroups are not applied by this version of slipway."),
+            (has_cache_backends, "cache import and export are left out by this version of slipway."),
+        ];
+        remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark).collect()
+    }
+}
+
+impl Cli {
+    /// Reads `words`, the first of which is the name that the program was started under.
+    pub(crate) fn parse_words(words: &[OsString]) -> Result<Cli, Rejected> {
+        // Built by hand instead of `try_parse_from`, so that every value may begin with a hyphen, as in GNU programs.
+        let command = let_values_begin_with_hyphens(Cli::command());
+        command
+            .try_get_matches_from(words)
+            .and_then(|matches| Cli::from_arg_matches(&matches))
+            .map_err(|error| Rejected::from_clap(&error, words))
+    }
+}
+
+fn let_values_begin_with_hyphens(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let takes_next_word = !arg.is_positional()
+            && !arg.is_require_equals_set()
+            && matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+        if takes_next_word { arg.allow_hyphen_values(true) } else { arg }
+    });
+    command.mut_subcommands(let_values_begin_with_hyphens)
+}
+
+fn go_bool(text: &str) -> Result<bool, String> {
+    parse_bool(text).ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
+}
+
+/// What was typed is no command, or asks for help.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    /// For standard output if `exit_code` is 0, else for standard error.
+    pub(crate) text: String,
+    pub(crate) exit_code: u8,
+}
+
+impl Rejected {
+    /// A command with the wrong number of arguments.
+    pub(crate) fn argument_count(words: &[OsString]) -> Rejected {
+        let program = Program::of(words);
+        let message = format!("ERROR: {}: '{}' requires 1 argument", program.name, program.build_command);
+        Rejected { text: program.with_usage(&message), exit_code: exit_code::FAILURE }
+    }
+
+    /// A flag whose value is refused by the flag's own parser.
+    pub(crate) fn argument(message: &str, words: &[OsString]) -> Rejected {
+        Rejected { text: Program::of(words).with_usage(message), exit_code: exit_code::USAGE }
+    }
+
+    fn from_clap(error: &clap::Error, words: &[OsString]) -> Rejected {
+        let program = Program::of(words);
+        let typed = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => text.as_str(),
+            _ => "",
+        };
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Rejected { text: error.to_string(), exit_code: exit_code::SUCCESS }
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                Rejected { text: error.to_string(), exit_code: exit_code::FAILURE }
+            }
+            ErrorKind::InvalidSubcommand => {
+                let name = &program.name;
+                let command = typed(ContextKind::InvalidSubcommand);
+                let text =
+                    format!("{name}: unknown command: {name} {command}\n\nRun '{name} --help' for more information\n");
+                Rejected { text, exit_code: exit_code::FAILURE }
+            }
+            ErrorKind::UnknownArgument => {
+                Rejected::argument(&unknown_flag(typed(ContextKind::InvalidArg), words), words)
+            }
+            ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+                let flag = flag_names(typed(ContextKind::InvalidArg));
+                let value = typed(ContextKind::InvalidValue);
+                let message = match std::error::Error::source(error) {
+                    Some(reason) => format!("invalid argument {value:?} for \"{flag}\" flag: {reason}"),
+                    None => missing_value(&flag, words),
+                };
+                Rejected::argument(&message, words)
+            }
+            _ => Rejected::argument(error.to_string().trim_start_matches("error: ").trim_end(), words),
+        }
+    }
+}
+
+/// `-z` typed alone or among others (`-qz`) is a shorthand.
+fn unknown_flag(typed: &str, words: &[OsString]) -> String {
+    let Some(shorthand) = typed.strip_prefix('-').filter(|name| !name.starts_with('-')) else {
+        return format!("unknown flag: {typed}");
+    };
+    let in_word = words
+        .iter()
+        .filter_map(|word| word.to_str())
+        .find(|word| word.strip_prefix('-').is_some_and(|names| !names.starts_with('-') && names.contains(shorthand)));
+    format!("unknown shorthand flag: '{shorthand}' in {}", in_word.unwrap_or(typed))
+}
+
+/// `--output <OUTPUT>` as `-o, --output`, the way that the reference names flags.
+fn flag_names(shown: &str) -> String {
+    let long = shown.split(['=', ' ', '[']).next().unwrap_or_default();
+    let build = <BuildArgs as Args>::augment_args(clap::Command::new("build"));
+    let short = build
+        .get_arguments()
+        .find(|arg| arg.get_long().is_some_and(|name| long.strip_prefix("--") == Some(name)))
+        .and_then(clap::Arg::get_short);
+    match short {
+        Some(short) => format!("-{short}, {long}"),
+        None => long.to_owned(),
+    }
+}
+
+/// Only the last word can lack its value.
+fn missing_value(flag: &str, words: &[OsString]) -> String {
+    let last = words.last().and_then(|word| word.to_str()).unwrap_or_default();
+    match last.strip_prefix('-') {
+        Some(shorthands) if !shorthands.starts_with('-') => {
+            let shorthand = shorthands.chars().last().unwrap_or_default();
+            format!("flag needs an argument: '{shorthand}' in {last}")
+        }
+        _ => format!("flag needs an argument: {}", flag.rsplit(' ').next().unwrap_or(flag)),
+    }
+}
+
+/// What people call this program, which differs if it was started under Docker's name.
+struct Program {
+    name: String,
+    /// `slipway build`, `docker buildx build`.
+    build_command: String,
+}
+
+impl Program {
+    fn of(words: &[OsString]) -> Program {
+        let started_as = words.first().and_then(|word| Path::new(word).file_name()).and_then(|name| name.to_str());
+        match started_as {
+            Some("docker" | "docker-buildx") => {
+                Program { name: "docker".to_owned(), build_command: "docker buildx build".to_owned() }
+            }
+            _ => Program { name: "slipway".to_owned(), build_command: "slipway build".to_owned() },
+        }
+    }
+
+    fn with_usage(&self, message: &str) -> String {
+        let command = &self.build_command;
+        format!(
+            "{message}\n\nUsage:  {command} [OPTIONS] PATH | URL | -\n\nRun '{command} --help' for more information\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    fn build(line: &str) -> BuildArgs {
+        match Cli::parse_words(&words(line)).unwrap().command {
+            Command::Build(args)
+            | Command::Buildx(BuildCommand::Build(args))
+            | Command::Builder(BuildCommand::Build(args))
+            | Command::Image(ImageCommand::Build(args)) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn rejected(line: &str) -> (String, u8) {
+        let rejected = Cli::parse_words(&words(line)).unwrap_err();
+        (rejected.text.lines().next().unwrap().to_owned(), rejected.exit_code)
+    }
+
+    #[test]
+    fn flags_are_spelled_as_in_gnu_programs() {
+        let args =
+            build("slipway build -qf x --build-arg=A=1 --build-arg B . -ta --tag b --pull=false -o - --label -x");
+        assert!(args.quiet && !args.pull);
+        assert_eq!(args.contexts, ["."]);
+        assert_eq!(args.file, "x");
+        assert_eq!(args.build_args, ["A=1", "B"]);
+        assert_eq!(args.tags, ["a", "b"]);
+        assert_eq!(args.outputs, ["-"]);
+        assert_eq!(args.labels, ["-x"]);
+        assert_eq!(build("slipway build -f a -f b --pull .").file, "b");
+        assert_eq!(build("slipway build -f - -").contexts, ["-"]);
+    }
+
+    #[test]
+    fn dockers_names_mean_the_same() {
+        for line in [
+            "slipway build .",
+            "slipway b .",
+            "slipway buildx build .",
+            "slipway buildx b .",
+            "slipway builder build .",
+            "slipway image build .",
+            "docker buildx --builder x build .",
+            "docker-buildx build .",
+            "docker-buildx buildx build .",
+        ] {
+            assert_eq!(build(line).contexts, ["."], "{line}");
+        }
+    }
+
+    #[test]
+    fn typing_mistakes_are_told_as_the_reference_tells_them() {
+        for (line, message, code) in [
+            ("slipway build --zzz .", "unknown flag: --zzz", 125),
+            ("slipway build -z .", "unknown shorthand flag: 'z' in -z", 125),
+            ("slipway build -o", "flag needs an argument: 'o' in -o", 125),
+            ("slipway build --output", "flag needs an argument: --output", 125),
+            (
+                "slipway build --pull=maybe .",
+                "invalid argument \"maybe\" for \"--pull\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+                125,
+            ),
+            (
+                "slipway build --quiet=x .",
+                "invalid argument \"x\" for \"-q, --quiet\" flag: strconv.ParseBool: parsing \"x\": invalid syntax",
+                125,
+            ),
+            ("slipway nope", "slipway: unknown command: slipway nope", 1),
+            ("docker nope", "docker: unknown command: docker nope", 1),
+        ] {
+            assert_eq!(rejected(line), (message.to_owned(), code), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_usage_follows_a_mistake() {
+        let rejected = Rejected::argument_count(&words("/usr/bin/docker build"));
+        assert_eq!(
+            rejected.text,
+            "ERROR: docker: 'docker buildx build' requires 1 argument\n\n\
+             Usage:  docker buildx build [OPTIONS] PATH | URL | -\n\n\
+             Run 'docker buildx build --help' for more information\n"
+        );
+    }
+
+    #[test]
+    fn ignored_flags_are_remarked_on_where_they_matter() {
+        assert!(build("slipway build --rm --force-rm --compress .").remarks().is_empty());
+        assert_eq!(build("slipway build --squash --isolation x .").remarks().len(), 2);
+    }
+}

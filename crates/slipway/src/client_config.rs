@@ -1,0 +1,134 @@
+//! What users of Docker have configured already: proxies for builds, credentials, mirrors (`spec/cli.md` 3.3, 10).
+//!
+//! Files that are missing or cannot be read count as empty: they belong to another program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use slipway_registry::ClientConfig;
+
+use crate::env_vars::{self, EnvVar};
+
+const SYSTEM_DAEMON_CONFIG: &str = "/etc/docker/daemon.json";
+
+/// The registry client's view of this machine. Reads two small files and no certificates.
+pub(crate) fn registry_config() -> ClientConfig {
+    let daemon_configs = [Some(PathBuf::from(SYSTEM_DAEMON_CONFIG)), user_daemon_config()];
+    let daemon_configs: Vec<Value> = daemon_configs.iter().flatten().filter_map(|path| read_json(path)).collect();
+    let mut mirrors = mirrors_of_variable(&env_vars::SLIPWAY_MIRROR.get().unwrap_or_default());
+    mirrors.extend(daemon_configs.iter().flat_map(|config| texts(config, "registry-mirrors")).map(on_docker_hub));
+    ClientConfig {
+        docker_config: docker_config_path(),
+        docker_auth_config: env_vars::DOCKER_AUTH_CONFIG.get(),
+        helper_path: env_vars::PATH.get_os(),
+        mirrors,
+        insecure_hosts: daemon_configs.iter().flat_map(|config| texts(config, "insecure-registries")).collect(),
+        http_proxy: env_vars::first_of(env_vars::HTTP_PROXY),
+        https_proxy: env_vars::first_of(env_vars::HTTPS_PROXY),
+        no_proxy: env_vars::first_of(env_vars::NO_PROXY),
+        ca_file: path_of(env_vars::SSL_CERT_FILE),
+        ..ClientConfig::default()
+    }
+}
+
+/// The proxies that Docker's `config.json` sets for builds, by upper-case variable name.
+pub(crate) fn build_proxies() -> Vec<(String, String)> {
+    let config = docker_config_path().and_then(|path| read_json(&path)).unwrap_or_default();
+    proxies_of(&config)
+}
+
+/// The folder of the store.
+pub(crate) fn store_root() -> PathBuf {
+    if let Some(root) = path_of(env_vars::SLIPWAY_ROOT) {
+        return root;
+    }
+    path_of(env_vars::XDG_DATA_HOME)
+        .or_else(|| Some(path_of(env_vars::HOME)?.join(".local/share")))
+        .unwrap_or_else(|| PathBuf::from("/var/lib"))
+        .join("slipway")
+}
+
+fn path_of(variable: EnvVar) -> Option<PathBuf> {
+    variable.get_os().map(PathBuf::from)
+}
+
+fn docker_config_path() -> Option<PathBuf> {
+    let folder = path_of(env_vars::DOCKER_CONFIG).or_else(|| Some(path_of(env_vars::HOME)?.join(".docker")))?;
+    Some(folder.join("config.json"))
+}
+
+fn user_daemon_config() -> Option<PathBuf> {
+    let folder = path_of(env_vars::XDG_CONFIG_HOME).or_else(|| Some(path_of(env_vars::HOME)?.join(".config")))?;
+    Some(folder.join("docker/daemon.json"))
+}
+
+fn read_json(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn texts<'a>(config: &'a Value, key: &str) -> impl Iterator<Item = String> + use<'a> {
+    config[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned)
+}
+
+fn on_docker_hub(url: String) -> (String, String) {
+    ("docker.io".to_owned(), url)
+}
+
+/// `host=url,host=url`; an entry without a host is a mirror of Docker Hub.
+fn mirrors_of_variable(text: &str) -> Vec<(String, String)> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| match entry.split_once('=') {
+            Some((host, url)) if !host.contains("://") => (host.trim().to_owned(), url.trim().to_owned()),
+            _ => on_docker_hub(entry.to_owned()),
+        })
+        .collect()
+}
+
+fn proxies_of(config: &Value) -> Vec<(String, String)> {
+    const NAMES: [(&str, &str); 5] = [
+        ("httpProxy", "HTTP_PROXY"),
+        ("httpsProxy", "HTTPS_PROXY"),
+        ("noProxy", "NO_PROXY"),
+        ("ftpProxy", "FTP_PROXY"),
+        ("allProxy", "ALL_PROXY"),
+    ];
+    let default = &config["proxies"]["default"];
+    let value = |key: &str| default[key].as_str().filter(|value| !value.is_empty());
+    NAMES.into_iter().filter_map(|(key, name)| Some((name.to_owned(), value(key)?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_belong_to_hosts() {
+        let pair = |host: &str, url: &str| (host.to_owned(), url.to_owned());
+        assert_eq!(
+            mirrors_of_variable("docker.io=http://127.0.0.1:5000, ghcr.io=https://m,,https://hub?x=y"),
+            [
+                pair("docker.io", "http://127.0.0.1:5000"),
+                pair("ghcr.io", "https://m"),
+                pair("docker.io", "https://hub?x=y")
+            ]
+        );
+        assert_eq!(mirrors_of_variable(""), []);
+    }
+
+    #[test]
+    fn proxies_have_the_names_of_variables() {
+        let config =
+            serde_json::json!({"proxies": {"default": {"httpProxy": "http://p", "noProxy": "", "other": "x"}}});
+        assert_eq!(proxies_of(&config), [("HTTP_PROXY".to_owned(), "http://p".to_owned())]);
+        assert_eq!(proxies_of(&Value::Null), []);
+    }
+
+    #[test]
+    fn lists_of_the_daemon_are_read() {
+        let config = serde_json::json!({"registry-mirrors": ["http://m", 1], "other": true});
+        assert_eq!(texts(&config, "registry-mirrors").collect::<Vec<_>>(), ["http://m"]);
+        assert_eq!(texts(&config, "insecure-registries").count(), 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! All environment variables that slipway reads, and the only place that reads them.
+
+use std::env;
+use std::ffi::OsString;
+
+/// A variable that slipway knows by name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EnvVar(&'static str);
+
+/// The folder of the store; default `$XDG_DATA_HOME/slipway`.
+pub(crate) const SLIPWAY_ROOT: EnvVar = EnvVar("SLIPWAY_ROOT");
+/// Mirrors of registries, `host=url,host=url`; a URL alone is a mirror of Docker Hub.
+pub(crate) const SLIPWAY_MIRROR: EnvVar = EnvVar("SLIPWAY_MIRROR");
+/// Where users keep data of programs; default `~/.local/share`.
+pub(crate) const XDG_DATA_HOME: EnvVar = EnvVar("XDG_DATA_HOME");
+/// Where users keep settings of programs; default `~/.config`.
+pub(crate) const XDG_CONFIG_HOME: EnvVar = EnvVar("XDG_CONFIG_HOME");
+pub(crate) const HOME: EnvVar = EnvVar("HOME");
+/// The folder of Docker's `config.json`; default `~/.docker`.
+pub(crate) const DOCKER_CONFIG: EnvVar = EnvVar("DOCKER_CONFIG");
+/// Registry credentials as JSON.
+pub(crate) const DOCKER_AUTH_CONFIG: EnvVar = EnvVar("DOCKER_AUTH_CONFIG");
+/// Where credential helpers are found.
+pub(crate) const PATH: EnvVar = EnvVar("PATH");
+/// Proxies for slipway's own traffic; the upper-case spelling wins.
+pub(crate) const HTTP_PROXY: [EnvVar; 2] = [EnvVar("HTTP_PROXY"), EnvVar("http_proxy")];
+pub(crate) const HTTPS_PROXY: [EnvVar; 2] = [EnvVar("HTTPS_PROXY"), EnvVar("https_proxy")];
+pub(crate) const NO_PROXY: [EnvVar; 2] = [EnvVar("NO_PROXY"), EnvVar("no_proxy")];
+/// A PEM file that replaces the system's certificates.
+pub(crate) const SSL_CERT_FILE: EnvVar = EnvVar("SSL_CERT_FILE");
+/// The progress style that `--progress=auto` stands for.
+pub(crate) const BUILDKIT_PROGRESS: EnvVar = EnvVar("BUILDKIT_PROGRESS");
+/// If set to anything, there are no colours.
+pub(crate) const NO_COLOR: EnvVar = EnvVar("NO_COLOR");
+/// How many bytes of output one stream of a step may have; -1 is unlimited.
+pub(crate) const BUILDKIT_STEP_LOG_MAX_SIZE: EnvVar = EnvVar("BUILDKIT_STEP_LOG_MAX_SIZE");
+/// The same for each second.
+pub(crate) const BUILDKIT_STEP_LOG_MAX_SPEED: EnvVar = EnvVar("BUILDKIT_STEP_LOG_MAX_SPEED");
+/// `0` cuts long step names in plain progress.
+pub(crate) const PROGRESS_NO_TRUNC: EnvVar = EnvVar("PROGRESS_NO_TRUNC");
+/// How many lines of output a running step shows on a terminal.
+pub(crate) const BUILDKIT_TTY_LOG_LINES: EnvVar = EnvVar("BUILDKIT_TTY_LOG_LINES");
+
+impl EnvVar {
+    /// The value, if it is set, not empty and text.
+    pub(crate) fn get(self) -> Option<String> {
+        env::var(self.0).ok().filter(|value| !value.is_empty())
+    }
+
+    /// The value as the system has it.
+    pub(crate) fn get_os(self) -> Option<OsString> {
+        env::var_os(self.0).filter(|value| !value.is_empty())
+    }
+}
+
+/// The value of the first of several spellings that is set.
+pub(crate) fn first_of(spellings: [EnvVar; 2]) -> Option<String> {
+    spellings.into_iter().find_map(EnvVar::get)
+}
+
+/// A variable whose name the user gave (`--build-arg NAME`, `--secret id=NAME`), or one that the meaning of flags
+/// depends on: `SOURCE_DATE_EPOCH`, `DOCKER_DEFAULT_PLATFORM`, `SSH_AUTH_SOCK` (`slipway-graph`, `request/flags.rs`).
+pub(crate) fn named_by_user(name: &str) -> Option<String> {
+    // The standard library panics at such names.
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return None;
+    }
+    env::var(name).ok()
+}

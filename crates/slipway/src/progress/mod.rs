@@ -1,0 +1,326 @@
+//! Shows a build while it runs, on standard error.
+//!
+//! Those who build hand events to a [`Reporter`] and go on; one thread takes them in order, draws, and writes once for
+//! all events that came together. Drawing never waits for building and costs it a channel send.
+
+mod failures;
+mod json;
+mod log_limit;
+mod plain;
+mod tty;
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+use slipway_dockerfile::Diagnostic;
+use slipway_graph::{Event, Events, StepId};
+
+use crate::env_vars;
+use failures::Failures;
+use log_limit::LogLimit;
+
+/// Events that may wait to be drawn. With logs in pieces of some KiB, that bounds the memory of a fast talker.
+const N_WAITING: usize = 1024;
+
+/// How a build is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Lines that never change, for files and pipes.
+    Plain,
+    /// A screen that is drawn anew several times a second.
+    Tty,
+    /// Nothing.
+    Silent,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// Why a style cannot be had.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StyleError {
+    #[error("invalid progress mode {0}")]
+    Unknown(String),
+    #[error("progress={0} and quiet cannot be used together")]
+    QuietAnd(String),
+    #[error("failed to get console: provided file is not a console")]
+    NoTerminal,
+}
+
+impl Style {
+    /// What `--progress` and `-q` mean here.
+    pub(crate) fn choose(progress: &str, is_quiet: bool) -> Result<Style, StyleError> {
+        let is_terminal = rustix::termios::isatty(rustix::stdio::stderr());
+        let preferred = env_vars::BUILDKIT_PROGRESS.get();
+        Style::of(progress, is_quiet, preferred.as_deref(), is_terminal)
+    }
+
+    fn of(progress: &str, is_quiet: bool, preferred: Option<&str>, is_terminal: bool) -> Result<Style, StyleError> {
+        if is_quiet {
+            return match progress {
+                "" | "auto" | "quiet" => Ok(Style::Silent),
+                other => Err(StyleError::QuietAnd(other.to_owned())),
+            };
+        }
+        let progress = match progress {
+            "" | "auto" => preferred.unwrap_or("auto"),
+            other => other,
+        };
+        match progress {
+            "auto" if is_terminal => Ok(Style::Tty),
+            "auto" | "plain" => Ok(Style::Plain),
+            "tty" if is_terminal => Ok(Style::Tty),
+            "tty" => Err(StyleError::NoTerminal),
+            "quiet" | "none" => Ok(Style::Silent),
+            "rawjson" => Ok(Style::Json),
+            other => Err(StyleError::Unknown(other.to_owned())),
+        }
+    }
+}
+
+/// Something that draws events. It only writes to `out`; the thread that calls it does the rest.
+trait Screen {
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>);
+
+    /// How long until [`Screen::tick`] is wanted; `None` if only events change the picture.
+    fn interval(&self) -> Option<Duration>;
+
+    fn tick(&mut self, out: &mut Vec<u8>);
+
+    /// The build is over; whatever is missing from the picture is drawn now.
+    fn finish(&mut self, out: &mut Vec<u8>);
+}
+
+/// Takes the events of one build.
+pub(crate) struct Reporter {
+    next_step: AtomicU32,
+    /// `None` if nothing is shown.
+    drawing: Option<Drawing>,
+}
+
+struct Drawing {
+    sender: Sender<Message>,
+    thread: JoinHandle<()>,
+}
+
+enum Message {
+    Event(Event),
+    Finish(Closing),
+}
+
+/// What is said after the last step.
+#[derive(Default)]
+struct Closing {
+    remarks: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Reporter {
+    /// Starts to draw.
+    pub(crate) fn start(style: Style) -> Reporter {
+        let drawing = (style != Style::Silent).then(|| {
+            let (sender, receiver) = crossbeam_channel::bounded(N_WAITING);
+            let thread = thread::spawn(move || draw(style, &receiver));
+            Drawing { sender, thread }
+        });
+        Reporter { next_step: AtomicU32::new(0), drawing }
+    }
+
+    /// Draws what is left, then `remarks` on the machine or the flags and `warnings` about the Dockerfile.
+    pub(crate) fn finish(self, remarks: Vec<String>, warnings: &[Diagnostic]) {
+        let Some(Drawing { sender, thread }) = self.drawing else { return };
+        let warnings = warnings.iter().map(|warning| with_line(&warning.message, warning.lines.first)).collect();
+        // If the drawing thread is gone, it took the screen with it, and there is nobody to tell.
+        let _ = sender.send(Message::Finish(Closing { remarks, warnings }));
+        let _ = thread.join();
+    }
+}
+
+impl Events for Reporter {
+    fn emit(&self, event: Event) {
+        if let Some(drawing) = &self.drawing {
+            let _ = drawing.sender.send(Message::Event(event));
+        }
+    }
+
+    fn new_step(&self) -> StepId {
+        StepId(self.next_step.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn with_line(message: &str, line: usize) -> String {
+    if message.contains("(line ") { message.to_owned() } else { format!("{message} (line {line})") }
+}
+
+fn draw(style: Style, receiver: &Receiver<Message>) {
+    let mut screen: Box<dyn Screen> = match style {
+        Style::Plain | Style::Silent => {
+            Box::new(plain::Plain::new(env_vars::PROGRESS_NO_TRUNC.get().as_deref() == Some("0")))
+        }
+        Style::Tty => Box::new(tty::Tty::on_stderr()),
+        Style::Json => Box::<json::Json>::default(),
+    };
+    let shows_summary = style != Style::Json;
+    let mut limit = LogLimit::from_environment();
+    let mut failures = Failures::default();
+    let mut warnings = Vec::new();
+    let mut out = Vec::new();
+    let mut next_tick = None;
+    loop {
+        match receive(receiver, &mut next_tick, screen.interval()) {
+            Received::Message(Message::Event(event)) => {
+                let event = limit.apply(event);
+                if let Event::Warning { message, lines } = &event {
+                    warnings.push(lines.map_or_else(|| message.clone(), |lines| with_line(message, lines.first)));
+                }
+                failures.note(&event);
+                screen.event(&event, &mut out);
+            }
+            Received::Message(Message::Finish(closing)) => {
+                screen.finish(&mut out);
+                if shows_summary {
+                    failures.write(&mut out);
+                    warnings.extend(closing.warnings);
+                    write_closing(&closing.remarks, warnings, &mut out);
+                }
+                flush(&mut out);
+                return;
+            }
+            Received::Tick => screen.tick(&mut out),
+            Received::Nothing => return flush(&mut out),
+        }
+        if receiver.is_empty() || out.len() > 64 * 1024 {
+            flush(&mut out);
+        }
+    }
+}
+
+enum Received {
+    Message(Message),
+    Tick,
+    /// All senders are gone.
+    Nothing,
+}
+
+/// The next message, or the next tick if that is due earlier. Ticks keep their pace however many messages come.
+fn receive(receiver: &Receiver<Message>, next_tick: &mut Option<Instant>, interval: Option<Duration>) -> Received {
+    let due = match interval {
+        Some(interval) => *next_tick.get_or_insert_with(|| Instant::now() + interval),
+        None => {
+            *next_tick = None;
+            return receiver.recv().map_or(Received::Nothing, Received::Message);
+        }
+    };
+    if Instant::now() >= due {
+        *next_tick = None;
+        return Received::Tick;
+    }
+    match receiver.recv_deadline(due) {
+        Ok(message) => Received::Message(message),
+        Err(error) if error.is_timeout() => {
+            *next_tick = None;
+            Received::Tick
+        }
+        Err(_) => Received::Nothing,
+    }
+}
+
+fn flush(out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        // A closed terminal must not end the build.
+        let _ = std::io::stderr().write_all(out);
+        out.clear();
+    }
+}
+
+/// Remarks, and the number and text of warnings, each once (`spec/cli.md` section 5.6).
+fn write_closing(remarks: &[String], warnings: Vec<String>, out: &mut Vec<u8>) {
+    for remark in remarks {
+        out.extend(format!("WARNING: {remark}\n").bytes());
+    }
+    let mut unique: Vec<String> = Vec::new();
+    for warning in warnings {
+        if !unique.contains(&warning) {
+            unique.push(warning);
+        }
+    }
+    match unique.len() {
+        0 => return,
+        1 => out.extend(b"\n 1 warning found:\n"),
+        n => out.extend(format!("\n {n} warnings found:\n").bytes()),
+    }
+    for warning in &unique {
+        out.extend(format!(" - {warning}\n").bytes());
+    }
+}
+
+/// Time from `start` to `end`; none if a clock was set back in between.
+fn elapsed(start: SystemTime, end: SystemTime) -> Duration {
+    end.duration_since(start).unwrap_or_default()
+}
+
+/// `12B`, `3.40MB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes}B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.2}{}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_style_depends_on_flags_terminal_and_preference() {
+        use Style::*;
+        for (progress, is_quiet, preferred, is_terminal, expected) in [
+            ("auto", false, None, true, Ok(Tty)),
+            ("auto", false, None, false, Ok(Plain)),
+            ("auto", false, Some("plain"), true, Ok(Plain)),
+            ("tty", false, Some("plain"), true, Ok(Tty)),
+            ("tty", false, None, false, Err(StyleError::NoTerminal)),
+            ("none", false, None, true, Ok(Silent)),
+            ("rawjson", false, None, true, Ok(Json)),
+            ("auto", true, Some("plain"), true, Ok(Silent)),
+            ("plain", true, None, true, Err(StyleError::QuietAnd("plain".to_owned()))),
+            ("zzz", false, None, true, Err(StyleError::Unknown("zzz".to_owned()))),
+        ] {
+            assert_eq!(Style::of(progress, is_quiet, preferred, is_terminal), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_are_decimal() {
+        let all = [2, 999, 1000, 3_400_000, 1_234_567_890].map(size);
+        assert_eq!(all, ["2B", "999B", "1.00kB", "3.40MB", "1.23GB"]);
+    }
+
+    #[test]
+    fn a_warning_is_told_once() {
+        let mut out = Vec::new();
+        let warnings = ["a (line 1)", "b", "a (line 1)"].map(str::to_owned).to_vec();
+        write_closing(&["flag x does nothing".to_owned()], warnings, &mut out);
+        let expected = "WARNING: flag x does nothing\n\n 2 warnings found:\n - a (line 1)\n - b\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn steps_get_different_numbers_and_nothing_waits_for_a_silent_screen() {
+        let reporter = Reporter::start(Style::Silent);
+        assert_ne!(reporter.new_step(), reporter.new_step());
+        for _ in 0..2 * N_WAITING {
+            reporter.emit(Event::StepCached { step: StepId(0) });
+        }
+        reporter.finish(Vec::new(), &[]);
+    }
+}
