@@ -17,11 +17,9 @@ use crate::exit_code;
 pub(crate) struct Cli {
     /// Name of a builder; accepted for scripts, there is only one
     #[arg(long, global = true, hide = true, default_value = "")]
-    #[expect(dead_code, reason = "accepted for scripts, without effect")]
     builder: String,
     /// Say more
     #[arg(short = 'D', long, global = true, hide = true)]
-    #[expect(dead_code, reason = "accepted for scripts, without effect")]
     debug: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -215,17 +213,14 @@ pub(crate) struct BuildArgs {
     /// Ignored
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
-    #[expect(dead_code, reason = "accepted for scripts, without effect")]
     compress: bool,
     /// Ignored
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
-    #[expect(dead_code, reason = "accepted for scripts, without effect")]
     force_rm: bool,
     /// Ignored
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "true", value_parser = go_bool, action = ArgAction::Set, hide = true)]
-    #[expect(dead_code, reason = "accepted for scripts, without effect")]
     rm: bool,
     /// Ignored with a warning
     #[arg(long, hide = true, default_value = "", hide_default_value = true)]

@@ -76,9 +76,10 @@ fn build_error(error: &BuildError) -> String {
     let file = error.dockerfile.as_ref();
     match &error.failure {
         BuildFailure::Dockerfile(diagnostics) => dockerfile_errors(diagnostics, file),
-        BuildFailure::Step { lines, source, .. } => {
+        BuildFailure::Step { lines, source, hint, .. } => {
             let block = file.zip(*lines).map(|(file, lines)| excerpt(file, lines, None)).unwrap_or_default();
-            block + &failed_to_solve(&chain(source.as_ref()))
+            let hint = hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+            block + &hint + &failed_to_solve(&chain(source.as_ref()))
         }
         BuildFailure::Canceled => failed_to_solve("context canceled"),
         BuildFailure::Other(source) => failed_to_solve(&chain(source.as_ref())),

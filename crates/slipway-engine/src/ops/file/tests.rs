@@ -15,13 +15,9 @@ use super::*;
 use crate::context::{BuildContext, IgnoreFile};
 use crate::rootfs::{Root, TreePath};
 
-/// Without root nothing can be given to another user, and the tests would show nothing.
-fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("not run, because it needs root");
-    }
-    is_root
+/// Without root nothing can be given to another user, and these tests would show nothing.
+fn require_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test gives files to other users: run it as root");
 }
 
 fn write_tree(folder: &Path, tree: &str) {
@@ -195,9 +191,7 @@ fn mode_of(text: &str) -> Mode {
 
 /// Runs each row on a fresh new layer and compares what is in it then.
 fn check(tree: Tree<'_>, source: &str, base: &str, rows: &[(&str, &str)]) {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for (copies, expected) in rows {
         let folders = Folders::new(source, base);
         let actions = copies.split(" ; ").map(copy_of).collect();
@@ -452,9 +446,7 @@ fn the_rule_that_hides_a_file_is_named() {
 
 #[test]
 fn times_are_kept() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let folders = Folders::new(SOURCE, BASE);
     let old = rustix::fs::Timestamps {
         last_access: rustix::fs::Timespec { tv_sec: 1, tv_nsec: 0 },
@@ -484,9 +476,7 @@ fn times_are_kept() {
 
 #[test]
 fn hard_links() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for tree in [Tree::Stage, Tree::LinkedStage] {
         let folders = Folders::new("d 755 0:0 d\nf 644 0:0 d/a 1\nf 644 0:0 d/c 2", "");
         let source = folders.source.path();
@@ -507,9 +497,7 @@ fn hard_links() {
 
 #[test]
 fn many_files_are_linked_or_copied_alike() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let folders = Folders::new("", "");
     for folder in 0..20 {
         let path = folders.source.path().join(format!("s/{folder}"));
@@ -527,9 +515,7 @@ fn many_files_are_linked_or_copied_alike() {
 
 #[test]
 fn archives_are_unpacked_by_add_only() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let folders = Folders::new("l 777 0:0 link /t.bin", BASE);
     let tar = super::archive::tests::tar_bytes();
     std::fs::write(folders.source.path().join("t.bin"), &tar).unwrap();
@@ -550,9 +536,7 @@ fn archives_are_unpacked_by_add_only() {
 
 #[test]
 fn made_files_and_folders() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let file = |dest: &str, mode: Option<u32>| {
         FileAction::Mkfile(MkfileAction {
             dest: dest.to_owned(),
@@ -594,9 +578,7 @@ fn made_files_and_folders() {
 
 #[test]
 fn capabilities_travel_and_marks_of_overlay_do_not() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let folders = Folders::new("d 755 0:0 d\nf 755 5:5 d/tool x", "");
     // A capability set of version 2 (linux/capability.h): cap_net_raw, permitted and effective.
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -622,9 +604,7 @@ fn capabilities_travel_and_marks_of_overlay_do_not() {
 
 #[test]
 fn the_top_of_the_layer_is_like_the_one_below() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let folders = Folders::new(SOURCE, "");
     std::fs::set_permissions(folders.base.path(), PermissionsExt::from_mode(0o1711)).unwrap();
     chown(folders.base.path(), Some(3), Some(4)).unwrap();
