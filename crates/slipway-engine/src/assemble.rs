@@ -2,10 +2,12 @@
 
 use slipway_oci::{DiffId, Digest, History, ImageConfig};
 
-/// Where the times of an image come from.
-pub(crate) struct Times<'a> {
+/// What is known of the layers besides their content.
+pub(crate) struct LayerFacts<'a> {
     /// When each layer was made, bottom first, in nanoseconds since 1970.
     pub(crate) layers_ns: &'a [i64],
+    /// Names of the steps that made the topmost layers, in their order.
+    pub(crate) step_names: &'a [String],
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub(crate) epoch: Option<i64>,
 }
@@ -24,16 +26,16 @@ pub(crate) fn assemble(
     mut config: ImageConfig,
     n_base_history: usize,
     diff_ids: Vec<DiffId>,
-    times: &Times<'_>,
+    facts: &LayerFacts<'_>,
 ) -> Result<Assembled, serde_json::Error> {
-    match_history_to_layers(&mut config.history, diff_ids.len());
-    fill_in_times(&mut config.history, times.layers_ns);
-    if let Some(epoch) = times.epoch {
+    match_history_to_layers(&mut config.history, diff_ids.len(), facts.step_names);
+    fill_in_times(&mut config.history, facts.layers_ns);
+    if let Some(epoch) = facts.epoch {
         clamp_times(&mut config.history[n_base_history..], epoch);
     }
     config.created = config.history.last().and_then(|entry| entry.created.clone()).or(config.created);
     if config.created.is_none() {
-        config.created = times.epoch.map(|epoch| rfc3339(epoch.saturating_mul(1_000_000_000)));
+        config.created = facts.epoch.map(|epoch| rfc3339(epoch.saturating_mul(1_000_000_000)));
     }
     config.rootfs.diff_ids = diff_ids;
     let bytes = slipway_oci::to_compact(&config)?;
@@ -42,7 +44,7 @@ pub(crate) fn assemble(
 }
 
 /// Every layer has one entry that is not empty: what is too much becomes empty from the end, what is missing is added.
-fn match_history_to_layers(history: &mut Vec<History>, n_layers: usize) {
+fn match_history_to_layers(history: &mut Vec<History>, n_layers: usize, step_names: &[String]) {
     let mut n_entries = history.iter().filter(|entry| !entry.empty_layer).count();
     for entry in history.iter_mut().rev() {
         if n_entries <= n_layers {
@@ -53,9 +55,10 @@ fn match_history_to_layers(history: &mut Vec<History>, n_layers: usize) {
             n_entries -= 1;
         }
     }
-    for _ in n_entries..n_layers {
+    for layer in n_entries..n_layers {
+        let name = (layer + step_names.len()).checked_sub(n_layers).and_then(|index| step_names.get(index));
         history.push(History {
-            created_by: Some("created by buildkit".to_owned()),
+            created_by: Some(name.map_or("created by buildkit", String::as_str).to_owned()),
             comment: Some("buildkit.exporter.image.v0".to_owned()),
             ..History::default()
         });
@@ -105,7 +108,7 @@ mod tests {
     fn assembled(history: Vec<History>, n_base: usize, layers_ns: &[i64], epoch: Option<i64>) -> Vec<String> {
         let config = ImageConfig { history, ..ImageConfig::default() };
         let diff_ids = layers_ns.iter().map(|ns| DiffId(Digest::of(&ns.to_le_bytes()))).collect();
-        let assembled = assemble(config, n_base, diff_ids, &Times { layers_ns, epoch }).unwrap();
+        let assembled = assemble(config, n_base, diff_ids, &LayerFacts { layers_ns, step_names: &[], epoch }).unwrap();
         let last = assembled.config.history.last().and_then(|e| e.created.clone());
         assert_eq!(assembled.config.created, last);
         let times = assembled.config.history.iter().map(|e| e.created.clone().unwrap_or_default());
@@ -144,9 +147,10 @@ mod tests {
     #[test]
     fn surplus_entries_become_empty_and_missing_ones_are_added() {
         let mut history = vec![entry(None, false), entry(None, false)];
-        match_history_to_layers(&mut history, 1);
+        match_history_to_layers(&mut history, 1, &[]);
         assert_eq!(history.iter().map(|e| e.empty_layer).collect::<Vec<_>>(), [false, true]);
-        match_history_to_layers(&mut history, 2);
+        match_history_to_layers(&mut history, 2, &["[1/2] FROM".to_owned(), "[2/2] COPY".to_owned()]);
         assert_eq!(history.len(), 3);
+        assert_eq!(history[2].created_by.as_deref(), Some("[2/2] COPY"));
     }
 }

@@ -18,7 +18,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::{
-    Diagnostic, Dockerfile, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower, parse,
+    Diagnostic, Dockerfile, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower,
+    parse,
 };
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
 use slipway_graph::{Event, Events, LineRange, StepId};
@@ -28,7 +29,8 @@ use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{OverlayFlavor, Snapshot, Store};
 use tempfile::TempDir;
 
-use crate::assemble::{Times, assemble};
+use crate::assemble::{LayerFacts, assemble};
+use crate::context::Owners;
 use crate::contexts::{Contexts, MAIN};
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
@@ -179,8 +181,8 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
         let started = Instant::now();
-        let inputs =
-            internal_step(events, "[internal] load build definition", || self.inputs(request, stdin)).map_err(other)?;
+        let name = format!("[internal] load build definition from {}", dockerfile_name(&request.dockerfile));
+        let inputs = internal_step(events, &name, || self.inputs(request, stdin)).map_err(other)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
         let source = SourceFile { name: inputs.dockerfile_name.clone(), text: dockerfile.text.clone() };
         let with_source = |failure| BuildError { failure, dockerfile: Some(source.clone()) };
@@ -222,7 +224,7 @@ impl Engine {
                         return Err(InputError::TwoDockerfiles.into());
                     }
                     let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
-                    contexts.add(MAIN, empty.path().to_owned(), None);
+                    contexts.add(MAIN, empty.path().to_owned(), None, Owners::Root);
                     add_named(&mut contexts, &request.named_contexts);
                     let dockerfile_name = "Dockerfile".to_owned();
                     return Ok(Inputs { contexts, dockerfile_name, dockerfile_text: text, _temporary: Some(empty) });
@@ -235,7 +237,8 @@ impl Engine {
             path.as_mut_os_string().push(".dockerignore");
             path
         });
-        contexts.add(MAIN, folder, own_ignore_file);
+        let owners = if in_archive { Owners::Kept } else { Owners::Root };
+        contexts.add(MAIN, folder, own_ignore_file, owners);
         add_named(&mut contexts, &request.named_contexts);
         let (dockerfile_name, dockerfile_text) = (found.name, found.text);
         Ok(Inputs { contexts, dockerfile_name, dockerfile_text, _temporary: temporary })
@@ -298,7 +301,7 @@ impl Engine {
         let answers: Vec<_> = std::thread::scope(|scope| {
             let ask = |question: &'_ ImageQuestion| {
                 let key = question.key.clone();
-                let name = format!("[internal] load metadata for {}", question.written);
+                let name = format!("[internal] load metadata for {}", image_name(&question.key.place));
                 let images = &images;
                 scope.spawn(move || internal_step(events, &name, || images.look_up(&key)))
             };
@@ -386,9 +389,28 @@ impl Engine {
             layers_ns.push(self.store.layer_created_ns(&layer)?.unwrap_or_else(|| snapshot.created_ns()));
         }
         let diff_ids = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
-        let times = Times { layers_ns: &layers_ns, epoch: epoch(&request.build_args)? };
-        let assembled = assemble(lowered.config.clone(), lowered.n_base_history, diff_ids, &times)?;
+        let graph = &lowered.graph;
+        let exported = observe::exported(graph, lowered.result);
+        let step_names: Vec<String> = exported.iter().map(|id| graph.vertex(*id).name.clone()).collect();
+        let epoch = epoch(&request.build_args)?;
+        let facts = LayerFacts { layers_ns: &layers_ns, step_names: &step_names, epoch };
+        let assembled = assemble(lowered.config.clone(), lowered.n_base_history, diff_ids, &facts)?;
         Ok(Image { assembled, snapshot, layers: image_layers })
+    }
+}
+
+/// The name of the Dockerfile that is looked for.
+fn dockerfile_name(location: &DockerfileLocation) -> String {
+    match location {
+        DockerfileLocation::Path(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => "Dockerfile".to_owned(),
+    }
+}
+
+fn image_name(place: &ImagePlace) -> String {
+    match place {
+        ImagePlace::Reference(reference) => reference.with_default_tag().to_string(),
+        ImagePlace::OciLayout { name, .. } => name.clone(),
     }
 }
 
@@ -443,7 +465,7 @@ const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
 fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) {
     for (name, context) in named {
         if let NamedContext::Folder(path) = context {
-            contexts.add(name, path.clone(), None);
+            contexts.add(name, path.clone(), None, Owners::Root);
         }
     }
 }

@@ -11,7 +11,9 @@ use slipway_dockerfile::{IgnoreError, IgnoreRules};
 use slipway_oci::Digest;
 use slipway_store::Store;
 
-use crate::context::{BuildContext, DigestError, DigestMemory, IgnoreFile, SourcePattern, SourceTree, content_digest};
+use crate::context::{
+    BuildContext, DigestError, DigestMemory, IgnoreFile, Owners, SourcePattern, SourceTree, content_digest,
+};
 use crate::rootfs::Root;
 
 /// Why a folder cannot be read.
@@ -44,6 +46,7 @@ struct Folder {
     path: PathBuf,
     /// Looked for first, before `.dockerignore` in the folder.
     own_ignore_file: Option<PathBuf>,
+    owners: Owners,
     opened: OnceLock<BuildContext>,
 }
 
@@ -53,8 +56,8 @@ impl Contexts {
     }
 
     /// Adds the folder called `name`. `own_ignore_file` is the one that belongs to the Dockerfile.
-    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>) {
-        self.folders.insert(name.to_owned(), Folder { path, own_ignore_file, opened: OnceLock::new() });
+    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>, owners: Owners) {
+        self.folders.insert(name.to_owned(), Folder { path, own_ignore_file, owners, opened: OnceLock::new() });
     }
 
     /// The folder called `name`, opened.
@@ -79,10 +82,10 @@ impl Folder {
         let usual = self.path.join(".dockerignore");
         for path in self.own_ignore_file.iter().chain([&usual]) {
             if let Some(text) = read_if_there(path)? {
-                return Ok(BuildContext::new(root, ignore_file(path, &text)?));
+                return Ok(BuildContext::new(root, ignore_file(path, &text)?).with_owners(self.owners));
             }
         }
-        Ok(BuildContext::new(root, None))
+        Ok(BuildContext::new(root, None).with_owners(self.owners))
     }
 }
 

@@ -19,6 +19,7 @@ use slipway_oci::{
 use slipway_registry::{BlobError, Registry, ResolveError};
 use slipway_store::{BlobWriter, DbError, LayerId, OverlayFlavor, Snapshot, SnapshotError, Store};
 
+use crate::layer::decompress::Compression;
 use crate::layer::untar::{self, Meaning, UntarError};
 use crate::now_ns;
 
@@ -273,14 +274,15 @@ impl Puller<'_> {
         let descriptor = descriptor.ok_or_else(missing)?;
         self.keep_blob(descriptor)?;
         let (blob, _) = self.store.open_blob(&descriptor.digest)?.ok_or_else(missing)?;
-        let plain = decompressed(BufReader::with_capacity(1 << 20, blob), &descriptor.media_type)
-            .map_err(|source| self.read_error(source))?
+        let compression = Compression::of_layer(&descriptor.media_type)
             .ok_or_else(|| ImageError::MediaType { media_type: descriptor.media_type.clone() })?;
+        let plain =
+            compression.reader(BufReader::with_capacity(1 << 20, blob)).map_err(|source| self.read_error(source))?;
         let mut counted = Hashing { source: plain, hasher: Sha256::new(), n_bytes: 0 };
         let active = self.store.begin(None)?;
         let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
         let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
-        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), b"", meaning)
+        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), meaning)
             .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
         let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
         if found != *diff_id {
@@ -357,18 +359,6 @@ impl<R: Read> Read for Hashing<R> {
         self.n_bytes += n_read as u64;
         Ok(n_read)
     }
-}
-
-/// The plain tar in a layer blob; `None` for a media type that is no layer.
-fn decompressed<'a>(blob: impl io::BufRead + 'a, media_type: &str) -> io::Result<Option<Box<dyn Read + 'a>>> {
-    let is_layer = media_type.contains(".layer.") || media_type.contains(".rootfs.");
-    Ok(match media_type {
-        _ if !is_layer => None,
-        m if m.ends_with("gzip") => Some(Box::new(flate2::bufread::MultiGzDecoder::new(blob))),
-        m if m.ends_with("zstd") => Some(Box::new(zstd::Decoder::with_buffer(blob)?)),
-        m if m.ends_with("tar") => Some(Box::new(blob)),
-        _ => None,
-    })
 }
 
 fn known_image(

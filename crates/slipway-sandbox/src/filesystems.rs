@@ -16,6 +16,7 @@ use crate::devices;
 use crate::mounts::{self, Attributes};
 use crate::rooted;
 use crate::spec::{Mount, Privilege};
+use crate::stubs;
 
 /// Covered, because they tell about or change the host (spec 11.1): paths below `/proc`.
 const MASKED_IN_PROC: [&str; 9] =
@@ -126,10 +127,27 @@ impl Prepared {
         }
         for Mount { target, source, attributes } in callers {
             mounts::set_attributes(source, *attributes, true)?;
+            make_place_in_dev(&devices.mount, source, target)?;
             attach_in_root(&root, source, target)?;
         }
         Ok(root)
     }
+}
+
+/// The caller makes mount points in the root, but cannot reach into the `/dev` that exists only here.
+fn make_place_in_dev(dev: &OwnedFd, source: &OwnedFd, target: &Path) -> Result<(), CallError> {
+    let Ok(inside) = target.strip_prefix("/dev") else { return Ok(()) };
+    if inside.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let stat = rustix::fs::fstat(source).named(|| format!("fstat(mount of {})", target.display()))?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => stubs::Kind::Directory,
+        _ => stubs::Kind::File,
+    };
+    // Kept: it goes with the `/dev` it is in.
+    let _ = stubs::make(dev.as_fd(), &[stubs::Target { path: Path::new("/").join(inside), kind, is_kept: true }])?;
+    Ok(())
 }
 
 fn attach_in_dev(dev: &OwnedFd, shm_size_bytes: u64) -> Result<(), CallError> {

@@ -57,8 +57,8 @@ pub(crate) fn render(error: &CommandError) -> (String, u8) {
         }
         CommandError::Solve(error) => (failed_to_solve(&chain(error.as_ref())), exit_code::FAILURE),
         CommandError::Enter(error) => {
-            let hint = error.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-            (format!("{hint}ERROR: failed to build: {}\n", chain(error)), exit_code::FAILURE)
+            let message = format!("ERROR: failed to build: {}\n", chain(error));
+            (hint_line(error.hint().as_deref()) + &message, exit_code::FAILURE)
         }
         CommandError::Build(error) => (build_error(error), exit_code_of(error)),
     }
@@ -78,8 +78,7 @@ fn build_error(error: &BuildError) -> String {
         BuildFailure::Dockerfile(diagnostics) => dockerfile_errors(diagnostics, file),
         BuildFailure::Step { lines, source, hint, .. } => {
             let block = file.zip(*lines).map(|(file, lines)| excerpt(file, lines, None)).unwrap_or_default();
-            let hint = hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-            block + &hint + &failed_to_solve(&chain(source.as_ref()))
+            block + &hint_line(hint.as_deref()) + &failed_to_solve(&chain(source.as_ref()))
         }
         BuildFailure::Canceled => failed_to_solve("context canceled"),
         BuildFailure::Other(source) => failed_to_solve(&chain(source.as_ref())),
@@ -97,12 +96,14 @@ fn dockerfile_errors(diagnostics: &[Diagnostic], file: Option<&SourceFile>) -> S
         if diagnostics.len() > 1 {
             text.push_str(&format!("error: {}\n", diagnostic.message));
         }
-        if let Some(hint) = &diagnostic.hint {
-            text.push_str(&format!("hint: {hint}\n"));
-        }
+        text.push_str(&hint_line(diagnostic.hint.as_deref()));
     }
     let message = diagnostics.first().map_or("the Dockerfile is not valid", |diagnostic| &diagnostic.message);
     text + &failed_to_solve(message)
+}
+
+fn hint_line(hint: Option<&str>) -> String {
+    hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default()
 }
 
 fn failed_to_solve(message: &str) -> String {
@@ -209,6 +210,7 @@ mod tests {
                 lines: Some(LineRange { first: 2, last: 2 }),
                 name: "[2/2] RUN false".to_owned(),
                 source: Box::new(source),
+                hint: Some("ask `false` why".to_owned()),
             },
             dockerfile: Some(file("FROM a\nRUN false\nRUN b\n")),
         });
@@ -219,6 +221,7 @@ Dockerfile:2
    2 | >>> RUN false
    3 |     RUN b
    4 |     \n--------------------
+hint: ask `false` why
 ERROR: failed to build: failed to solve: process \"/bin/sh -c false\" did not complete successfully: exit code: 1
 ";
         assert_eq!(render(&error), (expected.to_owned(), 1));

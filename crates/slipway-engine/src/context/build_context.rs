@@ -8,6 +8,16 @@ use crate::rootfs::Root;
 pub(crate) struct BuildContext {
     root: Root,
     ignore: Option<IgnoreFile>,
+    owners: Owners,
+}
+
+/// To whom the files of a context belong in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// To 0:0: who has them on the host means nothing.
+    Root,
+    /// To whom they belong on disk: they were unpacked from an archive that says so.
+    Kept,
 }
 
 /// The rules that belong to a folder.
@@ -20,7 +30,12 @@ pub(crate) struct IgnoreFile {
 impl BuildContext {
     /// The context at `root`.
     pub(crate) fn new(root: Root, ignore: Option<IgnoreFile>) -> BuildContext {
-        BuildContext { root, ignore }
+        BuildContext { root, ignore, owners: Owners::Root }
+    }
+
+    /// The same files, with other owners.
+    pub(crate) fn with_owners(self, owners: Owners) -> BuildContext {
+        BuildContext { owners, ..self }
     }
 
     pub(crate) fn ignore(&self) -> Option<&IgnoreFile> {
@@ -31,7 +46,7 @@ impl BuildContext {
 /// Where files are copied from. The two differ in what the files' owners mean and in ignore rules.
 #[derive(Clone, Copy)]
 pub(crate) enum SourceTree<'a> {
-    /// Files of the host: all belong to 0:0 in an image.
+    /// Files of the host, see [`Owners`].
     Context(&'a BuildContext),
     /// The merged view of a stage, an image, or another input of the graph: owners are kept.
     Snapshot(&'a Root),
@@ -55,6 +70,14 @@ impl<'a> SourceTree<'a> {
 
     pub(crate) fn rules(self) -> Option<&'a IgnoreRules> {
         self.ignore().map(|ignore| &ignore.rules)
+    }
+
+    /// To whom a file belongs in an image.
+    pub(crate) fn owner(self, uid: u32, gid: u32) -> (u32, u32) {
+        match self {
+            SourceTree::Context(BuildContext { owners: Owners::Root, .. }) => (0, 0),
+            SourceTree::Context(_) | SourceTree::Snapshot(_) => (uid, gid),
+        }
     }
 
     pub(crate) fn is_context(self) -> bool {

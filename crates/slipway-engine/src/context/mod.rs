@@ -13,7 +13,7 @@ mod scan;
 mod select;
 pub(crate) mod workers;
 
-pub(crate) use build_context::{BuildContext, IgnoreFile, SourceTree};
+pub(crate) use build_context::{BuildContext, IgnoreFile, Owners, SourceTree};
 pub(crate) use digest::{DigestError, content_digest};
 pub(crate) use memory::DigestMemory;
 pub(crate) use scan::{Forest, ScanError, ScannedDir, ScannedEntry, Top, What, scan};

@@ -221,9 +221,7 @@ fn stat_if_there(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Meta>> {
 }
 
 fn owned(tree: SourceTree<'_>, mut meta: Meta) -> Meta {
-    if tree.is_context() {
-        (meta.uid, meta.gid) = (0, 0);
-    }
+    (meta.uid, meta.gid) = tree.owner(meta.uid, meta.gid);
     meta
 }
 

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -38,7 +38,7 @@ pub(crate) fn write_layer<W: Write>(
         tar: TarWriter::new(out),
         buffer: vec![0; BUFFER_BYTES],
         path: Vec::new(),
-        written_links: HashMap::new(),
+        links: HashMap::new(),
         pending: Vec::new(),
     };
     let upper = open_dir(upper, c".").map_err(|e| walk.read_error(e))?;
@@ -46,7 +46,7 @@ pub(crate) fn write_layer<W: Write>(
         Some(lower) => Some(open_dir(lower, c".").map_err(|e| walk.read_error(e))?),
         None => None,
     };
-    walk.directory(&upper, lower.as_ref())?;
+    walk.directory(Folders { upper: &upper, lower: lower.as_ref(), is_replaced: false })?;
     walk.tar.finish().map_err(DiffError::Write)
 }
 
@@ -55,8 +55,8 @@ struct Walk<W: Write> {
     buffer: Vec<u8>,
     /// Of the entry that is looked at, relative to the root.
     path: Vec<u8>,
-    /// First path of each inode with several names, by device and inode number.
-    written_links: HashMap<(u64, u64), Vec<u8>>,
+    /// Inodes with several names that were met, by device and inode number.
+    links: HashMap<(u64, u64), Links>,
     /// Folders on the way to `path` that are not written yet: written when something below them is.
     pending: Vec<PendingFolder>,
 }
@@ -64,146 +64,188 @@ struct Walk<W: Write> {
 struct PendingFolder {
     path: Vec<u8>,
     stat: Stat,
-    capability: Option<Vec<u8>>,
+}
+
+/// Names of one inode.
+enum Links {
+    /// The first one is in the archive; all that follow are links to it.
+    Written(Vec<u8>),
+    /// All so far are as they are below.
+    Unchanged(Vec<Vec<u8>>),
+}
+
+/// A folder of the upper directory and what it is compared with.
+#[derive(Clone, Copy)]
+struct Folders<'a> {
+    upper: &'a OwnedFd,
+    lower: Option<&'a OwnedFd>,
+    /// It, or one above it, was removed and made anew: names that are only below are gone.
+    is_replaced: bool,
 }
 
 impl<W: Write> Walk<W> {
-    fn directory(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>) -> Result<(), DiffError> {
-        let names = sorted_names(upper.as_fd()).map_err(|e| self.read_error(e))?;
+    fn directory(&mut self, folders: Folders<'_>) -> Result<(), DiffError> {
+        let mut names = sorted_names(folders.upper.as_fd()).map_err(|e| self.read_error(e))?;
+        if let (Some(lower), true) = (folders.lower, folders.is_replaced) {
+            names.extend(sorted_names(lower.as_fd()).map_err(|e| self.read_error(e))?);
+            names.sort();
+            names.dedup();
+        }
         let parent_length = self.path.len();
         for name in names {
             if parent_length > 0 {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(name.as_bytes());
-            self.entry(upper, lower, &name)?;
+            self.entry(folders, &name)?;
             self.path.truncate(parent_length);
         }
         Ok(())
     }
 
-    fn entry(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>, name: &CStr) -> Result<(), DiffError> {
-        let stat = stat_at(upper, name).map_err(|e| self.read_error(e))?;
-        let below = match lower {
+    fn entry(&mut self, folders: Folders<'_>, name: &CStr) -> Result<(), DiffError> {
+        let below = match folders.lower {
             Some(lower) => stat_if_there(lower, name).map_err(|e| self.read_error(e))?,
             None => None,
+        };
+        let stat = match (folders.is_replaced, stat_if_there(folders.upper, name)) {
+            (true, Ok(None)) => return self.whiteout(),
+            (_, Ok(Some(stat))) => stat,
+            (false, Ok(None)) => return Err(self.read_error(Errno::NOENT)),
+            (_, Err(errno)) => return Err(self.read_error(errno)),
         };
         if is_whiteout(&stat) {
             return if below.is_some() { self.whiteout() } else { Ok(()) };
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => self.folder(upper, lower, name, &stat, below.as_ref()),
+            FileType::Directory => self.folder(folders, name, &stat, below.as_ref()),
             // The format has no word for them, and they mean nothing without the process behind.
             FileType::Socket => Ok(()),
-            FileType::RegularFile => self.file(upper, lower, name, &stat, below.as_ref()),
-            kind => self.special(upper, lower, name, &stat, below.as_ref(), kind),
+            FileType::RegularFile => self.file(folders, name, &stat, below.as_ref()),
+            kind => self.special(folders, name, &stat, below.as_ref(), kind),
         }
     }
 
     fn folder(
         &mut self,
-        upper: &OwnedFd,
-        lower: Option<&OwnedFd>,
+        folders: Folders<'_>,
         name: &CStr,
         stat: &Stat,
         below: Option<&Stat>,
     ) -> Result<(), DiffError> {
-        let here = open_dir(upper.as_fd(), name).map_err(|e| self.read_error(e))?;
+        let here = open_dir(folders.upper.as_fd(), name).map_err(|e| self.read_error(e))?;
         let below_is_folder = below.is_some_and(|b| FileType::from_raw_mode(b.st_mode) == FileType::Directory);
-        let beneath = match lower {
+        let beneath = match folders.lower {
             Some(lower) if below_is_folder => Some(open_dir(lower.as_fd(), name).map_err(|e| self.read_error(e))?),
             _ => None,
         };
-        let capability = None;
+        let is_replaced =
+            folders.is_replaced || beneath.is_some() && is_opaque(&here).map_err(|e| self.read_error(e))?;
         let is_unchanged = below.is_some_and(|b| same_metadata(stat, b));
-        self.pending.push(PendingFolder { path: self.path.clone(), stat: *stat, capability });
+        self.pending.push(PendingFolder { path: self.path.clone(), stat: *stat });
         let depth = self.pending.len();
         if !is_unchanged {
             self.write_pending()?;
         }
-        match beneath {
-            Some(beneath) if is_opaque(&here).map_err(|e| self.read_error(e))? => {
-                self.replaced_entries(&here, &beneath)?;
-                self.directory(&here, None)?;
-            }
-            beneath => self.directory(&here, beneath.as_ref())?,
-        }
+        self.directory(Folders { upper: &here, lower: beneath.as_ref(), is_replaced })?;
         // Written folders have left the list; this one goes if it is still there.
         self.pending.truncate(depth - 1);
         Ok(())
     }
 
-    /// A folder that was removed and made anew hides all that was below: one whiteout for each name that is gone.
-    fn replaced_entries(&mut self, here: &OwnedFd, beneath: &OwnedFd) -> Result<(), DiffError> {
-        let parent_length = self.path.len();
-        for name in sorted_names(beneath.as_fd()).map_err(|e| self.read_error(e))? {
-            if stat_if_there(here, &name).map_err(|e| self.read_error(e))?.is_none() {
-                self.path.push(b'/');
-                self.path.extend_from_slice(name.as_bytes());
-                self.whiteout()?;
-                self.path.truncate(parent_length);
-            }
-        }
-        Ok(())
-    }
-
-    fn file(
-        &mut self,
-        upper: &OwnedFd,
-        lower: Option<&OwnedFd>,
-        name: &CStr,
-        stat: &Stat,
-        below: Option<&Stat>,
-    ) -> Result<(), DiffError> {
-        let mut source = std::fs::File::from(open_file(upper, name).map_err(|e| self.read_error(e))?);
+    fn file(&mut self, folders: Folders<'_>, name: &CStr, stat: &Stat, below: Option<&Stat>) -> Result<(), DiffError> {
+        let mut source = std::fs::File::from(open_file(folders.upper, name).map_err(|e| self.read_error(e))?);
         let capability = capability(source.as_fd()).map_err(|e| self.read_error(e))?;
-        if let (Some(lower), Some(below)) = (lower, below)
+        if let (Some(lower), Some(below)) = (folders.lower, below)
             && same_metadata(stat, below)
             && same_size_and_time(stat, below)
         {
             let old = std::fs::File::from(open_file(lower, name).map_err(|e| self.read_error(e))?);
             let old_capability = self::capability(old.as_fd()).map_err(|e| self.read_error(e))?;
             if capability == old_capability && same_content(&source, old).map_err(|e| self.io_error(e))? {
-                return Ok(());
+                return self.unchanged(folders, stat, capability.as_deref());
             }
-            source = std::fs::File::from(open_file(upper, name).map_err(|e| self.read_error(e))?);
+            source.rewind().map_err(|e| self.io_error(e))?;
         }
-        if stat.st_nlink > 1 {
-            let inode = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.written_links.get(&inode).cloned() {
-                return self.put(EntryKind::HardLink, stat, &first, 0, None);
-            }
-            self.written_links.insert(inode, self.path.clone());
+        if let Some(first) = self.first_link(stat) {
+            return self.put(EntryKind::HardLink, stat, &first, 0, capability.as_deref());
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.put(EntryKind::File, stat, b"", size, capability.as_deref())?;
         self.tar.data(&mut source, &mut self.buffer).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => self.io_error(e),
             _ => DiffError::Write(e),
-        })
+        })?;
+        self.relist_links(stat, capability.as_deref())
+    }
+
+    /// Leaves an entry out that equals the one below. In a folder that was made anew it is another inode than below: if
+    /// a name of it is in the archive, this one has to be as well, or the two would no longer be one file. (In other
+    /// folders the reference leaves it out regardless.)
+    fn unchanged(&mut self, folders: Folders<'_>, stat: &Stat, capability: Option<&[u8]>) -> Result<(), DiffError> {
+        if !folders.is_replaced || stat.st_nlink < 2 {
+            return Ok(());
+        }
+        let unchanged = Links::Unchanged(Vec::new());
+        match self.links.entry((stat.st_dev, stat.st_ino)).or_insert(unchanged) {
+            Links::Unchanged(paths) => {
+                paths.push(self.path.clone());
+                Ok(())
+            }
+            Links::Written(first) => {
+                let first = first.clone();
+                self.put(EntryKind::HardLink, stat, &first, 0, capability)
+            }
+        }
+    }
+
+    /// Of an inode with several names, the one that is in the archive; none if the current entry has to be the first.
+    fn first_link(&self, stat: &Stat) -> Option<Vec<u8>> {
+        match self.links.get(&(stat.st_dev, stat.st_ino)) {
+            Some(Links::Written(first)) if stat.st_nlink > 1 => Some(first.clone()),
+            _ => None,
+        }
+    }
+
+    /// Remembers the current entry as the first name of its inode, and adds the names that were left out until now.
+    fn relist_links(&mut self, stat: &Stat, capability: Option<&[u8]>) -> Result<(), DiffError> {
+        if stat.st_nlink < 2 {
+            return Ok(());
+        }
+        let written = Links::Written(self.path.clone());
+        let Some(Links::Unchanged(paths)) = self.links.insert((stat.st_dev, stat.st_ino), written) else {
+            return Ok(());
+        };
+        for path in paths {
+            let entry = header(EntryKind::HardLink, &path, stat, &self.path, 0, capability);
+            self.tar.entry(&entry).map_err(DiffError::Write)?;
+        }
+        Ok(())
     }
 
     fn special(
         &mut self,
-        upper: &OwnedFd,
-        lower: Option<&OwnedFd>,
+        folders: Folders<'_>,
         name: &CStr,
         stat: &Stat,
         below: Option<&Stat>,
         kind: FileType,
     ) -> Result<(), DiffError> {
         let link = match kind {
-            FileType::Symlink => read_link(upper, name).map_err(|e| self.read_error(e))?,
+            FileType::Symlink => read_link(folders.upper, name).map_err(|e| self.read_error(e))?,
             _ => Vec::new(),
         };
-        if let (Some(lower), Some(below)) = (lower, below)
+        if let (Some(lower), Some(below)) = (folders.lower, below)
             && same_metadata(stat, below)
             && same_size_and_time(stat, below)
         {
             let is_same = kind != FileType::Symlink || read_link(lower, name).map_err(|e| self.read_error(e))? == link;
             if is_same {
-                return Ok(());
+                return self.unchanged(folders, stat, None);
             }
+        }
+        if let Some(first) = self.first_link(stat) {
+            return self.put(EntryKind::HardLink, stat, &first, 0, None);
         }
         let kind = match kind {
             FileType::Symlink => EntryKind::Symlink,
@@ -212,7 +254,8 @@ impl<W: Write> Walk<W> {
             FileType::Fifo => EntryKind::Fifo,
             _ => return Ok(()),
         };
-        self.put(kind, stat, &link, 0, None)
+        self.put(kind, stat, &link, 0, None)?;
+        self.relist_links(stat, None)
     }
 
     /// `.wh.<name>`, dated 1970-01-01, for the entry at `path`.
@@ -252,8 +295,7 @@ impl<W: Write> Walk<W> {
 
     fn write_pending(&mut self) -> Result<(), DiffError> {
         for folder in self.pending.drain(..) {
-            let capability = folder.capability.as_deref();
-            let entry = header(EntryKind::Directory, &folder.path, &folder.stat, b"", 0, capability);
+            let entry = header(EntryKind::Directory, &folder.path, &folder.stat, b"", 0, None);
             self.tar.entry(&entry).map_err(DiffError::Write)?;
         }
         Ok(())
@@ -297,7 +339,7 @@ pub(crate) fn header<'a>(
 }
 
 /// A character device 0:0 is how overlayfs says "removed" (kernel documentation, `filesystems/overlayfs`).
-fn is_whiteout(stat: &Stat) -> bool {
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
@@ -310,8 +352,7 @@ fn same_size_and_time(a: &Stat, b: &Stat) -> bool {
 }
 
 /// Times may have been cut to whole seconds on the way, so that equal times prove nothing: compares the bytes.
-fn same_content(a: &std::fs::File, mut b: std::fs::File) -> io::Result<bool> {
-    let mut a = a;
+fn same_content(mut a: &std::fs::File, mut b: std::fs::File) -> io::Result<bool> {
     let (mut left, mut right) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]);
     loop {
         let n_left = read_full(&mut a, &mut left)?;
@@ -396,4 +437,277 @@ fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+
+    use rustix::fs::{CWD, Timespec, Timestamps, XattrFlags};
+
+    use super::super::testing::{listing, open, require_root};
+    use super::*;
+
+    /// Two trees to compare.
+    struct Trees {
+        folder: tempfile::TempDir,
+    }
+
+    impl Trees {
+        fn new() -> Trees {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("upper")).unwrap();
+            fs::create_dir(folder.path().join("lower")).unwrap();
+            Trees { folder }
+        }
+
+        fn path(&self, path: &str) -> std::path::PathBuf {
+            self.folder.path().join(path)
+        }
+
+        fn dir(&self, path: &str) -> &Trees {
+            fs::create_dir_all(self.path(path)).unwrap();
+            self
+        }
+
+        fn file(&self, path: &str, text: &str) -> &Trees {
+            fs::write(self.path(path), text).unwrap();
+            self.dated(path, 5, 0)
+        }
+
+        fn dated(&self, path: &str, seconds: i64, nanos: i64) -> &Trees {
+            let time = Timespec { tv_sec: seconds, tv_nsec: nanos };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(CWD, self.path(path), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            self
+        }
+
+        fn link(&self, path: &str, target: &str) -> &Trees {
+            symlink(target, self.path(path)).unwrap();
+            self.dated(path, 5, 0)
+        }
+
+        fn hard_link(&self, from: &str, to: &str) -> &Trees {
+            fs::hard_link(self.path(from), self.path(to)).unwrap();
+            self
+        }
+
+        fn mode(&self, path: &str, mode: u32) -> &Trees {
+            fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+            self
+        }
+
+        fn node(&self, path: &str, kind: FileType, device: u64) -> &Trees {
+            rustix::fs::mknodat(CWD, self.path(path), kind, Mode::from_raw_mode(0o600), device).unwrap();
+            self.dated(path, 5, 0)
+        }
+
+        fn whiteout(&self, path: &str) -> &Trees {
+            self.node(path, FileType::CharacterDevice, 0)
+        }
+
+        fn xattr(&self, path: &str, name: &CStr, value: &[u8]) -> &Trees {
+            rustix::fs::fsetxattr(fs::File::open(self.path(path)).unwrap(), name, value, XattrFlags::empty()).unwrap();
+            self
+        }
+
+        fn opaque(&self, path: &str) -> &Trees {
+            self.dir(path).xattr(path, c"trusted.overlay.opaque", b"y")
+        }
+
+        /// The layer, one `<kind> <path> …` for each entry.
+        fn diff(&self) -> Vec<String> {
+            listing(&self.layer()).iter().map(|line| short(line)).collect()
+        }
+
+        fn layer(&self) -> Vec<u8> {
+            let (upper, lower) = (open(&self.path("upper")), open(&self.path("lower")));
+            write_layer(upper.as_fd(), Some(lower.as_fd()), Vec::new()).unwrap()
+        }
+    }
+
+    /// Leaves mode, owner and time out.
+    fn short(line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        [&words[..1], &words[4..]].concat().join(" ")
+    }
+
+    #[test]
+    fn nothing_changed_is_an_empty_archive() {
+        let trees = Trees::new();
+        trees.dir("upper/d").dir("lower/d").file("upper/d/f", "same").file("lower/d/f", "same");
+        trees.link("upper/l", "x").link("lower/l", "x");
+        assert_eq!(trees.layer(), vec![0; 1024]);
+    }
+
+    #[test]
+    fn new_and_changed_entries_come_with_the_folders_above() {
+        let trees = Trees::new();
+        trees.dir("upper/a/b/c").dir("lower/a/b").dir("upper/untouched").dir("lower/untouched");
+        trees.file("upper/a/b/new", "1");
+        trees.file("upper/a/content", "new").file("lower/a/content", "old");
+        trees.file("upper/a/mode", "x").file("lower/a/mode", "x").mode("upper/a/mode", 0o600);
+        trees.file("upper/a/same", "x").file("lower/a/same", "x");
+        trees.file("upper/a/time", "x").file("lower/a/time", "x").dated("upper/a/time", 6, 0);
+        trees.link("upper/a/link", "new").link("lower/a/link", "old");
+        trees.dir("upper/z").dir("lower/z").mode("upper/z", 0o700);
+        assert_eq!(
+            trees.diff(),
+            [
+                "dir a/",
+                "dir a/b/",
+                "dir a/b/c/",
+                "file a/b/new =1",
+                "file a/content =3",
+                "link a/link -> new",
+                "file a/mode =1",
+                "file a/time =1",
+                "dir z/",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_anything_below_all_is_new() {
+        let trees = Trees::new();
+        trees.dir("upper/a").file("upper/a/f", "1");
+        let layer = write_layer(open(&trees.path("upper")).as_fd(), None, Vec::new()).unwrap();
+        assert_eq!(listing(&layer).len(), 2);
+    }
+
+    #[test]
+    fn modes_owners_and_whole_seconds() {
+        let trees = Trees::new();
+        trees.file("upper/f", "x").mode("upper/f", 0o4751).dated("upper/f", 1_600_000_000, 999_999_999);
+        trees.dir("upper/t").mode("upper/t", 0o1777).dated("upper/t", -2, 500_000_000);
+        require_root();
+        std::os::unix::fs::lchown(trees.path("upper/t"), Some(3_000_000), Some(7)).unwrap();
+        assert_eq!(listing(&trees.layer()), ["file 4751 0:0 1600000000 f =1", "dir 1777 3000000:7 -2 t/"]);
+    }
+
+    #[test]
+    fn whiteouts_only_for_what_is_there() {
+        require_root();
+        let trees = Trees::new();
+        trees.dir("upper/d").dir("lower/d/gone").file("lower/d/gone/f", "x");
+        trees.whiteout("upper/d/gone").whiteout("upper/d/never");
+        trees.dated("upper/d", 5, 0);
+        assert_eq!(listing(&trees.layer()), ["dir 0755 0:0 5 d/", "file 0000 0:0 0 d/.wh.gone =0"]);
+    }
+
+    #[test]
+    fn another_type_in_the_same_place() {
+        let trees = Trees::new();
+        trees.file("upper/a", "x").dir("lower/a").file("lower/a/f", "x");
+        trees.dir("upper/b").file("upper/b/f", "x").file("lower/b", "x");
+        trees.link("upper/c", "x").dir("lower/c");
+        assert_eq!(trees.diff(), ["file a =1", "dir b/", "file b/f =1", "link c -> x"]);
+    }
+
+    /// As recorded of the reference: whiteouts stand where their names are in order, and what was made again as it was
+    /// is left out.
+    #[test]
+    fn a_folder_made_anew_becomes_single_whiteouts() {
+        require_root();
+        let trees = Trees::new();
+        trees.dir("lower/o/sub").dir("lower/o/kept").file("lower/o/kept/gone", "x").file("lower/o/kept/same", "x");
+        trees.file("lower/o/a", "a").file("lower/o/b", "b").file("lower/o/c", "c").file("lower/o/sub/s", "s");
+        trees.opaque("upper/o").dir("upper/o/kept").file("upper/o/kept/same", "x");
+        trees.file("upper/o/a", "a").file("upper/o/b", "new").file("upper/o/d", "d");
+        assert_eq!(
+            trees.diff(),
+            [
+                "dir o/",
+                "file o/b =3",
+                "file o/.wh.c =0",
+                "file o/d =1",
+                "dir o/kept/",
+                "file o/kept/.wh.gone =0",
+                "file o/.wh.sub =0",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_of_one_file_stay_one_file() {
+        let trees = Trees::new();
+        trees.file("upper/a", "x").hard_link("upper/a", "upper/b").dir("upper/c").hard_link("upper/a", "upper/c/d");
+        trees.link("upper/s", "x").hard_link("upper/s", "upper/t");
+        trees.node("upper/p", FileType::Fifo, 0).hard_link("upper/p", "upper/q");
+        assert_eq!(
+            trees.diff(),
+            [
+                "file a =1",
+                "hard b -> a",
+                "dir c/",
+                "hard c/d -> a",
+                "fifo p",
+                "hard q -> p",
+                "link s -> x",
+                "hard t -> s",
+            ]
+        );
+    }
+
+    /// As recorded of the reference: a new name for a file from below does not bring the old name along.
+    #[test]
+    fn a_link_to_an_unchanged_file() {
+        let trees = Trees::new();
+        trees.file("lower/two", "x").file("upper/two", "x").hard_link("upper/two", "upper/zwei");
+        assert_eq!(trees.diff(), ["file zwei =1"]);
+    }
+
+    /// As recorded of the reference, for names before and after the first one that is new.
+    #[test]
+    fn links_in_a_folder_made_anew_are_listed_again() {
+        require_root();
+        let trees = Trees::new();
+        trees.dir("lower/o").opaque("upper/o");
+        for tree in ["lower", "upper"] {
+            trees.file(&format!("{tree}/o/a"), "x").file(&format!("{tree}/o/z"), "y").file(&format!("{tree}/o/m"), "m");
+        }
+        trees.hard_link("upper/o/a", "upper/o/b").hard_link("upper/o/z", "upper/o/y");
+        assert_eq!(
+            trees.diff(),
+            ["dir o/", "file o/b =1", "hard o/a -> o/b", "file o/y =1", "hard o/z -> o/y"].map(str::to_owned).to_vec()
+        );
+    }
+
+    #[test]
+    fn what_a_layer_holds_besides_files() {
+        require_root();
+        let trees = Trees::new();
+        trees.node("upper/block", FileType::BlockDevice, rustix::fs::makedev(7, 300));
+        trees.node("upper/char", FileType::CharacterDevice, rustix::fs::makedev(10, 200));
+        trees.node("upper/fifo", FileType::Fifo, 0).node("upper/socket", FileType::Socket, 0);
+        assert_eq!(trees.diff(), ["block block =7,300", "char char =10,200", "fifo fifo"]);
+    }
+
+    #[test]
+    fn of_the_attributes_only_capabilities() {
+        require_root();
+        let trees = Trees::new();
+        // Version 2 of the structure, effective, CAP_NET_BIND_SERVICE (`linux/capability.h`, `vfs_cap_data`).
+        let net_bind = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        trees.file("upper/capable", "x").file("lower/capable", "x").xattr(
+            "upper/capable",
+            c"security.capability",
+            &net_bind,
+        );
+        trees.hard_link("upper/capable", "upper/too");
+        trees.file("upper/user", "x").xattr("upper/user", c"user.a", b"b");
+        assert_eq!(trees.diff(), ["file capable =1 +xattr", "hard too -> capable +xattr", "file user =1"]);
+    }
+
+    #[test]
+    fn bytes_are_compared_if_times_say_nothing() {
+        let trees = Trees::new();
+        let long = "x".repeat(BUFFER_BYTES + 10);
+        trees.file("upper/f", &long).file("lower/f", &long);
+        assert!(trees.diff().is_empty());
+        fs::OpenOptions::new().write(true).open(trees.path("upper/f")).unwrap().write_at(b"y", 262_150).unwrap();
+        trees.dated("upper/f", 5, 0);
+        assert_eq!(trees.diff(), [format!("file f ={}", long.len())]);
+    }
 }

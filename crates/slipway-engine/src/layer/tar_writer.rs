@@ -1,7 +1,8 @@
 //! Writes tar archives whose every byte is decided here, since digests are made of them.
 //!
 //! POSIX.1-2001 (pax) with the choices that the reference's writer makes, so that equal files give equal diff IDs: a
-//! ustar header, preceded by an extended header only for what ustar cannot hold; owner names empty; whole seconds.
+//! ustar header, preceded by an extended header only for what ustar cannot hold; a long path is divided between the two
+//! fields of ustar if that is all it takes; owner names empty; whole seconds.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -77,18 +78,26 @@ impl<W: Write> TarWriter<W> {
             name.push(b'/');
         }
         let records = extended_records(entry, &name);
-        if !records.is_empty() {
-            self.extended_header(&name, &records)?;
-        }
         let mut block = [0; BLOCK];
-        put_text(&mut block[0..100], &ascii(&name));
+        match divided(&name).filter(|_| records.keys().eq(["path"].iter())) {
+            Some((prefix, rest)) => {
+                put_text(&mut block[345..500], prefix);
+                put_text(&mut block[0..100], rest);
+            }
+            None => {
+                if !records.is_empty() {
+                    self.extended_header(&name, &records)?;
+                }
+                put_path(&mut block[0..100], &ascii(&name));
+            }
+        }
         put_octal(&mut block[100..108], u64::from(entry.mode));
         put_octal(&mut block[108..116], u64::from(entry.uid));
         put_octal(&mut block[116..124], u64::from(entry.gid));
         put_octal(&mut block[124..136], entry.size);
         put_octal(&mut block[136..148], u64::try_from(entry.mtime).unwrap_or(0));
         block[156] = entry.kind.type_flag();
-        put_text(&mut block[157..257], &ascii(entry.link));
+        put_path(&mut block[157..257], &ascii(entry.link));
         put_octal(&mut block[329..337], u64::from(entry.device.0));
         put_octal(&mut block[337..345], u64::from(entry.device.1));
         self.header_block(&mut block)?;
@@ -134,7 +143,10 @@ impl<W: Write> TarWriter<W> {
         let mut block = [0; BLOCK];
         let mut header_name = ascii(&extended_name(name));
         header_name.truncate(100);
-        put_text(&mut block[0..100], header_name.trim_ascii_end());
+        while header_name.ends_with(b"/") {
+            header_name.pop();
+        }
+        put_text(&mut block[0..100], &header_name);
         put_octal(&mut block[100..108], 0);
         put_octal(&mut block[108..116], 0);
         put_octal(&mut block[116..124], 0);
@@ -184,6 +196,18 @@ fn extended_records<'a>(entry: &Entry<'_>, name: &[u8]) -> BTreeMap<&'a str, Vec
     records
 }
 
+/// A long name cut at a slash, which is left out, so that both parts fit into ustar's fields.
+fn divided(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    if name.len() <= 100 || !name.is_ascii() {
+        return None;
+    }
+    // The prefix is made as long as it can be; a slash at the end of a folder's name is no place to cut.
+    let end = if name.len() > 156 { 156 } else { name.len() - usize::from(name.ends_with(b"/")) };
+    let slash = name[..end].iter().rposition(|b| *b == b'/').filter(|slash| *slash > 0)?;
+    let (prefix, rest) = (&name[..slash], &name[slash + 1..]);
+    (1..=100).contains(&rest.len()).then_some((prefix, rest))
+}
+
 /// `<length> <key>=<value>\n`, where the length counts itself.
 fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = 3 + key.len() + value.len();
@@ -214,6 +238,15 @@ fn ascii(text: &[u8]) -> Vec<u8> {
     text.iter().copied().filter(|b| b.is_ascii() && *b != 0).collect()
 }
 
+/// A path that is cut off must not end with a slash by chance: readers that know only ustar would take it for a folder.
+fn put_path(field: &mut [u8], path: &[u8]) {
+    put_text(field, path);
+    if path.len() > field.len() && field.ends_with(b"/") {
+        let end = field.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
+        field[end] = 0;
+    }
+}
+
 fn put_text(field: &mut [u8], text: &[u8]) {
     let length = text.len().min(field.len());
     field[..length].copy_from_slice(&text[..length]);
@@ -237,6 +270,7 @@ fn padding(size: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tar_reader::TarReader;
     use super::*;
 
     fn file(path: &[u8]) -> Entry<'_> {
@@ -274,6 +308,56 @@ mod tests {
             writer.entry(&file(&path)).unwrap();
             assert_eq!(writer.finish().unwrap().len(), blocks * BLOCK);
         }
+    }
+
+    #[test]
+    fn long_names_are_divided_where_both_parts_fit() {
+        let (a, b) = ("a".repeat(90), "b".repeat(90));
+        for (name, parts) in [
+            (format!("{a}/x"), None),
+            (format!("{a}/{b}"), Some((a.clone(), b.clone()))),
+            (format!("{a}/{b}/"), Some((a.clone(), format!("{b}/")))),
+            (format!("{a}/{b}/{b}"), None),
+            (format!("{a}/short/{b}"), Some((format!("{a}/short"), b.clone()))),
+            (format!("{a}{b}"), None),
+            (format!("{a}/{b}/é"), None),
+        ] {
+            let parts = parts.as_ref().map(|(prefix, rest)| (prefix.as_bytes(), rest.as_bytes()));
+            assert_eq!(divided(name.as_bytes()), parts, "{name}");
+        }
+    }
+
+    /// `testdata/reference.tar.gz` is a layer that the reference (BuildKit of Docker 28.5.2) made of names around all
+    /// limits, large ids, far-away times, devices, links and capabilities.
+    #[test]
+    fn the_bytes_are_those_of_the_reference() {
+        let mut expected = Vec::new();
+        let fixture = &include_bytes!("testdata/reference.tar.gz")[..];
+        flate2::read::GzDecoder::new(fixture).read_to_end(&mut expected).unwrap();
+        let mut reader = TarReader::new(&expected[..]);
+        let mut writer = TarWriter::new(Vec::new());
+        let mut n_entries = 0;
+        while let Some(read) = reader.next_entry().unwrap() {
+            let entry = Entry {
+                kind: read.kind,
+                path: read.path.strip_suffix(b"/").unwrap_or(&read.path),
+                link: &read.link,
+                mode: read.mode,
+                uid: read.uid,
+                gid: read.gid,
+                mtime: read.mtime.0,
+                size: read.size,
+                device: read.device,
+                capability: read.xattrs.get(&b"security.capability"[..]).map(Vec::as_slice),
+            };
+            writer.entry(&entry).unwrap();
+            writer.data(&mut reader, &mut [0; 512]).unwrap();
+            n_entries += 1;
+            let written = &writer.out;
+            assert!(*written == expected[..written.len()], "{}", String::from_utf8_lossy(&read.path));
+        }
+        assert_eq!(n_entries, 24);
+        assert!(writer.finish().unwrap() == expected);
     }
 
     #[test]

@@ -283,7 +283,13 @@ impl Run<'_> {
     ) -> Result<(), ExecError> {
         let snapshot = &self.inputs[input];
         let opened = match is_readonly {
-            true => open_in(self.store.view(snapshot)?.as_fd(), source)?,
+            true => {
+                // A mount that is attached nowhere is gone when its last descriptor closes.
+                let view = self.store.view(snapshot)?;
+                let opened = open_in(view.as_fd(), source)?;
+                prepared.held.push(Box::new(view));
+                opened
+            }
             false => {
                 // Writes go to a layer that nobody ever commits.
                 let scratch = self.store.begin(Some(snapshot))?;

@@ -111,8 +111,10 @@ impl Unpacker for MountedUnpacker<'_> {
         // Archives of one instruction may overwrite each other's files, and a layer is mounted once at a time.
         let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let mounted = self.active.mount()?;
-        let root = open_dir(mounted.as_fd(), c".")?;
-        untar::unpack(archive, root.as_fd(), folder.as_bytes(), Meaning::Archive { owner })?;
+        let root = Root::new(open_dir(mounted.as_fd(), c".")?);
+        // The folder is the archive's root: its own links lead nowhere else.
+        let folder = root.open_dir(folder)?;
+        untar::unpack(archive, folder.as_fd(), Meaning::Archive { owner })?;
         Ok(())
     }
 }

@@ -32,6 +32,8 @@ pub(crate) enum Style {
     Plain,
     /// A screen that is drawn anew several times a second.
     Tty,
+    /// Nothing but the last output of steps that failed.
+    Quiet,
     /// Nothing.
     Silent,
     /// One JSON object a line, for programs.
@@ -60,7 +62,7 @@ impl Style {
     fn of(progress: &str, is_quiet: bool, preferred: Option<&str>, is_terminal: bool) -> Result<Style, StyleError> {
         if is_quiet {
             return match progress {
-                "" | "auto" | "quiet" => Ok(Style::Silent),
+                "" | "auto" | "quiet" => Ok(Style::Quiet),
                 other => Err(StyleError::QuietAnd(other.to_owned())),
             };
         }
@@ -73,7 +75,8 @@ impl Style {
             "auto" | "plain" => Ok(Style::Plain),
             "tty" if is_terminal => Ok(Style::Tty),
             "tty" => Err(StyleError::NoTerminal),
-            "quiet" | "none" => Ok(Style::Silent),
+            "quiet" => Ok(Style::Quiet),
+            "none" => Ok(Style::Silent),
             "rawjson" => Ok(Style::Json),
             other => Err(StyleError::Unknown(other.to_owned())),
         }
@@ -91,6 +94,21 @@ trait Screen {
 
     /// The build is over; whatever is missing from the picture is drawn now.
     fn finish(&mut self, out: &mut Vec<u8>);
+}
+
+/// Shows nothing.
+struct Blank;
+
+impl Screen for Blank {
+    fn event(&mut self, _event: &Event, _out: &mut Vec<u8>) {}
+
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    fn tick(&mut self, _out: &mut Vec<u8>) {}
+
+    fn finish(&mut self, _out: &mut Vec<u8>) {}
 }
 
 /// Takes the events of one build.
@@ -156,13 +174,13 @@ fn with_line(message: &str, line: usize) -> String {
 
 fn draw(style: Style, receiver: &Receiver<Message>) {
     let mut screen: Box<dyn Screen> = match style {
-        Style::Plain | Style::Silent => {
-            Box::new(plain::Plain::new(env_vars::PROGRESS_NO_TRUNC.get().as_deref() == Some("0")))
-        }
+        Style::Plain => Box::new(plain::Plain::new(env_vars::PROGRESS_NO_TRUNC.get().as_deref() == Some("0"))),
+        Style::Quiet | Style::Silent => Box::new(Blank),
         Style::Tty => Box::new(tty::Tty::on_stderr()),
         Style::Json => Box::<json::Json>::default(),
     };
-    let shows_summary = style != Style::Json;
+    let shows_failures = style != Style::Json;
+    let shows_summary = matches!(style, Style::Plain | Style::Tty);
     let mut limit = LogLimit::from_environment();
     let mut failures = Failures::default();
     let mut warnings = Vec::new();
@@ -180,8 +198,10 @@ fn draw(style: Style, receiver: &Receiver<Message>) {
             }
             Received::Message(Message::Finish(closing)) => {
                 screen.finish(&mut out);
-                if shows_summary {
+                if shows_failures {
                     failures.write(&mut out);
+                }
+                if shows_summary {
                     warnings.extend(closing.warnings);
                     write_closing(&closing.remarks, warnings, &mut out);
                 }
@@ -291,7 +311,7 @@ mod tests {
             ("tty", false, None, false, Err(StyleError::NoTerminal)),
             ("none", false, None, true, Ok(Silent)),
             ("rawjson", false, None, true, Ok(Json)),
-            ("auto", true, Some("plain"), true, Ok(Silent)),
+            ("auto", true, Some("plain"), true, Ok(Quiet)),
             ("plain", true, None, true, Err(StyleError::QuietAnd("plain".to_owned()))),
             ("zzz", false, None, true, Err(StyleError::Unknown("zzz".to_owned()))),
         ] {

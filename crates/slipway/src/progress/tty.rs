@@ -317,13 +317,13 @@ mod tests {
 
     #[test]
     fn a_picture_has_a_row_a_step_that_began() {
-        let mut tty = tty(|| (30, 24));
+        let mut tty = tty(|| (34, 24));
         feed(&mut tty);
         let expected = "\
 [+] Building 1.2s (2/4)
- => [1/4] FROM a          0.4s
- => CACHED [2/4] WORKDIR  0.0s
- => [3/4] RUN make        0.8s
+ => [1/4] FROM a              0.4s
+ => CACHED [2/4] WORKDIR /w   0.0s
+ => [3/4] RUN make            0.8s
  => => # second
  => => # third
 ";
@@ -331,9 +331,9 @@ mod tests {
         tty.event(&Event::StepDone { step: StepId(2), at: at(1.0) }, &mut Vec::new());
         let expected = "\
 \x1b[6A\r[+] Building 1.2s (3/4) FINISHED
- => [1/4] FROM a          0.4s
- => CACHED [2/4] WORKDIR  0.0s
- => [3/4] RUN make        0.6s
+ => [1/4] FROM a              0.4s
+ => CACHED [2/4] WORKDIR /w   0.0s
+ => [3/4] RUN make            0.6s
 ";
         assert_eq!(picture(&mut tty, true), expected);
     }

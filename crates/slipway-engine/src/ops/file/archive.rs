@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, BufReader, Read, Seek};
 
 use super::Destination;
+use crate::layer::decompress::{Compression, MAGIC_BYTES};
 use crate::rootfs::TreePath;
 
 /// Unpacks a tar stream.
@@ -23,8 +24,6 @@ pub(crate) trait Unpacker: Sync {
 /// Why an archive could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArchiveError {
-    #[error("unsupported compression of `{path}`: {compression}")]
-    UnsupportedCompression { path: TreePath, compression: &'static str },
     #[error("cannot read `{path}`")]
     Read { path: TreePath, source: io::Error },
     #[error("cannot unpack `{path}`")]
@@ -34,17 +33,14 @@ pub(crate) enum ArchiveError {
 /// The tar stream in `file`, decompressed; `None` if it holds none. `path` is for messages.
 pub(super) fn open_archive(file: &mut File, path: &TreePath) -> Result<Option<Box<dyn Read>>, ArchiveError> {
     let error = |source| ArchiveError::Read { path: path.clone(), source };
-    let mut magic = [0; 6];
+    let mut magic = [0; MAGIC_BYTES];
     let n_magic = read_up_to(file, &mut magic).map_err(error)?;
     file.rewind().map_err(error)?;
     let compression = Compression::detect(&magic[..n_magic]);
-    if let Some(compression) = compression.unsupported() {
-        return Err(ArchiveError::UnsupportedCompression { path: path.clone(), compression });
-    }
     let mut block = [0; 512];
     // Bytes that do not decode are no archive.
     let is_tar = compression
-        .reader(file.try_clone().map_err(error)?)
+        .reader(BufReader::new(file.try_clone().map_err(error)?))
         .and_then(|mut reader| read_up_to(&mut reader, &mut block))
         .is_ok_and(|n_bytes| n_bytes == block.len() && is_tar_header(&block));
     // The clone shares the position.
@@ -52,44 +48,7 @@ pub(super) fn open_archive(file: &mut File, path: &TreePath) -> Result<Option<Bo
     if !is_tar {
         return Ok(None);
     }
-    compression.reader(file.try_clone().map_err(error)?).map(Some).map_err(error)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compression {
-    None,
-    Gzip,
-    Zstd,
-    Bzip2,
-    Xz,
-}
-
-impl Compression {
-    fn detect(magic: &[u8]) -> Compression {
-        match magic {
-            [0x1F, 0x8B, 0x08, ..] => Compression::Gzip,
-            [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Compression::Zstd,
-            [b'B', b'Z', b'h', ..] => Compression::Bzip2,
-            [0xFD, b'7', b'z', b'X', b'Z', 0x00, ..] => Compression::Xz,
-            _ => Compression::None,
-        }
-    }
-
-    fn unsupported(self) -> Option<&'static str> {
-        match self {
-            Compression::Bzip2 => Some("bzip2"),
-            Compression::Xz => Some("xz"),
-            Compression::None | Compression::Gzip | Compression::Zstd => None,
-        }
-    }
-
-    fn reader(self, file: File) -> io::Result<Box<dyn Read>> {
-        Ok(match self {
-            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
-            Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
-            Compression::None | Compression::Bzip2 | Compression::Xz => Box::new(file),
-        })
-    }
+    compression.reader(BufReader::new(file.try_clone().map_err(error)?)).map(Some).map_err(error)
 }
 
 fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
@@ -142,6 +101,12 @@ pub(super) mod tests {
         encoder.finish().unwrap()
     }
 
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
     fn kind_of(bytes: &[u8]) -> String {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
@@ -166,14 +131,15 @@ pub(super) mod tests {
             (tar.clone(), "tar of 1536 bytes"),
             (gzip(&tar), "tar of 1536 bytes"),
             (zstd::encode_all(&tar[..], 1).unwrap(), "tar of 1536 bytes"),
+            (bzip2(&tar), "tar of 1536 bytes"),
             (gzip(b"just text"), "file"),
             (gzip(&tar)[..40].to_vec(), "file"),
             (damaged, "file"),
             (vec![0; 1024], "file"),
             (b"#!/bin/sh".to_vec(), "file"),
             (Vec::new(), "file"),
-            (b"BZh91AY".to_vec(), "unsupported compression of `/x`: bzip2"),
-            (b"\xFD7zXZ\0\0".to_vec(), "unsupported compression of `/x`: xz"),
+            (b"BZh91AY".to_vec(), "file"),
+            (b"\xFD7zXZ\0\0".to_vec(), "file"),
         ] {
             assert_eq!(kind_of(&bytes), kind);
         }
