@@ -28,7 +28,7 @@ fn sigterm_does_the_same() {
 }
 
 fn a_step_that_ignores_signals_ends_too() {
-    let deaf = "FROM busybox\nRUN trap '' INT TERM HUP; echo started; while true; do sleep <marker>; done\n";
+    let deaf = "FROM busybox\nRUN echo before > /before\nRUN trap '' INT TERM HUP; echo started; while true; do sleep <marker>; done\n";
     interrupted(deaf, |build| build.signal(Signal::INT));
 }
 
@@ -64,8 +64,8 @@ fn a_build_that_waits_for_a_lock_can_be_interrupted() {
     let site = Site::new("FROM busybox\nRUN echo started; sleep <marker>\n");
     let mut first = site.start(&[]);
     first.wait_for("started\n");
-    let mut second = site.start(&[]);
-    second.wait_for("RUN echo started");
+    let second = site.start(&[]);
+    site.wait_for_lock_holders(2);
     second.signal(Signal::INT);
     assert_eq!(second.finish().exit_code, Some(130));
     first.signal(Signal::INT);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -13,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::site::Outcome;
 
 /// How long anything may take before a test gives up. No test passes because of it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `is_true`.
 #[track_caller]
@@ -121,10 +122,18 @@ impl Drop for Running {
 
 /// A process of this machine.
 pub(crate) struct Process {
-    pub(crate) id: u32,
+    id: u32,
     pub(crate) command_line: String,
     /// Empty if it is not ours to read.
     pub(crate) environment: String,
+}
+
+impl Process {
+    /// Whether it has a file below `folder` open.
+    pub(crate) fn has_open_below(&self, folder: &Path) -> bool {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.id)).into_iter().flatten().flatten();
+        descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| path.starts_with(folder))
+    }
 }
 
 /// All processes that have not ended.

@@ -45,8 +45,8 @@ fn two_equal_builds_run_each_step_once() {
     let site = Site::new(COUNTED);
     let mut first = site.start(&[]);
     first.wait_for("first\n");
-    let mut second = site.start(&[]);
-    second.wait_for("RUN --mount=type=cache,target=/c echo one");
+    let second = site.start(&[]);
+    site.wait_for_lock_holders(2);
     open_gate(&site);
     first.finish().success();
     let steps = second.finish().success().steps();
@@ -79,8 +79,8 @@ fn who_waits_takes_over_when_the_other_is_killed() {
     let site = Site::new(COUNTED);
     let mut first = site.start(&[]);
     first.wait_for("first\n");
-    let mut second = site.start(&["--output=type=local,dest=../out"]);
-    second.wait_for("RUN --mount=type=cache,target=/c echo one");
+    let second = site.start(&["--output=type=local,dest=../out"]);
+    site.wait_for_lock_holders(2);
     first.kill();
     wait_until("the second build runs the step", || log_of_cache_mount(&site) == ["one", "one"]);
     open_gate(&site);
@@ -94,8 +94,8 @@ fn an_interrupted_build_leaves_its_step_to_the_other() {
     let site = Site::new(COUNTED);
     let mut first = site.start(&[]);
     first.wait_for("first\n");
-    let mut second = site.start(&[]);
-    second.wait_for("RUN --mount=type=cache,target=/c echo one");
+    let second = site.start(&[]);
+    site.wait_for_lock_holders(2);
     first.signal(rustix::process::Signal::TERM);
     assert_eq!(first.finish().exit_code, Some(130));
     wait_until("the second build runs the step", || log_of_cache_mount(&site) == ["one", "one"]);

@@ -21,7 +21,7 @@ use slipway_test::image::Image;
 use slipway_test::progress::{self, Steps};
 use tempfile::TempDir;
 
-use crate::process::{self, Running};
+use crate::process::{self, Process, Running};
 
 pub(crate) const SLIPWAY: &str = env!("CARGO_BIN_EXE_slipway");
 
@@ -178,7 +178,7 @@ impl Site {
     /// What must be true whenever no build runs: no process, no mount, and a store that keeps its promises.
     #[track_caller]
     pub(crate) fn assert_tidy(&self) {
-        process::wait_until("all processes of the build are gone", || self.processes().is_empty());
+        process::wait_until("all processes of the build are gone", || self.own_processes().is_empty());
         assert_eq!(self.mounts(), Vec::<String>::new());
         assert_eq!(self.store().fsck().unwrap(), []);
     }
@@ -190,13 +190,20 @@ impl Site {
     }
 
     /// Processes of slipway that use this place, and processes of steps that have the marker in their command line.
-    pub(crate) fn processes(&self) -> Vec<String> {
+    fn own_processes(&self) -> Vec<Process> {
         let root = format!("SLIPWAY_ROOT={}", self.path("store").display());
-        process::all()
-            .into_iter()
-            .filter(|p| p.command_line.contains(&self.marker) || p.environment.contains(&root))
-            .map(|p| format!("{} {}", p.id, p.command_line))
-            .collect()
+        let mut processes = process::all();
+        processes.retain(|p| p.command_line.contains(&self.marker) || p.environment.contains(&root));
+        processes
+    }
+
+    /// Waits until `n` builds hold a lock on a step or wait for one: a build opens the lock's file for both.
+    #[track_caller]
+    pub(crate) fn wait_for_lock_holders(&self, n: usize) {
+        let locks = self.path("store/locks");
+        process::wait_until("enough builds have a lock open", || {
+            self.own_processes().iter().filter(|process| process.has_open_below(&locks)).count() == n
+        });
     }
 
     /// Mounts of this process's namespace that belong to this place.
