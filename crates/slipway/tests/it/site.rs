@@ -178,9 +178,14 @@ impl Site {
     /// What must be true whenever no build runs: no process, no mount, and a store that keeps its promises.
     #[track_caller]
     pub(crate) fn assert_tidy(&self) {
-        process::wait_until("all processes of the build are gone", || self.own_processes().is_empty());
+        self.wait_until_no_process();
         assert_eq!(self.mounts(), Vec::<String>::new());
         assert_eq!(self.store().fsck().unwrap(), []);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_no_process(&self) {
+        process::wait_until("all processes of the build are gone", || self.own_processes().is_empty());
     }
 
     /// What is below `active/` of the store: the folders of builds that write.
