@@ -17,6 +17,7 @@ use slipway_oci::{
     Reference, Sha256,
 };
 use slipway_registry::{BlobError, Registry, ResolveError};
+use slipway_solver::Cancel;
 use slipway_store::{BlobWriter, DbError, LayerId, OverlayFlavor, Snapshot, SnapshotError, Store};
 
 use crate::layer::decompress::Compression;
@@ -54,6 +55,8 @@ pub(crate) enum ImageError {
     DiffId { image: String, layer: Digest, expected: DiffId, found: DiffId },
     #[error("`{media_type}` is no kind of layer that can be unpacked")]
     MediaType { media_type: String },
+    #[error("canceled")]
+    Canceled,
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
@@ -205,14 +208,20 @@ impl Images<'_> {
     }
 }
 
+/// Whom to tell how far a pull is, and who may stop it.
+pub(crate) struct Progress<'a> {
+    pub(crate) events: &'a dyn Events,
+    pub(crate) step: StepId,
+    pub(crate) cancel: &'a Cancel,
+}
+
 /// Unpacks the layers of `image` that are not in the store yet and returns the stack of all of them.
 pub(crate) fn pull(
     image: &ImageSource,
     store: &Store,
     registry: &Registry,
     flavor: OverlayFlavor,
-    events: &dyn Events,
-    step: StepId,
+    progress: &Progress<'_>,
 ) -> Result<Snapshot, ImageError> {
     let name = image.reference.familiar();
     let images = Images { store, registry, pulls_always: false };
@@ -232,7 +241,7 @@ pub(crate) fn pull(
             (config.rootfs.diff_ids, manifest.layers)
         }
     };
-    let puller = Puller { name: &name, image, store, registry, flavor, events, step };
+    let puller = Puller { name: &name, image, store, registry, flavor, progress };
     let layer_ids = std::thread::scope(|scope| {
         let fetch = |(index, diff_id)| {
             let (puller, descriptor) = (&puller, layers.get(index));
@@ -257,8 +266,7 @@ struct Puller<'a> {
     store: &'a Store,
     registry: &'a Registry,
     flavor: OverlayFlavor,
-    events: &'a dyn Events,
-    step: StepId,
+    progress: &'a Progress<'a>,
 }
 
 impl Puller<'_> {
@@ -321,7 +329,7 @@ impl Puller<'_> {
         let mut buffer = vec![0; 1 << 20];
         let mut current = 0;
         let status = |current, is_done| Event::StepStatus {
-            step: self.step,
+            step: self.progress.step,
             id: descriptor.digest.to_string(),
             current,
             total: descriptor.size,
@@ -329,14 +337,17 @@ impl Puller<'_> {
             took: started.elapsed(),
         };
         loop {
+            if self.progress.cancel.is_canceled() {
+                return Err(ImageError::Canceled);
+            }
             let n_read = source.read(&mut buffer).map_err(|source| self.read_error(source))?;
             if n_read == 0 {
-                self.events.emit(status(current, true));
+                self.progress.events.emit(status(current, true));
                 return Ok(());
             }
             writer.write_all(&buffer[..n_read]).map_err(|source| self.read_error(source))?;
             current += n_read as u64;
-            self.events.emit(status(current, false));
+            self.progress.events.emit(status(current, false));
         }
     }
 

@@ -152,7 +152,8 @@ impl Ops for EngineOps<'_> {
         match &self.graph.vertex(vertex).op {
             Op::Source(Source::Scratch) => Ok(Output::Snapshot(Snapshot::scratch())),
             Op::Source(Source::Image(image)) => {
-                let pulled = images::pull(image, self.store, self.registry, self.flavor, self.events, step);
+                let progress = images::Progress { events: self.events, step, cancel };
+                let pulled = images::pull(image, self.store, self.registry, self.flavor, &progress);
                 Ok(Output::Snapshot(pulled.map_err(Box::new)?))
             }
             Op::Source(Source::Local(local)) => Ok(Output::Context(local.name.clone())),
