@@ -39,6 +39,7 @@ use crate::images::Images;
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
+use crate::ops::http::HttpSources;
 use crate::ops::{EngineOps, StoreCache};
 use crate::stdin_context::{self, StdinContext};
 
@@ -336,6 +337,7 @@ impl Engine {
         let graph = &lowered.graph;
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile);
+        let http = HttpSources::default();
         let ops = EngineOps {
             graph,
             store: &self.store,
@@ -345,6 +347,7 @@ impl Engine {
             secrets: &request.secrets,
             ssh: &request.ssh,
             host_files: &host_files,
+            http: &http,
             events,
             steps: &steps,
         };
