@@ -341,7 +341,8 @@ fn user_files_that_are_no_files() {
         for use_it in [
             "USER intruder\nRUN id",
             "COPY --chown=intruder Dockerfile /x\nRUN stat -c %u /x",
-            "RUN --mount=type=cache,target=/c id",
+            // Nothing that looks users up itself, which would never end.
+            "RUN --mount=type=cache,target=/c true",
         ] {
             let outcome = attack(&site, &canary, &format!("FROM busybox\nRUN {prepare}\n{use_it}\n"));
             let knows_intruder = outcome.stderr.contains("1737373737");
