@@ -3,6 +3,8 @@
 //! One module a subject. A test is a function that panics when it fails. What the machine lacks is reported as "not
 //! run, because …", and fails when `SLIPWAY_TEST_REQUIRE` names it. Nothing talks to more than loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod attacks;
 mod bad_input;
 mod cached;
