@@ -18,6 +18,7 @@ mod secrets;
 mod sharing;
 mod site;
 mod unprivileged;
+mod urls;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -41,7 +42,7 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 11] = [
+const SUBJECTS: [(&str, &[Test]); 12] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
@@ -53,6 +54,7 @@ const SUBJECTS: [(&str, &[Test]); 11] = [
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
     ("unprivileged", unprivileged::TESTS),
+    ("urls", urls::TESTS),
 ];
 
 fn main() -> ExitCode {
