@@ -28,4 +28,5 @@ pub use glob::{BadPattern, match_pattern};
 pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
 pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
 pub use parse::{parse, parse_trigger};
+pub use quote::quoted;
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};

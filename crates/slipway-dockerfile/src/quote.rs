@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// `text` in double quotes, with what does not print escaped (Go's `%q`).
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

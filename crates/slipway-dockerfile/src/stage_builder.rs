@@ -159,5 +159,5 @@ pub(crate) fn error_at(instruction: &Instruction, span: Span, message: impl Into
 
 /// An error at `span`, which lies in `lines`.
 pub(crate) fn error_in(span: Span, lines: LineRange, message: impl Into<String>) -> Diagnostic {
-    Diagnostic { severity: Severity::Error, message: message.into(), span, lines, hint: None }
+    Diagnostic { severity: Severity::Error, message: message.into(), span, lines, is_about_form: false, hint: None }
 }

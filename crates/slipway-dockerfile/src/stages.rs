@@ -89,7 +89,7 @@ fn sections<'a>(
         let command = match Command::check(instruction) {
             Ok(command) => command,
             Err(error) => {
-                errors.push(error);
+                errors.push(error.about_form());
                 continue;
             }
         };

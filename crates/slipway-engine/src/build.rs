@@ -35,7 +35,7 @@ use crate::contexts::{Contexts, MAIN};
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
-use crate::images::Images;
+use crate::images::{ImageError, Images};
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
@@ -119,6 +119,15 @@ impl BuildError {
             BuildFailure::Other(_) => ErrorClass::Environment,
         }
     }
+}
+
+/// Why a base image is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("{written}")]
+struct LookUpError {
+    /// The image as the Dockerfile names it.
+    written: String,
+    source: Box<ImageError>,
 }
 
 /// Why the Dockerfile cannot be had.
@@ -317,7 +326,7 @@ impl Engine {
             let image = answer.map_err(|source| BuildFailure::Step {
                 lines: Some(question.lines),
                 name: question.written.clone(),
-                source: Box::new(source),
+                source: Box::new(LookUpError { written: question.written.clone(), source: Box::new(source) }),
                 hint: None,
             })?;
             known.insert(question.key.clone(), image);

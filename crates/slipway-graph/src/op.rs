@@ -248,6 +248,7 @@ pub struct MkfileAction {
     pub name: String,
     pub data: Vec<u8>,
     pub owner: Option<Owner>,
+    /// Of the file and of folders that are made for it; `None` is 0644 for the file, 0755 for folders.
     pub mode: Option<Mode>,
 }
 

@@ -45,7 +45,7 @@ impl ResolvedManifest {
 
 /// No server had the manifest.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot resolve `{reference}`: {}", listed(.attempts))]
+#[error("failed to resolve source metadata for {reference}: {}", outcome(.reference, .attempts))]
 pub struct ResolveError {
     pub reference: Box<Reference>,
     /// What happened at each server, the registry itself last.
@@ -57,6 +57,20 @@ impl ResolveError {
     pub fn kind(&self) -> ErrorKind {
         kind_of(&self.attempts)
     }
+}
+
+/// What all attempts come to, in the words of the reference builder where it is an image that is not there. A mirror's
+/// word counts for that if the registry itself cannot be asked.
+fn outcome(reference: &Reference, attempts: &[Attempt]) -> String {
+    let is_missing = |attempt: &Attempt| matches!(attempt.failure, Failure::NotFound);
+    let is_missing = match attempts {
+        [only] if is_missing(only) => return format!("{reference}: not found"),
+        [.., last] if matches!(last.failure, Failure::Unreachable { .. }) => attempts.iter().any(is_missing),
+        [.., last] => is_missing(last),
+        [] => false,
+    };
+    let listed = listed(attempts);
+    if is_missing { format!("{reference}: not found ({listed})") } else { listed }
 }
 
 impl Registry {

@@ -94,12 +94,12 @@ fn dockerfile_errors(diagnostics: &[Diagnostic], file: Option<&SourceFile>) -> S
             text.push_str(&excerpt(file, diagnostic.lines, Some(diagnostic)));
         }
         if diagnostics.len() > 1 {
-            text.push_str(&format!("error: {}\n", diagnostic.message));
+            text.push_str(&format!("error: {}\n", diagnostic.headline()));
         }
         text.push_str(&hint_line(diagnostic.hint.as_deref()));
     }
-    let message = diagnostics.first().map_or("the Dockerfile is not valid", |diagnostic| &diagnostic.message);
-    text + &failed_to_solve(message)
+    let message = diagnostics.first().map_or_else(|| "the Dockerfile is not valid".to_owned(), Diagnostic::headline);
+    text + &failed_to_solve(&message)
 }
 
 fn hint_line(hint: Option<&str>) -> String {
@@ -184,6 +184,7 @@ mod tests {
             message: message.to_owned(),
             span: Span { start, end: start + part.len() },
             lines: LineRange { first: line, last: line },
+            is_about_form: false,
             hint: hint.map(str::to_owned),
         }
     }

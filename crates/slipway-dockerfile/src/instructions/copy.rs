@@ -98,7 +98,7 @@ pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnost
             name: heredoc.name.clone(),
             data: data.clone(),
             owner: words.owner.clone(),
-            mode: words.mode.clone().or(Some(Mode::Octal(0o644))),
+            mode: words.mode.clone(),
         }));
     }
     let link_name = step.stage.names.current(&format!("LINK {text}"));

@@ -28,6 +28,8 @@ pub(super) fn lower(onbuild: &Onbuild, step: &mut Step<'_, '_>) -> Result<(), Di
 pub(crate) fn parse_trigger(trigger: &str, from: &Instruction) -> Result<(Instruction, Command), Diagnostic> {
     let at_from = |mut diagnostic: Diagnostic| {
         (diagnostic.span, diagnostic.lines) = (from.span, from.lines);
+        // The line that it would name is not one of this file.
+        diagnostic.is_about_form = false;
         diagnostic
     };
     let mut instruction = parse::parse_trigger(trigger).map_err(at_from)?;

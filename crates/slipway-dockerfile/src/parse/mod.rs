@@ -50,7 +50,14 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Diagnostic> {
 }
 
 fn error(message: impl ToString, span: Span, lines: LineRange) -> Diagnostic {
-    Diagnostic { severity: Severity::Error, message: message.to_string(), span, lines, hint: None }
+    Diagnostic {
+        severity: Severity::Error,
+        message: message.to_string(),
+        span,
+        lines,
+        is_about_form: false,
+        hint: None,
+    }
 }
 
 struct Parser<'a> {
@@ -161,7 +168,7 @@ impl<'a> Parser<'a> {
 
         let Some(keyword) = Keyword::of(keyword_word.text()) else {
             let message = arguments::unknown_instruction(keyword_word.text());
-            self.diagnostics.push(error(message, keyword_word.span(), lines));
+            self.diagnostics.push(error(message, keyword_word.span(), lines).about_form());
             return;
         };
         let args = arguments::split(keyword, &arguments, self.directives.escape);
@@ -170,11 +177,11 @@ impl<'a> Parser<'a> {
         lines.last = self.lines.number();
 
         // The order in which the reference builder looks for these.
-        let problem = match (args, heredocs) {
-            (Err(problem), _) => problem.to_string(),
-            (Ok(_), Err(Unterminated)) => "unterminated heredoc".to_owned(),
+        let (problem, is_about_form) = match (args, heredocs) {
+            (Err(problem), _) => (problem.to_string(), false),
+            (Ok(_), Err(Unterminated)) => ("unterminated heredoc".to_owned(), false),
             (Ok(args), Ok(heredocs)) => match arguments::check(keyword, &args) {
-                Err(problem) => problem.to_string(),
+                Err(problem) => (problem.to_string(), true),
                 Ok(()) => {
                     self.instructions.push(Instruction {
                         keyword,
@@ -193,7 +200,7 @@ impl<'a> Parser<'a> {
             },
         };
         let place = if arguments.text().is_empty() { &whole } else { &arguments };
-        self.diagnostics.push(error(problem, place.span(), lines));
+        self.diagnostics.push(Diagnostic { is_about_form, ..error(problem, place.span(), lines) });
     }
 
     /// Reads the bodies of the heredocs that `line` announces.

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
+use slipway_dockerfile::quoted;
 use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, Network, SecretMount, Security, SshMount};
 use slipway_graph::request::{Secret, SecretSource, Ssh};
 use slipway_graph::{Event, Events, LogStream, StepId};
@@ -29,10 +30,15 @@ use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 /// Why a `RUN` failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecError {
-    #[error("process \"{command}\" did not complete successfully: exit code: {code}")]
+    #[error("process {} did not complete successfully: exit code: {code}", quoted(.command))]
     Exit { command: String, code: i32 },
-    #[error("cannot start `{command}`")]
+    /// The code is that of the reference builder's runtime, which starts and then finds that there is nothing to run.
+    #[error("process {} did not complete successfully: exit code: 1", quoted(.command))]
+    NoProgram { command: String, source: SpawnError },
+    #[error("cannot start {}", quoted(.command))]
     Spawn { command: String, source: SpawnError },
+    #[error("process {} did not complete successfully", quoted(.command))]
+    User { command: String, source: UserError },
     #[error("cannot prepare the mount of `{target}`")]
     Mount { target: String, source: CallError },
     #[error("failed to compute cache key: \"{path}\": not found")]
@@ -45,7 +51,7 @@ pub(crate) enum ExecError {
     SecretRead { id: String, source: io::Error },
     #[error("secret {id} too big. max size 500KB")]
     SecretTooBig { id: String },
-    #[error("no SSH key \"{id}\" forwarded from the client")]
+    #[error("unset ssh forward key {id}")]
     SshMissing { id: String },
     #[error(transparent)]
     Ssh(#[from] SshError),
@@ -53,8 +59,6 @@ pub(crate) enum ExecError {
     Ulimit(String),
     #[error(transparent)]
     Accounts(#[from] AccountsError),
-    #[error(transparent)]
-    User(#[from] UserError),
     #[error(transparent)]
     CacheMount(#[from] CacheMountError),
     #[error(transparent)]
@@ -148,7 +152,9 @@ impl Run<'_> {
     fn run_in(&self, active: &ActiveSnapshot) -> Result<(), ExecError> {
         let mounted = active.mount()?;
         let root = open_root(mounted.as_fd())?;
-        let user = Accounts::read(&root)?.process_user(&self.exec.user)?;
+        let user = Accounts::read(&root)?
+            .process_user(&self.exec.user)
+            .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         make_working_directory(root.as_fd(), &self.exec.cwd, &user)?;
         let mut prepared = self.prepare(&user)?;
         sort_parents_first(&mut prepared.mounts);
@@ -195,7 +201,7 @@ impl Run<'_> {
         let spawned = slipway_sandbox::spawn(&spec);
         // Our ends of the pipes go with it: the readers below see the end when the step's do.
         drop(spec);
-        let running = Arc::new(spawned.map_err(|source| ExecError::Spawn { command: command(), source })?);
+        let running = Arc::new(spawned.map_err(|source| not_started(command(), source))?);
         let to_kill = Arc::clone(&running);
         let guard = self.cancel.on_cancel(move || {
             // It may have ended by itself in this moment, which is what was wanted.
@@ -472,6 +478,13 @@ fn kind_of(file: &OwnedFd, path: &str) -> Result<Kind, ExecError> {
 }
 
 /// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
+fn not_started(command: String, source: SpawnError) -> ExecError {
+    match source {
+        SpawnError::Exec(_) => ExecError::NoProgram { command, source },
+        SpawnError::Setup(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => ExecError::Spawn { command, source },
+    }
+}
+
 fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -> Result<(), ExecError> {
     let error = |errno: Errno| ExecError::Prepare { path: cwd.to_owned(), source: errno.into() };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -51,7 +51,10 @@ fn what_is_not_there_is_not_found() {
     let error = client().resolve(&reference(&registry, "app:2")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let host = registry.host();
-    assert_eq!(error.to_string(), format!("cannot resolve `{host}/app:2`: {host}: not found"));
+    assert_eq!(
+        error.to_string(),
+        format!("failed to resolve source metadata for {host}/app:2: {host}/app:2: not found")
+    );
 
     let missing = Descriptor::new(media_type::OCI_LAYER, Digest::of(b"missing"), 7);
     let error = client().blob(&reference(&registry, "app:1"), &missing).err().unwrap();
@@ -66,7 +69,12 @@ fn a_host_that_is_not_there_is_trouble_with_the_environment() {
     drop(registry);
     let error = client().resolve(&gone).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Environment);
-    assert!(error.to_string().starts_with(&format!("cannot resolve `{gone}`: {port}: cannot be reached: ")), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("failed to resolve source metadata for {gone}: {port}: cannot be reached: ")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -54,9 +54,6 @@ pub(super) fn check(instruction: &Instruction) -> Result<Run, Diagnostic> {
     let flags = flags::check(instruction, &FLAGS)?;
     let error = |message: String| error_at(instruction, instruction.span, message);
     let command = CommandLine::of(instruction);
-    if matches!(&command, CommandLine::Exec(args) if args.is_empty()) {
-        return Err(error("arguments are required".to_owned()));
-    }
     let network = flags.text("network").map(|value| network::parse(&value)).transpose().map_err(error)?;
     let security = flags.text("security").map(|value| security::parse(&value)).transpose().map_err(error)?;
     check_devices(&flags.texts("device")).map_err(error)?;
@@ -91,6 +88,9 @@ fn check_devices(devices: &[String]) -> Result<(), String> {
 }
 
 pub(super) fn lower(run: &Run, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    if matches!(&run.command, CommandLine::Exec(args) if args.is_empty()) {
+        return Err(step.error("failed to marshal LLB definition: arguments are required"));
+    }
     check_permissions(run, step)?;
     let script = Script::of(run);
     let args = script.args(run, step);
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn only_the_exec_form_needs_arguments() {
-        assert_eq!(errors("FROM scratch\nRUN []\n"), ["arguments are required"]);
+        assert_eq!(errors("FROM scratch\nRUN []\n"), ["failed to marshal LLB definition: arguments are required"]);
         assert_eq!(Case::new("FROM scratch\nRUN\n").history(), ["RUN /bin/sh -c  # buildkit"]);
         let device = "requested CDI device \"x.y/z=a\" is not available";
         assert_eq!(errors("FROM scratch\nRUN --device=x.y/z=a,required x\n"), [device]);
