@@ -86,10 +86,11 @@ fn sections<'a>(
 ) -> (Vec<(&'a Instruction, Command)>, Vec<Section<'a>>) {
     let (mut before, mut sections): (Vec<_>, Vec<Section<'a>>) = (Vec::new(), Vec::new());
     for instruction in instructions {
-        let command = match Command::check(instruction) {
+        let command = Command::check(instruction).map_err(Diagnostic::about_form);
+        let command = match command.and_then(|command| command.check_values(instruction)) {
             Ok(command) => command,
             Err(error) => {
-                errors.push(error.about_form());
+                errors.push(error);
                 continue;
             }
         };

@@ -43,11 +43,6 @@ pub(super) fn check(instruction: &Instruction) -> Result<Copy, Diagnostic> {
     let flags = flags::check(instruction, &[&SHARED_FLAGS, own_flags].concat())?;
     let (sources, dest) = sources_and_dest(instruction)?;
     let from = flags.text("from").filter(|from| !from.is_empty());
-    if from.as_deref().is_some_and(|from| from.contains('$')) {
-        let way_out = "define a new stage with FROM using ARG from global scope as a workaround";
-        let message = format!("variable expansion is not supported for --from, {way_out}");
-        return Err(error_at(instruction, instruction.span, message));
-    }
     Ok(Copy {
         is_add,
         from,
@@ -63,6 +58,16 @@ pub(super) fn check(instruction: &Instruction) -> Result<Copy, Diagnostic> {
         heredocs: instruction.heredocs.clone(),
         dest,
     })
+}
+
+/// Refuses variables in `--from`: a stage has to be known before they are.
+pub(super) fn check_values(copy: &Copy, instruction: &Instruction) -> Result<(), Diagnostic> {
+    if !copy.from.as_deref().is_some_and(|from| from.contains('$')) {
+        return Ok(());
+    }
+    let way_out = "define a new stage with FROM using ARG from global scope as a workaround";
+    let message = format!("variable expansion is not supported for --from, {way_out}");
+    Err(error_at(instruction, instruction.span, message))
 }
 
 /// The sources that are no heredocs, and the destination.
@@ -322,7 +327,7 @@ mod tests {
             case.graph(),
             "0 scratch\n1 file(0) [1/2] WORKDIR /w\n  mkdir /w 755\n2 local context\n\
              3 file(1,2) [2/2] COPY 1 *.go <<x <<y d/\n  copy 1:/1 /w/d/\n  copy 1:/*.go /w/d/ wildcard\n  \
-             mkfile x /w/d/ octal 644 \"1 $A \\\"q\\\"\\n\"\n  mkfile y /w/d/ octal 644 \"$A\\n\"\n"
+             mkfile x /w/d/ \"1 $A \\\"q\\\"\\n\"\n  mkfile y /w/d/ \"$A\\n\"\n"
         );
         assert_eq!(case.history().last().unwrap(), "COPY 1 *.go <<x <<y d/ # buildkit");
     }

@@ -71,6 +71,17 @@ impl Command {
         })
     }
 
+    /// Checks of the values what can be checked without variables. The reference builder finds these mistakes later,
+    /// and so does not name the line (see [`Diagnostic::headline`]).
+    pub(crate) fn check_values(self, instruction: &Instruction) -> Result<Command, Diagnostic> {
+        match &self {
+            Command::Copy(copy) => copy::check_values(copy, instruction)?,
+            Command::Run(run) => run::check_values(run, instruction)?,
+            _ => {}
+        }
+        Ok(self)
+    }
+
     /// Does to the stage and the graph what the instruction says.
     pub(crate) fn lower(&self, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
         match self {

@@ -33,7 +33,8 @@ pub(crate) fn parse_trigger(trigger: &str, from: &Instruction) -> Result<(Instru
         diagnostic
     };
     let mut instruction = parse::parse_trigger(trigger).map_err(at_from)?;
-    let command = Command::check(&instruction).map_err(at_from)?;
+    let command =
+        Command::check(&instruction).and_then(|command| command.check_values(&instruction)).map_err(at_from)?;
     (instruction.span, instruction.lines) = (from.span, from.lines);
     Ok((instruction, command))
 }

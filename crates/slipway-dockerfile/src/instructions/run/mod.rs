@@ -67,12 +67,20 @@ pub(super) fn check(instruction: &Instruction) -> Result<Run, Diagnostic> {
 }
 
 fn mount_text(text: String) -> Result<MountText, String> {
-    let (from, target) = mount::from_and_target(&text)?;
-    if !text.contains('$') {
-        // Without variables all mistakes are known already, also those in stages that are not built.
-        mount::parse(&text, |value| Ok(value.to_owned()))?;
+    if text.is_empty() {
+        return Err("failed to parse csv mounts: EOF".to_owned());
     }
+    let (from, target) = mount::from_and_target(&text)?;
     Ok(MountText { text, from, target })
+}
+
+/// Checks the mounts without variables: their mistakes are known already, also in stages that are not built.
+pub(super) fn check_values(run: &Run, instruction: &Instruction) -> Result<(), Diagnostic> {
+    for mount in run.mounts.iter().filter(|mount| !mount.text.contains('$')) {
+        mount::parse(&mount.text, |value| Ok(value.to_owned()))
+            .map_err(|message| error_at(instruction, instruction.span, message))?;
+    }
+    Ok(())
 }
 
 /// No device is ever available here; that matters only to those who cannot do without.
