@@ -39,6 +39,7 @@ use crate::images::{ImageError, Images};
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
+use crate::ops::http::HttpSources;
 use crate::ops::{EngineOps, StoreCache};
 use crate::stdin_context::{self, StdinContext};
 
@@ -194,7 +195,11 @@ impl Engine {
         let inputs = internal_step(events, &name, || self.inputs(request, stdin)).map_err(other)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
         let source = SourceFile { name: inputs.dockerfile_name.clone(), text: dockerfile.text.clone() };
-        let with_source = |failure| BuildError { failure, dockerfile: Some(source.clone()) };
+        let with_source = |failure| match cancel.is_canceled() && !matches!(failure, BuildFailure::Step { .. }) {
+            // Whatever was in the way of those who were told to stop.
+            true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
+            false => BuildError { failure, dockerfile: Some(source.clone()) },
+        };
         let (errors, mut warnings): (Vec<_>, Vec<_>) =
             diagnostics.into_iter().partition(|d| d.severity == Severity::Error);
         if !errors.is_empty() {
@@ -204,9 +209,9 @@ impl Engine {
         let lowered = self.lower(&dockerfile, request, events).map_err(with_source)?;
         let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
         let Solved { snapshot, n_run } = solved;
-        let image = self.image(&lowered, snapshot, request).map_err(|e| with_source(BuildFailure::Other(e)))?;
+        let image = self.image(&lowered, snapshot, request, cancel).map_err(|e| with_source(BuildFailure::Other(e)))?;
         warnings.extend(lowered.warnings);
-        let export = Export { store: &self.store, registry: &self.registry, image: &image, events };
+        let export = Export { store: &self.store, registry: &self.registry, image: &image, events, cancel };
         export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
@@ -341,6 +346,7 @@ impl Engine {
         let graph = &lowered.graph;
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile);
+        let http = HttpSources::default();
         let ops = EngineOps {
             graph,
             store: &self.store,
@@ -350,6 +356,7 @@ impl Engine {
             secrets: &request.secrets,
             ssh: &request.ssh,
             host_files: &host_files,
+            http: &http,
             events,
             steps: &steps,
         };
@@ -357,7 +364,7 @@ impl Engine {
         let plan = Plan { graph, targets: &targets, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
         let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
-            let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request));
+            let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request), cancel);
             let exported = observe::exported(graph, lowered.result);
             let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers, n_run: &n_run };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
@@ -383,11 +390,12 @@ impl Engine {
         lowered: &Lowered,
         snapshot: Snapshot,
         request: &BuildRequest,
+        cancel: &Cancel,
     ) -> Result<Image, Box<dyn Error + Send + Sync>> {
         // A base image may list a layer several times (the empty one, mostly); its stack holds each once.
         let base = &lowered.config.rootfs.diff_ids;
         let n_base_on_stack = base.iter().collect::<std::collections::BTreeSet<_>>().len();
-        let finished = layers::finish(&self.store, &snapshot)?;
+        let finished = layers::finish(&self.store, &snapshot, cancel)?;
         let (mut image_layers, mut layers_ns) = (Vec::new(), Vec::new());
         for diff_id in base {
             image_layers.push(ImageLayer { diff_id: diff_id.clone(), place: None });
@@ -527,18 +535,4 @@ where
 
 fn other(source: Box<dyn Error + Send + Sync>) -> BuildError {
     BuildError { failure: BuildFailure::Other(source), dockerfile: None }
-}
-
-/// The error and what caused it, on one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -4,8 +4,10 @@
 //! to be earlier, else what the registry says now. [`pull`] unpacks the layers of an image, all at the same time, each
 //! streaming through hash, decompression and untar into a directory of its own.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,11 +19,14 @@ use slipway_oci::{
     Reference, Sha256,
 };
 use slipway_registry::{BlobError, Registry, ResolveError};
-use slipway_store::{BlobWriter, DbError, LayerId, OverlayFlavor, Snapshot, SnapshotError, Store};
+use slipway_solver::Cancel;
+use slipway_store::{ActiveSnapshot, BlobWriter, DbError, LayerId, OverlayFlavor, Snapshot, SnapshotError, Store};
 
 use crate::layer::decompress::Compression;
 use crate::layer::untar::{self, Meaning, UntarError};
+use crate::layer::{diff, implied};
 use crate::now_ns;
+use crate::rootfs::{CallError, Root};
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,10 @@ pub(crate) enum ImageError {
     DiffId { image: String, layer: Digest, expected: DiffId, found: DiffId },
     #[error("`{media_type}` is no kind of layer that can be unpacked")]
     MediaType { media_type: String },
+    #[error("cannot complete a layer of `{image}`")]
+    Adopt { image: String, source: CallError },
+    #[error("canceled")]
+    Canceled,
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
@@ -205,14 +214,20 @@ impl Images<'_> {
     }
 }
 
+/// Whom to tell how far a pull is, and who may stop it.
+pub(crate) struct Progress<'a> {
+    pub(crate) events: &'a dyn Events,
+    pub(crate) step: StepId,
+    pub(crate) cancel: &'a Cancel,
+}
+
 /// Unpacks the layers of `image` that are not in the store yet and returns the stack of all of them.
 pub(crate) fn pull(
     image: &ImageSource,
     store: &Store,
     registry: &Registry,
     flavor: OverlayFlavor,
-    events: &dyn Events,
-    step: StepId,
+    progress: &Progress<'_>,
 ) -> Result<Snapshot, ImageError> {
     let name = image.reference.familiar();
     let images = Images { store, registry, pulls_always: false };
@@ -232,8 +247,8 @@ pub(crate) fn pull(
             (config.rootfs.diff_ids, manifest.layers)
         }
     };
-    let puller = Puller { name: &name, image, store, registry, flavor, events, step };
-    let layer_ids = std::thread::scope(|scope| {
+    let puller = Puller { name: &name, image, store, registry, flavor, progress };
+    let fetched = std::thread::scope(|scope| {
         let fetch = |(index, diff_id)| {
             let (puller, descriptor) = (&puller, layers.get(index));
             scope.spawn(move || puller.layer(diff_id, descriptor))
@@ -242,13 +257,30 @@ pub(crate) fn pull(
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
-        threads.into_iter().map(join).collect::<Result<Vec<LayerId>, ImageError>>()
+        threads.into_iter().map(join).collect::<Result<Vec<Fetched>, ImageError>>()
     })?;
     let mut stack = Snapshot::scratch();
-    for layer in &layer_ids {
-        stack = store.stack(Some(&stack), layer, now_ns())?;
+    for layer in fetched {
+        let layer = puller.commit(layer, stack.layers())?;
+        stack = store.stack(Some(&stack), &layer, now_ns())?;
     }
     Ok(stack)
+}
+
+/// A layer on its way into the store.
+enum Fetched {
+    /// It was there before.
+    Known(LayerId),
+    Unpacked(Box<Unpacked>),
+}
+
+/// Complete but for the folders that it shares with the layers below.
+struct Unpacked {
+    active: ActiveSnapshot,
+    diff_id: DiffId,
+    descriptor: Descriptor,
+    n_bytes: u64,
+    implied_folders: BTreeSet<Vec<u8>>,
 }
 
 struct Puller<'a> {
@@ -257,18 +289,17 @@ struct Puller<'a> {
     store: &'a Store,
     registry: &'a Registry,
     flavor: OverlayFlavor,
-    events: &'a dyn Events,
-    step: StepId,
+    progress: &'a Progress<'a>,
 }
 
 impl Puller<'_> {
-    fn layer(&self, diff_id: &DiffId, descriptor: Option<&Descriptor>) -> Result<LayerId, ImageError> {
+    fn layer(&self, diff_id: &DiffId, descriptor: Option<&Descriptor>) -> Result<Fetched, ImageError> {
         if let Some(layer) = self.store.layer_by_diff_id(diff_id)? {
             if let Some(descriptor) = descriptor {
                 self.keep_blob(descriptor)?;
                 self.store.add_layer_blob(diff_id, descriptor)?;
             }
-            return Ok(layer);
+            return Ok(Fetched::Known(layer));
         }
         let missing = || ImageError::BlobMissing { image: self.name.to_owned(), digest: diff_id.0.clone() };
         let descriptor = descriptor.ok_or_else(missing)?;
@@ -282,7 +313,7 @@ impl Puller<'_> {
         let active = self.store.begin(None)?;
         let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
         let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
-        untar::unpack(&mut counted, std::os::fd::AsFd::as_fd(&upper), meaning)
+        let implied_folders = untar::unpack(&mut counted, upper.as_fd(), meaning)
             .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
         let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
         if found != *diff_id {
@@ -290,8 +321,25 @@ impl Puller<'_> {
             let (image, expected) = (self.name.to_owned(), diff_id.clone());
             return Err(ImageError::DiffId { image, layer, expected, found });
         }
-        let layer = active.commit_unpacked(diff_id, n_bytes, now_ns())?;
-        self.store.add_layer_blob(diff_id, descriptor)?;
+        let (diff_id, descriptor) = (diff_id.clone(), descriptor.clone());
+        Ok(Fetched::Unpacked(Box::new(Unpacked { active, diff_id, descriptor, n_bytes, implied_folders })))
+    }
+
+    /// Commits a layer that lies on top of `below`, which are committed.
+    fn commit(&self, fetched: Fetched, below: &[LayerId]) -> Result<LayerId, ImageError> {
+        let Unpacked { active, diff_id, descriptor, n_bytes, implied_folders } = match fetched {
+            Fetched::Known(layer) => return Ok(layer),
+            Fetched::Unpacked(unpacked) => *unpacked,
+        };
+        if !below.is_empty() && !implied_folders.is_empty() {
+            let adopt = |source: CallError| ImageError::Adopt { image: self.name.to_owned(), source };
+            let upper = Root::open(active.upper()).map_err(|source| self.read_error(source))?;
+            let view = self.store.view_layers(below)?;
+            let view = diff::open_dir(view.as_fd(), c".").map_err(|errno| self.read_error(errno.into()))?;
+            implied::adopt(&upper, &Root::new(view), &implied_folders).map_err(adopt)?;
+        }
+        let layer = active.commit_unpacked(&diff_id, n_bytes, now_ns())?;
+        self.store.add_layer_blob(&diff_id, &descriptor)?;
         Ok(layer)
     }
 
@@ -321,7 +369,7 @@ impl Puller<'_> {
         let mut buffer = vec![0; 1 << 20];
         let mut current = 0;
         let status = |current, is_done| Event::StepStatus {
-            step: self.step,
+            step: self.progress.step,
             id: descriptor.digest.to_string(),
             current,
             total: descriptor.size,
@@ -329,14 +377,17 @@ impl Puller<'_> {
             took: started.elapsed(),
         };
         loop {
+            if self.progress.cancel.is_canceled() {
+                return Err(ImageError::Canceled);
+            }
             let n_read = source.read(&mut buffer).map_err(|source| self.read_error(source))?;
             if n_read == 0 {
-                self.events.emit(status(current, true));
+                self.progress.events.emit(status(current, true));
                 return Ok(());
             }
             writer.write_all(&buffer[..n_read]).map_err(|source| self.read_error(source))?;
             current += n_read as u64;
-            self.events.emit(status(current, false));
+            self.progress.events.emit(status(current, false));
         }
     }
 

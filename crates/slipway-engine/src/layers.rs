@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use slipway_graph::request::{Compression, ImageOutput};
 use slipway_oci::{Descriptor, DiffId, Sha256};
+use slipway_solver::Cancel;
 use slipway_store::{BlobWriter, DbError, LayerId, Snapshot, SnapshotError, Store};
 
 use crate::layer::compress::{Compressor, layer_media_type};
@@ -65,11 +66,12 @@ impl LayerMaker {
         scope: &'scope std::thread::Scope<'scope, '_>,
         store: Store,
         form: Option<BlobForm>,
+        cancel: &'scope Cancel,
     ) -> LayerMaker {
         let (queue, places) = mpsc::channel::<Place>();
         scope.spawn(move || {
             for place in places {
-                if ensure(&store, &place, form).is_err() {
+                if ensure(&store, &place, form, cancel).is_err() {
                     return;
                 }
             }
@@ -88,17 +90,27 @@ impl LayerMaker {
 }
 
 /// Makes sure that every layer of `snapshot` has a diff ID, and returns them with their layers, bottom first.
-pub(crate) fn finish(store: &Store, snapshot: &Snapshot) -> Result<Vec<(LayerId, DiffId)>, LayerError> {
+pub(crate) fn finish(
+    store: &Store,
+    snapshot: &Snapshot,
+    cancel: &Cancel,
+) -> Result<Vec<(LayerId, DiffId)>, LayerError> {
     let layers = snapshot.layers();
     let with_diff_id = |(index, layer): (usize, &LayerId)| {
         let place = Place { below: layers[..index].to_vec(), layer: layer.clone() };
-        Ok((layer.clone(), ensure(store, &place, None)?))
+        Ok((layer.clone(), ensure(store, &place, None, cancel)?))
     };
     layers.iter().enumerate().map(with_diff_id).collect()
 }
 
 /// The blob of the layer at `index` of `snapshot` in the given form, made if it is not there.
-pub(crate) fn blob(store: &Store, snapshot: &Snapshot, index: usize, form: BlobForm) -> Result<Descriptor, LayerError> {
+pub(crate) fn blob(
+    store: &Store,
+    snapshot: &Snapshot,
+    index: usize,
+    form: BlobForm,
+    cancel: &Cancel,
+) -> Result<Descriptor, LayerError> {
     let layers = snapshot.layers();
     let place = Place { below: layers[..index].to_vec(), layer: layers[index].clone() };
     if let Some((diff_id, _)) = store.diff_id(&place.layer)?
@@ -106,10 +118,12 @@ pub(crate) fn blob(store: &Store, snapshot: &Snapshot, index: usize, form: BlobF
     {
         return Ok(known);
     }
-    make(store, &place, Some(form))?.1.ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
+    make(store, &place, Some(form), cancel)?
+        .1
+        .ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
 }
 
-fn ensure(store: &Store, place: &Place, form: Option<BlobForm>) -> Result<DiffId, LayerError> {
+fn ensure(store: &Store, place: &Place, form: Option<BlobForm>, cancel: &Cancel) -> Result<DiffId, LayerError> {
     if let Some((diff_id, _)) = store.diff_id(&place.layer)? {
         let is_complete = match form {
             None => true,
@@ -120,7 +134,7 @@ fn ensure(store: &Store, place: &Place, form: Option<BlobForm>) -> Result<DiffId
             return Ok(diff_id);
         }
     }
-    Ok(make(store, place, form)?.0)
+    Ok(make(store, place, form, cancel)?.0)
 }
 
 fn known_blob(store: &Store, diff_id: &DiffId, form: BlobForm) -> Result<Option<Descriptor>, LayerError> {
@@ -133,7 +147,12 @@ fn known_blob(store: &Store, diff_id: &DiffId, form: BlobForm) -> Result<Option<
     Ok(None)
 }
 
-fn make(store: &Store, place: &Place, form: Option<BlobForm>) -> Result<(DiffId, Option<Descriptor>), LayerError> {
+fn make(
+    store: &Store,
+    place: &Place,
+    form: Option<BlobForm>,
+    cancel: &Cancel,
+) -> Result<(DiffId, Option<Descriptor>), LayerError> {
     let path = store.layer_path(&place.layer);
     let upper = untar::open_host_dir(&path)
         .map_err(|errno| LayerError::Open { layer: place.layer.clone(), source: errno.into() })?;
@@ -148,7 +167,7 @@ fn make(store: &Store, place: &Place, form: Option<BlobForm>) -> Result<(DiffId,
             Some(Compressor::new(form.compression, form.level, writer).map_err(LayerError::Compress)?)
         }
     };
-    let tar = TarSink { hasher: Sha256::new(), n_bytes: 0, blob };
+    let tar = TarSink { hasher: Sha256::new(), n_bytes: 0, blob, cancel };
     let tar = diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), tar)?;
     let diff_id = DiffId(tar.hasher.finish());
     store.set_diff_id(&place.layer, &diff_id, tar.n_bytes)?;
@@ -160,14 +179,18 @@ fn make(store: &Store, place: &Place, form: Option<BlobForm>) -> Result<(DiffId,
 }
 
 /// Takes the tar: hashes it, counts it, and passes it on to the compressor if there is one.
-struct TarSink {
+struct TarSink<'a> {
     hasher: Sha256,
     n_bytes: u64,
     blob: Option<Compressor<BlobWriter>>,
+    cancel: &'a Cancel,
 }
 
-impl Write for TarSink {
+impl Write for TarSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.cancel.is_canceled() {
+            return Err(io::Error::other("canceled"));
+        }
         self.hasher.update(bytes);
         self.n_bytes += bytes.len() as u64;
         if let Some(blob) = &mut self.blob {

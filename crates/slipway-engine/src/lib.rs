@@ -13,6 +13,7 @@
 
 mod assemble;
 mod build;
+mod chain;
 mod context;
 mod contexts;
 mod descriptors;
@@ -27,6 +28,7 @@ mod rootfs;
 mod stdin_context;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
+pub use chain::chain;
 
 /// Now, in nanoseconds since 1970.
 fn now_ns() -> i64 {

@@ -8,6 +8,7 @@ use slipway_graph::op::Op;
 use slipway_graph::{Event, Events, Graph, StepId, VertexId};
 use slipway_solver::Observer;
 
+use crate::chain;
 use crate::layers::LayerMaker;
 use crate::ops::{EngineOps, OpError, Output};
 
@@ -66,7 +67,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     }
 
     fn failed(&self, vertex: VertexId, error: &OpError) {
-        let message = crate::build::chain(error);
+        let message = chain(error);
         self.events.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
     }
 

@@ -1,7 +1,7 @@
 //! Which folder does a `RUN --mount=type=cache` get?
 //!
 //! Each id has numbered folders, normally one. A lock file beside each says who uses it, and whether it was ever
-//! seeded: it is empty until then.
+//! seeded: it is empty until then. A second one is held by who seeds it.
 //!
 //! | sharing | folder | lock |
 //! |---|---|---|
@@ -75,12 +75,15 @@ impl Store {
             let lock_file = open_lock(&lock_path).map_err(FsError::on("open", &lock_path))?;
             let path = copies.join(number.to_string());
             if !is_seeded(&lock_file).map_err(FsError::on("fstat", &lock_path))? {
-                if !lock::wait_alone(&lock_file, &mut keep_waiting).map_err(FsError::on("flock", &lock_path))? {
+                // A lock of its own: those who wait for the seeding to end would take the other one from each other.
+                let seeding_path = copies.join(format!("{number}.seeding"));
+                let seeding = open_lock(&seeding_path).map_err(FsError::on("open", &seeding_path))?;
+                if !lock::wait_alone(&seeding, &mut keep_waiting).map_err(FsError::on("flock", &seeding_path))? {
                     return Ok(None);
                 }
                 seed_once(&lock_file, &path, &mut seed)
                     .map_err(|source| CacheMountError::Seed { path: path.clone(), source })?;
-                lock::release(&lock_file).map_err(FsError::on("flock", &lock_path))?;
+                lock::release(&seeding).map_err(FsError::on("flock", &seeding_path))?;
             }
             let is_ours = match sharing {
                 Sharing::Shared => lock::try_shared(&lock_file),
@@ -177,6 +180,36 @@ mod tests {
 
         let again = |_: &Path| -> io::Result<()> { panic!("seeded twice") };
         assert!(store.cache_mount("id", Sharing::Shared, again, || true).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_waits_for_the_seeding_shares_the_folder_afterwards() {
+        let (_folder, store) = empty_store();
+        let (started, starts) = std::sync::mpsc::channel();
+        let (waiting, waits) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let store = &store;
+            let first = scope.spawn(move || {
+                let seed = |_: &Path| {
+                    started.send(()).unwrap();
+                    waits.recv().map_err(io::Error::other)
+                };
+                store.cache_mount("id", Sharing::Shared, seed, || true).unwrap().unwrap()
+            });
+            starts.recv().unwrap();
+            let mut n_asked = 0;
+            let keep_waiting = || {
+                if n_asked == 0 {
+                    waiting.send(()).unwrap();
+                }
+                n_asked += 1;
+                n_asked < 1000
+            };
+            // The first one keeps its mount until it is joined.
+            let second = store.cache_mount("id", Sharing::Shared, |_| panic!("seeded twice"), keep_waiting);
+            let second = second.unwrap().expect("the folder can be shared as soon as it is seeded");
+            assert_eq!(second.path(), first.join().unwrap().path());
+        });
     }
 
     #[test]

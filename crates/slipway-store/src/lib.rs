@@ -10,7 +10,8 @@
 //!     <n>.upper/, <n>.work/    the two folders of an overlay mount
 //!     <n>.blob                 a blob that is not complete yet
 //!   cache-mounts/<hash>/<n>/   a folder of `RUN --mount=type=cache`; `<hash>` is that of its id
-//!   cache-mounts/<hash>/<n>.lock
+//!   cache-mounts/<hash>/<n>.lock      held by its users; not empty once the folder has its first files
+//!   cache-mounts/<hash>/<n>.seeding   held by who puts the first files there
 //!   locks/<hex>                one file a key that somebody is working on
 //!   empty/                     the lower layer of a first layer
 //! ```

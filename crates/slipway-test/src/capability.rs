@@ -20,10 +20,12 @@ pub enum Capability {
     SubordinateIds,
     /// Being root, for what only root can prepare (files of other owners).
     Root,
+    /// Making a user with subordinate ids, and running programs as that user.
+    NewUser,
 }
 
 impl Capability {
-    const ALL: [Self; 4] = [Self::Overlay, Self::UserNamespace, Self::SubordinateIds, Self::Root];
+    const ALL: [Self; 5] = [Self::Overlay, Self::UserNamespace, Self::SubordinateIds, Self::Root, Self::NewUser];
 
     /// What every build needs from the machine.
     pub fn of_every_build() -> Vec<Self> {
@@ -37,12 +39,14 @@ impl Capability {
             Self::UserNamespace => "userns",
             Self::SubordinateIds => "subid",
             Self::Root => "root",
+            Self::NewUser => "new-user",
         }
     }
 
     /// Why the machine lacks this, or `None` if it has it.
     pub fn missing(self) -> Option<&'static str> {
-        static PROBED: [OnceLock<Option<String>>; Capability::ALL.len()] = [const { OnceLock::new() }; 4];
+        static PROBED: [OnceLock<Option<String>>; Capability::ALL.len()] =
+            [const { OnceLock::new() }; Capability::ALL.len()];
         PROBED[self as usize].get_or_init(|| self.probe()).as_deref()
     }
 
@@ -58,6 +62,11 @@ impl Capability {
                 fails("mapping subordinate ids", &["unshare", "-U", "--map-auto", "--map-root-user", "true"])
             }
             Self::Root => (!is_root()).then(|| "the tests do not run as root".to_owned()),
+            Self::NewUser => {
+                let has_all =
+                    "for program in useradd userdel setpriv newuidmap; do command -v $program || exit 1; done";
+                Self::Root.probe().or_else(|| fails("useradd, setpriv or newuidmap", &["sh", "-c", has_all]))
+            }
         }
     }
 }

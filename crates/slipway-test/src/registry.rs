@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use slipway_oci::{Digest, Reference};
+use slipway_oci::{Digest, Index, Manifest, Reference};
 
 use self::access::Door;
 use self::faults::Faults;
@@ -132,6 +132,19 @@ impl TestRegistry {
         let digest = Digest::of(bytes);
         self.shared.storage.put_manifest(repository, tag, &digest, media_type, bytes)?;
         Ok(digest)
+    }
+
+    /// Stores the first image of an OCI layout as `repository:tag`.
+    pub fn put_layout(&self, layout: &Path, repository: &str, tag: &str) -> io::Result<Digest> {
+        let read = |digest: &Digest| std::fs::read(layout.join("blobs/sha256").join(digest.hex()));
+        let index: Index = serde_json::from_slice(&std::fs::read(layout.join("index.json"))?)?;
+        let first = index.manifests.first().ok_or_else(|| io::Error::other("the layout has no image"))?;
+        let bytes = read(&first.digest)?;
+        let manifest: Manifest = serde_json::from_slice(&bytes)?;
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            self.put_blob(repository, &read(&blob.digest)?)?;
+        }
+        self.put_manifest(repository, Some(tag), &first.media_type, &bytes)
     }
 
     /// The bytes of a stored blob, whatever repository it is in.

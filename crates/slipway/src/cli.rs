@@ -174,6 +174,9 @@ pub(crate) struct BuildArgs {
     /// Secret to expose to the build (id=mysecret[,src=/local/secret])
     #[arg(long = "secret")]
     secrets: Vec<String>,
+    /// How many steps run at the same time (default: decided by the machine)
+    #[arg(long)]
+    jobs: Option<std::num::NonZero<usize>>,
     /// Size of /dev/shm
     #[arg(long, default_value = "", hide_default_value = true)]
     shm_size: String,
@@ -256,6 +259,7 @@ impl BuildArgs {
             network: self.network,
             add_hosts: self.add_hosts,
             allow: self.allow,
+            jobs: self.jobs.map(std::num::NonZero::get),
             shm_size: self.shm_size,
             ulimits: self.ulimits,
             secrets: self.secrets,

@@ -8,22 +8,26 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use slipway_registry::ClientConfig;
 
+use crate::containers_config;
 use crate::env_vars::{self, EnvVar};
 
 const SYSTEM_DAEMON_CONFIG: &str = "/etc/docker/daemon.json";
 
-/// The registry client's view of this machine. Reads two small files and no certificates.
+/// The registry client's view of this machine. Reads a few small files and no certificates.
 pub(crate) fn registry_config() -> ClientConfig {
     let daemon_configs = [Some(PathBuf::from(SYSTEM_DAEMON_CONFIG)), user_daemon_config()];
     let daemon_configs: Vec<Value> = daemon_configs.iter().flatten().filter_map(|path| read_json(path)).collect();
     let mut mirrors = mirrors_of_variable(&env_vars::SLIPWAY_MIRROR.get().unwrap_or_default());
     mirrors.extend(daemon_configs.iter().flat_map(|config| texts(config, "registry-mirrors")).map(on_docker_hub));
+    let registries = containers_config::read(user_config_folder());
+    mirrors.extend(registries.mirrors);
+    let insecure_hosts = daemon_configs.iter().flat_map(|config| texts(config, "insecure-registries"));
     ClientConfig {
         docker_config: docker_config_path(),
         docker_auth_config: env_vars::DOCKER_AUTH_CONFIG.get(),
         helper_path: env_vars::PATH.get_os(),
         mirrors,
-        insecure_hosts: daemon_configs.iter().flat_map(|config| texts(config, "insecure-registries")).collect(),
+        insecure_hosts: insecure_hosts.chain(registries.insecure_hosts).collect(),
         http_proxy: env_vars::first_of(env_vars::HTTP_PROXY),
         https_proxy: env_vars::first_of(env_vars::HTTPS_PROXY),
         no_proxy: env_vars::first_of(env_vars::NO_PROXY),
@@ -59,8 +63,11 @@ fn docker_config_path() -> Option<PathBuf> {
 }
 
 fn user_daemon_config() -> Option<PathBuf> {
-    let folder = path_of(env_vars::XDG_CONFIG_HOME).or_else(|| Some(path_of(env_vars::HOME)?.join(".config")))?;
-    Some(folder.join("docker/daemon.json"))
+    Some(user_config_folder()?.join("docker/daemon.json"))
+}
+
+fn user_config_folder() -> Option<PathBuf> {
+    path_of(env_vars::XDG_CONFIG_HOME).or_else(|| Some(path_of(env_vars::HOME)?.join(".config")))
 }
 
 fn read_json(path: &Path) -> Option<Value> {

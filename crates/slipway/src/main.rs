@@ -6,6 +6,7 @@
 mod cli;
 mod client_config;
 mod commands;
+mod containers_config;
 mod env_vars;
 mod exit_code;
 mod interrupt;

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use slipway_dockerfile::Diagnostic;
-use slipway_engine::{BuildError, BuildFailure, ErrorClass, SourceFile};
+use slipway_engine::{BuildError, BuildFailure, ErrorClass, SourceFile, chain};
 use slipway_graph::LineRange;
 use slipway_graph::request::flags::Moment;
 use slipway_sandbox::userns::EnterError;
@@ -108,20 +108,6 @@ fn hint_line(hint: Option<&str>) -> String {
 
 fn failed_to_solve(message: &str) -> String {
     format!("ERROR: failed to build: failed to solve: {message}\n")
-}
-
-/// An error and its causes, joined by colons. A cause that the text before it already ends in is not repeated.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            let _ = write!(text, ": {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Lines of a file with the wrong ones marked; below the line of `finding`, its exact place.

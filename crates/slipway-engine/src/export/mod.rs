@@ -15,6 +15,7 @@ use slipway_graph::request::{BuildRequest, Compression, Destination, ImageOutput
 use slipway_graph::{Event, Events};
 use slipway_oci::{Descriptor, DiffId, Manifest, media_type};
 use slipway_registry::{PushError, Registry};
+use slipway_solver::Cancel;
 use slipway_store::{Snapshot, Store};
 
 use crate::assemble::Assembled;
@@ -74,6 +75,7 @@ pub(crate) struct Export<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) image: &'a Image,
     pub(crate) events: &'a dyn Events,
+    pub(crate) cancel: &'a Cancel,
 }
 
 /// Writes all outputs of `request`; without any, the image goes into the local store under its tags.
@@ -177,7 +179,7 @@ impl Export<'_> {
             Some(place) => place,
             None => self.place_of(&layer.diff_id)?,
         };
-        let blob = layers::blob(self.store, &self.image.snapshot, place, BlobForm::of(options))?;
+        let blob = layers::blob(self.store, &self.image.snapshot, place, BlobForm::of(options), self.cancel)?;
         Ok(in_family(blob, options.uses_oci_types))
     }
 

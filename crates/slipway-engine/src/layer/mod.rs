@@ -9,6 +9,7 @@ pub(crate) mod decompress;
 pub(crate) mod diff;
 #[cfg(test)]
 mod hostile;
+pub(crate) mod implied;
 mod sparse;
 pub(crate) mod tar_reader;
 pub(crate) mod tar_writer;

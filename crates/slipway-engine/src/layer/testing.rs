@@ -110,7 +110,7 @@ pub(super) fn open(path: &Path) -> OwnedFd {
 
 /// Unpacks into the folder `path`.
 pub(super) fn unpack(archive: &[u8], path: &Path, meaning: Meaning) -> Result<(), UntarError> {
-    untar::unpack(archive, open(path).as_fd(), meaning)
+    untar::unpack(archive, open(path).as_fd(), meaning).map(drop)
 }
 
 /// Without root neither devices nor foreign owners can be made, and the tests that call this would show nothing.

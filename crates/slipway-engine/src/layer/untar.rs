@@ -7,7 +7,7 @@
 //! Limited are the number of entries ([`MAX_ENTRIES`]), how deep a folder that an entry replaces may be
 //! ([`MAX_REMOVE_DEPTH`]), and what the reader holds in memory. Not limited is the sum of all sizes: the disk is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -51,10 +51,23 @@ const MAX_REMOVE_DEPTH: usize = 2048;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Unpacks all entries of `source` below `root`. Device nodes that may not be made here are left out.
-pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) -> Result<(), UntarError> {
+///
+/// Returns the folders that had to be made though the archive does not list them, `root` itself (the empty path)
+/// included: 0755 and 0:0 for want of anything better. In a layer they mean the folders of the layers below.
+pub(crate) fn unpack(
+    source: impl Read,
+    root: BorrowedFd<'_>,
+    meaning: Meaning,
+) -> Result<BTreeSet<Vec<u8>>, UntarError> {
     let mut reader = TarReader::new(source);
-    let mut unpacker =
-        Unpacker { root, meaning, folder_times: HashMap::new(), last_parent: None, buffer: vec![0; BUFFER_BYTES] };
+    let mut unpacker = Unpacker {
+        root,
+        meaning,
+        folder_times: HashMap::new(),
+        implied_folders: BTreeSet::from([Vec::new()]),
+        last_parent: None,
+        buffer: vec![0; BUFFER_BYTES],
+    };
     let mut n_entries = 0;
     while let Some(entry) = reader.next_entry()? {
         n_entries += 1;
@@ -67,7 +80,7 @@ pub(crate) fn unpack(source: impl Read, root: BorrowedFd<'_>, meaning: Meaning) 
     // Some archives have more padding than two blocks; a pipe's writer must not be cut off.
     io::copy(&mut reader.into_inner(), &mut io::sink())
         .map_err(|source| UntarError::Data { path: "(end of archive)".to_owned(), source })?;
-    Ok(())
+    Ok(unpacker.implied_folders)
 }
 
 /// What was in the place of an entry before.
@@ -84,6 +97,8 @@ struct Unpacker<'a> {
     /// Set when all entries are there, since making entries changes them. By path, so that a folder that is listed over
     /// and over takes its place once.
     folder_times: HashMap<Vec<u8>, Timestamps>,
+    /// Made on the way to an entry, and not listed so far.
+    implied_folders: BTreeSet<Vec<u8>>,
     /// The folder of the last entry: archives list the entries of a folder one after the other.
     last_parent: Option<(Vec<u8>, OwnedFd)>,
     buffer: Vec<u8>,
@@ -185,6 +200,7 @@ impl Unpacker<'_> {
         rustix::fs::fchmod(dir, Mode::from_raw_mode(entry.mode)).map_err(error("chmod"))?;
         set_xattrs(dir, entry);
         self.folder_times.insert(path.to_vec(), times(entry));
+        self.implied_folders.remove(path);
         Ok(())
     }
 
@@ -296,7 +312,10 @@ impl Unpacker<'_> {
         }
         let fd = match open_below(self.root, path) {
             Ok(fd) => fd,
-            Err(Errno::NOENT) => make_folders(self.root, path).map_err(|e| write_error(path, "mkdir", e))?,
+            Err(Errno::NOENT) => {
+                let implied = &mut self.implied_folders;
+                make_folders(self.root, path, implied).map_err(|e| write_error(path, "mkdir", e))?
+            }
             Err(e) => return Err(write_error(path, "open", e)),
         };
         let copy = again(&fd)?;
@@ -354,7 +373,7 @@ fn open_folder(root: BorrowedFd<'_>, path: &[u8], more: OFlags) -> Result<OwnedF
 /// Makes `path` and the folders above it that are missing (0755, owned by the caller).
 ///
 /// A link that leads nowhere gets the folder it leads to; a file in the way is an error.
-fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+fn make_folders(root: BorrowedFd<'_>, path: &[u8], made: &mut BTreeSet<Vec<u8>>) -> Result<OwnedFd, Errno> {
     let mut dir = open_below(root, b"")?;
     let path = Root::new(open_below(root, b"")?).resolve(path).map_err(|_| Errno::LOOP)?;
     let path = path.as_bytes();
@@ -369,10 +388,11 @@ fn make_folders(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
             Err(Errno::NOENT) => {
                 rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755))?;
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let made = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
+                let folder = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
                 // Whatever the umask is.
-                rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?;
-                made
+                rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o755))?;
+                made.insert(so_far.clone());
+                folder
             }
             Err(e) => return Err(e),
         };

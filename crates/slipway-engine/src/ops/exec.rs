@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
@@ -70,6 +71,8 @@ pub(crate) enum ExecError {
 
 const MAX_SECRET_BYTES: u64 = 500 * 1024;
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
+/// Pieces of log from one end before the other one is looked at.
+const MOST_IN_A_ROW: usize = 16;
 
 /// The parts of the host that every step sees: written once a build, in memory.
 pub(crate) struct HostFiles {
@@ -205,8 +208,7 @@ impl Run<'_> {
             let _ = to_kill.kill();
         });
         let status = std::thread::scope(|scope| {
-            scope.spawn(|| self.forward(out_reader, LogStream::Stdout));
-            scope.spawn(|| self.forward(err_reader, LogStream::Stderr));
+            scope.spawn(|| self.forward(out_reader, err_reader));
             running.wait().map_err(ExecError::Wait)
         })?;
         drop((guard, held));
@@ -217,13 +219,33 @@ impl Run<'_> {
         }
     }
 
-    fn forward(&self, reader: OwnedFd, stream: LogStream) {
-        let mut reader = std::fs::File::from(reader);
+    /// Passes on what the step writes until both of its ends are closed. Where both have something, standard output
+    /// goes first: programs say why they gave up last, and on standard error.
+    fn forward(&self, stdout: OwnedFd, stderr: OwnedFd) {
+        let mut open = vec![(LogStream::Stdout, std::fs::File::from(stdout)), (LogStream::Stderr, stderr.into())];
         let mut buffer = vec![0; 16 << 10];
-        // An error ends the log, not the step: the exit code tells how it went.
-        while let Ok(n_read @ 1..) = reader.read(&mut buffer) {
-            let bytes = buffer[..n_read].to_vec();
-            self.events.emit(Event::StepLog { step: self.step, stream, bytes, at: SystemTime::now() });
+        let mut n_in_a_row = 0;
+        while !open.is_empty() {
+            let mut waiting: Vec<PollFd<'_>> = open.iter().map(|(_, file)| PollFd::new(file, PollFlags::IN)).collect();
+            if let Err(errno) = poll(&mut waiting, None)
+                && errno != Errno::INTR
+            {
+                return;
+            }
+            let ready: Vec<usize> = (0..open.len()).filter(|index| !waiting[*index].revents().is_empty()).collect();
+            // Now and then the other one gets its turn, so that a step that never stops talking cannot block itself.
+            let turn = if n_in_a_row < MOST_IN_A_ROW { ready.first() } else { ready.last() };
+            let Some(index) = turn.copied() else { continue };
+            n_in_a_row = if index == 0 { n_in_a_row + 1 } else { 0 };
+            let (stream, file) = &mut open[index];
+            match file.read(&mut buffer) {
+                Ok(n_read @ 1..) => {
+                    let (stream, bytes) = (*stream, buffer[..n_read].to_vec());
+                    self.events.emit(Event::StepLog { step: self.step, stream, bytes, at: SystemTime::now() });
+                }
+                // An error ends the log, not the step: the exit code tells how it went.
+                Ok(0) | Err(_) => drop(open.remove(index)),
+            }
         }
     }
 

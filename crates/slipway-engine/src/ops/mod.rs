@@ -3,6 +3,7 @@
 pub(crate) mod exec;
 pub(crate) mod file;
 mod files;
+pub(crate) mod http;
 mod local;
 mod ssh;
 
@@ -23,6 +24,7 @@ use crate::now_ns;
 use exec::ExecError;
 use file::FileOpError;
 use files::FileError;
+use http::{HttpError, HttpSources};
 
 /// Why a vertex failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,8 @@ pub(crate) enum OpError {
     File(#[from] Box<FileError>),
     #[error(transparent)]
     Image(#[from] Box<ImageError>),
+    #[error(transparent)]
+    Http(#[from] Box<HttpError>),
     #[error(transparent)]
     Context(#[from] Box<ContextsError>),
     #[error(transparent)]
@@ -87,6 +91,7 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) secrets: &'a [Secret],
     pub(crate) ssh: &'a [Ssh],
     pub(crate) host_files: &'a exec::HostFiles,
+    pub(crate) http: &'a HttpSources,
     pub(crate) events: &'a dyn Events,
     pub(crate) steps: &'a [StepId],
 }
@@ -97,6 +102,9 @@ impl Ops for EngineOps<'_> {
 
     fn definition_key(&self, vertex: VertexId, inputs: &[Digest]) -> Result<Digest, OpError> {
         let described = self.graph.vertex(vertex);
+        if let Op::Source(Source::Http(http)) = &described.op {
+            return Ok(self.http.key(http, self.store, self.registry).map_err(Box::new)?);
+        }
         let mut key = KeyWriter::new("definition 1");
         described.op.write_key(&mut key);
         if let Op::Exec(_) = described.op {
@@ -152,11 +160,15 @@ impl Ops for EngineOps<'_> {
         match &self.graph.vertex(vertex).op {
             Op::Source(Source::Scratch) => Ok(Output::Snapshot(Snapshot::scratch())),
             Op::Source(Source::Image(image)) => {
-                let pulled = images::pull(image, self.store, self.registry, self.flavor, self.events, step);
+                let progress = images::Progress { events: self.events, step, cancel };
+                let pulled = images::pull(image, self.store, self.registry, self.flavor, &progress);
                 Ok(Output::Snapshot(pulled.map_err(Box::new)?))
             }
             Op::Source(Source::Local(local)) => Ok(Output::Context(local.name.clone())),
-            Op::Source(Source::Http(http)) => Err(OpError::Unsupported(http.url.clone())),
+            Op::Source(Source::Http(http)) => {
+                let fetched = self.http.snapshot(http, self.store, self.registry, cancel);
+                Ok(Output::Snapshot(fetched.map_err(Box::new)?))
+            }
             Op::Source(Source::Git(git)) => Err(OpError::Unsupported(git.remote.clone())),
             Op::Exec(exec) => self.exec(exec, inputs, step, cancel),
             Op::File(op) => self.file(op, inputs),

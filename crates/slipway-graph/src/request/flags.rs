@@ -44,6 +44,8 @@ pub struct BuildFlags {
     pub network: String,
     pub add_hosts: Vec<String>,
     pub allow: Vec<String>,
+    /// At least 1.
+    pub jobs: Option<usize>,
     pub shm_size: String,
     pub ulimits: Vec<String>,
     pub secrets: Vec<String>,
@@ -204,7 +206,7 @@ impl BuildRequest {
             outputs,
             tags,
             iidfile: Some(PathBuf::from(&flags.iidfile)).filter(|path| !path.as_os_str().is_empty()),
-            jobs: None,
+            jobs: flags.jobs,
         })
     }
 }

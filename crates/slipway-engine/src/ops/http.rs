@@ -1,0 +1,180 @@
+//! `ADD <url>`: one file, fetched once and asked for again only if it may have changed
+//! (`spec/dockerfile.md` sections 3.5 and 7.5).
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
+use serde::{Deserialize, Serialize};
+use slipway_graph::KeyWriter;
+use slipway_graph::op::HttpSource;
+use slipway_oci::Digest;
+use slipway_registry::{FetchError, Registry, UrlRequest};
+use slipway_solver::Cancel;
+use slipway_store::{BlobError, DbError, Snapshot, SnapshotError, Store};
+
+use crate::layer::untar;
+use crate::now_ns;
+
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("cannot read `{url}`")]
+    Read { url: String, source: io::Error },
+    #[error("digest mismatch for {url}: {found} (expected: {expected})")]
+    Checksum { url: String, found: Digest, expected: Digest },
+    #[error("cannot write the file of `{url}`")]
+    Write { url: String, source: io::Error },
+    #[error("canceled")]
+    Canceled,
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// What is at a URL; the bytes are a blob of the store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Found {
+    digest: Digest,
+    etag: Option<String>,
+    /// Seconds since 1970, where the server says it.
+    last_modified: Option<i64>,
+}
+
+const FACTS: &str = "http";
+
+/// The URLs of one build: each is asked for once.
+#[derive(Default)]
+pub(crate) struct HttpSources {
+    found: Mutex<HashMap<HttpSource, Found>>,
+}
+
+impl HttpSources {
+    /// The key of what is at the URL now. A file with another date is another file, since the date becomes its time.
+    pub(crate) fn key(&self, http: &HttpSource, store: &Store, registry: &Registry) -> Result<Digest, HttpError> {
+        let found = self.find(http, store, registry)?;
+        let mut key = KeyWriter::new("http 1");
+        key.text(file_name(http)).text(found.digest.as_str());
+        key.optional_text(found.last_modified.map(|time| time.to_string()).as_deref());
+        Ok(key.finish())
+    }
+
+    /// The file, alone in a file system: mode 0600, its time that of the server, else 1970.
+    pub(crate) fn snapshot(
+        &self,
+        http: &HttpSource,
+        store: &Store,
+        registry: &Registry,
+        cancel: &Cancel,
+    ) -> Result<Snapshot, HttpError> {
+        let found = self.find(http, store, registry)?;
+        if cancel.is_canceled() {
+            return Err(HttpError::Canceled);
+        }
+        let write = |source| HttpError::Write { url: http.url.clone(), source };
+        let (mut blob, _) = store.open_blob(&found.digest)?.ok_or_else(|| write(io::ErrorKind::NotFound.into()))?;
+        let active = store.begin(None)?;
+        {
+            let folder = untar::open_host_dir(active.upper()).map_err(|errno| write(errno.into()))?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(folder.as_fd(), file_name(http), flags, Mode::from_raw_mode(0o600));
+            let mut file = std::fs::File::from(file.map_err(|errno| write(errno.into()))?);
+            io::copy(&mut blob, &mut file).map_err(write)?;
+            let time = Timespec { tv_sec: found.last_modified.unwrap_or(0), tv_nsec: 0 };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::futimens(&file, &times).map_err(|errno| write(errno.into()))?;
+        }
+        Ok(active.commit(now_ns())?)
+    }
+
+    fn find(&self, http: &HttpSource, store: &Store, registry: &Registry) -> Result<Found, HttpError> {
+        let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(http) {
+            return Ok(found.clone());
+        }
+        let found = ask(http, store, registry)?;
+        known.insert(http.clone(), found.clone());
+        Ok(found)
+    }
+}
+
+fn ask(http: &HttpSource, store: &Store, registry: &Registry) -> Result<Found, HttpError> {
+    let remembered = remembered(http, store)?;
+    // Whoever names the digest wants these bytes, whatever is at the URL by now.
+    if let Some(checksum) = &http.checksum
+        && store.has_blob(checksum)?
+    {
+        let same = remembered.filter(|found| found.digest == *checksum);
+        return Ok(same.unwrap_or_else(|| Found { digest: checksum.clone(), etag: None, last_modified: None }));
+    }
+    let known_etags = remembered.iter().filter_map(|found| found.etag.clone()).collect();
+    let request = UrlRequest { url: http.url.clone(), known_etags, ..UrlRequest::default() };
+    let mut response = registry.fetch_url(&request)?;
+    if let (true, Some(found)) = (response.is_unchanged(), remembered) {
+        return Ok(found);
+    }
+    let mut writer = store.blob_writer()?;
+    io::copy(&mut response.body, &mut writer).map_err(|source| HttpError::Read { url: http.url.clone(), source })?;
+    let blob = writer.commit(None)?;
+    if let Some(expected) = http.checksum.clone().filter(|expected| *expected != blob.digest) {
+        return Err(HttpError::Checksum { url: http.url.clone(), found: blob.digest, expected });
+    }
+    let last_modified = response.last_modified.as_deref().and_then(http_date);
+    let found = Found { digest: blob.digest, etag: response.etag, last_modified };
+    if let Ok(fact) = serde_json::to_vec(&found) {
+        store.set_fact(FACTS, &http.url, &fact)?;
+    }
+    Ok(found)
+}
+
+/// What was at the URL the last time, if its bytes are still here.
+fn remembered(http: &HttpSource, store: &Store) -> Result<Option<Found>, HttpError> {
+    let Some(fact) = store.fact(FACTS, &http.url)? else { return Ok(None) };
+    let Ok(found) = serde_json::from_slice::<Found>(&fact) else { return Ok(None) };
+    Ok(store.has_blob(&found.digest)?.then_some(found))
+}
+
+/// The name comes from a URL: it must be one component and no way out (CVE-2026-33747).
+fn file_name(http: &HttpSource) -> &str {
+    match http.filename.as_str() {
+        "" | "." | ".." => "__unnamed__",
+        name if name.contains(['/', '\0']) || name.len() > 255 => "__unnamed__",
+        name => name,
+    }
+}
+
+/// Seconds since 1970 of a date as HTTP writes it (RFC 9110 section 5.6.7, the preferred form).
+fn http_date(text: &str) -> Option<i64> {
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+    parser.parse_timestamp(text).ok().map(|time| time.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(filename: &str) -> HttpSource {
+        HttpSource { url: "http://h/x".to_owned(), filename: filename.to_owned(), checksum: None }
+    }
+
+    #[test]
+    fn names_cannot_lead_anywhere() {
+        for bad in ["", ".", "..", "a/b", "../x", &"x".repeat(300)] {
+            assert_eq!(file_name(&source(bad)), "__unnamed__", "{bad}");
+        }
+        assert_eq!(file_name(&source("f.tar")), "f.tar");
+    }
+
+    #[test]
+    fn dates_are_those_of_http() {
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("yesterday"), None);
+    }
+}

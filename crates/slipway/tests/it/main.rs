@@ -1,0 +1,100 @@
+//! Runs the real binary where a case file cannot follow: with signals, other builds, registries and other users around.
+//!
+//! One module a subject. A test is a function that panics when it fails. What the machine lacks is reported as "not
+//! run, because …", and fails when `SLIPWAY_TEST_REQUIRE` names it. Nothing talks to more than loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod attacks;
+mod bad_input;
+mod cached;
+mod interrupt;
+mod killed;
+mod outputs;
+mod parallel;
+mod process;
+mod registry;
+mod secrets;
+mod sharing;
+mod site;
+mod unprivileged;
+mod urls;
+
+use std::env;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use slipway_test::capability::Capability;
+
+/// Capabilities whose lack is a failure: words with commas between them.
+const REQUIRE: &str = "SLIPWAY_TEST_REQUIRE";
+
+/// A test, what it needs beyond what every build needs, and the function that panics when it fails.
+pub(crate) struct Test {
+    name: &'static str,
+    needs: &'static [Capability],
+    run: fn(),
+}
+
+/// A test that needs no more than every build does.
+pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
+    Test { name, needs: &[], run }
+}
+
+const SUBJECTS: [(&str, &[Test]); 12] = [
+    ("attacks", attacks::TESTS),
+    ("bad_input", bad_input::TESTS),
+    ("cached", cached::TESTS),
+    ("interrupt", interrupt::TESTS),
+    ("killed", killed::TESTS),
+    ("outputs", outputs::TESTS),
+    ("parallel", parallel::TESTS),
+    ("registry", registry::TESTS),
+    ("secrets", secrets::TESTS),
+    ("sharing", sharing::TESTS),
+    ("unprivileged", unprivileged::TESTS),
+    ("urls", urls::TESTS),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Other test programs read the same variable, so it may hold their words too.
+    let required = env::var(REQUIRE).unwrap_or_default();
+    let required: Vec<Capability> = required.split(',').filter_map(|word| word.parse().ok()).collect();
+    let mut lacks = Vec::new();
+    let mut trials = Vec::new();
+    for (subject, tests) in SUBJECTS {
+        trials.extend(tests.iter().map(|test| trial(subject, test, &required, &mut lacks)));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    site::remove_busybox();
+    if !lacks.is_empty() && !arguments.list {
+        let n_lacking = lacks.len();
+        lacks.sort();
+        lacks.dedup();
+        // A closed pipe is no reason to fail the tests.
+        writeln!(io::stdout(), "{n_lacking} tests were not run, because: {}", lacks.join("; ")).ok();
+    }
+    conclusion.exit_code()
+}
+
+fn trial(subject: &str, test: &Test, required: &[Capability], lacks: &mut Vec<String>) -> Trial {
+    let name = format!("{subject}::{}", test.name);
+    let mut needs = Capability::of_every_build();
+    needs.extend(test.needs);
+    let run = test.run;
+    let Some((missing, reason)) = needs.iter().find_map(|need| Some((need, need.missing()?))) else {
+        return Trial::test(name, move || {
+            run();
+            Ok(())
+        });
+    };
+    let reason = format!("{} is missing ({reason})", missing.name());
+    if required.contains(missing) {
+        return Trial::test(name, move || Err(format!("{reason}, and {REQUIRE} asks for it").into()));
+    }
+    let kind = format!("not run, because {reason}");
+    lacks.push(reason);
+    Trial::test(name, || Ok(())).with_kind(kind).with_ignored_flag(true)
+}

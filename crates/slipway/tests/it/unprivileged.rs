@@ -1,0 +1,169 @@
+//! Root and a user with subordinate ids build the same images.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use slipway_test::capability::Capability;
+
+use crate::Test;
+use crate::site::{Outcome, SLIPWAY, Site, busybox_flag, run, summary_of};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test { name: "both_build_the_same_image", needs: &[Capability::NewUser], run: both_build_the_same_image },
+    Test {
+        name: "a_store_of_a_user_stays_in_its_home",
+        needs: &[Capability::NewUser],
+        run: a_store_of_a_user_stays_in_its_home,
+    },
+    Test { name: "kill_leaves_nothing_of_a_user_behind", needs: &[Capability::NewUser], run: kill_leaves_nothing },
+];
+
+/// Tools that add users lock `/etc/passwd` and give up when it is locked.
+static USERS: Mutex<()> = Mutex::new(());
+
+/// A user with a home folder and subordinate ids, who is removed with the value.
+struct NewUser {
+    name: String,
+    home: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl NewUser {
+    /// `site` becomes a place that the user may look into, with a folder of the user's own in it.
+    fn new(site: &Site) -> NewUser {
+        let alone = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = "slipway-test-it".to_owned();
+        let home = site.path("user");
+        // Left over from a run that was killed, maybe.
+        Command::new("userdel").arg(&name).output().unwrap();
+        let mut useradd = Command::new("useradd");
+        useradd.arg("--create-home").arg("--home-dir").arg(&home).arg(&name);
+        let site_folder = home.parent().unwrap();
+        fs::set_permissions(site_folder, fs::Permissions::from_mode(0o755)).unwrap();
+        run(&mut useradd).success();
+        NewUser { name, home, _alone: alone }
+    }
+
+    /// `slipway` as this user, with no variable that says where its store is.
+    fn slipway(&self, context: &Path) -> Command {
+        // The program may lie where only root can look.
+        let program = self.home.with_file_name("slipway");
+        if !program.exists() {
+            fs::copy(SLIPWAY, &program).unwrap();
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &self.name, "--regid", &self.name, "--clear-groups", "--"])
+            .arg(program)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.home)
+            .current_dir(context);
+        command
+    }
+
+    fn build(&self, context: &Path, arguments: &[&str]) -> Outcome {
+        run(self.slipway(context).args(["build", "--progress=plain", &busybox_flag()]).args(arguments).arg("."))
+    }
+}
+
+impl Drop for NewUser {
+    fn drop(&mut self) {
+        Command::new("userdel").arg(&self.name).output().ok();
+    }
+}
+
+const EVERYTHING: &str = r#"FROM busybox AS tree
+RUN echo app:x:1000:1000::/:/bin/sh >> /etc/passwd && mkdir -p /data/deep/er && echo a > /data/a && echo b > /data/deep/b \
+    && chown -R 1000:1000 /data && ln /data/a /data/hard && ln -s a /data/soft && mkfifo /data/fifo
+RUN cp /bin/busybox /data/setuid && chown 1000:50 /data/setuid && chmod 6755 /data/setuid && chmod 1777 /data/deep
+USER app
+RUN id > /tmp/id && touch /data/by-app && [ ! -w /etc/passwd ]
+USER root
+RUN rm -r /data/deep && mkdir /data/deep && echo new > /data/deep/new && rm /etc/group && rm -r /usr/sbin \
+    && ln -s /bin /usr/sbin
+
+FROM busybox
+COPY --chown=1000:1000 ctx/ /chowned/
+COPY --chown=33 --chmod=0640 ctx/file /chmodded
+COPY --from=tree /data /data
+COPY --from=tree --chown=7:8 /data /again
+ADD archive.tar /unpacked/
+RUN --mount=type=cache,target=/cache,uid=1000,gid=1000,mode=0700 stat -c %u:%g:%a /cache > /cache-owner; echo x > /cache/x
+RUN --mount=type=tmpfs,target=/t --mount=type=bind,from=tree,target=/tree,rw touch /t/x /tree/x && chown 5:6 /tree/x \
+    && stat -c %u:%g /tree/data/by-app > /owner
+WORKDIR /work/dir
+USER 1000:1000
+RUN id > /tmp/id; touch /tmp/mine
+RUN grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp:)' /proc/self/status > /tmp/status
+"#;
+
+fn both_build_the_same_image() {
+    let site = Site::new(EVERYTHING);
+    site.write("ctx/file", "text\n");
+    site.write("ctx/deep/file", "text\n");
+    fs::write(site.path("ctx/archive.tar"), archive()).unwrap();
+    let user = NewUser::new(&site);
+    let by_root = site.summary(&[]);
+    let output = format!("--output=type=oci,dest={}", user.home.join("image.tar").display());
+    user.build(&site.path("ctx"), &[&output]).success();
+    let by_user = summary_of(&user.home.join("image.tar"));
+    // Files of the context keep their owner only in archives, so the owner of the context is no difference.
+    assert_eq!(by_root.lines().collect::<Vec<_>>(), by_user.lines().collect::<Vec<_>>());
+    assert!(by_root.contains("1000:50 data/setuid"), "{by_root}");
+    let again = user.build(&site.path("ctx"), &[&output]).success();
+    assert_eq!(again.steps().ran, Vec::<String>::new());
+}
+
+/// Files of several owners, one with special bits.
+fn archive() -> Vec<u8> {
+    use slipway_test::tar::{Entry, Kind, write};
+    let entry = |path: &str, kind, mode, uid, gid| Entry {
+        path: path.to_owned(),
+        kind,
+        mode,
+        uid,
+        gid,
+        mtime: 1_000_000_000,
+        data: if kind == Kind::File { b"archived\n".to_vec() } else { Vec::new() },
+        ..Entry::default()
+    };
+    write(&[
+        entry("d/", Kind::Directory, 0o2750, 1000, 1001),
+        entry("d/file", Kind::File, 0o4711, 65534, 60000),
+        entry("top", Kind::File, 0o600, 0, 0),
+    ])
+    .unwrap()
+}
+
+fn a_store_of_a_user_stays_in_its_home() {
+    let site = Site::new("FROM busybox\nRUN chown 9:9 /etc/passwd && echo x > /x\n");
+    let user = NewUser::new(&site);
+    user.build(&site.path("ctx"), &["--tag=mine"]).success();
+    let store = user.home.join(".local/share/slipway");
+    assert!(store.join("store.db").exists());
+    assert_eq!(fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(!site.path("store").exists());
+    // What it built is a base for it, and unknown to root.
+    fs::write(site.path("ctx/Dockerfile"), "FROM mine\nRUN cat /x\n").unwrap();
+    user.build(&site.path("ctx"), &[]).success();
+}
+
+fn kill_leaves_nothing() {
+    let site = Site::new("FROM busybox\nRUN (setsid sleep <marker> &); echo started; sleep <marker>\n");
+    let user = NewUser::new(&site);
+    let mut command = user.slipway(&site.path("ctx"));
+    command.args(["build", "--progress=plain", &busybox_flag(), "."]);
+    let mut build = crate::process::Running::start(&mut command);
+    build.wait_for("started\n");
+    // The process that was started waits for the one in the namespace, which has to end with it.
+    build.kill();
+    site.wait_until_no_process();
+    site.write("Dockerfile", "FROM busybox\nRUN true\n");
+    user.build(&site.path("ctx"), &[]).success();
+    let active = user.home.join(".local/share/slipway/active");
+    assert_eq!(fs::read_dir(active).unwrap().count(), 0);
+}
