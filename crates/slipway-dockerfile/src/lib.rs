@@ -29,4 +29,5 @@ pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
 pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
 pub use parse::{parse, parse_trigger};
 pub use quote::quoted;
+pub use suggest::similar_stage;
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};

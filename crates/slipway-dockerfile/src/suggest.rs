@@ -1,5 +1,7 @@
 //! Which known word did somebody mean who wrote an unknown one?
 
+use crate::syntax::{Args, Dockerfile, Instruction, Keyword};
+
 /// Two letters may be wrong. A suggestion that is further away is more often noise than help.
 const MAX_DISTANCE: usize = 2;
 
@@ -37,9 +39,26 @@ fn edit_distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
+/// What to say where `name` was taken for an image because no stage is called so, but one nearly is.
+pub fn similar_stage(dockerfile: &Dockerfile, name: &str) -> Option<String> {
+    let stages: Vec<(String, usize)> = dockerfile.instructions.iter().filter_map(stage_name).collect();
+    let lower = name.to_lowercase();
+    let found = closest(&lower, stages.iter().map(|(stage, _)| stage.as_str()))?;
+    let (stage, line) = stages.iter().find(|(stage, _)| stage == found)?;
+    Some(format!("no stage is named `{name}`; `{stage}` is defined on line {line}"))
+}
+
+/// The name that a `FROM` gives to its stage, and its line.
+fn stage_name(instruction: &Instruction) -> Option<(String, usize)> {
+    match (&instruction.keyword, &instruction.args) {
+        (Keyword::From, Args::Words(words)) => Some((words.get(2)?.text.to_lowercase(), instruction.lines.first)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{closest, edit_distance};
+    use super::*;
 
     #[test]
     fn distance_counts_single_letters() {
@@ -55,5 +74,13 @@ mod tests {
         assert_eq!(closest("XYZZY", ["COPY", "FROM"]), None);
         assert_eq!(closest("from", ["from", "form"]), None);
         assert_eq!(closest("ab", ["ax", "ay"]), Some("ax"));
+    }
+
+    #[test]
+    fn a_misspelt_stage_is_named_with_its_line() {
+        let (dockerfile, _) = crate::parse(b"FROM a AS Builder\nRUN x\nFROM b\n");
+        let told = similar_stage(&dockerfile, "biulder");
+        assert_eq!(told.as_deref(), Some("no stage is named `biulder`; `builder` is defined on line 1"));
+        assert_eq!(similar_stage(&dockerfile, "busybox"), None);
     }
 }

@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::{
     Diagnostic, Dockerfile, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower,
-    parse,
+    parse, similar_stage,
 };
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
 use slipway_graph::{Event, Events, LineRange, StepId};
@@ -293,7 +293,7 @@ impl Engine {
                 Lowering::Done(lowered) => return Ok(*lowered),
                 Lowering::NeedImages(questions) => {
                     let n_known = known.len();
-                    self.answer(&questions, request, events, &mut known)?;
+                    self.answer(dockerfile, &questions, request, events, &mut known)?;
                     // Asked the same thing twice: going on would never end.
                     if known.len() == n_known {
                         return Err(BuildFailure::Other(Box::new(InputError::Unresolved)));
@@ -306,6 +306,7 @@ impl Engine {
     /// Looks up all images at the same time.
     fn answer(
         &self,
+        dockerfile: &Dockerfile,
         questions: &[ImageQuestion],
         request: &BuildRequest,
         events: &dyn Events,
@@ -327,7 +328,7 @@ impl Engine {
                 lines: Some(question.lines),
                 name: question.written.clone(),
                 source: Box::new(LookUpError { written: question.written.clone(), source: Box::new(source) }),
-                hint: None,
+                hint: similar_stage(dockerfile, &question.written),
             })?;
             known.insert(question.key.clone(), image);
         }
