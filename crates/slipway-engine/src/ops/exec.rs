@@ -156,7 +156,7 @@ impl Run<'_> {
             .process_user(&self.exec.user)
             .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         make_working_directory(root.as_fd(), &self.exec.cwd, &user)?;
-        let mut prepared = self.prepare(&user)?;
+        let mut prepared = self.prepare()?;
         sort_parents_first(&mut prepared.mounts);
         make_nested_mount_points(&prepared.mounts)?;
         let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
@@ -273,7 +273,7 @@ impl Run<'_> {
         Ok(limits)
     }
 
-    fn prepare(&self, user: &ProcessUser) -> Result<Prepared, ExecError> {
+    fn prepare(&self) -> Result<Prepared, ExecError> {
         let mut prepared = Prepared::default();
         let hosts = hosts(&self.exec.hostname, &self.exec.extra_hosts);
         let hosts = memory_file("hosts", hosts.as_bytes(), 0o644, (0, 0))?;
@@ -295,7 +295,7 @@ impl Run<'_> {
                     prepared.mounts.push(PreparedMount { target, kind: Kind::Directory, source, attributes });
                 }
                 Mount::Secret(secret) => self.secret(&mut prepared, secret)?,
-                Mount::Ssh(ssh) => self.ssh(&mut prepared, ssh, user)?,
+                Mount::Ssh(ssh) => self.ssh(&mut prepared, ssh)?,
             }
         }
         Ok(prepared)
@@ -380,7 +380,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn ssh(&self, prepared: &mut Prepared, mount: &SshMount, _user: &ProcessUser) -> Result<(), ExecError> {
+    fn ssh(&self, prepared: &mut Prepared, mount: &SshMount) -> Result<(), ExecError> {
         let Some(known) = self.ssh.iter().find(|known| known.id == mount.id) else {
             if mount.is_required {
                 return Err(ExecError::SshMissing { id: mount.id.clone() });

@@ -7,8 +7,6 @@ pub(crate) mod http;
 mod local;
 mod ssh;
 
-use std::time::Duration;
-
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
 use slipway_graph::request::{Secret, Ssh};
 use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
@@ -295,9 +293,6 @@ impl Cache<EngineOps<'_>> for StoreCache<'_> {
     }
 
     fn lock(&self, key: &Digest, cancel: &Cancel) -> Result<Option<KeyLock>, OpError> {
-        Ok(self.0.lock_key(key, || {
-            std::thread::sleep(Duration::from_millis(2));
-            !cancel.is_canceled()
-        })?)
+        Ok(self.0.lock_key(key, || !cancel.is_canceled())?)
     }
 }
