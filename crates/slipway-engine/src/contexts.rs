@@ -2,10 +2,10 @@
 //!
 //! Opened when something first asks for them: a named context that nobody uses is never looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use slipway_dockerfile::{IgnoreError, IgnoreRules};
 use slipway_oci::Digest;
@@ -29,6 +29,8 @@ pub(crate) enum ContextsError {
     Unknown(String),
     #[error(transparent)]
     Digest(#[from] DigestError),
+    #[error("`{path}` of the build context changed during the build; build again")]
+    Changed { path: String },
 }
 
 /// The name of the main context in graphs.
@@ -40,6 +42,8 @@ const MAX_IGNORE_BYTES: u64 = 1 << 20;
 pub(crate) struct Contexts {
     folders: BTreeMap<String, Folder>,
     memory: StoreMemory,
+    /// By name of the folder and what was selected in it.
+    digests: Mutex<HashMap<(String, String), Digest>>,
 }
 
 struct Folder {
@@ -52,7 +56,7 @@ struct Folder {
 
 impl Contexts {
     pub(crate) fn new(store: Store) -> Contexts {
-        Contexts { folders: BTreeMap::new(), memory: StoreMemory(store) }
+        Contexts { folders: BTreeMap::new(), memory: StoreMemory(store), digests: Mutex::default() }
     }
 
     /// Adds the folder called `name`. `own_ignore_file` is the one that belongs to the Dockerfile.
@@ -70,8 +74,29 @@ impl Contexts {
         Ok(folder.opened.get_or_init(|| opened))
     }
 
-    /// The digest of what `wanted` selects in the folder called `name`.
+    /// The digest of what `wanted` selects in the folder called `name`. Looked at once in a build, so that all keys
+    /// speak of the same files.
     pub(crate) fn digest(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
+        // The whole pattern in writing; it borrows from the graph and cannot be kept.
+        let place = (name.to_owned(), format!("{wanted:?}"));
+        if let Some(known) = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&place) {
+            return Ok(known.clone());
+        }
+        let digest = self.digest_now(name, wanted)?;
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(place, digest.clone());
+        Ok(digest)
+    }
+
+    /// Fails if what `wanted` selects is no longer what [`Contexts::digest`] said. To be asked after the files were
+    /// read: a result made of other files must not be recorded under the key of these.
+    pub(crate) fn check_unchanged(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<(), ContextsError> {
+        match self.digest_now(name, wanted)? == self.digest(name, wanted)? {
+            true => Ok(()),
+            false => Err(ContextsError::Changed { path: wanted.source.to_owned() }),
+        }
+    }
+
+    fn digest_now(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
         Ok(content_digest(SourceTree::Context(self.get(name)?), wanted, Some(&self.memory))?)
     }
 }

@@ -29,6 +29,7 @@ pub(crate) fn snapshot(name: &str, store: &Store, contexts: &Contexts) -> Result
     let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
     let source = Source { tree: SourceTree::Context(contexts.get(name)?), layers: &[] };
     file::run(&whole("/"), &Destination::new(None, &upper), &[source], &super::files::NoArchives)?;
+    contexts.check_unchanged(name, &SourcePattern::literal("/"))?;
     let snapshot = active.commit(now_ns())?;
     store.record(&[key], snapshot.id(), None)?;
     Ok(snapshot)

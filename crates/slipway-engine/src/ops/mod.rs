@@ -168,8 +168,17 @@ impl Ops for EngineOps<'_> {
                 Ok(Output::Snapshot(fetched.map_err(Box::new)?))
             }
             Op::Source(Source::Git(git)) => Err(OpError::Unsupported(git.remote.clone())),
-            Op::Exec(exec) => self.exec(exec, inputs, step, cancel),
-            Op::File(op) => self.file(op, inputs),
+            Op::Exec(exec) => {
+                // The step works on copies: from here on the user may go on editing.
+                let snapshots = inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>()?;
+                self.check_contexts(vertex, inputs)?;
+                self.exec(exec, &snapshots, step, cancel)
+            }
+            Op::File(op) => {
+                let output = self.file(op, inputs)?;
+                self.check_contexts(vertex, inputs)?;
+                Ok(output)
+            }
             Op::Merge => {
                 let (base, top) = (self.snapshot_of(&inputs[0])?, self.snapshot_of(&inputs[1])?);
                 let layer = top.layers().last().ok_or(OpError::NotAFileSystem)?;
@@ -187,11 +196,10 @@ impl Ops for EngineOps<'_> {
 }
 
 impl EngineOps<'_> {
-    fn exec(&self, exec: &Exec, inputs: &[Output], step: StepId, cancel: &Cancel) -> Result<Output, OpError> {
-        let snapshots = inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>()?;
+    fn exec(&self, exec: &Exec, inputs: &[Snapshot], step: StepId, cancel: &Cancel) -> Result<Output, OpError> {
         let run = exec::Run {
             exec,
-            inputs: &snapshots,
+            inputs,
             store: self.store,
             secrets: self.secrets,
             ssh: self.ssh,
@@ -219,12 +227,19 @@ impl EngineOps<'_> {
 
     /// What `op` reads of the context that is its input `index`, as digests.
     fn context_digests(&self, name: &str, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
-        let mut selections = selections(op, index);
-        if selections.is_empty() {
-            selections.push(SourcePattern::literal("/"));
-        }
         let digest = |selection| self.contexts.digest(name, selection).map_err(|e| OpError::from(Box::new(e)));
-        selections.iter().map(digest).collect()
+        context_selections(op, index).iter().map(digest).collect()
+    }
+
+    /// Fails if what the vertex has read of contexts is not what its key says.
+    fn check_contexts(&self, vertex: VertexId, inputs: &[Output]) -> Result<(), OpError> {
+        for (index, input) in inputs.iter().enumerate() {
+            let Output::Context(name) = input else { continue };
+            for selection in context_selections(&self.graph.vertex(vertex).op, index) {
+                self.contexts.check_unchanged(name, &selection).map_err(Box::new)?;
+            }
+        }
+        Ok(())
     }
 
     fn snapshot_digests(&self, snapshot: &Snapshot, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
@@ -258,6 +273,15 @@ fn selections(op: &Op, index: usize) -> Vec<SourcePattern<'_>> {
         }
         Op::Source(_) | Op::Merge => Vec::new(),
     }
+}
+
+/// What `op` reads of a context that is its input `index`: all of it, if it does not say.
+fn context_selections(op: &Op, index: usize) -> Vec<SourcePattern<'_>> {
+    let mut selections = selections(op, index);
+    if selections.is_empty() {
+        selections.push(SourcePattern::literal("/"));
+    }
+    selections
 }
 
 /// The op's own key leaves out which path of an input is read, because for folders of the host only content counts.

@@ -10,6 +10,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_second_build_runs_nothing", a_second_build_runs_nothing),
     test("only_what_follows_a_change_runs_again", only_what_follows_a_change_runs_again),
     test("a_touched_file_is_no_change", a_touched_file_is_no_change),
+    test("a_file_that_changes_during_the_build_is_never_cached", a_file_that_changes_during_the_build_is_never_cached),
     test("no_cache_runs_everything", no_cache_runs_everything),
     test("no_cache_filter_runs_the_steps_of_a_stage", no_cache_filter_runs_the_steps_of_a_stage),
 ];
@@ -90,4 +91,20 @@ fn no_cache_filter_runs_the_steps_of_a_stage() {
     site.build(&["--no-cache-filter=tools"]).success();
     // What the stage makes is the same again, so nothing that uses it has to run.
     assert_eq!(sorted_log(&site), ["app", "app", "end", "end", "tools", "tools"]);
+}
+
+/// What is copied late must not be recorded under the key of what was there when the build began.
+fn a_file_that_changes_during_the_build_is_never_cached() {
+    let site = Site::new("FROM busybox\nRUN echo started; sleep 2\nCOPY f /f\n");
+    site.write("f", "old\n");
+    let mut build = site.start(&[]);
+    build.wait_for("started\n");
+    site.write("f", "new\n");
+    let told = build.finish().failure();
+    assert!(told.contains("`/f` of the build context changed during the build"), "{told}");
+    for content in ["new\n", "old\n"] {
+        site.write("f", content);
+        site.build(&["--output=../out"]).success();
+        assert_eq!(fs::read_to_string(site.path("out/f")).unwrap(), content);
+    }
 }
