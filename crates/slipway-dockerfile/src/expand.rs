@@ -39,7 +39,18 @@ pub enum ExpandProblem {
     Required { name: String, message: String },
     #[error("invalid pattern ({pattern}) in substitution: {escape}")]
     InvalidPattern { pattern: String, escape: BadEscape },
+    /// No reader of the file could follow it; the reference builder goes on until its stack is full.
+    #[error("more than {MAX_DEPTH} substitutions inside each other")]
+    TooDeep,
+    /// A few lines that double a value each would otherwise take all memory.
+    #[error("the result is more than {} MiB larger than what is written", MAX_GROWTH_BYTES >> 20)]
+    TooLarge,
 }
+
+/// How deep `${a:-${b:-…}}` may go.
+const MAX_DEPTH: usize = 200;
+/// How many bytes expansion may add to a word.
+const MAX_GROWTH_BYTES: usize = 16 << 20;
 
 /// Expands one word to one word: variables are replaced, quotes and escapes removed.
 ///
@@ -120,13 +131,15 @@ impl Default for Rules {
 struct Expander<'a, V> {
     source: &'a str,
     at: usize,
+    /// How many `${…}` are open here.
+    depth: usize,
     rules: Rules,
     variables: V,
 }
 
 impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
     fn new(source: &'a str, variables: V, rules: Rules) -> Self {
-        Expander { source, at: 0, rules, variables }
+        Expander { source, at: 0, depth: 0, rules, variables }
     }
 
     /// The source as one word, and as several.
@@ -171,6 +184,7 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
                     let value = self.variable()?;
                     splitter.push_splitting(&value, start..self.at);
                     text += &value;
+                    self.check_size(&text)?;
                 }
                 '\'' | '"' if !self.rules.quotes_are_text => {
                     let inside = if c == '"' { self.double_quoted()? } else { self.single_quoted()? };
@@ -196,6 +210,14 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
         }
         // Whoever asked for a stop knows what is missing.
         if stop.is_some() { Err(ExpandProblem::NoClosingBrace) } else { Ok(text) }
+    }
+
+    fn max_bytes(&self) -> usize {
+        self.source.len() + MAX_GROWTH_BYTES
+    }
+
+    fn check_size(&self, text: &str) -> Result<(), ExpandProblem> {
+        if text.len() > self.max_bytes() { Err(ExpandProblem::TooLarge) } else { Ok(()) }
     }
 
     /// An escape character and what it escapes; at the end of the word it is dropped.
@@ -249,17 +271,19 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
                     }
                     return Ok(text);
                 }
-                '$' => text += &self.variable()?,
+                '$' => {
+                    text += &self.variable()?;
+                    self.check_size(&text)?;
+                }
                 c if c == self.rules.escape => {
                     self.next();
-                    // Before any other character the escape character is itself.
-                    let escapes = self.peek().filter(|next| ['"', '$', c].contains(next));
-                    if self.rules.keeps_escapes || escapes.is_none() {
+                    if self.rules.keeps_escapes {
                         text.push(c);
                     }
-                    if escapes.is_some() {
-                        text.extend(self.next());
-                    }
+                    // Before any other character the escape character is itself; where escapes are kept it is then
+                    // there twice.
+                    let escapes = self.peek().is_some_and(|next| ['"', '$', c].contains(&next));
+                    text.extend(if escapes { self.next() } else { Some(c) });
                 }
                 c => {
                     self.next();
@@ -301,7 +325,7 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
                 let operator = self.next().ok_or(ExpandProblem::NoClosingBrace)?;
                 match operator {
                     '-' | '+' | '?' => self.alternative(start, &name, operator, true),
-                    _ => self.unsupported(format!(":{operator}")),
+                    _ => self.unsupported(start, &name, format!(":{operator}")),
                 }
             }
             operator @ ('-' | '+' | '?') => self.alternative(start, &name, operator, false),
@@ -311,9 +335,13 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
         }
     }
 
-    /// Reads on to the closing brace first, for that it is missing is the more basic mistake.
-    fn unsupported(&mut self, modifier: String) -> Result<String, ExpandProblem> {
+    /// Reads on to the closing brace first, for that it is missing is the more basic mistake. Where unset variables are
+    /// kept, what the operator would do is left to a shell.
+    fn unsupported(&mut self, start: usize, name: &str, modifier: String) -> Result<String, ExpandProblem> {
         self.operand('}', false, ExpandProblem::NoClosingBrace)?;
+        if self.rules.keeps_unset && (self.variables)(name).is_none() {
+            return Ok(self.unset(start));
+        }
         Err(ExpandProblem::UnsupportedModifier { modifier })
     }
 
@@ -358,13 +386,13 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
             Some(text) => (text, true),
             None => (operand.as_str(), false),
         };
-        let pattern = parse_pattern(text)?;
         let value = value.unwrap_or_default();
-        let trimmed = match operator {
-            '#' => pattern.without_prefix(&value, is_longest),
-            _ => pattern.without_suffix(&value, is_longest),
-        };
-        Ok(trimmed)
+        if operator == '#' {
+            return Ok(parse_pattern(text)?.without_prefix(&value, is_longest).to_owned());
+        }
+        let value: String = value.chars().rev().collect();
+        let trimmed = parse_pattern(&pattern::reversed(text))?.without_prefix(&value, is_longest);
+        Ok(trimmed.chars().rev().collect())
     }
 
     /// `${name/pattern/replacement}` and `${name//pattern/replacement}`.
@@ -378,18 +406,22 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
         }
         let pattern = parse_pattern(&text)?;
         let value = value.unwrap_or_default();
-        let replaced = match is_global {
-            true => pattern.replace_all(&value, &replacement),
-            false => pattern.replace_first(&value, &replacement),
-        };
-        Ok(replaced)
+        match is_global {
+            true => pattern.replace_all(&value, &replacement, self.max_bytes()).map_err(|_| ExpandProblem::TooLarge),
+            false => Ok(pattern.replace_first(&value, &replacement)),
+        }
     }
 
     /// What stands up to `stop`, expanded. Whatever is wrong at the very end of the word is reported as `missing`.
     fn operand(&mut self, stop: char, keeps_escapes: bool, missing: ExpandProblem) -> Result<String, ExpandProblem> {
+        if self.depth == MAX_DEPTH {
+            return Err(ExpandProblem::TooDeep);
+        }
+        self.depth += 1;
         let outer = std::mem::replace(&mut self.rules.keeps_escapes, keeps_escapes);
         let text = self.text_until(Some(stop), &mut WordSplitter::default());
         self.rules.keeps_escapes = outer;
+        self.depth -= 1;
         text.map_err(|problem| if self.peek().is_none() { missing } else { problem })
     }
 
@@ -544,6 +576,19 @@ mod tests {
             ("${foo/b*/}", "foo"),
             ("${foo//b?r/$a}", "foo1baz"),
         ]);
+    }
+
+    #[test]
+    fn growth_has_an_end() {
+        let nested = |depth: usize| "${u:-".repeat(depth) + "x" + &"}".repeat(depth);
+        check(&[(&nested(200), "x")]);
+        check_errors(&[(&nested(201), "more than 200 substitutions inside each other")]);
+        check_errors(&[(&nested(100_000), "more than 200 substitutions inside each other")]);
+        let large = |_: &str| Some("x".repeat(10 << 20));
+        for word in ["$a$a", "\"$a$a\"", "${a//x/$$xx}"] {
+            let problem = expand(word, '\\', large).map_err(|error| error.problem);
+            assert_eq!(problem, Err(ExpandProblem::TooLarge), "{word}");
+        }
     }
 
     #[test]

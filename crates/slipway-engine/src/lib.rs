@@ -19,6 +19,8 @@ mod contexts;
 mod descriptors;
 mod durability;
 mod export;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod images;
 mod layer;
 mod layers;
