@@ -65,7 +65,7 @@ impl Piece {
                 let mut rest = text.chars();
                 let mut wanted = characters.iter().rev();
                 let is_match = wanted.all(|c| rest.next_back().is_some_and(|found| c.is_none_or(|c| c == found)));
-                is_match.then(|| rest.as_str().len())
+                is_match.then_some(rest.as_str().len())
             }
         }
     }
