@@ -38,23 +38,24 @@ pub(crate) fn duration(nanoseconds: i64) -> String {
     }
 }
 
-/// The nanoseconds that a Go duration (`1h30m`, `1.5s`, `0`) means; `None` if it is none.
-pub(crate) fn parse_duration(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.as_bytes().first()? {
-        b'-' => (-1.0, &text[1..]),
-        b'+' => (1.0, &text[1..]),
+/// The nanoseconds that a Go duration (`1h30m`, `1.5s`, `0`) means, or why it is none, in Go's words.
+pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
+    let invalid = || format!("time: invalid duration {}", quoted(text));
+    let (sign, mut rest) = match text.as_bytes().first() {
+        Some(b'-') => (-1.0, &text[1..]),
+        Some(b'+') => (1.0, &text[1..]),
         _ => (1.0, text),
     };
     if rest == "0" {
-        return Some(0);
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
     }
     let mut total = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().map_err(|_| invalid())?;
         rest = &rest[end..];
         let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         let unit = match &rest[..end] {
@@ -64,13 +65,14 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
             "s" => 1e9,
             "m" => 60e9,
             "h" => 3600e9,
-            _ => return None,
+            "" => return Err(format!("time: missing unit in duration {}", quoted(text))),
+            unit => return Err(format!("time: unknown unit {} in duration {}", quoted(unit), quoted(text))),
         };
         rest = &rest[end..];
         total += number * unit;
     }
     // The largest Go duration is 2^63 - 1 ns.
-    (total < 9.2e18).then_some((sign * total).round() as i64)
+    if total < 9.2e18 { Ok((sign * total).round() as i64) } else { Err(invalid()) }
 }
 
 #[cfg(test)]
@@ -95,11 +97,18 @@ mod tests {
             ("1us", 1_000, "1µs"),
             ("20ms", 20_000_000, "20ms"),
         ] {
-            assert_eq!(parse_duration(text), Some(nanoseconds), "{text}");
+            assert_eq!(parse_duration(text), Ok(nanoseconds), "{text}");
             assert_eq!(duration(nanoseconds), printed);
         }
-        for bad in ["", "1", "s", "1x", "-", "1s2"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
+        for (bad, reason) in [
+            ("", "invalid duration \"\""),
+            ("-", "invalid duration \"-\""),
+            ("s", "invalid duration \"s\""),
+            ("1", "missing unit in duration \"1\""),
+            ("1s2", "missing unit in duration \"1s2\""),
+            ("1x", "unknown unit \"x\" in duration \"1x\""),
+        ] {
+            assert_eq!(parse_duration(bad), Err(format!("time: {reason}")));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
-use slipway_oci::{Platform, Reference};
+use slipway_oci::{Platform, PlatformParseError, Reference};
 
 use crate::globals::Globals;
 use crate::instructions::from::From;
@@ -135,10 +135,35 @@ impl<'a> Stages<'a> {
             let lines = LineRange { first: 1, last: 1 };
             return Err(vec![error_in(Span::default(), lines, "dockerfile contains no stages to build")]);
         }
+        let missing = stages.missing_indexes();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
         match stages.find_cycle(inputs) {
             Some(error) => Err(vec![error]),
             None => Ok((stages, globals)),
         }
+    }
+
+    /// Errors at each `COPY --from=9` of a file with fewer stages, those of stages that nothing needs among them.
+    fn missing_indexes(&self) -> Vec<Diagnostic> {
+        let mut errors = Vec::new();
+        for line in self.stages.iter().flat_map(|stage| &stage.lines) {
+            let numbers = line.command.needs().into_iter().filter_map(|need| match need {
+                Need::Copied(from) => self.numbered_stage(from),
+                Need::Mounted { .. } => None,
+            });
+            let messages = numbers.filter_map(Result::err);
+            errors.extend(messages.map(|message| error_at(&line.instruction, line.instruction.span, message)));
+        }
+        errors
+    }
+
+    /// The index of the stage that a number means; `None` if `text` is no number.
+    fn numbered_stage(&self, text: &str) -> Option<Result<usize, String>> {
+        let number = text.parse::<i64>().ok()?;
+        let index = usize::try_from(number).ok().filter(|index| *index < self.stages.len());
+        Some(index.ok_or_else(|| format!("invalid stage index {number}")))
     }
 
     /// Works out what a stage is based on, with the stages so far in sight.
@@ -199,13 +224,9 @@ impl<'a> Stages<'a> {
 
     /// What `--from=text` means: the number of a stage, or a name.
     pub(crate) fn origin(&self, text: &str, inputs: &LowerInputs<'_>) -> Result<Origin, String> {
-        match text.parse::<i64>() {
-            Ok(number) => usize::try_from(number)
-                .ok()
-                .filter(|index| *index < self.stages.len())
-                .map(Origin::Stage)
-                .ok_or_else(|| format!("invalid stage index {number}")),
-            Err(_) => self.named_origin(text, inputs),
+        match self.numbered_stage(text) {
+            Some(index) => index.map(Origin::Stage),
+            None => self.named_origin(text, inputs),
         }
     }
 
@@ -307,7 +328,12 @@ fn platform_of(written: &str, text: &str) -> Result<Platform, String> {
     if text.is_empty() {
         return Err(format!("empty platform value from expression {written}"));
     }
-    text.parse().map_err(|e| format!("failed to parse platform {text}: {e}"))
+    let invalid = |reason: PlatformParseError| format!("failed to parse platform {written}: {reason}");
+    // Only the command line knows `local`.
+    if text == "local" {
+        return Err(invalid(PlatformParseError::Unknown { text: text.to_owned() }));
+    }
+    text.parse().map_err(invalid)
 }
 
 /// What a name that is no stage means.

@@ -408,8 +408,7 @@ impl Engine {
         }
         let diff_ids = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let graph = &lowered.graph;
-        let exported = observe::exported(graph, lowered.result);
-        let step_names: Vec<String> = exported.iter().map(|id| graph.vertex(*id).name.clone()).collect();
+        let step_names: Vec<String> = observe::layer_names(graph, lowered.result);
         let epoch = epoch(&request.build_args)?;
         let facts = LayerFacts { layers_ns: &layers_ns, step_names: &step_names, epoch };
         let assembled = assemble(lowered.config.clone(), lowered.n_base_history, diff_ids, &facts)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use slipway_graph::op::Op;
+use slipway_graph::op::{Op, Source};
 use slipway_graph::{Event, Events, Graph, StepId, VertexId};
 use slipway_solver::Observer;
 
@@ -40,6 +40,18 @@ pub(crate) fn exported(graph: &Graph, target: VertexId) -> BTreeSet<VertexId> {
         }
     }
     exported
+}
+
+/// What the history calls the layers of `target` that no instruction speaks for: the names of the steps, the files of
+/// a host folder under them.
+pub(crate) fn layer_names(graph: &Graph, target: VertexId) -> Vec<String> {
+    let steps = exported(graph, target);
+    let bottom = steps.first().map_or(Some(&target), |first| graph.vertex(*first).inputs.first());
+    let folder = bottom.and_then(|id| match &graph.vertex(*id).op {
+        Op::Source(Source::Local(local)) => Some(format!("local source for {}", local.name)),
+        Op::Source(_) | Op::Exec(_) | Op::File(_) | Op::Merge => None,
+    });
+    folder.into_iter().chain(steps.iter().map(|id| graph.vertex(*id).name.clone())).collect()
 }
 
 impl Observer<EngineOps<'_>> for BuildObserver<'_> {

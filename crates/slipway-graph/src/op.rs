@@ -88,7 +88,7 @@ pub struct Exec {
     pub args: Vec<String>,
     /// `KEY=value`, in the order that the program sees them; config and build args.
     pub env: Vec<String>,
-    /// Proxy settings, put before `env`; never part of a key (`spec/dockerfile.md` section 2.5).
+    /// Proxy settings, which go over `env`; never part of a key (`spec/dockerfile.md` section 2.5).
     pub proxy_env: Vec<String>,
     /// Absolute.
     pub cwd: String,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::go_json::{empty_is_null, null_is_default};
 use crate::{DiffId, Platform};
 
 /// The image config blob. `Serialize` gives the member order of the reference.
@@ -18,10 +19,10 @@ pub struct ImageConfig {
     pub author: Option<String>,
     #[serde(default)]
     pub config: RuntimeConfig,
-    /// RFC 3339 time; `None` until the image is assembled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// RFC 3339 time; `None` until the image is assembled, and if neither a layer nor a base gives one.
+    #[serde(default)]
     pub created: Option<String>,
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", serialize_with = "empty_is_null")]
     pub history: Vec<History>,
     #[serde(default)]
     pub os: String,
@@ -130,18 +131,6 @@ fn is_zero(n: &i64) -> bool {
     *n == 0
 }
 
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn empty_is_null<S: serde::Serializer>(ids: &[DiffId], serializer: S) -> Result<S::Ok, S::Error> {
-    if ids.is_empty() { serializer.serialize_none() } else { ids.serialize(serializer) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +144,7 @@ mod tests {
         let text = String::from_utf8(crate::to_compact(&config).unwrap()).unwrap();
         assert_eq!(
             text,
-            r#"{"architecture":"amd64","config":{"Env":["A=1"],"Cmd":["sh"],"ArgsEscaped":true},"os":"linux","rootfs":{"type":"layers","diff_ids":null}}"#
+            r#"{"architecture":"amd64","config":{"Env":["A=1"],"Cmd":["sh"],"ArgsEscaped":true},"created":null,"history":null,"os":"linux","rootfs":{"type":"layers","diff_ids":null}}"#
         );
     }
 

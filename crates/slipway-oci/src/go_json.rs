@@ -1,6 +1,6 @@
 //! JSON text as the reference writes it, since digests are made of it.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One line, with `<`, `>` and `&` (and the two Unicode line separators) escaped in strings as Go's encoder does.
 pub fn to_compact<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
@@ -10,6 +10,20 @@ pub fn to_compact<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error>
 /// Two blanks of indentation, no newline at the end; escapes as [`to_compact`].
 pub fn to_indented<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     Ok(escape_html(&serde_json::to_vec_pretty(value)?))
+}
+
+/// Reads `null`, which Go writes for a list or map that was never made, as an empty one.
+pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Writes an empty list as `null`, for the lists that the reference makes with their first item.
+pub(crate) fn empty_is_null<S: Serializer, T: Serialize>(items: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    if items.is_empty() { serializer.serialize_none() } else { items.serialize(serializer) }
 }
 
 /// Outside strings none of these characters occurs in JSON, so the whole text can be treated alike.

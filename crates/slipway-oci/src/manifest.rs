@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::go_json::{empty_is_null, null_is_default};
 use crate::{Descriptor, media_type};
 
 /// An image manifest (image spec, `manifest.md`), in the field order that the reference writes.
@@ -16,6 +17,8 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     pub config: Descriptor,
+    /// Bottom first. No layers are written as `null`, as the reference does.
+    #[serde(default, deserialize_with = "null_is_default", serialize_with = "empty_is_null")]
     pub layers: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,

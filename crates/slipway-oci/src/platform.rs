@@ -14,11 +14,21 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
-/// Why a text is no platform.
+/// Why a text is no platform, in the reference's words.
 #[derive(Debug, thiserror::Error)]
-#[error("`{text}` is not a platform: expected `os[/arch[/variant]]`, such as `linux/amd64`")]
-pub struct PlatformParseError {
-    text: String,
+pub enum PlatformParseError {
+    #[error(
+        "{text:?}: unknown operating system or architecture: invalid argument; expected `os[/arch[/variant]]`, such as `linux/amd64`"
+    )]
+    Unknown { text: String },
+    #[error(
+        "{text:?}: cannot parse platform specifier: invalid argument; expected `os[/arch[/variant]]`, such as `linux/amd64`"
+    )]
+    Parts { text: String },
+    #[error(
+        "{component:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument"
+    )]
+    Component { component: String, text: String },
 }
 
 impl Platform {
@@ -56,11 +66,14 @@ impl FromStr for Platform {
     type Err = PlatformParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || PlatformParseError { text: text.to_owned() };
+        let text = text.to_owned();
         let is_name = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
         let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(|p| is_name(p)) {
-            return Err(error());
+        if parts.len() > 3 {
+            return Err(PlatformParseError::Parts { text });
+        }
+        if let Some(component) = parts.iter().find(|p| !is_name(p)) {
+            return Err(PlatformParseError::Component { component: (*component).to_owned(), text });
         }
         let host = Platform::host();
         match parts[..] {
@@ -71,11 +84,15 @@ impl FromStr for Platform {
             [one] => {
                 let known = ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "mips64le", "loong64"];
                 let platform = Platform::new("linux", one, None);
-                if known.contains(&platform.architecture.as_str()) { Ok(platform) } else { Err(error()) }
+                if known.contains(&platform.architecture.as_str()) {
+                    Ok(platform)
+                } else {
+                    Err(PlatformParseError::Unknown { text })
+                }
             }
             [os, arch] => Ok(Platform::new(os, arch, None)),
             [os, arch, variant] => Ok(Platform::new(os, arch, Some(variant))),
-            _ => Err(error()),
+            _ => Err(PlatformParseError::Parts { text }),
         }
     }
 }

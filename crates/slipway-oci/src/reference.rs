@@ -96,6 +96,9 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         use ReferenceParseError as E;
+        if let Some(repository) = in_upper_case(text) {
+            return Err(E::Uppercase(repository));
+        }
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => {
                 (name, Some(digest.parse::<Digest>().map_err(|_| E::Digest(digest.chars().take(100).collect()))?))
@@ -111,9 +114,6 @@ impl FromStr for Reference {
             HUB if !rest.contains('/') => format!("library/{rest}"),
             _ => rest.to_owned(),
         };
-        if repository.bytes().any(|b| b.is_ascii_uppercase()) && is_path(&repository.to_ascii_lowercase()) {
-            return Err(E::Uppercase(repository));
-        }
         if !is_host(host) || !is_path(&repository) || tag.is_some_and(|t| !is_tag(t)) {
             return Err(E::Format);
         }
@@ -122,6 +122,15 @@ impl FromStr for Reference {
         }
         Ok(Reference { host: host.to_owned(), repository, tag: tag.map(str::to_owned), digest })
     }
+}
+
+/// The repository as Docker names it in its complaint about upper case: everything up to the first colon behind the
+/// host. `None` if it is in lower case.
+fn in_upper_case(text: &str) -> Option<String> {
+    let (host, rest) = split_host(text);
+    let name = rest.split(':').next().unwrap_or(rest);
+    let library = if host == HUB && !rest.contains('/') { "library/" } else { "" };
+    name.chars().any(char::is_uppercase).then(|| format!("{library}{name}"))
 }
 
 /// The first component is a host if it has a dot, a colon or an upper-case letter, or is `localhost`.
@@ -208,6 +217,10 @@ mod tests {
             "FOO".parse::<Reference>().unwrap_err().to_string(),
             "invalid reference format: repository name (library/FOO) must be lowercase"
         );
+        for (text, shown) in [("h.io/Foo/Bar:t", "Foo/Bar"), ("Bad_Name::", "library/Bad_Name")] {
+            let error = text.parse::<Reference>().unwrap_err();
+            assert_eq!(error, ReferenceParseError::Uppercase(shown.to_owned()));
+        }
         for bad in ["", "a b", "a//b", "-a", "a:", "a:b:c/", "a@sha256:x", "..", "a/..", "a___b"] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }

@@ -61,8 +61,12 @@ fn ports_of(spec: &str) -> Result<Vec<String>, String> {
         return Err(format!("invalid IP address: {ip}"));
     }
     let (first, last) = range(container).ok_or_else(|| format!("invalid containerPort: {container}"))?;
-    if !host.is_empty() && range(host).is_none() {
-        return Err(format!("invalid hostPort: {host}"));
+    if !host.is_empty() {
+        let (host_first, host_last) = range(host).ok_or_else(|| format!("invalid hostPort: {host}"))?;
+        // One port of the container may be offered on any of several ports of the host.
+        if last - first != host_last - host_first && first != last {
+            return Err(format!("invalid ranges specified for container and host Ports: {container} and {host}"));
+        }
     }
     Ok((first..=last).map(|port| format!("{port}/{proto}")).collect())
 }
@@ -95,6 +99,7 @@ mod tests {
             ("x", "invalid containerPort: x"),
             ("70000", "invalid containerPort: 70000"),
             ("x:80", "invalid hostPort: x"),
+            ("1-2:3-5", "invalid ranges specified for container and host Ports: 3-5 and 1-2"),
             ("nosuch:1:80", "invalid IP address: nosuch"),
         ] {
             assert_eq!(ports_of(spec).unwrap_err(), message);

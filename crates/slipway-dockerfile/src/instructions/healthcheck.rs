@@ -54,10 +54,9 @@ fn with_flags(command: CommandLine, flags: &Flags<'_>) -> Result<Healthcheck, St
 
 fn nanoseconds(flags: &Flags<'_>, name: &str) -> Result<i64, String> {
     let Some(text) = flags.text(name) else { return Ok(0) };
-    let value = parse_duration(&text).ok_or_else(|| format!("time: invalid duration {}", quoted(&text)))?;
-    match value {
+    match parse_duration(&text)? {
         0 => Ok(0),
-        1_000_000.. => Ok(value),
+        value @ 1_000_000.. => Ok(value),
         _ => Err(format!("Interval {} cannot be less than 1ms", quoted(name))),
     }
 }

@@ -8,10 +8,10 @@ use crate::{Diagnostic, Instruction};
 pub(crate) struct Stopsignal(String);
 
 /// signal(7), without `SIG`.
-const SIGNALS: [&str; 37] = [
+const SIGNALS: [&str; 36] = [
     "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
     "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
-    "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX", "UNUSED",
+    "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
 ];
 
 pub(super) fn check(instruction: &Instruction) -> Result<Stopsignal, Diagnostic> {

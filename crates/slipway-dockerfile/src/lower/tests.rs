@@ -322,7 +322,7 @@ fn an_empty_base_has_a_path_and_a_root() {
         json,
         format!(
             "{{\"architecture\":\"amd64\",\"config\":{{\"Env\":[\"{PATH}\"],\"WorkingDir\":\"/\"}},\
-             \"os\":\"linux\",\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":null}}}}"
+             \"created\":null,\"history\":null,\"os\":\"linux\",\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":null}}}}"
         )
     );
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use slipway_graph::request::{Destination, ImageOutput};
-use slipway_oci::{Descriptor, Digest, Index, IndexOrManifest, Manifest, Reference, media_type};
+use slipway_oci::{Descriptor, Digest, ImageConfig, Index, IndexOrManifest, Manifest, Reference, media_type};
 
 use super::{Export, ExportError, write_to};
 use crate::layer::tar_writer::{Entry, EntryKind, TarWriter};
@@ -36,7 +36,7 @@ pub(super) fn export(
     kind: Kind,
 ) -> Result<(), ExportError> {
     let (descriptor, manifest_bytes, manifest) = export.manifest(options)?;
-    let index = index_entries(&descriptor, &options.names, export.image.assembled.config.created.as_deref());
+    let index = index_entries(&descriptor, &options.names, &export.image.assembled.config);
     let docker = match kind {
         Kind::Oci => None,
         Kind::Docker => Some(docker_manifest(&manifest, &options.names)?),
@@ -59,12 +59,13 @@ pub(super) fn export(
 }
 
 /// One descriptor for each name, so that readers find the image under all of them.
-fn index_entries(descriptor: &Descriptor, names: &[Reference], created: Option<&str>) -> Vec<Descriptor> {
+fn index_entries(descriptor: &Descriptor, names: &[Reference], config: &ImageConfig) -> Vec<Descriptor> {
+    let platform = config.platform();
     let mut base = BTreeMap::new();
-    if let Some(created) = created {
-        base.insert("org.opencontainers.image.created".to_owned(), created.to_owned());
+    if let Some(created) = &config.created {
+        base.insert("org.opencontainers.image.created".to_owned(), whole_seconds(created));
     }
-    let entry = |annotations| Descriptor { annotations, ..descriptor.clone() };
+    let entry = |annotations| Descriptor { annotations, platform: Some(platform.clone()), ..descriptor.clone() };
     if names.is_empty() {
         return vec![entry(base)];
     }
@@ -77,6 +78,14 @@ fn index_entries(descriptor: &Descriptor, names: &[Reference], created: Option<&
         entry(annotations)
     };
     names.iter().map(named).collect()
+}
+
+/// `2020-01-02T03:04:05.6Z` without the fraction, as the reference writes times of annotations.
+fn whole_seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
+    }
 }
 
 fn index_bytes(manifests: Vec<Descriptor>) -> Result<Vec<u8>, serde_json::Error> {

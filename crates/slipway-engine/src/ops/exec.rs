@@ -251,7 +251,7 @@ impl Run<'_> {
 
     fn environment(&self, from_mounts: Vec<String>, user: &ProcessUser) -> Vec<OsString> {
         let exec = self.exec;
-        let mut env: Vec<String> = exec.proxy_env.iter().chain(&exec.env).cloned().chain(from_mounts).collect();
+        let mut env: Vec<String> = exec.env.iter().chain(&exec.proxy_env).cloned().chain(from_mounts).collect();
         if !env.iter().any(|pair| pair.starts_with("HOME=")) {
             env.push(format!("HOME={}", user.home));
         }

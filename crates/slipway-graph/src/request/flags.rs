@@ -12,7 +12,7 @@ mod ssh;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use slipway_oci::Platform;
+use slipway_oci::{Platform, PlatformParseError};
 
 use super::{BuildRequest, CacheBypass};
 use output::OutputFlags;
@@ -122,8 +122,8 @@ pub enum FlagError {
         "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' for optional behavior"
     )]
     EmptySyntax,
-    #[error("{text:?}: cannot parse platform specifier: invalid argument")]
-    Platform { text: String },
+    #[error(transparent)]
+    Platform(#[from] PlatformParseError),
     #[error("--no-cache and --no-cache-filter cannot currently be used together")]
     CacheBypass,
     #[error("type required for {text:?}")]
@@ -149,7 +149,7 @@ impl FlagError {
             | FlagError::AttestationType
             | FlagError::Attestation { .. }
             | FlagError::Unsupported { .. } => Moment::Options,
-            FlagError::Ssh(_) | FlagError::EmptySyntax | FlagError::Platform { .. } | FlagError::CacheBypass => {
+            FlagError::Ssh(_) | FlagError::EmptySyntax | FlagError::Platform(_) | FlagError::CacheBypass => {
                 Moment::Build
             }
         }
@@ -317,7 +317,7 @@ fn platforms(texts: &[String], surroundings: &dyn Surroundings) -> Result<Vec<Pl
     };
     let mut platforms = Vec::new();
     for text in texts.iter().chain(&default).flat_map(|list| list.split(',')) {
-        let platform = text.trim().parse().map_err(|_| FlagError::Platform { text: text.to_owned() })?;
+        let platform = text.trim().parse()?;
         if !platforms.contains(&platform) {
             platforms.push(platform);
         }
@@ -497,7 +497,7 @@ mod tests {
             (
                 |f| f.platforms = texts(&["a/b/c/d"]),
                 Moment::Build,
-                "\"a/b/c/d\": cannot parse platform specifier: invalid argument",
+                "\"a/b/c/d\": cannot parse platform specifier: invalid argument; expected `os[/arch[/variant]]`, such as `linux/amd64`",
             ),
             (|f| f.outputs = texts(&["type=local"]), Moment::Build, "dest is required for local exporter"),
             (|f| f.outputs = texts(&["type=foo"]), Moment::Solve, "exporter \"foo\" could not be found"),

@@ -21,6 +21,8 @@ pub enum ContextError {
     Name { name: String, source: ReferenceParseError },
     #[error("failed to get build context {name}: stat {path}: no such file or directory")]
     NoFolder { name: String, path: String },
+    #[error("failed to get build context {name}: {path}: not a directory")]
+    NotFolder { name: String, path: String },
     #[error("build context {name}: {text:?} is no image: {source}")]
     Image { name: String, text: String, source: ReferenceParseError },
     #[error("build context {name}: {text:?} has an invalid digest")]
@@ -34,6 +36,7 @@ impl ContextError {
             ContextError::NotFound { .. }
             | ContextError::StdinTwice
             | ContextError::NoFolder { .. }
+            | ContextError::NotFolder { .. }
             | ContextError::Image { .. }
             | ContextError::LayoutDigest { .. } => Moment::Build,
         }
@@ -92,13 +95,19 @@ fn named_location(name: &str, value: &str, surroundings: &dyn Surroundings) -> R
     if let Some(layout) = value.strip_prefix("oci-layout://") {
         return layout_location(name, layout);
     }
-    if surroundings.kind_of(value.as_ref()) == PathKind::Folder {
+    let kind = surroundings.kind_of(value.as_ref());
+    if kind == PathKind::Folder {
         return Ok(NamedContext::Folder(value.into()));
     }
     if is_url(value) {
         return Ok(NamedContext::Url(value.to_owned()));
     }
-    Err(ContextError::NoFolder { name: name.to_owned(), path: value.to_owned() })
+    let (name, path) = (name.to_owned(), value.to_owned());
+    Err(if kind == PathKind::File {
+        ContextError::NotFolder { name, path }
+    } else {
+        ContextError::NoFolder { name, path }
+    })
 }
 
 fn image_location(name: &str, text: &str) -> Result<NamedContext, ContextError> {
