@@ -32,6 +32,11 @@ impl Globals {
         self.0.push((name.to_owned(), value));
     }
 
+    /// The names of all, in the order in which they are declared.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The value of `name`.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         self.0.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.clone())

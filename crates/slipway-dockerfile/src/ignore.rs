@@ -106,6 +106,11 @@ impl IgnoreRules {
         self.rules.is_empty()
     }
 
+    /// Whether a rule takes back what others leave out.
+    pub fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.is_exception)
+    }
+
     /// The verdict on `path`, which is relative to the root of the context and has no `/` at its ends, given that on
     /// its directory.
     pub fn verdict(&self, path: impl AsRef<[u8]>, directory: &Verdict) -> Verdict {

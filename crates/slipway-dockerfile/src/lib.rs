@@ -5,12 +5,14 @@
 
 mod diagnostic;
 mod expand;
+mod facts;
 mod glob;
 mod globals;
 mod go_text;
 mod history;
 mod ignore;
 mod instructions;
+pub mod lint;
 mod lower;
 mod parse;
 mod paths;
@@ -24,6 +26,7 @@ mod syntax;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use expand::{ExpandError, ExpandProblem, expand, expand_heredoc, expand_words};
+pub use facts::Facts;
 pub use glob::{BadPattern, match_pattern};
 pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
 pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};

@@ -9,19 +9,21 @@ use slipway_graph::request::{CacheBypass, NamedContext};
 use slipway_graph::{Graph, LineRange, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
 
+use crate::facts::{FactLog, Facts, Seen};
 use crate::globals::Globals;
 use crate::instructions::add_git;
-use crate::quote::quoted;
 use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
 use crate::stages::{Line, Origin, Outside, Stage, Stages};
 use crate::step_name::{self, StepNames};
-use crate::{Diagnostic, Dockerfile, Severity, Span};
+use crate::{Diagnostic, Dockerfile, Span};
 
 /// Everything outside the Dockerfile and its base images that decides about the graph.
 #[derive(Clone, Debug)]
 pub struct LowerInputs<'a> {
     /// The stage asked for; `None` is the last one.
     pub target: Option<&'a str>,
+    /// Whether stages that the target does not reach are lowered, too.
+    pub needs_all_stages: bool,
     /// `--build-arg`; those that steer the builder (`BUILDKIT_*`, proxies, `SOURCE_DATE_EPOCH`) are among them.
     pub build_args: &'a BTreeMap<String, String>,
     /// The platform of the machine that builds.
@@ -109,10 +111,9 @@ pub struct Lowered {
     pub config: ImageConfig,
     /// How many entries at the front of the history come with the base image.
     pub n_base_history: usize,
-    pub warnings: Vec<Diagnostic>,
 }
 
-/// Lowers `dockerfile`.
+/// Lowers `dockerfile`, and tells what was seen on the way, however far it led.
 ///
 /// Answers `Lowering::NeedImages` as long as `known` lacks images that the target reaches; ask again with the answers.
 ///
@@ -122,14 +123,29 @@ pub fn lower(
     dockerfile: &Dockerfile,
     inputs: &LowerInputs<'_>,
     known: &KnownImages,
+) -> (Result<Lowering, Vec<Diagnostic>>, Facts) {
+    let log = FactLog::default();
+    let outcome = lower_with(dockerfile, inputs, known, &log);
+    (outcome, log.into_facts())
+}
+
+fn lower_with(
+    dockerfile: &Dockerfile,
+    inputs: &LowerInputs<'_>,
+    known: &KnownImages,
+    log: &FactLog,
 ) -> Result<Lowering, Vec<Diagnostic>> {
-    let (stages, globals) = Stages::split(&dockerfile.instructions, dockerfile.directives.escape, inputs)?;
+    let (stages, globals) = Stages::split(&dockerfile.instructions, dockerfile.directives.escape, inputs, log)?;
     let target = stages.target(inputs.target).map_err(|e| vec![e])?;
-    let plan = stages.plan(target, inputs, known)?;
+    let targets = if inputs.needs_all_stages { (0..stages.stages.len()).collect() } else { vec![target] };
+    let plan = stages.plan(targets, inputs, known)?;
     if !plan.questions.is_empty() {
         return Ok(Lowering::NeedImages(plan.questions));
     }
-    let mut build = Build::new(dockerfile, inputs, known, &stages, globals)?;
+    for (index, _) in &plan.stages {
+        note_foreign_base(&stages.stages[*index], known, log);
+    }
+    let mut build = Build::new(dockerfile, inputs, known, &stages, globals, log)?;
     let errors: Vec<Diagnostic> =
         plan.stages.iter().flat_map(|(index, lines)| lower_stage(*index, lines, &mut build)).collect();
     if !errors.is_empty() {
@@ -147,10 +163,10 @@ pub(crate) struct Build<'a> {
     pub(crate) graph: Graph,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub(crate) epoch: Option<i64>,
+    pub(crate) log: &'a FactLog,
     known: &'a KnownImages,
     /// The stages that have been lowered, by index.
     finished: BTreeMap<usize, StageBuilder>,
-    warnings: Vec<Diagnostic>,
 }
 
 impl<'a> Build<'a> {
@@ -160,6 +176,7 @@ impl<'a> Build<'a> {
         known: &'a KnownImages,
         stages: &'a Stages<'a>,
         globals: Globals,
+        log: &'a FactLog,
     ) -> Result<Build<'a>, Vec<Diagnostic>> {
         let epoch = inputs.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty());
         let invalid = |text: &String| {
@@ -173,9 +190,9 @@ impl<'a> Build<'a> {
             stages,
             graph: Graph::new(),
             epoch: epoch.map(|text| text.parse().map_err(|_| invalid(text))).transpose()?,
+            log,
             known,
             finished: BTreeMap::new(),
-            warnings: Vec::new(),
         })
     }
 
@@ -277,14 +294,21 @@ fn remote_source(url: &str) -> Result<Source, String> {
 
 /// Lowers one stage; those it needs have been lowered. Gives what is wrong with it.
 fn lower_stage(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Vec<Diagnostic> {
+    build.log.begin_stage(index);
     let mut stage = match begin(index, lines, build) {
         Ok(stage) => stage,
-        Err(error) => return vec![error],
+        Err(error) => {
+            build.log.close();
+            return vec![error];
+        }
     };
     let mut errors = Vec::new();
     for line in lines {
         let mut step = Step { instruction: &line.instruction, is_trigger: line.is_trigger, stage: &mut stage, build };
-        errors.extend(line.command.lower(&mut step).err());
+        if let Err(error) = line.command.lower(&mut step) {
+            build.log.close();
+            errors.push(error);
+        }
     }
     build.finished.insert(index, stage);
     errors
@@ -300,7 +324,7 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
             let vertex = build
                 .outside_vertex(outside, &mut names, stage.from.lines)
                 .map_err(|e| error_at(stage.from, stage.from.span, e))?;
-            let config = base_config(outside, stage, build);
+            let config = base_config(outside, build);
             let n_base_history = config.history.len();
             StageBuilder {
                 vertex,
@@ -310,6 +334,7 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
                 env: Vec::new(),
                 args: Vec::new(),
                 has_cmd: false,
+                has_workdir: false,
                 ignores_cache: false,
                 names,
             }
@@ -339,31 +364,23 @@ fn step_names(index: usize, lines: &[Line<'_>], build: &Build<'_>) -> StepNames 
 }
 
 /// The config that a stage starts with.
-fn base_config(outside: &Outside, stage: &Stage<'_>, build: &mut Build<'_>) -> ImageConfig {
+fn base_config(outside: &Outside, build: &Build<'_>) -> ImageConfig {
     match outside {
-        Outside::Image { key, .. } => {
-            let config = build.known[key].config.clone();
-            build.warnings.extend(foreign_base(&config, stage));
-            config
-        }
+        Outside::Image { key, .. } => build.known[key].config.clone(),
         // The reference gives these the platform of the build, whatever `--platform` of the stage says.
         Outside::Scratch | Outside::Folder { .. } | Outside::Url { .. } => empty_config(&build.inputs.target_platform),
     }
 }
 
-/// A warning if a base is for another platform than the stage.
-fn foreign_base(config: &ImageConfig, stage: &Stage<'_>) -> Option<Diagnostic> {
-    let platform = config.platform();
-    if config.architecture.is_empty() || platform.matches(&stage.platform) {
-        return None;
+/// Tells if a base is for another platform than its stage.
+fn note_foreign_base(stage: &Stage<'_>, known: &KnownImages, log: &FactLog) {
+    let Origin::Outside(Outside::Image { key, .. }) = &stage.base else { return };
+    let config = &known[&**key].config;
+    let pulled = config.platform();
+    if !config.architecture.is_empty() && !pulled.matches(&stage.platform) {
+        let (image, expected) = (stage.base_text.clone(), stage.platform.clone());
+        log.add(stage.from, Seen::ForeignBase { image, pulled, expected });
     }
-    let message = format!(
-        "Base image {} was pulled with platform {}, expected {} for current build",
-        stage.base_text,
-        quoted(&platform.to_string()),
-        quoted(&stage.platform.to_string())
-    );
-    Some(Diagnostic { severity: Severity::Warning, ..error_at(stage.from, stage.from.span, message) })
 }
 
 fn empty_config(platform: &Platform) -> ImageConfig {
@@ -390,13 +407,7 @@ fn finish(mut build: Build<'_>, target: usize) -> Lowered {
         false => Platform::new(&config.os, &config.architecture, config.variant.as_deref()),
     };
     (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
-    Lowered {
-        graph: build.graph,
-        result: stage.vertex,
-        config,
-        n_base_history: stage.n_base_history,
-        warnings: build.warnings,
-    }
+    Lowered { graph: build.graph, result: stage.vertex, config, n_base_history: stage.n_base_history }
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use slipway_graph::{LineRange, Op, Vertex, VertexId};
 use slipway_oci::{ImageConfig, Platform};
 
+use crate::facts::{Seen, Variables, Watched};
+use crate::instructions::is_no_variable;
 use crate::lower::Build;
 use crate::step_name::{self, StepNames};
-use crate::{Diagnostic, Instruction, Keyword, Severity, Span, expand, history};
+use crate::{Diagnostic, Instruction, Keyword, Severity, Span, expand, history, suggest};
 
 /// What the shell form of instructions runs in unless `SHELL` says otherwise.
 pub(crate) const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -27,6 +29,8 @@ pub(crate) struct StageBuilder {
     pub(crate) args: Vec<(String, Option<String>)>,
     /// Whether this stage has had a `CMD`.
     pub(crate) has_cmd: bool,
+    /// Whether this stage or one that it is based on has had a `WORKDIR`.
+    pub(crate) has_workdir: bool,
     pub(crate) ignores_cache: bool,
     pub(crate) names: StepNames,
 }
@@ -99,8 +103,33 @@ impl Step<'_, '_> {
 
     /// `text` with variables filled in and quotes removed.
     pub(crate) fn expand(&self, text: &str) -> Result<String, Diagnostic> {
-        let expanded = expand::expand(text, self.escape(), |name| self.stage.variable(name));
+        let variables = Watched::new(|name: &str| self.stage.variable(name));
+        let expanded = expand::expand(text, self.escape(), |name| variables.get(name));
+        self.note_unset(variables.asked());
         expanded.map_err(|e| self.error(e.to_string()))
+    }
+
+    /// The body of a heredoc with variables filled in.
+    pub(crate) fn expand_body(&self, body: &str) -> Result<String, Diagnostic> {
+        let variables = Watched::new(|name: &str| self.stage.variable(name));
+        let expanded = expand::expand_heredoc(body, |name| variables.get(name));
+        self.note_unset(variables.asked());
+        expanded.map_err(|e| self.error(e.to_string()))
+    }
+
+    /// Tells which variables have no value though they should. An `ARG` may be left empty.
+    fn note_unset(&self, asked: Variables) {
+        let is_declared = |name: &String| self.stage.args.iter().any(|(arg, _)| arg == name);
+        for name in asked.unset.into_iter().filter(|name| !is_declared(name) && !is_no_variable(name)) {
+            let known = self.stage.env.iter().map(|(name, _)| name.as_str());
+            let similar = suggest::closest(&name, known).map(str::to_owned);
+            self.see(Seen::UnsetVariable { name, similar });
+        }
+    }
+
+    /// Tells what this instruction shows.
+    pub(crate) fn see(&self, seen: Seen) {
+        self.build.log.add(self.instruction, seen);
     }
 
     /// The escape character in force; triggers are always read with a backslash.

@@ -2,12 +2,13 @@
 //! (`spec/dockerfile.md` sections 3.1, 5.1 and 5.5)
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
 use slipway_oci::{Platform, PlatformParseError, Reference};
 
+use crate::facts::{FactLog, Seen, StagePlatform, Variables, Watched};
 use crate::globals::Globals;
 use crate::instructions::from::From;
 use crate::instructions::{Command, Need, parse_trigger};
@@ -112,20 +113,30 @@ impl<'a> Stages<'a> {
         instructions: &'a [Instruction],
         escape: char,
         inputs: &LowerInputs<'_>,
+        log: &FactLog,
     ) -> Result<(Stages<'a>, Globals), Vec<Diagnostic>> {
         let mut errors = Vec::new();
         let (before, sections) = sections(instructions, &mut errors);
+        if !errors.is_empty() {
+            log.close();
+        }
         let last_name = sections.last().and_then(|s| s.head.name.as_deref());
         let target_stage = inputs.target.or(last_name).unwrap_or("default");
         let mut globals = Globals::of_platforms(inputs, target_stage);
+        note_default_bases(&before, &sections, escape, globals.clone(), log);
         for (instruction, command) in &before {
-            errors.extend(declare(instruction, command, escape, inputs, &mut globals).err());
+            errors.extend(declare(instruction, command, escape, inputs.build_args, &mut globals).err());
         }
+        let declared: Vec<&str> = before.iter().flat_map(|(_, command)| command.declared_args()).collect();
+        let head = Head { escape, inputs, globals: &globals, declared: &declared, log };
         let mut stages = Stages { stages: Vec::new() };
         for section in sections {
-            match stages.resolve(section, escape, inputs, &globals) {
+            match stages.resolve(section, &head) {
                 Ok(stage) => stages.stages.push(stage),
-                Err(error) => errors.push(error),
+                Err(error) => {
+                    log.close();
+                    errors.push(error);
+                }
             }
         }
         if !errors.is_empty() {
@@ -167,23 +178,20 @@ impl<'a> Stages<'a> {
     }
 
     /// Works out what a stage is based on, with the stages so far in sight.
-    fn resolve(
-        &self,
-        section: Section<'a>,
-        escape: char,
-        inputs: &LowerInputs<'_>,
-        globals: &Globals,
-    ) -> Result<Stage<'a>, Diagnostic> {
+    fn resolve(&self, section: Section<'a>, before: &Head<'_>) -> Result<Stage<'a>, Diagnostic> {
+        let inputs = before.inputs;
         let Section { from, head, lines } = section;
         let error = |message: String| error_at(from, head.base.span, message);
-        let fill_in =
-            |text: &str| expand::expand(text, escape, |name| globals.get(name)).map_err(|e| error(e.to_string()));
-        let base_text = fill_in(&head.base.text)?;
+        let (base_text, _) = before.fill_in(&head.base.text, from).map_err(error)?;
         if base_text.is_empty() {
             return Err(error(format!("base name ({}) should not be blank", head.base.text)));
         }
         let asked = match &head.platform {
-            Some(written) => Some(platform_of(written, &fill_in(written)?).map_err(error)?),
+            Some(written) => {
+                let (value, variables) = before.fill_in(written, from).map_err(error)?;
+                before.note_platform(&head, written, &value, variables, from);
+                Some(platform_of(written, &value).map_err(error)?)
+            }
             None => None,
         };
         let platform = asked.unwrap_or_else(|| inputs.target_platform.clone());
@@ -307,19 +315,75 @@ fn first_into_cycle(needs: &[Vec<usize>]) -> Option<usize> {
     None
 }
 
+/// What all `FROM` lines see.
+struct Head<'h> {
+    escape: char,
+    inputs: &'h LowerInputs<'h>,
+    globals: &'h Globals,
+    /// The args that are declared in front of the first stage, also those without a value.
+    declared: &'h [&'h str],
+    log: &'h FactLog,
+}
+
+impl Head<'_> {
+    /// `text` of the `FROM` line `from` with variables filled in, and which those were.
+    fn fill_in(&self, text: &str, from: &Instruction) -> Result<(String, Variables), String> {
+        let variables = Watched::new(|name: &str| self.globals.get(name));
+        let filled = expand::expand(text, self.escape, |name| variables.get(name));
+        let asked = variables.asked();
+        for name in asked.unset.iter().filter(|name| !self.declared.contains(&name.as_str())) {
+            let known = self.declared.iter().copied().chain(self.globals.names());
+            let similar = suggest::closest(name, known).map(str::to_owned);
+            self.log.add(from, Seen::UndeclaredArg { name: name.clone(), similar });
+        }
+        filled.map(|filled| (filled, asked)).map_err(|e| e.to_string())
+    }
+
+    fn note_platform(&self, head: &From, written: &str, value: &str, variables: Variables, from: &Instruction) {
+        let platform = StagePlatform {
+            written: written.to_owned(),
+            value: value.to_owned(),
+            variables,
+            stage_name: head.name.clone(),
+            target: self.globals.get("TARGETPLATFORM").unwrap_or_default(),
+        };
+        self.log.add(from, Seen::StagePlatform(platform));
+    }
+}
+
+/// Tells what the bases would be without any build arg; nothing, if that is a mistake.
+fn note_default_bases(
+    before: &[(&Instruction, Command)],
+    sections: &[Section<'_>],
+    escape: char,
+    mut globals: Globals,
+    log: &FactLog,
+) {
+    let no_args = BTreeMap::new();
+    for (instruction, command) in before {
+        if declare(instruction, command, escape, &no_args, &mut globals).is_err() {
+            return;
+        }
+    }
+    for Section { from, head, .. } in sections {
+        let Ok(value) = expand::expand(&head.base.text, escape, |name| globals.get(name)) else { return };
+        log.add(from, Seen::DefaultBase { written: head.base.text.clone(), value });
+    }
+}
+
 /// An `ARG` in front of the first `FROM`.
 fn declare(
     instruction: &Instruction,
     command: &Command,
     escape: char,
-    inputs: &LowerInputs<'_>,
+    build_args: &BTreeMap<String, String>,
     globals: &mut Globals,
 ) -> Result<(), Diagnostic> {
     let error = |message: String| error_at(instruction, instruction.span, message);
     let Command::Arg(arg) = command else {
         return Err(error("no build stage in current context".to_owned()));
     };
-    arg.declare_global(inputs.build_args, globals, |default, globals| {
+    arg.declare_global(build_args, globals, |default, globals| {
         expand::expand(default, escape, |name| globals.get(name)).map_err(|e| error(e.to_string()))
     })
 }
@@ -397,17 +461,17 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Stages<'a> {
-    /// What the stage `target` reaches, as far as that can be told with the images that are `known`.
+    /// What the stages `targets` reach, as far as that can be told with the images that are `known`.
     pub(crate) fn plan(
         &self,
-        target: usize,
+        targets: Vec<usize>,
         inputs: &LowerInputs<'_>,
         known: &KnownImages,
     ) -> Result<Plan<'a>, Vec<Diagnostic>> {
         let mut plan = Plan { stages: Vec::new(), questions: Vec::new() };
         let mut errors = Vec::new();
-        let mut open = vec![target];
-        let mut seen = BTreeSet::from([target]);
+        let mut seen: BTreeSet<usize> = targets.iter().copied().collect();
+        let mut open = targets;
         while let Some(index) = open.pop() {
             let lines = match self.lines_of(index, known) {
                 Ok(lines) => lines,

@@ -125,6 +125,7 @@ fn ends_of_stages(dockerfile: &Dockerfile) -> Vec<usize> {
 fn lower_all(dockerfile: &Dockerfile) -> Result<(), String> {
     let inputs = LowerInputs {
         target: None,
+        needs_all_stages: false,
         build_args: &BTreeMap::new(),
         build_platform: Platform::new("linux", "amd64", None),
         target_platform: Platform::new("linux", "amd64", None),
@@ -142,7 +143,7 @@ fn lower_all(dockerfile: &Dockerfile) -> Result<(), String> {
     };
     let mut known = KnownImages::new();
     for _ in 0..MAX_ROUNDS {
-        match lower(dockerfile, &inputs, &known).map_err(|findings| format!("{findings:?}"))? {
+        match lower(dockerfile, &inputs, &known).0.map_err(|findings| format!("{findings:?}"))? {
             Lowering::Done(_) => return Ok(()),
             Lowering::NeedImages(questions) => {
                 known.extend(questions.into_iter().map(|question| (question.key, made_up(&question.written))));

@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
+use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
 use slipway_dockerfile::{
-    Diagnostic, Dockerfile, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering, Severity, lower,
-    parse, similar_stage,
+    Diagnostic, Dockerfile, IgnoreRules, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering,
+    Severity, lower, parse, similar_stage,
 };
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
 use slipway_graph::{Event, Events, LineRange, StepId};
@@ -64,7 +65,7 @@ pub struct Engine {
 pub struct Built {
     /// Digest of the image config.
     pub image_id: Option<Digest>,
-    pub warnings: Vec<Diagnostic>,
+    pub warnings: Vec<Warning>,
     pub dockerfile: SourceFile,
 }
 
@@ -200,17 +201,15 @@ impl Engine {
             true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
             false => BuildError { failure, dockerfile: Some(source.clone()) },
         };
-        let (errors, mut warnings): (Vec<_>, Vec<_>) =
-            diagnostics.into_iter().partition(|d| d.severity == Severity::Error);
+        let errors: Vec<_> = diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
         if !errors.is_empty() {
             return Err(with_source(BuildFailure::Dockerfile(errors)));
         }
         check_frontend(&dockerfile).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
-        let lowered = self.lower(&dockerfile, request, events).map_err(with_source)?;
+        let (lowered, warnings) = self.lower(&dockerfile, request, events).map_err(with_source)?;
         let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
         let Solved { snapshot, n_run } = solved;
         let image = self.image(&lowered, snapshot, request, cancel).map_err(|e| with_source(BuildFailure::Other(e)))?;
-        warnings.extend(lowered.warnings);
         let export = Export { store: &self.store, registry: &self.registry, image: &image, events, cancel };
         export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         if n_run > 0 {
@@ -264,7 +263,9 @@ impl Engine {
         dockerfile: &Dockerfile,
         request: &BuildRequest,
         events: &dyn Events,
-    ) -> Result<Lowered, BuildFailure> {
+    ) -> Result<(Lowered, Vec<Warning>), BuildFailure> {
+        let options =
+            CheckOptions::of(dockerfile, &request.build_args).map_err(|error| BuildFailure::Other(Box::new(error)))?;
         let target_platform = match request.platforms.as_slice() {
             [] => Platform::host(),
             [only] => only.clone(),
@@ -272,6 +273,7 @@ impl Engine {
         };
         let inputs = LowerInputs {
             target: request.target.as_deref(),
+            needs_all_stages: false,
             build_args: &request.build_args,
             build_platform: Platform::host(),
             target_platform,
@@ -289,8 +291,12 @@ impl Engine {
         };
         let mut known = KnownImages::new();
         loop {
-            match lower(dockerfile, &inputs, &known).map_err(BuildFailure::Dockerfile)? {
-                Lowering::Done(lowered) => return Ok(*lowered),
+            let (outcome, facts) = lower(dockerfile, &inputs, &known);
+            match outcome.map_err(BuildFailure::Dockerfile)? {
+                Lowering::Done(lowered) => {
+                    let inputs = LintInputs { options: &options, ignore_rules: &IgnoreRules::default() };
+                    return Ok((*lowered, lint(dockerfile, &facts, &[], inputs)));
+                }
                 Lowering::NeedImages(questions) => {
                     let n_known = known.len();
                     self.answer(dockerfile, &questions, request, events, &mut known)?;

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::{flags, words};
+use crate::facts::Seen;
 use crate::globals::Globals;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
 
 /// Args that never become environment variables.
 const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// Whether an arg of this name never becomes an environment variable.
+pub(crate) fn is_no_variable(name: &str) -> bool {
+    NO_VARIABLES.contains(&name)
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Arg {
@@ -31,13 +37,14 @@ pub(super) fn check(instruction: &Instruction) -> Result<Arg, Diagnostic> {
 pub(super) fn lower(arg: &Arg, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let mut shown = Vec::new();
     for (name, default) in &arg.declared {
+        step.see(Seen::Arg { name: name.clone() });
         let value = match (step.build.inputs.build_args.get(name), default) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(default)) => Some(step.expand(default)?),
             (None, None) => step.build.globals.get(name),
         };
         if let Some(value) = &value
-            && !NO_VARIABLES.contains(&name.as_str())
+            && !is_no_variable(name)
         {
             step.stage.set_variable(name, value);
         }
@@ -49,6 +56,11 @@ pub(super) fn lower(arg: &Arg, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
 }
 
 impl Arg {
+    /// The names that it declares.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.declared.iter().map(|(name, _)| name.as_str())
+    }
+
     /// An `ARG` in front of the first `FROM`: declares global variables. `expand` fills in a default.
     pub(crate) fn declare_global(
         &self,

@@ -1,6 +1,7 @@
 //! `CMD`: what a container runs by default.
 
 use super::{CommandLine, flags};
+use crate::facts::Seen;
 use crate::go_text::quote_list;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
@@ -14,6 +15,7 @@ pub(super) fn check(instruction: &Instruction) -> Result<Cmd, Diagnostic> {
 }
 
 pub(super) fn lower(cmd: &Cmd, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    step.see(Seen::Command { needs_default_shell: cmd.0.needs_default_shell(step) });
     let args = cmd.0.args(step);
     step.record(format!("CMD {}", quote_list(&args)), false);
     step.stage.config.config.cmd = args;

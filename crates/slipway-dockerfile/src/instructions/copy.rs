@@ -8,8 +8,9 @@ use slipway_oci::Digest;
 
 use super::flags::{self, FlagKind};
 use super::{add_git, words};
+use crate::facts::Seen;
 use crate::stage_builder::{Step, error_at};
-use crate::{Diagnostic, Heredoc, Instruction, Keyword, expand, paths, symbolic_mode};
+use crate::{Diagnostic, Heredoc, Instruction, Keyword, paths, symbolic_mode};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Copy {
@@ -178,9 +179,7 @@ fn body_of(heredoc: &Heredoc, copy: &Copy, step: &Step<'_, '_>) -> Result<Vec<u8
     if !heredoc.expands {
         return Ok(body.into_bytes());
     }
-    expand::expand_heredoc(&body, |name| step.stage.variable(name))
-        .map(String::into_bytes)
-        .map_err(|e| step.error(e.to_string()))
+    step.expand_body(&body).map(String::into_bytes)
 }
 
 /// A file op while its sources are added.
@@ -232,6 +231,9 @@ fn add_source(
         let filename = file_name_of(source);
         (http_source(copy, source, &filename, op, step)?, format!("/{filename}"), unpack)
     } else {
+        if copy.from.is_none() {
+            step.see(Seen::ContextPath(source.to_owned()));
+        }
         let unpack = if copy.is_add && copy.unpack != Some(false) { Unpack::IfArchive } else { Unpack::Never };
         (step.files_of(copy.from.as_deref())?, paths::rooted(source), unpack)
     };

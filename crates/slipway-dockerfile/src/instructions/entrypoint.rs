@@ -1,6 +1,7 @@
 //! `ENTRYPOINT`: what a container always runs.
 
 use super::{CommandLine, flags};
+use crate::facts::Seen;
 use crate::go_text::quote_list;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
@@ -14,6 +15,7 @@ pub(super) fn check(instruction: &Instruction) -> Result<Entrypoint, Diagnostic>
 }
 
 pub(super) fn lower(entrypoint: &Entrypoint, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    step.see(Seen::Command { needs_default_shell: entrypoint.0.needs_default_shell(step) });
     let args = entrypoint.0.args(step);
     step.record(format!("ENTRYPOINT {}", quote_list(&args)), false);
     step.stage.config.config.entrypoint = args;

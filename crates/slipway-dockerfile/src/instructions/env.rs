@@ -1,17 +1,19 @@
 //! `ENV key=value …` (`spec/dockerfile.md` section 2.4).
 
-use super::{flags, pairs};
+use super::{flags, is_legacy, pairs};
+use crate::facts::Seen;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Env {
     pairs: Vec<(String, String)>,
+    is_legacy: bool,
 }
 
 pub(super) fn check(instruction: &Instruction) -> Result<Env, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(Env { pairs: pairs(instruction) })
+    Ok(Env { pairs: pairs(instruction), is_legacy: is_legacy(instruction) })
 }
 
 pub(super) fn lower(env: &Env, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
@@ -23,6 +25,7 @@ pub(super) fn lower(env: &Env, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
         .collect::<Result<_, Diagnostic>>()?;
     let mut text = String::from("ENV");
     for (key, value) in expanded {
+        step.see(Seen::Pair { key: key.clone(), is_legacy: env.is_legacy });
         step.stage.set_variable(&key, &value);
         step.stage.set_config_variable(&key, &value);
         text += &format!(" {key}={value}");

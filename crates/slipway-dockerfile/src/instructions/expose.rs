@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use slipway_oci::Empty;
 
 use super::{flags, words};
+use crate::facts::Seen;
 use crate::quote::quoted;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction, expand};
@@ -28,12 +29,19 @@ pub(super) fn lower(expose: &Expose, step: &mut Step<'_, '_>) -> Result<(), Diag
         let words = expand::expand_words(port, step.escape(), |name| step.stage.variable(name))
             .map_err(|e| step.error(e.to_string()))?;
         for word in words {
+            step.see(seen(&word));
             shown.extend(ports_of(&word).map_err(|e| step.error(e))?);
         }
     }
     step.record(format!("EXPOSE [{}]", shown.join(" ")), false);
     step.stage.config.config.exposed_ports.extend(shown.into_iter().map(|port| (port, Empty {})));
     Ok(())
+}
+
+fn seen(spec: &str) -> Seen {
+    let (address, protocol) = spec.split_once('/').unwrap_or((spec, ""));
+    let is_mapping = address.rsplitn(3, ':').skip(1).any(|part| !part.is_empty());
+    Seen::Port { text: spec.to_owned(), protocol: protocol.to_owned(), is_mapping }
 }
 
 /// The single ports, `80/tcp`, that `[ip:][host:]container[-container][/proto]` stands for.

@@ -4,6 +4,7 @@ use slipway_oci::Healthcheck;
 
 use super::CommandLine;
 use super::flags::{self, FlagKind, Flags};
+use crate::facts::Seen;
 use crate::go_text::{duration, parse_duration};
 use crate::quote::quoted;
 use crate::stage_builder::{Step, error_at};
@@ -71,6 +72,7 @@ fn retries(flags: &Flags<'_>) -> Result<i64, String> {
 }
 
 pub(super) fn lower(check: &Check, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    step.see(Seen::Command { needs_default_shell: false });
     let health = &check.0;
     let durations: String = [
         ("Interval", health.interval),

@@ -1,23 +1,26 @@
 //! `LABEL key=value …`.
 
-use super::{flags, pairs};
+use super::{flags, is_legacy, pairs};
+use crate::facts::Seen;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
     pairs: Vec<(String, String)>,
+    is_legacy: bool,
 }
 
 pub(super) fn check(instruction: &Instruction) -> Result<Label, Diagnostic> {
     flags::check_none(instruction)?;
-    Ok(Label { pairs: pairs(instruction) })
+    Ok(Label { pairs: pairs(instruction), is_legacy: is_legacy(instruction) })
 }
 
 pub(super) fn lower(label: &Label, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let mut text = String::from("LABEL");
     for (key, value) in &label.pairs {
         let (key, value) = (step.expand(key)?, step.expand(value)?);
+        step.see(Seen::Pair { key: key.clone(), is_legacy: label.is_legacy });
         text += &format!(" {key}={value}");
         step.stage.config.config.labels.insert(key, value);
     }

@@ -23,6 +23,7 @@ mod workdir;
 use crate::stage_builder::Step;
 use crate::{Args, Diagnostic, Instruction, Keyword, Word};
 
+pub(crate) use arg::is_no_variable;
 pub(crate) use onbuild::parse_trigger;
 
 /// An instruction whose form has been checked.
@@ -104,6 +105,14 @@ impl Command {
         }
     }
 
+    /// The names that an `ARG` declares.
+    pub(crate) fn declared_args(&self) -> Vec<&str> {
+        match self {
+            Command::Arg(arg) => arg.names().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The text that an `ONBUILD` keeps.
     pub(crate) fn trigger(&self) -> Option<&str> {
         match self {
@@ -162,6 +171,11 @@ fn pairs(instruction: &Instruction) -> Vec<(String, String)> {
     }
 }
 
+/// Whether the pairs are written without `=`.
+fn is_legacy(instruction: &Instruction) -> bool {
+    matches!(instruction.args, Args::Pairs { is_legacy: true, .. })
+}
+
 /// A command in exec form (`["a", "b"]`) or in shell form (`a b`).
 #[derive(Clone, Debug)]
 enum CommandLine {
@@ -182,6 +196,11 @@ impl CommandLine {
                 CommandLine::Shell(String::new())
             }
         }
+    }
+
+    /// Whether it runs in a shell that neither this file nor the base image chose.
+    fn needs_default_shell(&self, step: &Step<'_, '_>) -> bool {
+        matches!(self, CommandLine::Shell(_)) && step.stage.config.config.shell.is_empty()
     }
 
     /// The arguments of the program to start.

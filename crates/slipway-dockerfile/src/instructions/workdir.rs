@@ -5,6 +5,7 @@ use slipway_graph::op::{FileAction, FileOp, MkdirAction};
 
 use super::copy::owner_of;
 use super::{flags, one_argument};
+use crate::facts::Seen;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction, paths};
 
@@ -18,6 +19,8 @@ pub(super) fn check(instruction: &Instruction) -> Result<Workdir, Diagnostic> {
 
 pub(super) fn lower(workdir: &Workdir, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let path = step.expand(&workdir.0)?;
+    step.see(Seen::Workdir { path: path.clone(), is_first: !step.stage.has_workdir });
+    step.stage.has_workdir = true;
     let cwd = match path.as_str() {
         "" => step.stage.cwd().to_owned(),
         // Absolute paths are kept as written, `/a/../b/` and all: they show in the config.

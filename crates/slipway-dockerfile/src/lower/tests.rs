@@ -11,7 +11,7 @@ use slipway_graph::{Graph, Op, Vertex};
 use slipway_oci::{ChainId, Digest, History, ImageConfig, Platform};
 
 use super::{ImageKey, ImagePlace, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
-use crate::parse;
+use crate::{Diagnostic, Facts, parse};
 
 /// A Dockerfile and what it is lowered with. Every image is there; those without a config of their own have none.
 pub(crate) struct Case {
@@ -19,6 +19,7 @@ pub(crate) struct Case {
     args: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     target: Option<String>,
+    needs_all_stages: bool,
     contexts: BTreeMap<String, NamedContext>,
     images: BTreeMap<String, ImageConfig>,
     target_platform: Platform,
@@ -34,6 +35,7 @@ impl Case {
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
             target: None,
+            needs_all_stages: false,
             contexts: BTreeMap::new(),
             images: BTreeMap::new(),
             target_platform: Platform::new("linux", "amd64", None),
@@ -53,6 +55,11 @@ impl Case {
         self
     }
 
+    pub(crate) fn all_stages(mut self) -> Case {
+        self.needs_all_stages = true;
+        self
+    }
+
     pub(crate) fn allow_all(mut self) -> Case {
         self.allows = true;
         self
@@ -63,7 +70,7 @@ impl Case {
         self
     }
 
-    fn image(mut self, name: &str, config: ImageConfig) -> Case {
+    pub(crate) fn image(mut self, name: &str, config: ImageConfig) -> Case {
         self.images.insert(name.to_owned(), config);
         self
     }
@@ -71,6 +78,7 @@ impl Case {
     fn with_inputs<T>(&self, work: impl FnOnce(&LowerInputs<'_>) -> T) -> T {
         work(&LowerInputs {
             target: self.target.as_deref(),
+            needs_all_stages: self.needs_all_stages,
             build_args: &self.args,
             build_platform: Platform::new("linux", "amd64", None),
             target_platform: self.target_platform.clone(),
@@ -90,19 +98,33 @@ impl Case {
 
     /// Lowers, answering all questions; gives the names of the images that were asked for, round by round.
     fn lower(&self) -> (Result<Lowered, Vec<String>>, Vec<Vec<String>>) {
+        let mut rounds = Vec::new();
+        let (outcome, _) = self.lower_in(&mut rounds);
+        (outcome.map_err(|errors| errors.into_iter().map(|d| d.message).collect()), rounds)
+    }
+
+    /// What lowering saw, and the mistakes it found; nothing if the text cannot be parsed.
+    pub(crate) fn facts(&self) -> (Facts, Vec<Diagnostic>) {
+        let (outcome, facts) = self.lower_in(&mut Vec::new());
+        let errors = if facts.is_lowered { outcome.err().unwrap_or_default() } else { Vec::new() };
+        (facts, errors)
+    }
+
+    fn lower_in(&self, rounds: &mut Vec<Vec<String>>) -> (Result<Lowered, Vec<Diagnostic>>, Facts) {
         let (dockerfile, diagnostics) = parse(self.text.as_bytes());
         if !diagnostics.is_empty() {
-            return (Err(diagnostics.into_iter().map(|d| d.message).collect()), Vec::new());
+            return (Err(diagnostics), Facts::default());
         }
-        let (mut known, mut rounds) = (KnownImages::new(), Vec::new());
+        let mut known = KnownImages::new();
         loop {
-            match self.with_inputs(|inputs| lower(&dockerfile, inputs, &known)) {
-                Ok(Lowering::Done(lowered)) => return (Ok(*lowered), rounds),
+            let (outcome, facts) = self.with_inputs(|inputs| lower(&dockerfile, inputs, &known));
+            match outcome {
+                Ok(Lowering::Done(lowered)) => return (Ok(*lowered), facts),
                 Ok(Lowering::NeedImages(questions)) => {
                     rounds.push(questions.iter().map(|q| name_of(&q.key)).collect());
                     known.extend(questions.into_iter().map(|q| (q.key.clone(), self.answer(&q.key))));
                 }
-                Err(errors) => return (Err(errors.into_iter().map(|d| d.message).collect()), rounds),
+                Err(errors) => return (Err(errors), facts),
             }
         }
     }
@@ -452,16 +474,6 @@ fn platforms_are_those_of_the_stage() {
 }
 
 #[test]
-fn foreign_bases_are_remarked_on() {
-    let mut case = Case::new("FROM a\n").image("a:latest", image_config(&[], &[]));
-    assert!(case.lowered().warnings.is_empty());
-    case.target_platform = Platform::new("linux", "arm64", None);
-    let warnings = case.lowered().warnings;
-    let message = "Base image a was pulled with platform \"linux/amd64\", expected \"linux/arm64\" for current build";
-    assert_eq!(warnings[0].message, message);
-}
-
-#[test]
 fn triggers_of_an_image_run_first() {
     let case = Case::new("FROM a\nRUN x\n").image("a:latest", image_config(&[], &["RUN t", "ENV T=1"]));
     assert_eq!(case.history(), ["RUN /bin/sh -c t # buildkit", "ENV T=1", "RUN /bin/sh -c x # buildkit"]);
@@ -472,7 +484,7 @@ fn triggers_of_an_image_run_first() {
 #[test]
 fn a_broken_trigger_is_reported_at_its_from() {
     let (dockerfile, _) = parse(b"FROM scratch AS a\nONBUILD COPY --chmod=9 a b\n\nFROM a\n");
-    let found = Case::new("").with_inputs(|inputs| lower(&dockerfile, inputs, &KnownImages::new())).unwrap_err();
+    let found = Case::new("").with_inputs(|inputs| lower(&dockerfile, inputs, &KnownImages::new())).0.unwrap_err();
     assert_eq!((found[0].lines.first, found.len()), (4, 1));
 }
 

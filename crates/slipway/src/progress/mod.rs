@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
-use slipway_dockerfile::Diagnostic;
+use slipway_dockerfile::lint::Warning;
 use slipway_graph::{Event, Events, StepId};
 
 use crate::env_vars;
@@ -147,9 +147,9 @@ impl Reporter {
     }
 
     /// Draws what is left, then `remarks` on the machine or the flags and `warnings` about the Dockerfile.
-    pub(crate) fn finish(self, remarks: Vec<String>, warnings: &[Diagnostic]) {
+    pub(crate) fn finish(self, remarks: Vec<String>, warnings: &[Warning]) {
         let Some(Drawing { sender, thread }) = self.drawing else { return };
-        let warnings = warnings.iter().map(|warning| with_line(&warning.message, warning.lines.first)).collect();
+        let warnings = warnings.iter().map(Warning::short).collect();
         // If the drawing thread is gone, it took the screen with it, and there is nobody to tell.
         let _ = sender.send(Message::Finish(Closing { remarks, warnings }));
         let _ = thread.join();
