@@ -1,10 +1,9 @@
 //! From syntax tree to graph: what a Dockerfile means for given arguments, platform and base images.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use slipway_graph::op::{HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
+use slipway_graph::op::{HostAddress, HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
 use slipway_graph::request::{CacheBypass, NamedContext};
 use slipway_graph::{Graph, LineRange, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
@@ -39,7 +38,7 @@ pub struct LowerInputs<'a> {
     pub cache_bypass: &'a CacheBypass,
     /// The network of steps that do not ask for a certain one.
     pub network: Network,
-    pub extra_hosts: &'a [(String, IpAddr)],
+    pub extra_hosts: &'a [(String, HostAddress)],
     pub shm_size_bytes: Option<u64>,
     pub ulimits: &'a [Ulimit],
     /// `--label`: put on the final image, over the labels of the Dockerfile.

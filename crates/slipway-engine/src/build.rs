@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -50,6 +51,8 @@ pub struct EngineParts {
     pub registry: Registry,
     /// How overlays are written by this process: as root, or as root of a user namespace.
     pub flavor: OverlayFlavor,
+    /// Where helper programs of the host are looked for, as in `PATH`.
+    pub search_path: OsString,
 }
 
 /// Builds images. One engine serves any number of builds.
@@ -57,6 +60,7 @@ pub struct Engine {
     store: Store,
     registry: Registry,
     flavor: OverlayFlavor,
+    search_path: OsString,
     nofile: OriginalLimit,
 }
 
@@ -176,7 +180,8 @@ impl Engine {
     /// limit allows.
     pub fn new(parts: EngineParts) -> Engine {
         let nofile = descriptors::raise_limit();
-        Engine { store: parts.store, registry: parts.registry, flavor: parts.flavor, nofile }
+        let EngineParts { store, registry, flavor, search_path } = parts;
+        Engine { store, registry, flavor, search_path, nofile }
     }
 
     /// Builds what `request` asks for. `stdin` is read only if the request says so.
@@ -352,7 +357,7 @@ impl Engine {
     ) -> Result<Solved, BuildFailure> {
         let graph = &lowered.graph;
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
-        let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile);
+        let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
         let http = HttpSources::default();
         let ops = EngineOps {
             graph,

@@ -100,7 +100,7 @@ pub struct Exec {
     /// In the order of the instruction.
     pub mounts: Vec<Mount>,
     /// Additional lines of `/etc/hosts`.
-    pub extra_hosts: Vec<(String, IpAddr)>,
+    pub extra_hosts: Vec<(String, HostAddress)>,
     /// Size of `/dev/shm`; `None` is 64 MiB.
     pub shm_size_bytes: Option<u64>,
     pub ulimits: Vec<Ulimit>,
@@ -113,6 +113,14 @@ pub enum Network {
     Default,
     None,
     Host,
+}
+
+/// What a name of `--add-host` stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HostAddress {
+    Fixed(IpAddr),
+    /// `host-gateway`: the machine that builds, as a step sees it.
+    Gateway,
 }
 
 /// How far a step is trusted.

@@ -3,13 +3,15 @@
 //! `cargo bench -p slipway-sandbox`. Takes `/bin/busybox` (static) and the rights that sandboxes take.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark talks to the person who runs it")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use slipway_sandbox::userns::{self, Entered};
-use slipway_sandbox::{Credentials, ExitStatus, Network, Privilege, Spec, mounts, spawn};
+use slipway_sandbox::userns::{self, Entered, Mode};
+use slipway_sandbox::{Credentials, ExitStatus, Network, PrivateNetwork, Privilege, Spec, mounts, spawn};
+use tempfile::TempDir;
 
 const RUNS: usize = 100;
 
@@ -25,11 +27,20 @@ fn main() {
         fs::create_dir_all(root.join(name)).unwrap();
     }
     fs::copy("/bin/busybox", root.join("bin/true")).unwrap();
-    for network in [Network::Host, Network::None] {
-        let mut times: Vec<Duration> = (0..RUNS).map(|_| time_one(&root, directory.path(), network)).collect();
-        times.sort();
-        println!("{mode:?}, network {network:?}: median {:?}, minimum {:?}", times[RUNS / 2], times[0]);
+    report(&mode, "the host's", &root, &directory, || Network::Host);
+    report(&mode, "none", &root, &directory, || Network::None);
+    match PrivateNetwork::start(OsStr::new("/usr/bin:/bin")) {
+        Ok(private) => report(&mode, "private", &root, &directory, || {
+            Network::Joined(private.namespace().try_clone_to_owned().unwrap())
+        }),
+        Err(error) => println!("{mode:?}, network private: not measured, because {error}"),
     }
+}
+
+fn report(mode: &Mode, name: &str, root: &Path, directory: &TempDir, network: impl Fn() -> Network) {
+    let mut times: Vec<Duration> = (0..RUNS).map(|_| time_one(root, directory.path(), network())).collect();
+    times.sort();
+    println!("{mode:?}, network {name}: median {:?}, minimum {:?}", times[RUNS / 2], times[0]);
 }
 
 fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {

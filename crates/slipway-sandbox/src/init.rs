@@ -16,7 +16,7 @@ use std::env;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -24,11 +24,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::{Rlimit, Signal};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::call::{CallError, Named};
 use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec};
 use crate::wire::{self, Failure};
-use crate::{capabilities, filesystems, network, program, rooted, seccomp, signals};
+use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals};
 
 /// The name under which the first process is started; nobody types it.
 pub(crate) const ARGV0: &CStr = c"slipway: first process of a sandbox";
@@ -37,9 +38,10 @@ pub(crate) const ARGV0: &CStr = c"slipway: first process of a sandbox";
 const FAILED: i32 = 127;
 
 /// Has to be called first in `main`, before any thread or descriptor: this program may have been started as the first
-/// process of a sandbox. Then the call never returns.
+/// process of a sandbox, or as one that keeps something for sandboxes. Then the call never returns.
 pub fn init_if_requested() {
     let args: Vec<OsString> = env::args_os().collect();
+    keeper::keep_if_requested(&args);
     let [name, spec, report] = args.as_slice() else { return };
     if name.as_bytes() != ARGV0.to_bytes() {
         return;
@@ -56,7 +58,7 @@ pub fn init_if_requested() {
 }
 
 /// The descriptor that an argument names.
-fn inherited(argument: &OsStr) -> Option<OwnedFd> {
+pub(crate) fn inherited(argument: &OsStr) -> Option<OwnedFd> {
     let number: RawFd = argument.to_str()?.parse().ok()?;
     // SAFETY: at the start of `main` nobody owns a descriptor but 0 to 2, and the parent names these two once each.
     unsafe { adopt(number) }.ok()
@@ -108,7 +110,7 @@ fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
         stdout,
         stderr,
     } = spec;
-    prepare_process(report, &hostname, network)?;
+    prepare_process(report, &hostname, &network)?;
     set_limits(&rlimits)?;
 
     rustix::process::umask(Mode::empty());
@@ -133,7 +135,7 @@ impl From<CallError> for Failure {
     }
 }
 
-fn prepare_process(report: &OwnedFd, hostname: &str, network: Network) -> Result<(), CallError> {
+fn prepare_process(report: &OwnedFd, hostname: &str, network: &Network) -> Result<(), CallError> {
     die_with_parent(report)?;
     // A session of its own: Ctrl-C reaches slipway, which ends the step itself.
     rustix::process::setsid().named(|| "setsid()".to_owned())?;
@@ -141,6 +143,8 @@ fn prepare_process(report: &OwnedFd, hostname: &str, network: Network) -> Result
     match network {
         Network::Host => Ok(()),
         Network::None => network::bring_up_loopback(),
+        Network::Joined(namespace) => move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .named(|| "setns(CLONE_NEWNET)".to_owned()),
     }
 }
 
@@ -223,7 +227,7 @@ fn change_directory(root: &OwnedFd, cwd: &Path) -> Result<Inside, CallError> {
 }
 
 /// Marks all descriptors but 0 to 2, including those that nobody knows of.
-fn close_others_on_exec() -> std::io::Result<()> {
+pub(crate) fn close_others_on_exec() -> std::io::Result<()> {
     // SAFETY: no memory is involved.
     let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }

@@ -11,7 +11,7 @@
 //!   init.rs                 the first process: reads the spec, then
 //!     filesystems.rs        pivots into the root, mounts /proc /dev /sys and the caller's mounts
 //!     devices.rs            fills /dev
-//!     network.rs            brings up the loopback
+//!     network.rs            brings up the loopback, where the step has a network of its own
 //!     capabilities.rs       who it may still be
 //!     seccomp/              what it may still ask of the kernel
 //!     program.rs            finds the program and becomes it, as PID 1
@@ -24,7 +24,8 @@
 //! A step of `/bin/true` takes 2.5 ms at best, and 3 to 5 ms while other work keeps both cores of the machine busy
 //! (`cargo bench -p slipway-sandbox`).
 //!
-//! Beside the walk: `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
+//! Beside the walk: `private_network.rs` is a network for all steps of a build, held by a process of its own
+//! (`keeper.rs`); `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
 //! mount points that a root lacks and removes them again.
 #![expect(unsafe_code, reason = "clone, exec, seccomp and a few mount calls have no safe wrapper in rustix")]
 
@@ -32,11 +33,14 @@ mod call;
 mod capabilities;
 mod devices;
 mod filesystems;
+mod host_programs;
 mod idmap;
 mod init;
+mod keeper;
 pub mod mounts;
 mod namespaces;
 mod network;
+mod private_network;
 mod program;
 mod rooted;
 mod running;
@@ -48,7 +52,9 @@ pub mod userns;
 mod wire;
 
 pub use call::CallError;
+pub use host_programs::find_program;
 pub use init::init_if_requested;
+pub use private_network::{NAME_SERVER, PrivateNetwork, PrivateNetworkError};
 pub use program::ExecError;
 pub use running::{ExitStatus, Running, SpawnError, spawn};
 pub use spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec};

@@ -14,7 +14,6 @@ use std::ptr;
 
 use crate::call::{CallError, Named};
 use crate::signals;
-use crate::spec::Network;
 
 /// Enough for the child's three kinds of calls, none of which has large locals.
 const STACK_BYTES: usize = 64 * 1024;
@@ -22,10 +21,20 @@ const STACK_BYTES: usize = 64 * 1024;
 /// The program to start. The magic link works whatever has happened to the file of that name since.
 const THIS_PROGRAM: &CStr = c"/proc/self/exe";
 
-/// Starts this program with `args` and an empty environment; `inherited` descriptors stay open in it.
+/// Namespaces of its own that every step gets.
+pub(crate) const OF_A_STEP: c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+
+/// Starts this program in fresh `namespaces` (`CLONE_NEW…`), with `args` and an empty environment; `inherited`
+/// descriptors stay open in it.
 ///
-/// Returns a process descriptor once the program runs. The process is killed when the calling *thread* ends.
-pub(crate) fn start(network: Network, args: &[CString], inherited: &[BorrowedFd<'_>]) -> Result<OwnedFd, CallError> {
+/// Returns the number and a descriptor of the process once the program runs. It is killed when the calling *thread*
+/// ends, unless it lifts that itself.
+pub(crate) fn start(
+    namespaces: c_int,
+    args: &[CString],
+    inherited: &[BorrowedFd<'_>],
+) -> Result<(u32, OwnedFd), CallError> {
     let mut argv: Vec<*const c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
     argv.push(ptr::null());
     let mut orders = ChildOrders {
@@ -35,43 +44,26 @@ pub(crate) fn start(network: Network, args: &[CString], inherited: &[BorrowedFd<
     };
     let mut stack = Box::<[u8]>::new_uninit_slice(STACK_BYTES);
     let mut pidfd: c_int = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | namespaces;
 
     let _blocked = signals::AllBlocked::new();
     // SAFETY: `child` gets a stack of its own, which like `orders` and `argv` outlives it: CLONE_VFORK suspends this
     // thread until the child has executed another program or ended. No signal handler can run in the child, as all
     // signals are blocked. The kernel writes one int through the pointer for CLONE_PIDFD.
-    let pid = unsafe {
-        libc::clone(child, top_of(&mut stack), clone_flags(network), (&raw mut orders).cast::<c_void>(), &raw mut pidfd)
-    };
-    if pid < 0 {
+    let pid =
+        unsafe { libc::clone(child, top_of(&mut stack), flags, (&raw mut orders).cast::<c_void>(), &raw mut pidfd) };
+    let Ok(number) = u32::try_from(pid) else {
         return Err(io::Error::last_os_error()).named(|| "clone(new namespaces)".to_owned());
-    }
+    };
     // SAFETY: CLONE_PIDFD has just opened this descriptor for us; nobody else knows it.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let Some((call, source)) = orders.failure else { return Ok(pidfd) };
+    let Some((call, source)) = orders.failure else { return Ok((number, pidfd)) };
     // It has ended already; this only takes its leftover away.
     let _ = rustix::process::waitid(
         rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd)),
         rustix::process::WaitIdOptions::EXITED,
     );
     Err(source).named(|| call.to_owned())
-}
-
-fn clone_flags(network: Network) -> c_int {
-    let own_network = match network {
-        Network::Host => 0,
-        Network::None => libc::CLONE_NEWNET,
-    };
-    libc::CLONE_VM
-        | libc::CLONE_VFORK
-        | libc::CLONE_PIDFD
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP
-        | own_network
-        | libc::SIGCHLD
 }
 
 /// The highest address of the stack that suits every ABI: stacks grow down and are aligned to 16 bytes.

@@ -14,7 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::call::{CallError, Named};
 use crate::program::ExecError;
-use crate::spec::{Credentials, Spec};
+use crate::spec::{Credentials, Network, Spec};
 use crate::wire::{self, Failure};
 use crate::{init, namespaces};
 
@@ -88,8 +88,16 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     let mut inherited: Vec<BorrowedFd<'_>> =
         vec![spec_file.as_fd(), report_writer.as_fd(), spec.root.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
     inherited.extend(spec.mounts.iter().map(|mount| mount.source.as_fd()));
+    let own_network = match &spec.network {
+        Network::Host => 0,
+        Network::None => libc::CLONE_NEWNET,
+        Network::Joined(namespace) => {
+            inherited.push(namespace.as_fd());
+            0
+        }
+    };
 
-    let pidfd = namespaces::start(spec.network, &args, &inherited)?;
+    let (_, pidfd) = namespaces::start(namespaces::OF_A_STEP | own_network, &args, &inherited)?;
     let running = Running { pidfd, status: Mutex::new(None) };
     drop(report_writer);
     match read_report(report)? {

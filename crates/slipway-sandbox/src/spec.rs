@@ -55,12 +55,14 @@ pub struct Credentials {
 }
 
 /// Which network a sandboxed process sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Network {
     /// The one of the host.
     Host,
     /// Its own, with nothing but a loopback.
     None,
+    /// The one of this namespace, such as a [`crate::PrivateNetwork`].
+    Joined(OwnedFd),
 }
 
 /// How much a sandboxed process may do (BuildKit's `--security`).

@@ -49,7 +49,14 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
     out.number(credentials.gid.into());
     out.list(&credentials.groups, |out, group| out.number((*group).into()));
     out.text(OsStr::new(hostname));
-    out.flag(*network == Network::None);
+    match network {
+        Network::Host => out.number(0),
+        Network::None => out.number(1),
+        Network::Joined(namespace) => {
+            out.number(2);
+            out.descriptor(namespace);
+        }
+    }
     out.flag(*privilege == Privilege::Insecure);
     out.list(mounts, |out, mount| {
         out.text(mount.target.as_os_str());
@@ -78,7 +85,12 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
         cwd: from.text()?.into(),
         credentials: Credentials { uid: from.id()?, gid: from.id()?, groups: from.list(Reader::id)? },
         hostname: from.string()?,
-        network: if from.flag()? { Network::None } else { Network::Host },
+        network: match from.number()? {
+            0 => Network::Host,
+            1 => Network::None,
+            2 => Network::Joined(adopt(from.descriptor()?)),
+            _ => return Err(malformed()),
+        },
         privilege: if from.flag()? { Privilege::Insecure } else { Privilege::Sandboxed },
         mounts: from.list(|from| {
             Ok(Mount { target: from.text()?.into(), source: adopt(from.descriptor()?), attributes: from.attributes()? })
@@ -247,7 +259,7 @@ mod tests {
             cwd: "/".into(),
             credentials: Credentials { uid: 1000, gid: u32::MAX - 1, groups: vec![1, 2] },
             hostname: "buildkitsandbox".to_owned(),
-            network: Network::None,
+            network: Network::Joined(some_descriptor()),
             privilege: Privilege::Insecure,
             mounts: vec![Mount {
                 target: "/run/secrets/a".into(),
@@ -271,12 +283,14 @@ mod tests {
         })
         .expect("because it has just been encoded");
 
-        let descriptors = [&sent.root, &sent.mounts[0].source, &sent.stdout, &sent.stderr];
+        let Network::Joined(namespace) = &sent.network else { unreachable!("because it was made so") };
+        let descriptors = [&sent.root, namespace, &sent.mounts[0].source, &sent.stdout, &sent.stderr];
         assert_eq!(numbers, descriptors.map(AsRawFd::as_raw_fd));
         // The descriptors are others now; with the sent ones put back, nothing else may differ.
         let text = format!("{sent:?}");
-        let Spec { root, mut mounts, stdout, stderr, .. } = sent;
+        let Spec { root, network, mut mounts, stdout, stderr, .. } = sent;
         arrived.root = root;
+        arrived.network = network;
         arrived.mounts[0].source = mounts.remove(0).source;
         arrived.stdout = stdout;
         arrived.stderr = stderr;

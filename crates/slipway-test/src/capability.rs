@@ -22,10 +22,13 @@ pub enum Capability {
     Root,
     /// Making a user with subordinate ids, and running programs as that user.
     NewUser,
+    /// A helper that gives steps a private network, and the device that it needs.
+    PrivateNetwork,
 }
 
 impl Capability {
-    const ALL: [Self; 5] = [Self::Overlay, Self::UserNamespace, Self::SubordinateIds, Self::Root, Self::NewUser];
+    const ALL: [Self; 6] =
+        [Self::Overlay, Self::UserNamespace, Self::SubordinateIds, Self::Root, Self::NewUser, Self::PrivateNetwork];
 
     /// What every build needs from the machine.
     pub fn of_every_build() -> Vec<Self> {
@@ -40,6 +43,7 @@ impl Capability {
             Self::SubordinateIds => "subid",
             Self::Root => "root",
             Self::NewUser => "new-user",
+            Self::PrivateNetwork => "private-network",
         }
     }
 
@@ -66,6 +70,10 @@ impl Capability {
                 let has_all =
                     "for program in useradd userdel setpriv newuidmap; do command -v $program || exit 1; done";
                 Self::Root.probe().or_else(|| fails("useradd, setpriv or newuidmap", &["sh", "-c", has_all]))
+            }
+            Self::PrivateNetwork => {
+                let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
+                fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])
             }
         }
     }

@@ -20,7 +20,7 @@ pub(crate) const HOME: EnvVar = EnvVar("HOME");
 pub(crate) const DOCKER_CONFIG: EnvVar = EnvVar("DOCKER_CONFIG");
 /// Registry credentials as JSON.
 pub(crate) const DOCKER_AUTH_CONFIG: EnvVar = EnvVar("DOCKER_AUTH_CONFIG");
-/// Where credential helpers are found.
+/// Where credential helpers and programs that help with steps are found.
 pub(crate) const PATH: EnvVar = EnvVar("PATH");
 /// Proxies for slipway's own traffic; the upper-case spelling wins.
 pub(crate) const HTTP_PROXY: [EnvVar; 2] = [EnvVar("HTTP_PROXY"), EnvVar("http_proxy")];

@@ -3,17 +3,16 @@
 use std::any::Any;
 use std::ffi::{CString, OsString};
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
-use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, Network, SecretMount, Security, SshMount};
+use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, SecretMount, Security, SshMount};
 use slipway_graph::request::{Secret, SecretSource, Ssh};
 use slipway_graph::{Event, Events, LogStream, StepId};
 use slipway_sandbox::mounts::{self, Attributes};
@@ -22,6 +21,7 @@ use slipway_sandbox::{CallError, Credentials, Privilege, Resource, ResourceLimit
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, SnapshotError, Store};
 
+use super::network::{Networks, StepNetwork};
 use super::ssh::{self, SshError};
 use crate::descriptors::OriginalLimit;
 use crate::now_ns;
@@ -74,43 +74,20 @@ const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 /// Pieces of log from one end before the other one is looked at.
 const MOST_IN_A_ROW: usize = 16;
 
-/// The parts of the host that every step sees: written once a build, in memory.
+/// What the steps of one build share.
 pub(crate) struct HostFiles {
     /// An existing directory where sandboxes attach their roots, each in its own mount table.
     attach_at: PathBuf,
-    resolver_settings: OnceLock<Vec<u8>>,
     nofile: OriginalLimit,
+    networks: Networks,
 }
 
 impl HostFiles {
-    /// `attach_at` is an empty directory that may be used by any number of builds at once. Nothing is read yet.
-    pub(crate) fn new(attach_at: PathBuf, nofile: OriginalLimit) -> HostFiles {
-        HostFiles { attach_at, resolver_settings: OnceLock::new(), nofile }
+    /// `attach_at` is an empty directory that may be used by any number of builds at once; `search_path` is where
+    /// helper programs are looked for. Nothing is read yet.
+    pub(crate) fn new(attach_at: PathBuf, nofile: OriginalLimit, search_path: OsString) -> HostFiles {
+        HostFiles { attach_at, nofile, networks: Networks::new(search_path) }
     }
-
-    fn resolv_conf(&self) -> Result<OwnedFd, ExecError> {
-        memory_file("resolv.conf", self.resolver_settings.get_or_init(resolver_settings), 0o644, (0, 0))
-    }
-}
-
-/// `/etc/hosts` of a step (`spec/dockerfile.md` section 11.1).
-fn hosts(hostname: &str, extra: &[(String, IpAddr)]) -> String {
-    let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    for (name, address) in extra {
-        text.push_str(&format!("{address}\t{name}\n"));
-    }
-    text
-}
-
-/// The host's resolver settings. A local stub resolver answers on the host's loopback only; systemd keeps the real
-/// servers in a file of its own.
-fn resolver_settings() -> Vec<u8> {
-    let text = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-    let is_stub = |line: &str| line.trim() == "nameserver 127.0.0.53";
-    if !String::from_utf8_lossy(&text).lines().any(is_stub) {
-        return text;
-    }
-    std::fs::read("/run/systemd/resolve/resolv.conf").unwrap_or(text)
 }
 
 /// One `RUN` with all it needs.
@@ -156,17 +133,24 @@ impl Run<'_> {
             .process_user(&self.exec.user)
             .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         make_working_directory(root.as_fd(), &self.exec.cwd, &user)?;
-        let mut prepared = self.prepare()?;
+        let network = self.host_files.networks.for_step(self.exec.network, self.events);
+        let mut prepared = self.prepare(network)?;
         sort_parents_first(&mut prepared.mounts);
         make_nested_mount_points(&prepared.mounts)?;
         let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
-        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user);
+        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network);
         let removed = stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
         result.and(removed)
     }
 
-    fn spawn_and_wait(&self, mounted: BorrowedFd<'_>, prepared: Prepared, user: &ProcessUser) -> Result<(), ExecError> {
+    fn spawn_and_wait(
+        &self,
+        mounted: BorrowedFd<'_>,
+        prepared: Prepared,
+        user: &ProcessUser,
+        network: StepNetwork<'_>,
+    ) -> Result<(), ExecError> {
         let command = || self.exec.args.join(" ");
         let pipe = || {
             let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
@@ -184,10 +168,9 @@ impl Run<'_> {
             cwd: PathBuf::from(&self.exec.cwd),
             credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
             hostname: self.exec.hostname.clone(),
-            network: match self.exec.network {
-                Network::None => slipway_sandbox::Network::None,
-                Network::Default | Network::Host => slipway_sandbox::Network::Host,
-            },
+            network: network
+                .to_sandbox()
+                .map_err(|source| ExecError::Prepare { path: "network".to_owned(), source })?,
             privilege: match self.exec.security {
                 Security::Sandbox => Privilege::Sandboxed,
                 Security::Insecure => Privilege::Insecure,
@@ -273,11 +256,12 @@ impl Run<'_> {
         Ok(limits)
     }
 
-    fn prepare(&self) -> Result<Prepared, ExecError> {
+    fn prepare(&self, network: StepNetwork<'_>) -> Result<Prepared, ExecError> {
         let mut prepared = Prepared::default();
-        let hosts = hosts(&self.exec.hostname, &self.exec.extra_hosts);
+        let hosts = network.hosts(&self.exec.hostname, &self.exec.extra_hosts);
         let hosts = memory_file("hosts", hosts.as_bytes(), 0o644, (0, 0))?;
-        let resolv_conf = self.host_files.resolv_conf()?;
+        let resolv_conf = self.host_files.networks.resolv_conf(network);
+        let resolv_conf = memory_file("resolv.conf", resolv_conf, 0o644, (0, 0))?;
         for (target, source) in [("/etc/resolv.conf", resolv_conf), ("/etc/hosts", hosts)] {
             let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: true };
             prepared.mounts.push(PreparedMount { target: target.to_owned(), kind: Kind::File, source, attributes });

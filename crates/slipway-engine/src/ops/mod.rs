@@ -5,6 +5,7 @@ pub(crate) mod file;
 mod files;
 pub(crate) mod http;
 mod local;
+mod network;
 mod ssh;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};

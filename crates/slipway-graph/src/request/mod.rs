@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use slipway_oci::{Digest, Platform, Reference};
 
-use crate::op::{Network, Ulimit};
+use crate::op::{HostAddress, Network, Ulimit};
 
 /// Everything that a build needs to know, apart from the machine.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct BuildRequest {
     /// Ask the registry again even for tags that are at hand.
     pub pulls_always: bool,
     pub network: Network,
-    pub extra_hosts: Vec<(String, std::net::IpAddr)>,
+    pub extra_hosts: Vec<(String, HostAddress)>,
     pub allows_host_network: bool,
     pub allows_insecure: bool,
     pub shm_size_bytes: Option<u64>,

@@ -15,7 +15,7 @@ use crate::cli::{BuildArgs, Rejected};
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
-use crate::{client_config, interrupt};
+use crate::{client_config, env_vars, interrupt};
 
 /// The file that `--iidfile` names cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,8 @@ pub(crate) fn run(mut args: BuildArgs, words: &[OsString]) -> Result<(), Command
     let store =
         Store::open(&client_config::store_root(), flavor).map_err(|error| CommandError::Preparation(error.into()))?;
     let registry = Registry::new(client_config::registry_config());
-    let engine = Engine::new(EngineParts { store, registry: registry.clone(), flavor });
+    let search_path = env_vars::PATH.get_os().unwrap_or_default();
+    let engine = Engine::new(EngineParts { store, registry: registry.clone(), flavor, search_path });
     let reporter = Reporter::start(style);
     let outcome = engine.build(&request, &mut io::stdin(), &reporter, &cancel);
     remarks.extend(registry.warnings());

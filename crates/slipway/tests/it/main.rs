@@ -10,6 +10,7 @@ mod bad_input;
 mod cached;
 mod interrupt;
 mod killed;
+mod network;
 mod outputs;
 mod parallel;
 mod process;
@@ -42,12 +43,13 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 12] = [
+const SUBJECTS: [(&str, &[Test]); 13] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
+    ("network", network::TESTS),
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),
     ("registry", registry::TESTS),

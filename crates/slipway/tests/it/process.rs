@@ -108,6 +108,11 @@ impl Running {
         status.unwrap()
     }
 
+    /// Its process number.
+    pub(crate) fn number(&self) -> u32 {
+        self.child.id()
+    }
+
     fn id(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -122,13 +127,24 @@ impl Drop for Running {
 
 /// A process of this machine.
 pub(crate) struct Process {
-    id: u32,
+    pub(crate) id: u32,
     pub(crate) command_line: String,
     /// Empty if it is not ours to read.
     pub(crate) environment: String,
 }
 
 impl Process {
+    /// Whether it keeps something for the steps of the build `parent`.
+    pub(crate) fn is_keeper_of(&self, parent: u32) -> bool {
+        self.command_line.starts_with("slipway: keeper ") && self.parent() == parent
+    }
+
+    /// The number of the process that started it; 0 if it has ended.
+    pub(crate) fn parent(&self) -> u32 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap_or_default();
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// Whether it has a file below `folder` open.
     pub(crate) fn has_open_below(&self, folder: &Path) -> bool {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.id)).into_iter().flatten().flatten();

@@ -1,10 +1,8 @@
 //! What the steps of a build get: hosts, network, limits, entitlements (`spec/cli.md` sections 3.1, 4.7).
 
-use std::net::IpAddr;
-
 use super::Moment;
 use super::csv;
-use crate::op::{Network, Ulimit};
+use crate::op::{HostAddress, Network, Ulimit};
 
 const ULIMIT_KINDS: [&str; 15] = [
     "core",
@@ -101,7 +99,7 @@ pub(crate) fn network(mode: &str) -> Result<Network, SandboxFlagError> {
 }
 
 /// `--add-host host=ip` or `host:ip`, several of them separated by commas.
-pub(crate) fn extra_hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, SandboxFlagError> {
+pub(crate) fn extra_hosts(texts: &[String]) -> Result<Vec<(String, HostAddress)>, SandboxFlagError> {
     let mut hosts = Vec::new();
     for text in texts {
         let entries = csv::fields(text).map_err(|_| SandboxFlagError::Host { text: text.to_owned() })?;
@@ -113,10 +111,13 @@ pub(crate) fn extra_hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, San
     Ok(hosts)
 }
 
-fn extra_host(entry: &str) -> Option<(String, IpAddr)> {
+fn extra_host(entry: &str) -> Option<(String, HostAddress)> {
     let (name, address) = entry.split_once('=').or_else(|| entry.split_once(':'))?;
     let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
-    let address = address.parse().ok()?;
+    let address = match address {
+        "host-gateway" => HostAddress::Gateway,
+        address => HostAddress::Fixed(address.parse().ok()?),
+    };
     (!name.is_empty()).then(|| (name.to_owned(), address))
 }
 
@@ -192,10 +193,11 @@ mod tests {
     #[test]
     fn hosts_have_addresses() {
         let read = |text: &str| extra_hosts(&[text.to_owned()]).map_err(|error| error.to_string());
-        let host = |name: &str, address: &str| (name.to_owned(), address.parse::<IpAddr>().unwrap());
+        let host = |name: &str, address: &str| (name.to_owned(), HostAddress::Fixed(address.parse().unwrap()));
         assert_eq!(read("h:1.2.3.4"), Ok(vec![host("h", "1.2.3.4")]));
         assert_eq!(read("g=[::1],h=1.2.3.4"), Ok(vec![host("g", "::1"), host("h", "1.2.3.4")]));
         assert_eq!(read("g:::1"), Ok(vec![host("g", "::1")]));
+        assert_eq!(read("h=host-gateway"), Ok(vec![("h".to_owned(), HostAddress::Gateway)]));
         assert_eq!(read("h"), Err("invalid host h".to_owned()));
         assert_eq!(read("h=x"), Err("invalid host h=x".to_owned()));
     }

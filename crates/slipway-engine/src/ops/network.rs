@@ -1,0 +1,182 @@
+//! Which network a step sees, and what it reads about it in `/etc/hosts` and `/etc/resolv.conf`
+//! (`spec/dockerfile.md` section 11.1).
+//!
+//! Steps that do not ask for a certain network share a private one, from which the host's loopback cannot be reached.
+//! It is made when the first of them runs, and ends with the build. A machine that cannot have one is named once, and
+//! its own network taken.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::OnceLock;
+
+use slipway_graph::op::{HostAddress, Network};
+use slipway_graph::{Event, Events};
+use slipway_sandbox::{NAME_SERVER, PrivateNetwork, PrivateNetworkError};
+
+/// Any address outside: asking the kernel which of its own it would use sends nothing (TEST-NET-2, RFC 5737).
+const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 51, 100, 1), 9);
+
+/// The networks that the steps of one build may see.
+pub(crate) struct Networks {
+    /// Where helper programs are looked for, as in `PATH`.
+    search_path: OsString,
+    /// `None` where there cannot be one.
+    private: OnceLock<Option<PrivateNetwork>>,
+    resolver_settings: OnceLock<Vec<u8>>,
+    host_settings: OnceLock<Vec<u8>>,
+}
+
+/// The network that a step gets.
+#[derive(Clone, Copy)]
+pub(crate) enum StepNetwork<'a> {
+    Host,
+    None,
+    Private(&'a PrivateNetwork),
+}
+
+impl Networks {
+    /// Nothing is made or read yet.
+    pub(crate) fn new(search_path: OsString) -> Networks {
+        let (private, resolver_settings, host_settings) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Networks { search_path, private, resolver_settings, host_settings }
+    }
+
+    /// The network for a step that asks for `wanted`.
+    pub(crate) fn for_step(&self, wanted: Network, events: &dyn Events) -> StepNetwork<'_> {
+        match wanted {
+            Network::Host => StepNetwork::Host,
+            Network::None => StepNetwork::None,
+            Network::Default => match self.private.get_or_init(|| self.start_private(events)) {
+                Some(private) => StepNetwork::Private(private),
+                None => StepNetwork::Host,
+            },
+        }
+    }
+
+    fn start_private(&self, events: &dyn Events) -> Option<PrivateNetwork> {
+        let error = match PrivateNetwork::start(&self.search_path) {
+            Ok(network) => return Some(network),
+            Err(error) => error,
+        };
+        let advice = match error {
+            PrivateNetworkError::NoHelper => "; install the package `slirp4netns` or `passt`",
+            PrivateNetworkError::NotReady(_) => "",
+        };
+        let message = format!("steps use the network of the host, as there is no private one: {error}{advice}");
+        events.emit(Event::Warning { message, lines: None });
+        None
+    }
+
+    /// `/etc/resolv.conf` of a step.
+    pub(crate) fn resolv_conf(&self, network: StepNetwork<'_>) -> &[u8] {
+        let read = |path| std::fs::read(path).unwrap_or_default();
+        match network {
+            StepNetwork::Host => self.host_settings.get_or_init(|| read("/etc/resolv.conf")),
+            StepNetwork::None | StepNetwork::Private(_) => self.resolver_settings.get_or_init(|| {
+                let host = String::from_utf8_lossy(&read("/etc/resolv.conf")).into_owned();
+                let host = match is_systemd_stub(&host) {
+                    // The servers that the stub asks itself.
+                    true => std::fs::read_to_string("/run/systemd/resolve/resolv.conf").unwrap_or(host),
+                    false => host,
+                };
+                reachable_settings(&host).into_bytes()
+            }),
+        }
+    }
+}
+
+impl StepNetwork<'_> {
+    pub(crate) fn to_sandbox(self) -> io::Result<slipway_sandbox::Network> {
+        Ok(match self {
+            StepNetwork::Host => slipway_sandbox::Network::Host,
+            StepNetwork::None => slipway_sandbox::Network::None,
+            StepNetwork::Private(private) => {
+                slipway_sandbox::Network::Joined(private.namespace().try_clone_to_owned()?)
+            }
+        })
+    }
+
+    /// Where a step finds the host itself. What listens on all of the host's addresses can be reached there.
+    fn gateway(self) -> IpAddr {
+        let own_address = || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.connect(OUTSIDE)?;
+            socket.local_addr()
+        };
+        match self {
+            StepNetwork::Host | StepNetwork::None => Ipv4Addr::LOCALHOST.into(),
+            StepNetwork::Private(_) => own_address().map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip()),
+        }
+    }
+
+    /// `/etc/hosts` of a step.
+    pub(crate) fn hosts(self, hostname: &str, extra: &[(String, HostAddress)]) -> String {
+        let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        for (name, address) in extra {
+            let address = match address {
+                HostAddress::Fixed(address) => *address,
+                HostAddress::Gateway => self.gateway(),
+            };
+            text.push_str(&format!("{address}\t{name}\n"));
+        }
+        text
+    }
+}
+
+fn is_systemd_stub(settings: &str) -> bool {
+    name_servers(settings).any(|address| address == Ipv4Addr::new(127, 0, 0, 53))
+}
+
+fn name_servers(settings: &str) -> impl Iterator<Item = IpAddr> {
+    settings.lines().filter_map(name_server)
+}
+
+/// The address in a line `nameserver ADDRESS` (resolv.conf(5)).
+fn name_server(line: &str) -> Option<IpAddr> {
+    let mut words = line.split_whitespace();
+    (words.next() == Some("nameserver")).then_some(())?;
+    words.next()?.parse().ok()
+}
+
+/// `settings` for a network without the host's loopback and without IPv6. If no server is left, the one that the
+/// private network brings answers in its place.
+fn reachable_settings(settings: &str) -> String {
+    let is_reachable = |address: IpAddr| address.is_ipv4() && !address.is_loopback();
+    let kept = settings.lines().filter(|line| name_server(line).is_none_or(is_reachable));
+    let mut text: String = kept.map(|line| format!("{line}\n")).collect();
+    if name_servers(&text).next().is_none() {
+        text.push_str(&format!("nameserver {NAME_SERVER}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_a_step_cannot_reach_are_left_out() {
+        let host = "search a.example\nnameserver 127.0.0.1\nnameserver ::1\nnameserver 192.0.2.1\noptions ndots:2\n";
+        assert_eq!(reachable_settings(host), "search a.example\nnameserver 192.0.2.1\noptions ndots:2\n");
+        assert_eq!(reachable_settings("nameserver 127.0.0.1\n"), "nameserver 10.0.2.3\n");
+        assert_eq!(reachable_settings(""), "nameserver 10.0.2.3\n");
+    }
+
+    #[test]
+    fn the_stub_of_systemd_is_known_by_its_address() {
+        assert!(is_systemd_stub("# made by systemd\nnameserver 127.0.0.53\noptions edns0\n"));
+        assert!(!is_systemd_stub("#nameserver 127.0.0.53\nnameserver 127.0.0.1\n"));
+    }
+
+    #[test]
+    fn extra_hosts_follow_the_loopback() {
+        let extra = [
+            ("a".to_owned(), HostAddress::Fixed("192.0.2.7".parse().unwrap())),
+            ("b".to_owned(), HostAddress::Gateway),
+        ];
+        let expected =
+            "127.0.0.1\tlocalhost h\n::1\tlocalhost ip6-localhost ip6-loopback\n192.0.2.7\ta\n127.0.0.1\tb\n";
+        assert_eq!(StepNetwork::Host.hosts("h", &extra), expected);
+    }
+}

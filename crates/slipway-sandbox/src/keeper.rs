@@ -1,0 +1,171 @@
+//! A process beside the build that keeps something alive for all of its steps, such as a network.
+//!
+//! It is this program, started again as the first process of a process namespace of its own: whatever it starts ends
+//! with it, also what turned itself into a daemon. And it ends when its control pipe closes, which the kernel does
+//! when slipway ends, by whatever means. It says once whether it is ready, and slipway waits for that for a limited
+//! time only.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use crate::call::{CallError, Named};
+use crate::{init, namespaces, private_network};
+
+/// The name under which a keeper is started; nobody types it.
+const ARGV0: &CStr = c"slipway: keeper";
+
+/// What a keeper says when it is ready; anything else is why it is not.
+const READY: &str = "ready";
+
+/// What a keeper keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// See [`crate::private_network`].
+    Network,
+}
+
+impl Role {
+    const ALL: [(Self, &'static CStr); 1] = [(Self::Network, c"network")];
+
+    fn word(self) -> &'static CStr {
+        let (_, word) = Self::ALL.into_iter().find(|(role, _)| *role == self).expect("because all of them are listed");
+        word
+    }
+}
+
+/// Why there is no keeper.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeeperError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// It said why it cannot do its work.
+    #[error("{0}")]
+    Refused(String),
+    /// It said nothing in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
+}
+
+/// A running keeper; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pidfd: OwnedFd,
+    pid: u32,
+    _control: OwnedFd,
+}
+
+impl Keeper {
+    /// Starts a keeper and waits until it is ready, at most `patience`.
+    pub(crate) fn start(role: Role, arguments: &[&OsStr], patience: Duration) -> Result<Self, KeeperError> {
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2(keeper)".to_owned());
+        let ((control, control_writer), (report, report_writer)) = (pipe()?, pipe()?);
+        let mut args = vec![ARGV0.to_owned(), role.word().to_owned(), number(&control), number(&report_writer)];
+        for argument in arguments {
+            args.push(CString::new(argument.as_bytes()).named(|| "execve(keeper)".to_owned())?);
+        }
+        let inherited = [control.as_fd(), report_writer.as_fd()];
+        let (pid, pidfd) = namespaces::start(libc::CLONE_NEWPID, &args, &inherited)?;
+        // From here on it ends when it goes out of scope.
+        let keeper = Self { pidfd, pid, _control: control_writer };
+        drop(report_writer);
+        match read_in_time(report, patience).named(|| "read(report of a keeper)".to_owned())? {
+            None => Err(KeeperError::Late(patience)),
+            Some(text) if text == READY => Ok(keeper),
+            Some(text) => Err(KeeperError::Refused(text)),
+        }
+    }
+
+    /// The namespace of `kind`, as in `/proc/<pid>/ns/<kind>`, that the keeper lives in.
+    pub(crate) fn namespace(&self, kind: &str) -> Result<OwnedFd, CallError> {
+        // It has not been waited for, so that the number is still its own.
+        let path = format!("/proc/{}/ns/{kind}", self.pid);
+        File::open(&path).map(OwnedFd::from).named(|| format!("open({path})"))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // Both only fail when it has ended already.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+}
+
+fn number(descriptor: &OwnedFd) -> CString {
+    CString::new(descriptor.as_raw_fd().to_string()).expect("because digits hold no NUL byte")
+}
+
+/// The line that is written, or what there is of it when the other end closes; `None` if that takes too long.
+fn read_in_time(from: OwnedFd, patience: Duration) -> io::Result<Option<String>> {
+    let until = Instant::now() + patience;
+    let mut text = Vec::new();
+    let mut from = File::from(from);
+    let mut buffer = [0; 4096];
+    loop {
+        if !is_readable(&from, until.saturating_duration_since(Instant::now()))? {
+            return Ok(None);
+        }
+        let n_read = from.read(&mut buffer)?;
+        text.extend(&buffer[..n_read]);
+        if n_read == 0 || text.ends_with(b"\n") {
+            return Ok(Some(String::from_utf8_lossy(&text).trim_end().to_owned()));
+        }
+    }
+}
+
+/// Whether there is something to read, or the other end has closed, before `patience` is over.
+fn is_readable(descriptor: impl AsFd, patience: Duration) -> io::Result<bool> {
+    let mut ends = [PollFd::new(&descriptor, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).map_err(|_| Errno::INVAL)?;
+    match poll(&mut ends, Some(&patience)) {
+        Err(Errno::INTR) => is_readable(descriptor, Duration::ZERO),
+        answer => Ok(answer? > 0),
+    }
+}
+
+/// Has to be called first in `main`: this program may have been started as a keeper. Then the call never returns.
+pub(crate) fn keep_if_requested(args: &[OsString]) {
+    let [name, role, control, report, arguments @ ..] = args else { return };
+    if name.as_bytes() != ARGV0.to_bytes() {
+        return;
+    }
+    let Some((role, _)) = Role::ALL.into_iter().find(|(_, word)| word.to_bytes() == role.as_bytes()) else { return };
+    let (Some(control), Some(report)) = (init::inherited(control), init::inherited(report)) else { return };
+    let Err(message) = keep(role, control, File::from(report), arguments);
+    // Nobody may be left to tell.
+    let _ = rustix::io::write(rustix::stdio::stderr(), message.as_bytes());
+    // SAFETY: ends the process; no memory is involved.
+    unsafe { libc::_exit(1) }
+}
+
+/// Does the work of `role` until the control pipe closes.
+fn keep(role: Role, control: OwnedFd, mut report: File, arguments: &[OsString]) -> Result<Infallible, String> {
+    // The thread that started the keeper may end long before the build does; the control pipe tells when that ends.
+    let _ = rustix::process::set_parent_process_death_signal(None);
+    // A session of its own: Ctrl-C reaches slipway, which ends its keepers itself.
+    let _ = rustix::process::setsid();
+    init::close_others_on_exec().map_err(|error| format!("close_range(3, CLOEXEC): {error}"))?;
+    let made = match role {
+        Role::Network => private_network::make(arguments),
+    };
+    let word = match &made {
+        Ok(_) => READY.to_owned(),
+        Err(reason) => reason.replace('\n', " "),
+    };
+    report.write_all(format!("{word}\n").as_bytes()).map_err(|error| error.to_string())?;
+    drop(report);
+    let _kept = made.map_err(|_| String::new())?;
+    while !is_readable(&control, Duration::from_secs(3600)).map_err(|error| error.to_string())? {}
+    // SAFETY: ends the process; no memory is involved.
+    unsafe { libc::_exit(0) }
+}

@@ -1,0 +1,121 @@
+//! What steps reach, and what becomes of the helper that lets them.
+//!
+//! The host is a network namespace made by the test, so that a "world outside" can be part of it: nothing leaves it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use slipway_test::capability::Capability;
+
+use crate::process::{self, wait_until};
+use crate::site::{Outcome, SLIPWAY, Site, busybox_flag, run};
+use crate::{Test, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test { name: "steps_reach_the_world_only", needs: PRIVATE, run: steps_reach_the_world_only },
+    Test { name: "one_helper_serves_a_build", needs: PRIVATE, run: one_helper_serves_a_build },
+    Test { name: "the_helper_ends_with_a_killed_build", needs: PRIVATE, run: the_helper_ends_with_a_killed_build },
+    test("no_network_needs_no_helper", no_network_needs_no_helper),
+    test("a_machine_without_a_helper_is_told_once", a_machine_without_a_helper_is_told_once),
+    test("a_helper_that_hangs_is_not_waited_for", a_helper_that_hangs_is_not_waited_for),
+];
+
+const PRIVATE: &[Capability] = &[Capability::Root, Capability::PrivateNetwork];
+
+/// A host whose loopback has a canary that answers `alive`, and an address that others could reach.
+const HOST: &str = "set -e
+ip link set lo up
+ip addr add 198.51.100.9/24 dev lo
+ip route add 198.51.100.0/24 dev lo
+busybox nc -ll -p 8001 -e echo alive &
+canary=$!
+trap 'kill $canary' EXIT
+until [ \"$(busybox nc 127.0.0.1 8001 </dev/null)\" = alive ]; do sleep 0.01; done
+\"$@\"";
+
+/// Builds on that host.
+fn build_on_host(site: &Site, arguments: &[&str]) -> Outcome {
+    let mut command = site.with_own_environment(Command::new("unshare"));
+    command.args(["--net", "sh", "-c", HOST, "sh", SLIPWAY, "build", "--progress=plain", &busybox_flag()]);
+    run(command.args(arguments).arg("."))
+}
+
+const NO_PRIVATE_NETWORK: &str = "steps use the network of the host, as there is no private one";
+
+fn steps_reach_the_world_only() {
+    let site = Site::new(
+        "FROM busybox
+         RUN nc -w 5 198.51.100.9 8001 </dev/null | grep alive
+         RUN nc -w 5 gateway 8001 </dev/null | grep alive
+         RUN ! nc -w 1 127.0.0.1 8001 </dev/null
+         RUN ! nc -w 1 10.0.2.2 8001 </dev/null
+         RUN --network=none ! nc -w 1 198.51.100.9 8001 </dev/null
+         RUN --network=host nc -w 5 127.0.0.1 8001 </dev/null | grep alive
+        ",
+    );
+    let arguments = ["--add-host=gateway:host-gateway"];
+    let refused = build_on_host(&site, &arguments).failure();
+    assert!(refused.contains("network.host is not allowed"), "{refused}");
+    let built = build_on_host(&site, &[arguments[0], "--allow=network.host"]).success();
+    assert!(!built.stderr.contains(NO_PRIVATE_NETWORK), "{}", built.stderr);
+    // What the whole build asks for is what steps get that do not ask.
+    site.write("Dockerfile", "FROM busybox\nRUN nc -w 5 127.0.0.1 8001 </dev/null | grep alive\n");
+    build_on_host(&site, &["--network=host"]).success();
+    site.write("Dockerfile", "FROM busybox\nRUN nc -w 1 198.51.100.9 8001 </dev/null\n");
+    build_on_host(&site, &["--network=none"]).failure();
+}
+
+fn one_helper_serves_a_build() {
+    let site = Site::new(
+        "FROM busybox AS a
+         RUN readlink /proc/self/ns/net > /a && ip addr | grep 10.0.2.100
+         FROM busybox
+         RUN --network=none readlink /proc/self/ns/net > /none
+         RUN readlink /proc/self/ns/net > /b
+         COPY --from=a /a /a
+         RUN cmp /a /b && ! cmp /a /none
+        ",
+    );
+    site.build(&[]).success();
+    site.assert_tidy();
+}
+
+fn the_helper_ends_with_a_killed_build() {
+    let site = Site::new("FROM busybox\nRUN echo started; sleep <marker>\n");
+    let mut build = site.start(&[]);
+    build.wait_for("started\n");
+    let keepers: Vec<u32> = process::all().iter().filter(|p| p.is_keeper_of(build.number())).map(|p| p.id).collect();
+    let helpers: Vec<u32> = process::all().iter().filter(|p| keepers.contains(&p.parent())).map(|p| p.id).collect();
+    assert_eq!((keepers.len(), helpers.is_empty()), (1, false), "{keepers:?} {helpers:?}");
+    build.kill();
+    wait_until("keeper and helpers are gone", || {
+        !process::all().iter().any(|p| keepers.contains(&p.id) || helpers.contains(&p.id))
+    });
+    site.assert_tidy();
+}
+
+fn no_network_needs_no_helper() {
+    let site = Site::new("FROM busybox\nRUN --network=none true\nCOPY Dockerfile /\n");
+    let built = run(site.build_command(&["."]).env("PATH", "/nonexistent")).success();
+    assert!(!built.stderr.contains(NO_PRIVATE_NETWORK), "{}", built.stderr);
+}
+
+fn a_machine_without_a_helper_is_told_once() {
+    let site = Site::new("FROM busybox\nRUN echo 1\nRUN echo 2\n");
+    let built = run(site.build_command(&["."]).env("PATH", "/nonexistent")).success();
+    let told = format!("{NO_PRIVATE_NETWORK}: neither `slirp4netns` nor `pasta` is installed");
+    assert_eq!(built.stderr.matches(&told).count(), 1, "{}", built.stderr);
+}
+
+fn a_helper_that_hangs_is_not_waited_for() {
+    let site = Site::new("FROM busybox\nRUN true\n");
+    let (folder, program) = (site.path("bin"), site.path("bin/pasta"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&program, "#!/bin/sh\nexec sleep 3600\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let built = run(site.build_command(&["."]).env("PATH", &folder)).success();
+    let told = format!("{NO_PRIVATE_NETWORK}: `pasta`: no answer within 1 s");
+    assert!(built.stderr.contains(&told), "{}", built.stderr);
+    site.assert_tidy();
+}
