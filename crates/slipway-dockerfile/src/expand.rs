@@ -325,6 +325,7 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
                 let operator = self.next().ok_or(ExpandProblem::NoClosingBrace)?;
                 match operator {
                     '-' | '+' | '?' => self.alternative(start, &name, operator, true),
+                    '#' | '%' => Err(ExpandProblem::UnsupportedModifier { modifier: format!(":{operator}") }),
                     _ => self.unsupported(start, &name, format!(":{operator}")),
                 }
             }
@@ -433,14 +434,20 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
         };
         let length = if "@*#?-$!".contains(first) {
             first.len_utf8()
-        } else if first.is_numeric() {
-            rest.find(|c: char| !c.is_numeric()).unwrap_or(rest.len())
+        } else if is_digit(first) {
+            rest.find(|c: char| !is_digit(c)).unwrap_or(rest.len())
         } else {
-            rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+            rest.find(|c: char| !c.is_alphabetic() && !is_digit(c) && c != '_').unwrap_or(rest.len())
         };
         self.at += length;
         rest[..length].to_owned()
     }
+}
+
+/// Whether it is a digit in some script; fractions and superscripts are none.
+fn is_digit(c: char) -> bool {
+    let is_other_number = matches!(c, '²' | '³' | '¹' | '¼'..='¾' | '\u{2070}'..='\u{218f}' | '\u{2460}'..='\u{24ff}');
+    c.is_numeric() && !is_other_number
 }
 
 fn parse_pattern(text: &str) -> Result<Pattern, ExpandProblem> {

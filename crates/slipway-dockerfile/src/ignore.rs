@@ -4,7 +4,7 @@
 //! matched twice. Of several rules that match, the last one wins; a rule that matches a directory matches all that
 //! is below it.
 
-use crate::glob::{BadPattern, DoubleStar, Glob};
+use crate::glob::{BadPattern, Glob};
 
 /// One line of an ignore file.
 #[derive(Clone, Debug)]
@@ -71,14 +71,14 @@ impl IgnoreRules {
             if line.starts_with('#') || trimmed.is_empty() {
                 continue;
             }
-            let (is_exception, pattern) = match trimmed.strip_prefix('!') {
-                Some(pattern) => (true, pattern.trim()),
-                None => (false, trimmed),
+            let (mark, pattern) = match trimmed.strip_prefix('!') {
+                Some(pattern) => ("!", pattern.trim()),
+                None => ("", trimmed),
             };
             let cleaned = if pattern.is_empty() { String::new() } else { clean(pattern) };
             // A context has no files outside of itself, so a leading slash means its root.
             let relative = cleaned.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&cleaned);
-            rules.push(IgnoreRule::new(trimmed, relative, is_exception, n_before + 1)?);
+            rules.extend(IgnoreRule::parse(trimmed, &format!("{mark}{relative}"), n_before + 1)?);
         }
         Ok(IgnoreRules { rules })
     }
@@ -88,16 +88,7 @@ impl IgnoreRules {
     pub fn from_patterns<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<IgnoreRules, IgnoreError> {
         let mut rules = Vec::new();
         for (n_before, pattern) in patterns.into_iter().enumerate() {
-            let trimmed = pattern.trim();
-            if trimmed.is_empty() {
-                continue;
-            }
-            let cleaned = clean(trimmed);
-            let (is_exception, pattern) = match cleaned.strip_prefix('!') {
-                Some(pattern) => (true, pattern),
-                None => (false, cleaned.as_str()),
-            };
-            rules.push(IgnoreRule::new(trimmed, pattern, is_exception, n_before + 1)?);
+            rules.extend(IgnoreRule::parse(pattern.trim(), pattern, n_before + 1)?);
         }
         Ok(IgnoreRules { rules })
     }
@@ -153,15 +144,24 @@ impl IgnoreRules {
 }
 
 impl IgnoreRule {
-    fn new(text: &str, pattern: &str, is_exception: bool, line: usize) -> Result<IgnoreRule, IgnoreError> {
+    /// The rule that `pattern` is, with `!` in front if it is an exception; `None` if it is blank. `text` is what was
+    /// written.
+    fn parse(text: &str, pattern: &str, line: usize) -> Result<Option<IgnoreRule>, IgnoreError> {
+        let pattern = pattern.trim();
         if pattern.is_empty() {
-            return Err(IgnoreError::LoneException { line });
+            return Ok(None);
         }
+        let cleaned = clean(pattern);
+        let (is_exception, pattern) = match cleaned.strip_prefix('!') {
+            Some("") => return Err(IgnoreError::LoneException { line }),
+            Some(pattern) => (true, pattern),
+            None => (false, cleaned.as_str()),
+        };
         let matcher = Matcher::parse(pattern).map_err(|source| {
             let pattern = pattern.to_owned();
             IgnoreError::BadPattern { pattern, line, source }
         })?;
-        Ok(IgnoreRule { text: text.to_owned(), line, is_exception, matcher })
+        Ok(Some(IgnoreRule { text: text.to_owned(), line, is_exception, matcher }))
     }
 }
 
@@ -172,6 +172,8 @@ enum Matcher {
     Exact(Vec<u8>),
     /// `**` and plain text to the end. Without a slash after `**`, as in `**.go`, any end of a name matches.
     Suffix(Vec<u8>),
+    /// Plain text and then `**`.
+    Prefix(Vec<u8>),
     Glob(Glob),
 }
 
@@ -184,13 +186,17 @@ impl Matcher {
         if let Some(suffix) = pattern.strip_prefix("**").filter(|suffix| is_plain(suffix)) {
             return Ok(Matcher::Suffix(suffix.into()));
         }
-        Glob::parse(pattern, DoubleStar::CrossesDirectories).map(Matcher::Glob)
+        if let Some(prefix) = pattern.strip_suffix("**").filter(|prefix| is_plain(prefix)) {
+            return Ok(Matcher::Prefix(prefix.into()));
+        }
+        Glob::parse_ignore_rule(pattern).map(Matcher::Glob)
     }
 
     fn matches(&self, path: &[u8]) -> bool {
         match self {
             Matcher::Exact(exact) => path == exact,
             Matcher::Suffix(suffix) => path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path),
+            Matcher::Prefix(prefix) => path.starts_with(prefix),
             Matcher::Glob(glob) => glob.matches(path),
         }
     }
@@ -199,7 +205,7 @@ impl Matcher {
     fn may_match_below(&self, directory: &[u8]) -> bool {
         match self {
             Matcher::Exact(exact) => exact.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/")),
-            Matcher::Suffix(_) => true,
+            Matcher::Suffix(_) | Matcher::Prefix(_) => true,
             Matcher::Glob(glob) => glob.may_match_below(directory),
         }
     }

@@ -87,6 +87,13 @@ impl Image {
         Ok(image)
     }
 
+    /// The labels of its config.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self.config["config"]["Labels"].as_object();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        labels.into_iter().flatten().map(|(name, value)| (name.clone(), text(value))).collect()
+    }
+
     /// The summary, as the module describes it.
     pub fn summary(&self, base: &Base) -> Result<String> {
         let n_base_layers = if self.diff_ids().starts_with(&base.diff_ids) { base.diff_ids.len() } else { 0 };

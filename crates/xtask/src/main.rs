@@ -1,8 +1,9 @@
-//! Development commands: `cargo xtask record [filter]`, `cargo xtask registry …` and `cargo xtask tidy`.
+//! Development commands: `cargo xtask record [filter]`, `record-tables`, `registry …` and `tidy`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development tool speaks to a terminal")]
 
 mod record;
 mod registry;
+mod tables;
 mod tidy;
 
 use std::env;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
   record [FILTER]  builds every case whose name contains FILTER on the reference and stores its answer
+  record-tables    asks the reference again about every word and path pattern of slipway-dockerfile's tables
   registry [--listen ADDRESS] --dir DIR
                    serves a registry on a loopback address, its images in DIR
   tidy             checks what the compiler does not: crate edges, file names, where unsafe and printing are";
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["record"] => record::run(&root(), ""),
         ["record", filter] => record::run(&root(), filter),
+        ["record-tables"] => record::peers(&root()).and_then(|peers| tables::run(&root(), &peers.join("enter"))),
         ["registry", ..] => registry::run(arguments.iter().skip(1).cloned()),
         ["tidy"] => tidy::run(&root()),
         _ => {

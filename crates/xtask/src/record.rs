@@ -48,7 +48,8 @@ pub(crate) fn run(root: &Path, filter: &str) -> Result<()> {
     Ok(())
 }
 
-fn peers(root: &Path) -> Result<PathBuf> {
+/// The folder of the reference builders.
+pub(crate) fn peers(root: &Path) -> Result<PathBuf> {
     let peers = env::var_os("SLIPWAY_PEERS").map_or_else(|| root.join("../shared/peers"), PathBuf::from);
     ensure!(peers.join("enter").exists(), "no reference builder at {}; set SLIPWAY_PEERS", peers.display());
     Ok(peers.canonicalize()?)

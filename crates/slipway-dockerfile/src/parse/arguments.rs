@@ -90,12 +90,22 @@ fn pairs(keyword: Keyword, arguments: &Fragment<'_>, escape: char) -> Result<Arg
     Ok(Args::Pairs { pairs: pairs.collect::<Result<_, ArgumentError>>()?, is_legacy: false })
 }
 
-/// The trigger must fall into arguments; whether they are the right ones is looked at when it is used.
+/// The trigger must fall into arguments; whether they are the right ones is looked at when it is used. That also goes
+/// for a trigger of a trigger of a trigger, which no recursion may follow.
 fn trigger(arguments: &Fragment<'_>, escape: char) -> Result<Args, ArgumentError> {
-    let (keyword, rest) = split_first(arguments);
-    if let Some(keyword) = Keyword::of(keyword.text()) {
-        let (_, rest) = split_flags(&rest.unwrap_or_else(|| arguments.from(arguments.text().len())), escape);
-        split(keyword, &rest, escape)?;
+    let mut inner = arguments.clone();
+    loop {
+        let (keyword, rest) = split_first(&inner);
+        let keyword = Keyword::of(keyword.text());
+        let (_, rest) = split_flags(&rest.unwrap_or_else(|| inner.from(inner.text().len())), escape);
+        match keyword {
+            Some(Keyword::Onbuild) => inner = rest,
+            Some(keyword) => {
+                split(keyword, &rest, escape)?;
+                break;
+            }
+            None => break,
+        }
     }
     Ok(Args::Trigger(arguments.word()))
 }

@@ -2,7 +2,8 @@
 //!
 //! There are two readers, as in the reference builder. One finds `escape`, and complains; it looks at the file as
 //! the instructions do. The other finds `syntax` and `check`, never complains, and also understands files that are
-//! no Dockerfiles at all but name a frontend that can read them.
+//! no Dockerfiles at all but name a frontend that can read them. White space in front of a directive hides it from
+//! this one.
 
 use crate::{Directives, Span, Word};
 
@@ -50,7 +51,7 @@ pub(super) fn read(text: &str) -> (Directives, usize, Vec<DirectiveError>) {
     let mut errors = Vec::new();
     let mut seen = Vec::new();
     let mut n_lines = 0;
-    for directive in leading(text, "#", 0) {
+    for directive in leading(text, "#", 0, str::trim_start) {
         n_lines = directive.line;
         let Directive { key, value, span, line } = directive;
         if seen.contains(&key) {
@@ -77,7 +78,7 @@ pub(super) fn read(text: &str) -> (Directives, usize, Vec<DirectiveError>) {
 /// The frontend that the file asks for, in any of the three spellings.
 fn syntax(text: &str) -> Option<Word> {
     let n_skipped = usize::from(has_shebang(text));
-    let find = |marker| leading(text, marker, n_skipped).find(|directive| directive.key == Key::Syntax);
+    let find = |marker| leading(text, marker, n_skipped, as_it_is).find(|directive| directive.key == Key::Syntax);
     if let Some(Directive { value, span, .. }) = find("#").or_else(|| find("//")) {
         let reference = value.split(' ').next().unwrap_or(value);
         let span = Span { start: span.start, end: span.start + reference.len() };
@@ -90,7 +91,7 @@ fn syntax(text: &str) -> Option<Word> {
 }
 
 fn check(text: &str) -> Option<Word> {
-    leading(text, "#", usize::from(has_shebang(text)))
+    leading(text, "#", usize::from(has_shebang(text)), as_it_is)
         .find(|directive| directive.key == Key::Check)
         .map(|Directive { value, span, .. }| Word { text: value.to_owned(), span })
 }
@@ -99,10 +100,21 @@ fn has_shebang(text: &str) -> bool {
     Lines::new(text).next().is_some_and(|line| line.text.starts_with("#!"))
 }
 
-/// The directives at the top, after `n_skipped` lines. The first line that is none ends them for good.
-fn leading<'a>(text: &'a str, marker: &'a str, n_skipped: usize) -> impl Iterator<Item = Directive<'a>> {
+/// What a line is to the reader that passes over no white space in front.
+fn as_it_is(line: &str) -> &str {
+    line
+}
+
+/// The directives at the top, after `n_skipped` lines. The first line that is none ends them for good. `trim` is what
+/// happens to a line before it is looked at.
+fn leading<'a>(
+    text: &'a str,
+    marker: &'a str,
+    n_skipped: usize,
+    trim: fn(&str) -> &str,
+) -> impl Iterator<Item = Directive<'a>> {
     Lines::new(text).skip(n_skipped).map_while(move |line| {
-        let comment = line.text.trim_start().strip_prefix(marker)?;
+        let comment = trim(line.text).strip_prefix(marker)?;
         let (key, value) = comment.split_once('=')?;
         let key = Key::of(key.trim())?;
         let value = value.trim();
@@ -145,7 +157,14 @@ mod tests {
 
     #[test]
     fn only_the_top_counts() {
-        for text in ["\n# syntax=a", "# hi\n# syntax=a", "## syntax=a", "FROM a\n# syntax=a", "# syntax=\n# syntax=b"] {
+        for text in [
+            "\n# syntax=a",
+            "# hi\n# syntax=a",
+            "## syntax=a",
+            "FROM a\n# syntax=a",
+            "# syntax=\n# syntax=b",
+            " # syntax=a",
+        ] {
             assert_eq!(check(text).0, None, "{text}");
         }
         assert_eq!(check("# unknown=1\n# escape=`").1, '\\');
@@ -156,6 +175,8 @@ mod tests {
     #[test]
     fn escape_and_check() {
         assert_eq!(check("# escape=`").1, '`');
+        assert_eq!(check("  # escape=`").1, '`');
+        assert_eq!(check("  # check=skip=all").2, None);
         assert_eq!(check("# check=skip=all;error=true").2.as_deref(), Some("skip=all;error=true"));
         assert_eq!(check("# escape=x").3, ["invalid escape token 'x' does not match ` or \\"]);
         assert_eq!(check("# escape=`\n# escape=`").3, ["only one escape parser directive can be used"]);

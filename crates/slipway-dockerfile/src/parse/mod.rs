@@ -24,13 +24,16 @@ use lines::{Fragment, Lines, LogicalLine, PhysicalLine, without_continuation};
 /// Parses a Dockerfile.
 ///
 /// Never fails: an instruction that cannot be understood is missing in the tree and present in the diagnostics,
-/// which are all errors, in the order of their places. Bytes that are no UTF-8 are replaced by U+FFFD.
+/// which are all errors; the first one is that which the reference builder reports. Bytes that are no UTF-8 are
+/// replaced by U+FFFD.
 pub fn parse(text: &[u8]) -> (Dockerfile, Vec<Diagnostic>) {
     let text = String::from_utf8_lossy(text).into_owned();
     let mut parser = Parser::new(&text);
     parser.run();
     let Parser { directives, instructions, mut diagnostics, .. } = parser;
-    diagnostics.sort_by_key(|diagnostic| (diagnostic.lines.first, diagnostic.span.start));
+    // What is wrong with the lines comes before what is wrong with the form of instructions: the reference builder ends
+    // at the former before it looks at the latter.
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.is_about_form, diagnostic.lines.first, diagnostic.span.start));
     (Dockerfile { text, directives, instructions }, diagnostics)
 }
 
@@ -109,12 +112,15 @@ impl<'a> Parser<'a> {
         self.finish();
     }
 
-    /// `#` alone forgets what came before it.
+    /// `#` alone forgets what came before it. The first character of the line is dropped whatever it is, as the
+    /// reference builder does it: an indented comment keeps its `#`.
     fn remember_comment(&mut self, line: &PhysicalLine<'_>) {
         if line.number <= self.n_directive_lines {
             return;
         }
-        let comment = line.text.trim_start().trim_start_matches('#').trim();
+        let mut characters = line.text.chars();
+        characters.next();
+        let comment = characters.as_str().trim();
         if comment.is_empty() {
             self.comments.clear();
         } else {
@@ -172,8 +178,10 @@ impl<'a> Parser<'a> {
             return;
         };
         let args = arguments::split(keyword, &arguments, self.directives.escape);
-        let heredocs =
-            if can_have_heredocs(keyword, &arguments, &args) { self.heredocs(&whole) } else { Ok(Vec::new()) };
+        let heredocs = match can_have_heredocs(keyword, &arguments, &args, self.directives.escape) {
+            true => self.heredocs(&whole),
+            false => Ok(Vec::new()),
+        };
         lines.last = self.lines.number();
 
         // The order in which the reference builder looks for these.
@@ -242,7 +250,12 @@ impl<'a> Parser<'a> {
 struct Unterminated;
 
 /// Heredocs belong to `RUN`, `COPY` and `ADD`, also behind `ONBUILD`, but not to their JSON forms.
-fn can_have_heredocs(keyword: Keyword, arguments: &Fragment<'_>, args: &Result<Args, ArgumentError>) -> bool {
+fn can_have_heredocs(
+    keyword: Keyword,
+    arguments: &Fragment<'_>,
+    args: &Result<Args, ArgumentError>,
+    escape: char,
+) -> bool {
     match keyword {
         Keyword::Run | Keyword::Copy | Keyword::Add => !matches!(args, Ok(Args::Json(_)) | Err(_)),
         Keyword::Onbuild => {
@@ -251,8 +264,8 @@ fn can_have_heredocs(keyword: Keyword, arguments: &Fragment<'_>, args: &Result<A
                 return false;
             };
             rest.is_some_and(|rest| {
-                let (_, rest) = words::split_flags(&rest, '\\');
-                can_have_heredocs(keyword, &rest, &arguments::split(keyword, &rest, '\\'))
+                let (_, rest) = words::split_flags(&rest, escape);
+                can_have_heredocs(keyword, &rest, &arguments::split(keyword, &rest, escape), escape)
             })
         }
         _ => false,

@@ -104,6 +104,7 @@ fn broken_instructions() {
         ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
         ("ONBUILD from x", "FROM isn't allowed as an ONBUILD trigger"),
         ("ONBUILD ENV a", "ENV must have two arguments"),
+        ("ONBUILD ONBUILD ENV a", "ENV must have two arguments"),
     ] {
         let (dockerfile, diagnostics) = parse(line.as_bytes());
         let messages: Vec<_> = diagnostics.iter().map(|found| found.message.as_str()).collect();
@@ -119,9 +120,9 @@ fn a_broken_line_does_not_hide_the_others() {
         errors(text),
         [
             "1-1: invalid escape token 'x' does not match ` or \\",
+            "6-6: unterminated heredoc",
             "2-2: FROM requires either one or three arguments",
             "5-5: unknown instruction: XYZZY",
-            "6-6: unterminated heredoc",
         ]
     );
     assert_eq!(parse(text.as_bytes()).0.instructions.len(), 1);
@@ -165,9 +166,9 @@ fn an_overlong_line_ends_the_file() {
 
 #[test]
 fn comments_belong_to_the_next_instruction() {
-    let text = "# syntax=a\n# one\n\n# two\nFROM a\nRUN b\n# lost\n#\n#three\nRUN c";
+    let text = "# syntax=a\n# one\n\n  # two\nFROM a\nRUN b\n# lost\n#\n##three\nRUN c";
     let comments: Vec<_> = tree(text).instructions.into_iter().map(|instruction| instruction.comments).collect();
-    assert_eq!(comments, [vec!["one", "two"], vec![], vec!["three"]]);
+    assert_eq!(comments, [vec!["one", "# two"], vec![], vec!["#three"]]);
 }
 
 #[test]
