@@ -16,13 +16,14 @@ pub mod lint;
 mod lower;
 mod parse;
 mod paths;
-mod quote;
 mod stage_builder;
 mod stages;
 mod step_name;
 mod suggest;
 mod symbolic_mode;
 mod syntax;
+
+use slipway_graph::quote;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use expand::{ExpandError, ExpandProblem, expand, expand_heredoc, expand_words};
@@ -31,6 +32,6 @@ pub use glob::{BadPattern, match_pattern};
 pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
 pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
 pub use parse::{parse, parse_trigger};
-pub use quote::quoted;
+pub use slipway_graph::quote::quoted;
 pub use suggest::similar_stage;
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use slipway_graph::git::redacted;
 use slipway_graph::op::{HostAddress, HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
 use slipway_graph::request::{CacheBypass, NamedContext};
-use slipway_graph::{Graph, LineRange, Op, Vertex, VertexId};
+use slipway_graph::{GitReference, Graph, LineRange, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
 
 use crate::facts::{FactLog, Facts, Seen};
 use crate::globals::Globals;
-use crate::instructions::add_git;
 use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
 use crate::stages::{Line, Origin, Outside, Stage, Stages};
 use crate::step_name::{self, StepNames};
@@ -240,8 +240,8 @@ impl<'a> Build<'a> {
                 self.source(source, format!("[context {name}] load from client"), Some(lines))
             }
             Outside::Url { name, url } => {
-                let source = remote_source(url)?;
-                self.source(source, format!("[context {name}] {url}"), Some(lines))
+                let source = remote_source(name, url)?;
+                self.source(source, format!("[context {name}] {}", redacted(url)), Some(lines))
             }
             Outside::Image { key, context, .. } => self.image_vertex(key, context.as_deref(), names, lines),
         })
@@ -281,14 +281,15 @@ impl<'a> Build<'a> {
 }
 
 /// A repository, or a file that is called `context` whatever it is.
-fn remote_source(url: &str) -> Result<Source, String> {
+fn remote_source(name: &str, url: &str) -> Result<Source, String> {
+    // As in the reference; `git@host:path` is the way to say it.
     if url.starts_with("ssh://") {
-        return Err("unsupported context source ssh".to_owned());
+        return Err(format!("unsupported context source ssh for {name}"));
     }
-    if add_git::is_git(url) {
-        return add_git::parse(url, None, None).map(Source::Git);
+    match GitReference::of_context(url) {
+        Some(reference) => Ok(Source::Git(reference.map_err(|e| e.to_string())?.into())),
+        None => Ok(Source::Http(HttpSource { url: url.to_owned(), filename: "context".to_owned(), checksum: None })),
     }
-    Ok(Source::Http(HttpSource { url: url.to_owned(), filename: "context".to_owned(), checksum: None }))
 }
 
 /// Lowers one stage; those it needs have been lowered. Gives what is wrong with it.

@@ -41,6 +41,7 @@ use crate::images::{ImageError, Images};
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
+use crate::ops::git::{GitInputs, GitSources};
 use crate::ops::http::HttpSources;
 use crate::ops::{EngineOps, StoreCache};
 use crate::stdin_context::{self, StdinContext};
@@ -53,6 +54,8 @@ pub struct EngineParts {
     pub flavor: OverlayFlavor,
     /// Where helper programs of the host are looked for, as in `PATH`.
     pub search_path: OsString,
+    /// Variables of the host that the `git` program may see: `PATH`, proxies, certificates.
+    pub git_variables: Vec<(String, OsString)>,
 }
 
 /// Builds images. One engine serves any number of builds.
@@ -62,6 +65,7 @@ pub struct Engine {
     flavor: OverlayFlavor,
     search_path: OsString,
     nofile: OriginalLimit,
+    git_variables: Vec<(String, OsString)>,
 }
 
 /// What came of a build.
@@ -180,8 +184,8 @@ impl Engine {
     /// limit allows.
     pub fn new(parts: EngineParts) -> Engine {
         let nofile = descriptors::raise_limit();
-        let EngineParts { store, registry, flavor, search_path } = parts;
-        Engine { store, registry, flavor, search_path, nofile }
+        let EngineParts { store, registry, flavor, search_path, git_variables } = parts;
+        Engine { store, registry, flavor, search_path, nofile, git_variables }
     }
 
     /// Builds what `request` asks for. `stdin` is read only if the request says so.
@@ -358,7 +362,14 @@ impl Engine {
         let graph = &lowered.graph;
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
-        let http = HttpSources::default();
+        let (http, git) = (HttpSources::default(), GitSources::default());
+        let git_inputs = GitInputs {
+            store: &self.store,
+            secrets: &request.secrets,
+            ssh: &request.ssh,
+            host_variables: &self.git_variables,
+            cancel,
+        };
         let ops = EngineOps {
             graph,
             store: &self.store,
@@ -369,6 +380,8 @@ impl Engine {
             ssh: &request.ssh,
             host_files: &host_files,
             http: &http,
+            git: &git,
+            git_inputs,
             events,
             steps: &steps,
         };

@@ -4,12 +4,15 @@
 //! can be converted to LLB and back without loss.
 
 pub mod event;
+pub mod git;
 mod graph;
 mod key;
 pub mod op;
+pub mod quote;
 pub mod request;
 
 pub use event::{Event, Events, LogStream, StepId};
+pub use git::{GitReference, GitReferenceError, GitRemote, GitTimes};
 pub use graph::{Graph, LineRange, Vertex, VertexId};
 pub use key::KeyWriter;
 pub use op::Op;

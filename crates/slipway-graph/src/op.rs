@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use slipway_oci::{ChainId, Digest, Platform, Reference};
 
+use crate::git::{GitReference, GitRemote, GitTimes};
 use crate::key::KeyWriter;
 
 /// A kind of work, with its arguments.
@@ -71,15 +72,20 @@ pub struct HttpSource {
     pub checksum: Option<Digest>,
 }
 
-/// A checkout of a git repository.
+/// The files of one commit of a git repository. Secrets that may be sent are found by the remote's host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GitSource {
-    pub remote: String,
+    pub remote: GitRemote,
+    /// Branch, tag, `refs/…` or commit; empty is the default branch.
     pub revision: String,
+    /// A folder of the repository whose content is wanted; empty is the top.
     pub subdir: String,
+    /// Whether `.git` stays, if all of the repository is wanted.
     pub keeps_git_dir: bool,
     pub has_submodules: bool,
+    /// What the hash of the commit has to begin with.
     pub checksum: Option<String>,
+    pub times: GitTimes,
 }
 
 /// A `RUN` step.
@@ -293,6 +299,21 @@ pub enum Mode {
     Symbolic(String),
 }
 
+impl From<GitReference> for GitSource {
+    /// The source that a reference asks for where nothing else is said.
+    fn from(reference: GitReference) -> GitSource {
+        GitSource {
+            remote: reference.remote,
+            revision: reference.revision,
+            subdir: reference.subdir,
+            keeps_git_dir: reference.keeps_git_dir.unwrap_or(false),
+            has_submodules: reference.has_submodules.unwrap_or(true),
+            checksum: reference.checksum,
+            times: reference.times.unwrap_or_default(),
+        }
+    }
+}
+
 impl Op {
     /// Writes everything about the op that may change its result. Left out on purpose: proxies, IP addresses of
     /// extra hosts, id, sharing and content of cache mounts, secret values, the place an image comes from.
@@ -334,8 +355,9 @@ impl Source {
                 key.optional_text(http.checksum.as_ref().map(Digest::as_str));
             }
             Source::Git(git) => {
-                key.text("git").text(&git.remote).text(&git.revision).text(&git.subdir);
+                key.text("git").text(git.remote.url()).text(&git.revision).text(&git.subdir);
                 key.flag(git.keeps_git_dir).flag(git.has_submodules).optional_text(git.checksum.as_deref());
+                key.number(git.times as u64);
             }
         }
     }

@@ -13,6 +13,7 @@
 //!   cache-mounts/<hash>/<n>.lock      held by its users; not empty once the folder has its first files
 //!   cache-mounts/<hash>/<n>.seeding   held by who puts the first files there
 //!   locks/<hex>                one file a key that somebody is working on
+//!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
 //!   empty/                     the lower layer of a first layer
 //! ```
 //!
@@ -39,6 +40,7 @@ mod open;
 mod overlay;
 mod record;
 mod remove;
+mod repository;
 mod session;
 mod snapshot;
 mod sweep;

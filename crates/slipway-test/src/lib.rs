@@ -8,6 +8,7 @@ pub mod builder;
 pub mod capability;
 pub mod case;
 pub mod expectation;
+pub mod git_server;
 pub mod image;
 pub mod progress;
 pub mod registry;

@@ -2,6 +2,7 @@
 //!
 //! Files that are missing or cannot be read count as empty: they belong to another program.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,18 @@ pub(crate) fn registry_config() -> ClientConfig {
 pub(crate) fn build_proxies() -> Vec<(String, String)> {
     let config = docker_config_path().and_then(|path| read_json(&path)).unwrap_or_default();
     proxies_of(&config)
+}
+
+/// What the `git` program may see of this environment: where programs are, proxies and certificates.
+pub(crate) fn git_variables() -> Vec<(String, OsString)> {
+    let proxies = [env_vars::HTTP_PROXY, env_vars::HTTPS_PROXY, env_vars::NO_PROXY].map(|spellings| {
+        // The lower-case spelling is the one that curl reads.
+        let [_, name] = spellings;
+        Some((name.name().to_owned(), env_vars::first_of(spellings)?.into()))
+    });
+    let path = env_vars::PATH.get_os().map(|path| ("PATH".to_owned(), path));
+    let certificates = env_vars::SSL_CERT_FILE.get_os().map(|file| ("GIT_SSL_CAINFO".to_owned(), file));
+    proxies.into_iter().chain([path, certificates]).flatten().collect()
 }
 
 /// The folder of the store.

@@ -42,6 +42,11 @@ pub(crate) const PROGRESS_NO_TRUNC: EnvVar = EnvVar("PROGRESS_NO_TRUNC");
 pub(crate) const BUILDKIT_TTY_LOG_LINES: EnvVar = EnvVar("BUILDKIT_TTY_LOG_LINES");
 
 impl EnvVar {
+    /// What the variable is called.
+    pub(crate) fn name(self) -> &'static str {
+        self.0
+    }
+
     /// The value, if it is set, not empty and text.
     pub(crate) fn get(self) -> Option<String> {
         env::var(self.0).ok().filter(|value| !value.is_empty())

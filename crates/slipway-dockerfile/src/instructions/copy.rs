@@ -1,14 +1,16 @@
 //! `COPY` and `ADD` (`spec/dockerfile.md` sections 3.4 and 3.5).
 
+use slipway_graph::git::redacted;
 use slipway_graph::op::{
-    CopyAction, FileAction, FileOp, HttpSource, MkfileAction, Mode, Owner, OwnerId, Source, Unpack,
+    CopyAction, FileAction, FileOp, GitSource, HttpSource, MkfileAction, Mode, Owner, OwnerId, Source, Unpack,
 };
-use slipway_graph::{Op, VertexId};
+use slipway_graph::{GitReference, GitTimes, Op, VertexId};
 use slipway_oci::Digest;
 
 use super::flags::{self, FlagKind};
-use super::{add_git, words};
+use super::words;
 use crate::facts::Seen;
+use crate::quote::quoted;
 use crate::stage_builder::{Step, error_at};
 use crate::{Diagnostic, Heredoc, Instruction, Keyword, paths, symbolic_mode};
 
@@ -92,7 +94,7 @@ fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), 
 pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let words = Expanded::of(copy, step)?;
     // The text sees the variables as they are before the instruction, as everything in it does.
-    let text = step.text("");
+    let text = without_logins(&step.text(""));
     let name = step.stage.names.next(&text);
     let mut op = OpBuilder { actions: Vec::new(), inputs: vec![step.stage.vertex], name: name.clone() };
     for source in &words.sources {
@@ -163,7 +165,8 @@ impl Expanded {
             }
         }
         for source in &self.sources {
-            text += &format!(" {source}");
+            // The image goes to others, and so does its history.
+            text += &format!(" {}", redacted(source));
         }
         for heredoc in &copy.heredocs {
             text += &format!(" <<{}", heredoc.name);
@@ -211,7 +214,8 @@ fn add_source(
     step: &mut Step<'_, '_>,
 ) -> Result<(), Diagnostic> {
     let is_url = source.starts_with("http://") || source.starts_with("https://");
-    let is_git = add_git::is_git(source);
+    let git = GitReference::in_dockerfile(source);
+    let is_git = git.is_some();
     if !copy.is_add && is_git {
         return Err(step.error("source can't be a git ref for COPY"));
     }
@@ -224,8 +228,9 @@ fn add_source(
     if copy.checksum.is_some() && !is_git && !is_url {
         return Err(step.error("checksum requires HTTP(S) or Git sources"));
     }
-    let (vertex, path, unpack) = if is_git {
-        (git_source(copy, source, op, step)?, "/".to_owned(), Unpack::Never)
+    let (vertex, path, unpack) = if let Some(git) = git {
+        let git = git.map_err(|e| step.error(e.to_string()))?;
+        (git_source(copy, git, op, step)?, "/".to_owned(), Unpack::Never)
     } else if is_url {
         let unpack = if copy.unpack == Some(true) { Unpack::IfArchive } else { Unpack::Never };
         let filename = file_name_of(source);
@@ -257,10 +262,44 @@ fn add_source(
     Ok(())
 }
 
-fn git_source(copy: &Copy, source: &str, op: &OpBuilder, step: &mut Step<'_, '_>) -> Result<VertexId, Diagnostic> {
+/// The text of a step, with user names and passwords of URLs made unreadable.
+fn without_logins(text: &str) -> String {
+    text.split(' ').map(redacted).collect::<Vec<_>>().join(" ")
+}
+
+fn git_source(
+    copy: &Copy,
+    reference: GitReference,
+    op: &OpBuilder,
+    step: &mut Step<'_, '_>,
+) -> Result<VertexId, Diagnostic> {
     let checksum = copy.checksum.as_ref().map(|text| step.expand(text)).transpose()?;
-    let git = add_git::parse(source, copy.keeps_git_dir, checksum.as_deref()).map_err(|e| step.error(e))?;
+    if let (Some(flag), Some(query)) = (copy.keeps_git_dir, reference.keeps_git_dir)
+        && flag != query
+    {
+        return Err(step.error("inconsistent keep-git-dir configuration"));
+    }
+    if let (Some(flag), Some(query)) = (&checksum, &reference.checksum)
+        && flag != query
+    {
+        return Err(step.error(format!("checksum mismatch {} != {}", quoted(flag), quoted(query))));
+    }
+    if let Some(checksum) = checksum.as_deref().filter(|text| !is_commit(text)) {
+        return Err(step.error(format!("invalid checksum {checksum}, expected hex commit hash")));
+    }
+    let git = GitSource {
+        keeps_git_dir: copy.keeps_git_dir.or(reference.keeps_git_dir).unwrap_or(false),
+        checksum: checksum.or_else(|| reference.checksum.clone()),
+        // `mtime=` is for contexts only.
+        times: GitTimes::Checkout,
+        ..GitSource::from(reference)
+    };
     Ok(step.add(Op::Source(Source::Git(git)), Vec::new(), op.name.clone(), false))
+}
+
+/// A commit, possibly shortened.
+fn is_commit(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn http_source(
@@ -343,6 +382,15 @@ mod tests {
         let case = Case::new(text);
         assert_eq!(case.history()[1], "COPY --chown=1:g --chmod=0644 a /b # buildkit");
         assert!(case.graph().contains("copy 1:/a /b owner=1:g octal 644 exclude=z\n"), "{}", case.graph());
+    }
+
+    #[test]
+    fn logins_of_urls_are_in_no_name_and_no_history() {
+        let text = "FROM scratch\nARG P=pw\nADD https://u:$P@h/f https://t@h/r.git /d/\n";
+        let case = Case::new(text);
+        let shown = "https://xxxxx:xxxxx@h/f https://xxxxx@h/r.git /d/";
+        assert_eq!(case.history().last().unwrap(), &format!("ADD {shown} # buildkit"));
+        assert!(case.graph().contains(&format!("[1/1] ADD {shown}\n")), "{}", case.graph());
     }
 
     #[test]

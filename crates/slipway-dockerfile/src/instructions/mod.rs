@@ -1,6 +1,5 @@
 //! One file per instruction: what may be written, then what it means, then tests.
 
-pub(crate) mod add_git;
 mod arg;
 mod cmd;
 mod copy;

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
 use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, SecretMount, Security, SshMount};
-use slipway_graph::request::{Secret, SecretSource, Ssh};
+use slipway_graph::request::{Secret, Ssh};
 use slipway_graph::{Event, Events, LogStream, StepId};
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::stubs::{self, Kind, Target};
@@ -22,6 +22,7 @@ use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, SnapshotError, Store};
 
 use super::network::{Networks, StepNetwork};
+use super::secret::{self, SecretError};
 use super::ssh::{self, SshError};
 use crate::descriptors::OriginalLimit;
 use crate::now_ns;
@@ -47,10 +48,8 @@ pub(crate) enum ExecError {
     Prepare { path: String, source: io::Error },
     #[error("secret {id}: not found")]
     SecretMissing { id: String },
-    #[error("cannot read secret {id}")]
-    SecretRead { id: String, source: io::Error },
-    #[error("secret {id} too big. max size 500KB")]
-    SecretTooBig { id: String },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("unset ssh forward key {id}")]
     SshMissing { id: String },
     #[error(transparent)]
@@ -69,7 +68,6 @@ pub(crate) enum ExecError {
     Canceled,
 }
 
-const MAX_SECRET_BYTES: u64 = 500 * 1024;
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 /// Pieces of log from one end before the other one is looked at.
 const MOST_IN_A_ROW: usize = 16;
@@ -348,7 +346,7 @@ impl Run<'_> {
 
     fn secret(&self, prepared: &mut Prepared, secret: &SecretMount) -> Result<(), ExecError> {
         let value = match self.secrets.iter().find(|known| known.id == secret.id) {
-            Some(known) => Some(read_secret(known)?),
+            Some(known) => Some(secret::value(known)?),
             None if secret.is_required => return Err(ExecError::SecretMissing { id: secret.id.clone() }),
             None => None,
         };
@@ -391,23 +389,6 @@ fn cache_identity(cache: &CacheMount, inputs: &[Snapshot]) -> String {
     match &cache.seed {
         None => cache.id.clone(),
         Some((input, source)) => format!("{}\0{}\0{source}", cache.id, inputs[*input].id()),
-    }
-}
-
-fn read_secret(secret: &Secret) -> Result<Vec<u8>, ExecError> {
-    let value = match &secret.source {
-        SecretSource::Value(value) => value.0.clone(),
-        SecretSource::File(path) => {
-            let error = |source| ExecError::SecretRead { id: secret.id.clone(), source };
-            let mut value = Vec::new();
-            let file = std::fs::File::open(path).map_err(error)?;
-            file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut value).map_err(error)?;
-            value
-        }
-    };
-    match value.len() as u64 > MAX_SECRET_BYTES {
-        true => Err(ExecError::SecretTooBig { id: secret.id.clone() }),
-        false => Ok(value),
     }
 }
 

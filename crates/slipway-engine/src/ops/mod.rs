@@ -3,9 +3,11 @@
 pub(crate) mod exec;
 pub(crate) mod file;
 mod files;
+pub(crate) mod git;
 pub(crate) mod http;
 mod local;
 mod network;
+mod secret;
 mod ssh;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
@@ -23,6 +25,7 @@ use crate::now_ns;
 use exec::ExecError;
 use file::FileOpError;
 use files::FileError;
+use git::{GitInputs, GitSourceError, GitSources};
 use http::{HttpError, HttpSources};
 
 /// Why a vertex failed.
@@ -37,6 +40,8 @@ pub(crate) enum OpError {
     #[error(transparent)]
     Http(#[from] Box<HttpError>),
     #[error(transparent)]
+    Git(#[from] Box<GitSourceError>),
+    #[error(transparent)]
     Context(#[from] Box<ContextsError>),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -44,8 +49,6 @@ pub(crate) enum OpError {
     Cache(#[from] DbError),
     #[error("cannot lock the step")]
     Lock(#[from] FsError),
-    #[error("`{0}` cannot be fetched: sources of this kind are not supported yet")]
-    Unsupported(String),
     #[error("step results cannot be combined")]
     NotAFileSystem,
 }
@@ -91,6 +94,8 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) ssh: &'a [Ssh],
     pub(crate) host_files: &'a exec::HostFiles,
     pub(crate) http: &'a HttpSources,
+    pub(crate) git: &'a GitSources,
+    pub(crate) git_inputs: GitInputs<'a>,
     pub(crate) events: &'a dyn Events,
     pub(crate) steps: &'a [StepId],
 }
@@ -101,8 +106,12 @@ impl Ops for EngineOps<'_> {
 
     fn definition_key(&self, vertex: VertexId, inputs: &[Digest]) -> Result<Digest, OpError> {
         let described = self.graph.vertex(vertex);
-        if let Op::Source(Source::Http(http)) = &described.op {
-            return Ok(self.http.key(http, self.store, self.registry).map_err(Box::new)?);
+        match &described.op {
+            Op::Source(Source::Http(http)) => {
+                return Ok(self.http.key(http, self.store, self.registry).map_err(Box::new)?);
+            }
+            Op::Source(Source::Git(git)) => return Ok(self.git.key(git, self.git_inputs).map_err(Box::new)?),
+            _ => {}
         }
         let mut key = KeyWriter::new("definition 1");
         described.op.write_key(&mut key);
@@ -168,7 +177,10 @@ impl Ops for EngineOps<'_> {
                 let fetched = self.http.snapshot(http, self.store, self.registry, cancel);
                 Ok(Output::Snapshot(fetched.map_err(Box::new)?))
             }
-            Op::Source(Source::Git(git)) => Err(OpError::Unsupported(git.remote.clone())),
+            Op::Source(Source::Git(git)) => {
+                let checked_out = self.git.snapshot(git, self.git_inputs);
+                Ok(Output::Snapshot(checked_out.map_err(Box::new)?))
+            }
             Op::Exec(exec) => {
                 // The step works on copies: from here on the user may go on editing.
                 let snapshots = inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>()?;

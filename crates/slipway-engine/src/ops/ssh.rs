@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -26,6 +26,14 @@ pub(crate) enum SshError {
 
 const NAME: &str = "agent.sock";
 
+/// The socket of the user's own agent, for programs that are no steps.
+pub(super) fn agent(ssh: &Ssh) -> Result<&Path, SshError> {
+    match &ssh.source {
+        SshSource::Agent(agent) => Ok(agent),
+        SshSource::Keys(_) => Err(SshError::Keys { id: ssh.id.clone() }),
+    }
+}
+
 /// Serves one mount until it is dropped.
 pub(super) struct Proxy {
     socket: OwnedFd,
@@ -37,7 +45,7 @@ pub(super) struct Proxy {
 impl Proxy {
     /// Makes the socket in `folder`, a file system in memory that is mounted nowhere.
     pub(super) fn start(ssh: &Ssh, folder: BorrowedFd<'_>, mode: u32, owner: (u32, u32)) -> Result<Proxy, SshError> {
-        let SshSource::Agent(agent) = &ssh.source else { return Err(SshError::Keys { id: ssh.id.clone() }) };
+        let agent = agent(ssh)?;
         let error = |source: io::Error| SshError::Socket { id: ssh.id.clone(), source };
         // `bind(2)` takes only paths, and this is the path of a descriptor.
         let path = PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()));
@@ -48,7 +56,7 @@ impl Proxy {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let socket = rustix::fs::openat(folder, NAME, flags, Mode::empty()).map_err(|e| error(e.into()))?;
         let is_over = Arc::new(AtomicBool::new(false));
-        let (over, agent) = (Arc::clone(&is_over), agent.clone());
+        let (over, agent) = (Arc::clone(&is_over), agent.to_owned());
         let listening = std::thread::spawn(move || {
             for client in listener.incoming() {
                 if over.load(Ordering::SeqCst) {

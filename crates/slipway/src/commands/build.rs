@@ -44,7 +44,8 @@ pub(crate) fn run(mut args: BuildArgs, words: &[OsString]) -> Result<(), Command
         Store::open(&client_config::store_root(), flavor).map_err(|error| CommandError::Preparation(error.into()))?;
     let registry = Registry::new(client_config::registry_config());
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
-    let engine = Engine::new(EngineParts { store, registry: registry.clone(), flavor, search_path });
+    let git_variables = client_config::git_variables();
+    let engine = Engine::new(EngineParts { store, registry: registry.clone(), flavor, search_path, git_variables });
     let reporter = Reporter::start(style);
     let outcome = engine.build(&request, &mut io::stdin(), &reporter, &cancel);
     remarks.extend(registry.warnings());

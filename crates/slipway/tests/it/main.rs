@@ -8,6 +8,7 @@
 mod attacks;
 mod bad_input;
 mod cached;
+mod git;
 mod interrupt;
 mod killed;
 mod network;
@@ -43,10 +44,11 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 13] = [
+const SUBJECTS: [(&str, &[Test]); 14] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
+    ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
     ("network", network::TESTS),
