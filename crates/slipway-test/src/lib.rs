@@ -8,6 +8,7 @@ pub mod builder;
 pub mod capability;
 pub mod case;
 pub mod expectation;
+mod form;
 pub mod image;
 pub mod progress;
 pub mod registry;
