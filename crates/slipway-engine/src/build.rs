@@ -37,6 +37,7 @@ use crate::contexts::{Contexts, MAIN};
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
+use crate::frontend;
 use crate::images::{ImageError, Images};
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
@@ -154,8 +155,6 @@ enum InputError {
     Url(String),
     #[error("building for several platforms at once is not supported yet")]
     SeveralPlatforms,
-    #[error("unsupported frontend `{0}`: slipway has the Dockerfile language built in and runs no other")]
-    Frontend(String),
     #[error("invalid SOURCE_DATE_EPOCH: {0}")]
     Epoch(String),
     #[error("the base image of the stage cannot be resolved")]
@@ -210,11 +209,13 @@ impl Engine {
             true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
             false => BuildError { failure, dockerfile: Some(source.clone()) },
         };
+        // What is a mistake in a Dockerfile may be none in another language.
+        let supported = frontend::check(&dockerfile, &request.build_args);
+        supported.map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         let errors: Vec<_> = diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
         if !errors.is_empty() {
             return Err(with_source(BuildFailure::Dockerfile(errors)));
         }
-        check_frontend(&dockerfile).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         let (lowered, warnings) = self.lower(&dockerfile, request, events).map_err(with_source)?;
         let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
         let Solved { snapshot, n_run } = solved;
@@ -508,22 +509,6 @@ fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) {
         if let NamedContext::Folder(path) = context {
             contexts.add(name, path.clone(), None, Owners::Root);
         }
-    }
-}
-
-/// The language is built in: any version of its own frontend means it, every other frontend is refused by name.
-fn check_frontend(dockerfile: &Dockerfile) -> Result<(), InputError> {
-    let Some(syntax) = &dockerfile.directives.syntax else { return Ok(()) };
-    let image = syntax.text.split('@').next().unwrap_or_default();
-    let is_ours = |name: &str| matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream");
-    let without_tag = match image.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => image,
-    };
-    let without_host = without_tag.strip_prefix("docker.io/").unwrap_or(without_tag);
-    match is_ours(without_host) || is_ours(without_tag.split_once('/').map_or("", |(_, rest)| rest)) {
-        true => Ok(()),
-        false => Err(InputError::Frontend(syntax.text.clone())),
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! build.rs      Engine::build, the table of contents of a build
 //! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
+//! frontend.rs   whether the file is in the built-in language
 //! images.rs     what a name stands for, and its layers into the store
 //! ops/          what each op does; mod.rs is the border to the solver
 //! rootfs/       files of a tree whose names and links somebody else chose
@@ -19,6 +20,7 @@ mod contexts;
 mod descriptors;
 mod durability;
 mod export;
+mod frontend;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod images;

@@ -2,35 +2,41 @@
 //!
 //! Keys are written in the reference's order (`spec/dockerfile.md` section 4.3): top-level keys sorted, the members
 //! of `config` in a fixed order, empty ones left out. Members outside this schema are dropped, as the reference does.
+//! Images are made by many tools: any member may be missing or `null`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::go_json::{empty_is_null, null_is_default};
+use crate::go_json::{empty_is_null, null_is_default, time_as_go_writes_it};
 use crate::{DiffId, Platform};
 
 /// The image config blob. `Serialize` gives the member order of the reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub architecture: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub config: RuntimeConfig,
     /// RFC 3339 time; `None` until the image is assembled, and if neither a layer nor a base gives one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time_as_go_writes_it")]
     pub created: Option<String>,
     #[serde(default, deserialize_with = "null_is_default", serialize_with = "empty_is_null")]
     pub history: Vec<History>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
-    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        rename = "os.features",
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub os_features: Vec<String>,
     #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub rootfs: Rootfs,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -47,7 +53,7 @@ impl ImageConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RuntimeConfig {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
@@ -59,13 +65,13 @@ pub struct RuntimeConfig {
     pub cmd: Vec<String>,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, Empty>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
     pub args_escaped: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
@@ -85,15 +91,15 @@ pub struct Empty {}
 pub struct Healthcheck {
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub interval: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub timeout: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub start_period: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub start_interval: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub retries: i64,
 }
 
@@ -115,7 +121,7 @@ impl Default for Rootfs {
 /// One line of the image's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "time_as_go_writes_it", skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
@@ -123,7 +129,7 @@ pub struct History {
     pub author: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }
 
@@ -150,8 +156,27 @@ mod tests {
 
     #[test]
     fn nulls_read_as_empty() {
-        let text = r#"{"config":{"Cmd":null,"Labels":null,"Env":["A=1"]},"history":null,"rootfs":{"type":"layers","diff_ids":null}}"#;
+        let text = r#"{"architecture":null,"config":{"User":null,"Cmd":null,"Labels":null,"ArgsEscaped":null,"Env":["A=1"],
+            "Healthcheck":{"Interval":null}},"history":null,"rootfs":{"type":"layers","diff_ids":null}}"#;
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         assert!(config.config.cmd.is_empty() && config.rootfs.diff_ids.is_empty());
+        assert_eq!(
+            serde_json::from_str::<ImageConfig>(r#"{"config":null,"rootfs":null}"#).unwrap(),
+            ImageConfig::default()
+        );
+    }
+
+    #[test]
+    fn times_are_written_as_go_does() {
+        for (read, written) in [
+            ("2020-01-02T03:04:05Z", "2020-01-02T03:04:05Z"),
+            ("2020-01-02T03:04:05.120000000Z", "2020-01-02T03:04:05.12Z"),
+            ("2020-01-02T03:04:05.000+00:00", "2020-01-02T03:04:05Z"),
+            ("2020-01-02T03:04:05.5+02:00", "2020-01-02T03:04:05.5+02:00"),
+            ("2020-01-02T03:04:05-00:30", "2020-01-02T03:04:05-00:30"),
+        ] {
+            let config: ImageConfig = serde_json::from_value(serde_json::json!({"created": read})).unwrap();
+            assert_eq!(config.created.as_deref(), Some(written));
+        }
     }
 }

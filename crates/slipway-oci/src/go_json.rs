@@ -21,6 +21,17 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Reads a time in RFC 3339 as Go writes it again: no zeros at the end of a fraction, and `Z` for UTC.
+pub(crate) fn time_as_go_writes_it<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let Some(time) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let Some((seconds, rest)) = time.split_at_checked("2006-01-02T15:04:05".len()) else { return Ok(Some(time)) };
+    let zone_at = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
+    let (fraction, zone) = rest.split_at(zone_at);
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    let zone = if zone == "+00:00" { "Z" } else { zone };
+    Ok(Some(format!("{seconds}{fraction}{zone}")))
+}
+
 /// Writes an empty list as `null`, for the lists that the reference makes with their first item.
 pub(crate) fn empty_is_null<S: Serializer, T: Serialize>(items: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     if items.is_empty() { serializer.serialize_none() } else { items.serialize(serializer) }

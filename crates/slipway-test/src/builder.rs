@@ -41,7 +41,7 @@ pub struct Outcome {
 /// What a successful run made.
 #[derive(Debug)]
 pub enum Product {
-    Image(Image),
+    Image(Box<Image>),
     Folder(PathBuf),
     Archive(PathBuf),
 }
@@ -111,14 +111,14 @@ impl Builder {
 /// Reads what `run` made, from where its `-o` says.
 fn product(run: &Run, workspace: &Workspace, image: &Path) -> Result<Product> {
     let Some(output) = run.output() else {
-        return Ok(Product::Image(Image::read(image)?));
+        return Ok(Product::Image(Box::new(Image::read(image)?)));
     };
     let field = |key: &str| output.split(',').find_map(|f| f.strip_prefix(key)?.strip_prefix('='));
     let dest = workspace.context().join(field("dest").unwrap_or(output));
     match field("type").unwrap_or("local") {
         "local" => Ok(Product::Folder(dest)),
         "tar" => Ok(Product::Archive(dest)),
-        "oci" => Ok(Product::Image(Image::read(&dest)?)),
+        "oci" => Ok(Product::Image(Box::new(Image::read(&dest)?))),
         other => bail!("the runner cannot read an output of type `{other}`"),
     }
 }

@@ -22,6 +22,8 @@
 //!
 //! `@` gives a file's time where it lies before 2017: no clock gives such a time, so it was set on purpose.
 //! `native` is the platform of the machine, so that one record serves all of them.
+//! Lines about names, annotations, media types, times and the form of the JSON documents ([`crate::form`]) are there
+//! only where these are not what every build without further flags has.
 //! Layers and history entries of the base image are only counted, so that a record does not depend on its bytes.
 
 use std::collections::BTreeMap;
@@ -34,6 +36,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::base::{self, Base};
+use crate::form;
 use crate::tar::{self, Entry, Kind};
 
 /// The members of an image's config that decide how a container starts.
@@ -63,6 +66,10 @@ const SHOWN_BYTES: usize = 200;
 #[derive(Debug)]
 pub struct Image {
     config: Value,
+    manifest: Value,
+    index: Value,
+    /// What is unusual about how the three are written.
+    unusual: Vec<String>,
     /// Uncompressed, in order.
     layers: Vec<Vec<u8>>,
 }
@@ -72,17 +79,22 @@ impl Image {
     pub fn read(path: &Path) -> Result<Self> {
         let files = if path.is_dir() { folder_files(path)? } else { archive_files(path)? };
         let file = |name: &str| files.get(name).with_context(|| format!("the layout has no `{name}`"));
-        let mut descriptor = document(file("index.json")?)?;
-        while let Some(manifests) = descriptor.get("manifests").and_then(Value::as_array) {
+        let index_bytes = file("index.json")?;
+        let index = document(index_bytes)?;
+        let (mut manifest_bytes, mut manifest) = (index_bytes.as_slice(), index.clone());
+        while let Some(manifests) = manifest.get("manifests").and_then(Value::as_array) {
             let first = manifests.first().context("an index without manifests")?;
-            descriptor = document(blob(&files, &first["digest"])?)?;
+            manifest_bytes = blob(&files, &first["digest"])?;
+            manifest = document(manifest_bytes)?;
         }
-        let config = document(blob(&files, &descriptor["config"]["digest"])?)?;
+        let config_bytes = blob(&files, &manifest["config"]["digest"])?;
+        let config = document(config_bytes)?;
+        let unusual = form::unusual(config_bytes, manifest_bytes, index_bytes);
         let mut layers = Vec::new();
-        for layer in descriptor["layers"].as_array().into_iter().flatten() {
+        for layer in manifest["layers"].as_array().into_iter().flatten() {
             layers.push(decompress(blob(&files, &layer["digest"])?)?);
         }
-        let image = Self { config, layers };
+        let image = Self { config, manifest, index, unusual, layers };
         image.verify_diff_ids()?;
         Ok(image)
     }
@@ -110,9 +122,19 @@ impl Image {
         if let Some(author) = self.config.get("author") {
             lines.push(format!("author {author}"));
         }
-        for (index, entry) in self.config["history"].as_array().into_iter().flatten().enumerate() {
-            lines.push(if index < n_base_history { "history base".to_owned() } else { history_line(entry) });
+        lines.extend(form::names(&self.index, &self.manifest));
+        let history = self.config["history"].as_array().map_or(&[][..], Vec::as_slice);
+        for (index, entry) in history.iter().enumerate() {
+            lines.push(match index < n_base_history {
+                true => "history base".to_owned(),
+                false => history_line(entry) + time_remark(history, index, n_base_history),
+            });
         }
+        if self.config["created"] != history.last().map_or(Value::Null, |last| last["created"].clone()) {
+            lines.push("created at another time than the last entry of the history".to_owned());
+        }
+        lines.extend(self.unusual.iter().cloned());
+        lines.extend(form::unusual_types(&self.manifest));
         for (index, layer) in self.layers.iter().enumerate() {
             if index < n_base_layers {
                 lines.push("layer base".to_owned());
@@ -284,6 +306,24 @@ fn history_line(entry: &Value) -> String {
         line.push_str(&format!(" comment={comment:?}"));
     }
     line
+}
+
+/// What is unusual about the time of the history entry at `index`. One with a layer has the layer's time; those without
+/// that of the entry before, but the first of them, and what directly follows it, that of the next layer.
+fn time_remark(history: &[Value], index: usize, n_base: usize) -> &'static str {
+    let has_layer = |entry: &&Value| entry["empty_layer"] != true;
+    let entry = &history[index];
+    let next_layer = history[index..].iter().find(has_layer);
+    let is_first = !history[n_base..index].iter().skip_while(has_layer).any(|entry| has_layer(&entry));
+    let neighbour = match next_layer {
+        Some(layer) if is_first => Some(layer),
+        _ => history[..index].last(),
+    };
+    match neighbour {
+        _ if has_layer(&entry) => "",
+        Some(neighbour) if neighbour["created"] != entry["created"] => " at another time than its neighbour",
+        _ => "",
+    }
 }
 
 /// One line an entry, sorted by path.

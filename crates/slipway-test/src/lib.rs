@@ -8,6 +8,7 @@ pub mod builder;
 pub mod capability;
 pub mod case;
 pub mod expectation;
+mod form;
 pub mod git_server;
 pub mod image;
 pub mod progress;
