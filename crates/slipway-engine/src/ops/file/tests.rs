@@ -556,7 +556,7 @@ fn made_files_and_folders() {
     };
     for (action, expected) in [
         (file("/x", None), "f 644 1:2 x text"),
-        (file("/d/", Some(0o4711)), "d 4711 1:2 d\nf 4711 1:2 d/EOF text"),
+        (file("/d/", Some(0o4711)), "d 711 1:2 d\nf 4711 1:2 d/EOF text"),
         (file("/link", None), "d 750 500:600 there\nf 644 1:2 there/EOF text"),
         (file("/plain", None), "f 644 1:2 plain text"),
         (dir("/there/sub", "7"), ""),
