@@ -396,6 +396,12 @@ fn patterns() {
                  d 711 101:201 o/dir/sub
                  f 640 101:201 o/dir/sub/deep.txt 5",
             ),
+            (
+                "--parents=/d* /d*/sub/*.txt /o",
+                "d 755 0:0 o
+                 d 711 101:201 o/sub
+                 f 640 101:201 o/sub/deep.txt 5",
+            ),
             ("--parents=/ /missing /o", "error: \"/missing\": not found"),
             ("--parents=/ /miss* /o", "d 755 0:0 o"),
         ],
