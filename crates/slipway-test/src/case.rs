@@ -29,6 +29,7 @@
 //! | `link=T` / `hardlink=T` | a symbolic link with that text / another name of the file `T` |
 //! | `archive=tar`, `gzip`, `zstd` | a tar made from the body, one member a line: `path mode= uid= gid= mtime= link= hardlink= text=`; `\\n` in a text ends a line |
 //! | `compress=gzip` | the body, compressed (no tar) |
+//! | `base64` | the bytes that the body stands for: archives that the words above cannot say |
 //! | `mode=0644` `mtime=SECONDS` | … with this mode and time |
 //! | `owner=UID:GID` | … of this owner, where the tests run as root |
 //! | `crlf` `bom` `noeol` `repeat=N` | … with CRLF line ends, a byte order mark, no last line end, N times its body |
@@ -50,6 +51,8 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::capability::Capability;
 use crate::words;
@@ -310,7 +313,7 @@ fn split_sections(text: &str) -> Result<(&str, Vec<Section>)> {
 }
 
 const ATTRIBUTES: [&str; 9] = ["link", "hardlink", "archive", "compress", "mode", "mtime", "owner", "repeat", "step"];
-const WORDS: [&str; 4] = ["crlf", "bom", "noeol", "removed"];
+const WORDS: [&str; 5] = ["base64", "crlf", "bom", "noeol", "removed"];
 
 impl FileEntry {
     fn from_section(section: &Section) -> Result<Self> {
@@ -361,6 +364,10 @@ impl Content {
 }
 
 fn file_bytes(section: &Section) -> Result<Vec<u8>> {
+    if section.has("base64") {
+        let text: String = section.body.split_ascii_whitespace().collect();
+        return STANDARD.decode(text).context("this is not base64");
+    }
     let mut text = section.body.clone();
     if section.has("crlf") {
         text = text.replace('\n', "\r\n");
@@ -529,6 +536,12 @@ secret
         assert_eq!(*compression, Compression::Gzip);
         assert_eq!((members[0].mode, members[0].uid), (0o700, 7));
         assert_eq!(members[1].content, MemberContent::Symlink("../x".to_owned()));
+    }
+
+    #[test]
+    fn any_bytes_can_be_written() {
+        let case = parse("about\n\nrun: build .\n-- a base64 --\n/wA\nB\n");
+        assert_eq!(case.files[0].content, Content::Bytes(vec![0xff, 0, 1]));
     }
 
     #[test]

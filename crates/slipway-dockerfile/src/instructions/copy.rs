@@ -93,10 +93,16 @@ fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), 
 
 pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let words = Expanded::of(copy, step)?;
+    // A mode may have to be applied to folders that are there already, which a layer of its own cannot see.
+    let is_linked = copy.is_link && copy.chmod.is_none();
+    let base = if is_linked { step.build.scratch() } else { step.stage.vertex };
+    if let Some(owner) = &words.owner {
+        check_owner(owner, base, step)?;
+    }
     // The text sees the variables as they are before the instruction, as everything in it does.
     let text = without_logins(&step.text(""));
     let name = step.stage.names.next(&text);
-    let mut op = OpBuilder { actions: Vec::new(), inputs: vec![step.stage.vertex], name: name.clone() };
+    let mut op = OpBuilder { actions: Vec::new(), inputs: vec![base], name: name.clone() };
     for source in &words.sources {
         add_source(copy, source, &words, &mut op, step)?;
     }
@@ -110,8 +116,7 @@ pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnost
         }));
     }
     let link_name = step.stage.names.current(&format!("LINK {text}"));
-    // A mode may have to be applied to folders that are there already, which a layer of its own cannot see.
-    if copy.is_link && copy.chmod.is_none() {
+    if is_linked {
         link(op, link_name, step);
     } else {
         step.stage.vertex =
@@ -328,10 +333,25 @@ fn file_name_of(url: &str) -> String {
 }
 
 /// `--link`: the files are copied to an empty root, and the result is laid on top.
-fn link(mut op: OpBuilder, link_name: String, step: &mut Step<'_, '_>) {
+/// Refuses names where nothing can know them: with `--link`, and first of all things in `FROM scratch`.
+fn check_owner(owner: &Owner, base: VertexId, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+    let name = [Some(&owner.user), owner.group.as_ref()].into_iter().flatten().find_map(|id| match id {
+        OwnerId::Name(name) if !name.is_empty() => Some(name),
+        OwnerId::Name(_) | OwnerId::Number(_) => None,
+    });
+    match name {
+        Some(name) if base == step.build.scratch() => {
+            let reason = format!("`{name}` of --chown cannot be looked up in an empty file system");
+            Err(step.error(format!("invalid user index: -1: {reason}; use numbers")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies to an empty file system, and puts that over what is there.
+fn link(op: OpBuilder, link_name: String, step: &mut Step<'_, '_>) {
     let below = step.stage.vertex;
     let scratch = step.build.scratch();
-    op.inputs[0] = scratch;
     let ignores_cache = step.stage.ignores_cache;
     let copied = step.add(Op::File(FileOp { actions: op.actions }), op.inputs, op.name, ignores_cache);
     step.stage.vertex =
@@ -342,7 +362,9 @@ fn link(mut op: OpBuilder, link_name: String, step: &mut Step<'_, '_>) {
 pub(super) fn owner_of(text: &str) -> Owner {
     let id = |text: &str| text.parse().map_or_else(|_| OwnerId::Name(text.to_owned()), OwnerId::Number);
     match text.split_once(':') {
-        Some((user, group)) => Owner { user: id(user), group: (!group.is_empty()).then(|| id(group)) },
+        // Nothing behind the colon is root's group.
+        Some((user, "")) => Owner { user: id(user), group: Some(OwnerId::Number(0)) },
+        Some((user, group)) => Owner { user: id(user), group: Some(id(group)) },
         None => Owner { user: id(text), group: None },
     }
 }
@@ -377,10 +399,10 @@ mod tests {
 
     #[test]
     fn history_shows_chown_and_chmod_and_no_other_flag() {
-        let text = "FROM scratch AS x\nFROM scratch\nENV U=1\n\
-                    COPY --from=x --link --exclude=z --chown=$U:g --chmod=0644 a /b\n";
+        let text = "FROM scratch AS x\nFROM scratch\nENV U=1\nCOPY a /\n\
+                    COPY --from=x --exclude=z --chown=$U:g --chmod=0644 a /b\n";
         let case = Case::new(text);
-        assert_eq!(case.history()[1], "COPY --chown=1:g --chmod=0644 a /b # buildkit");
+        assert_eq!(case.history()[2], "COPY --chown=1:g --chmod=0644 a /b # buildkit");
         assert!(case.graph().contains("copy 1:/a /b owner=1:g octal 644 exclude=z\n"), "{}", case.graph());
     }
 
@@ -391,6 +413,14 @@ mod tests {
         let shown = "https://xxxxx:xxxxx@h/f https://xxxxx@h/r.git /d/";
         assert_eq!(case.history().last().unwrap(), &format!("ADD {shown} # buildkit"));
         assert!(case.graph().contains(&format!("[1/1] ADD {shown}\n")), "{}", case.graph());
+    }
+
+    #[test]
+    fn names_need_a_file_system() {
+        for text in ["FROM scratch\nCOPY --chown=ann a /", "FROM x\nCOPY --link --chown=1:grp a /"] {
+            let told = errors(text).remove(0);
+            assert!(told.starts_with("invalid user index: -1: `"), "{told}");
+        }
     }
 
     #[test]

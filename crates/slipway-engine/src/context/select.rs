@@ -190,20 +190,26 @@ pub(crate) fn select<'a>(tree: SourceTree<'a>, wanted: &SourcePattern<'_>) -> Re
     let mut filter = Filter { ignore: tree.rules(), excludes, others: None };
     let tops = match wanted.parents_root {
         Some(root) => {
-            let root = TreePath::clean(root);
             let source = TreePath::clean(wanted.source);
-            let kept = source.strip(&root).unwrap_or(source);
+            let kept = source.strip(&TreePath::clean(root)).unwrap_or(source);
             if !kept.is_top() {
                 let exception = format!("!{}", String::from_utf8_lossy(kept.as_bytes()));
                 filter.others = Some(IgnoreRules::from_patterns(["**", &exception])?);
             }
-            vec![find_literal(tree, &root)?]
+            find_or_expand(tree, root, wanted.has_wildcard)?
         }
-        None if wanted.has_wildcard => expand(tree, wanted.source)?,
-        None => vec![find_literal(tree, &TreePath::clean(wanted.source))?],
+        None => find_or_expand(tree, wanted.source, wanted.has_wildcard)?,
     };
     let must_exist = (filter.others.is_some() && !wanted.has_wildcard).then(|| TreePath::clean(wanted.source));
     Ok(Selection { tree, tops, filter, must_exist })
+}
+
+/// What `path` means, as a pattern only if it may be one and holds a wildcard.
+fn find_or_expand(tree: SourceTree<'_>, path: &str, may_be_pattern: bool) -> Result<Vec<Selected>, SelectError> {
+    match may_be_pattern && has_wildcard(path) {
+        true => expand(tree, path),
+        false => Ok(vec![find_literal(tree, &TreePath::clean(path))?]),
+    }
 }
 
 /// The error for a literal source that selects nothing.
@@ -300,9 +306,9 @@ fn expand(tree: SourceTree<'_>, pattern: &str) -> Result<Vec<Selected>, SelectEr
     Ok(selected)
 }
 
-/// Whether a component of a path is more than a name.
-fn has_wildcard(component: &str) -> bool {
-    let mut characters = component.chars();
+/// Whether a path, or one component of it, is more than a name.
+fn has_wildcard(path: &str) -> bool {
+    let mut characters = path.chars();
     while let Some(character) = characters.next() {
         match character {
             '\\' => drop(characters.next()),

@@ -90,8 +90,8 @@ impl Accounts {
         })
     }
 
-    /// The ids of `--chown` and of folders made by `WORKDIR`. An unknown name is 0, and so is its group; a number
-    /// without a group is its own group (`spec/dockerfile.md` section 3.4).
+    /// The ids of `--chown` and of folders made by `WORKDIR`. An unknown user is 0, and so is its group; a number
+    /// without a group is its own group, and an unknown group changes nothing of that.
     pub(crate) fn owner(&self, owner: &Owner) -> (u32, u32) {
         let (uid, own_gid) = match &owner.user {
             OwnerId::Number(uid) => (*uid, *uid),
@@ -102,9 +102,11 @@ impl Accounts {
         let gid = match &owner.group {
             None => own_gid,
             Some(OwnerId::Number(gid)) => *gid,
-            Some(OwnerId::Name(name)) => self.groups.iter().find(|g| g.name == *name).map_or(0, |group| group.gid),
+            Some(OwnerId::Name(name)) => {
+                self.groups.iter().find(|g| g.name == *name).map_or(own_gid, |group| group.gid)
+            }
         };
-        (uid, gid)
+        (settable(uid), settable(gid))
     }
 
     /// Whom a process of the image's `User` runs as: `user`, `uid`, `user:group` or any mix; empty is root
@@ -155,24 +157,35 @@ impl Accounts {
 }
 
 impl User {
-    /// A line of passwd(5); `None` for comments and broken lines.
+    /// A line of passwd(5); `None` for comments and such. As with the reference, an id that is missing or no number
+    /// is 0.
     fn parse(line: &str) -> Option<User> {
-        let fields: Vec<&str> = line.trim().split(':').collect();
-        let [name, _, uid, gid, ..] = fields[..] else { return None };
-        let home = fields.get(5).copied().unwrap_or_default();
-        Some(User { name: name.to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.to_owned() })
+        let (name, rest) = line.trim().split_once(':')?;
+        let (name, mut fields) = (name.to_owned(), rest.split(':'));
+        let (uid, gid) = (id_or_root(fields.nth(1)), id_or_root(fields.next()));
+        Some(User { name, uid, gid, home: fields.nth(1).unwrap_or_default().to_owned() })
     }
 }
 
 impl Group {
-    /// A line of group(5); `None` for comments and broken lines.
+    /// A line of group(5), read in the same way.
     fn parse(line: &str) -> Option<Group> {
-        let fields: Vec<&str> = line.trim().split(':').collect();
-        let [name, _, gid, ..] = fields[..] else { return None };
-        let members = fields.get(3).copied().unwrap_or_default();
+        let (name, rest) = line.trim().split_once(':')?;
+        let (name, mut fields) = (name.to_owned(), rest.split(':'));
+        let gid = id_or_root(fields.nth(1));
+        let members = fields.next().unwrap_or_default();
         let members = members.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect();
-        Some(Group { name: name.to_owned(), gid: gid.parse().ok()?, members })
+        Some(Group { name, gid, members })
     }
+}
+
+/// chown(2) takes the largest number for "leave it", which for a new file is root.
+fn settable(id: u32) -> u32 {
+    if id == u32::MAX { 0 } else { id }
+}
+
+fn id_or_root(field: Option<&str>) -> u32 {
+    field.and_then(|id| id.parse().ok()).unwrap_or(0)
 }
 
 /// The number that `text` is; `None` if it is a name.
@@ -262,7 +275,8 @@ mod tests {
             (name("app"), Some(name("web")), (1000, 33)),
             (OwnerId::Number(1), Some(name("web")), (1, 33)),
             (name("nosuch"), None, (0, 0)),
-            (name("app"), Some(name("nosuch")), (1000, 0)),
+            (name("app"), Some(name("nosuch")), (1000, 2000)),
+            (OwnerId::Number(u32::MAX), None, (0, 0)),
         ] {
             let owner = Owner { user, group };
             assert_eq!(accounts.owner(&owner), ids, "{owner:?}");

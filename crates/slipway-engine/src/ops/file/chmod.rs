@@ -8,31 +8,29 @@ pub(crate) enum ModeChange {
     /// All bits are replaced.
     Octal(u32),
     /// `u=rwX,go=rX`: one after the other.
-    Symbolic(Vec<Clause>),
+    Symbolic(Vec<Edit>),
 }
 
-/// One operation of a symbolic mode.
+/// A step of a symbolic mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clause {
-    /// Who: all bits that belong to them, special ones included.
-    who: u32,
-    operator: Operator,
-    perms: Perms,
+pub(crate) enum Edit {
+    Clear(u32),
+    Set(u32),
+    /// `X`: only for folders and for files that somebody could execute before all edits.
+    SetIfExecutable(u32),
+    /// `g=u`: the bits of the class that is so many bits up, for those of `to`.
+    Copy {
+        shift: u32,
+        to: u32,
+        operator: Operator,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
+pub(crate) enum Operator {
     Add,
     Remove,
     Set,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Perms {
-    /// Bits for everybody, and whether `X` is among them.
-    Bits { bits: u32, has_conditional_x: bool },
-    /// The bits of the class that is so many bits up (`g=u`).
-    CopyOf { shift: u32 },
 }
 
 /// A mode without a meaning.
@@ -56,37 +54,40 @@ impl ModeChange {
     pub(crate) fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         match self {
             ModeChange::Octal(mode) => *mode,
-            ModeChange::Symbolic(clauses) => clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_dir)),
-        }
-    }
-}
-
-impl Clause {
-    fn apply(self, mode: u32, is_dir: bool) -> u32 {
-        let bits = match self.perms {
-            Perms::Bits { bits, has_conditional_x } if has_conditional_x && (is_dir || mode & 0o111 != 0) => {
-                bits | 0o111
+            ModeChange::Symbolic(edits) => {
+                let is_executable = is_dir || mode & 0o111 != 0;
+                edits.iter().fold(mode, |mode, edit| edit.apply(mode, is_executable))
             }
-            Perms::Bits { bits, .. } => bits,
-            Perms::CopyOf { shift } => ((mode >> shift) & 0o7) * 0o111,
-        } & self.who;
-        match self.operator {
-            Operator::Add => mode | bits,
-            Operator::Remove => mode & !bits,
-            Operator::Set => mode & !self.who | bits,
         }
     }
 }
 
-fn parse(text: &str) -> Option<Vec<Clause>> {
-    let mut clauses = Vec::new();
-    for part in text.split(',') {
-        let n_who = part.bytes().take_while(|b| b"ugoa".contains(b)).count();
-        let (who, mut rest) = part.split_at(n_who);
-        let who = match who {
-            "" => 0o7777,
-            who => who.bytes().fold(0, |bits, b| bits | bits_of(b)),
-        };
+impl Edit {
+    fn apply(self, mode: u32, is_executable: bool) -> u32 {
+        match self {
+            Edit::Clear(bits) => mode & !bits,
+            Edit::Set(bits) => mode | bits,
+            Edit::SetIfExecutable(bits) if is_executable => mode | bits,
+            Edit::SetIfExecutable(_) => mode,
+            Edit::Copy { shift, to, operator } => {
+                let bits = ((mode >> shift) & 0o7) * 0o111 & to;
+                match operator {
+                    Operator::Add => mode | bits,
+                    Operator::Remove => mode & !bits,
+                    Operator::Set => mode & !to | bits,
+                }
+            }
+        }
+    }
+}
+
+const STICKY: u32 = 0o1000;
+
+fn parse(text: &str) -> Option<Vec<Edit>> {
+    let mut edits = Vec::new();
+    for clause in text.split(',') {
+        let mut rest = clause.trim_start_matches(['u', 'g', 'o', 'a']);
+        let who = clause[..clause.len() - rest.len()].bytes().fold(0, |bits, class| bits | bits_of(class));
         if rest.is_empty() {
             return None;
         }
@@ -98,44 +99,90 @@ fn parse(text: &str) -> Option<Vec<Clause>> {
                 _ => return None,
             };
             let length = rest[1..].find(['+', '-', '=']).unwrap_or(rest.len() - 1);
-            clauses.push(Clause { who, operator, perms: parse_perms(&rest[1..1 + length])? });
+            parse_action(who, operator, &rest[1..1 + length], &mut edits)?;
             rest = &rest[1 + length..];
         }
     }
-    Some(clauses)
+    Some(edits)
 }
 
-/// All bits of `u`, `g`, `o` or `a`. The sticky bit belongs to all of them.
-fn bits_of(who: u8) -> u32 {
-    match who {
-        b'u' => 0o5700,
-        b'g' => 0o3070,
-        b'o' => 0o1007,
-        _ => 0o7777,
+/// All bits of `u`, `g`, `o` or `a`. The sticky bit belongs to none of them: only `t` changes it.
+fn bits_of(class: u8) -> u32 {
+    match class {
+        b'u' => 0o4700,
+        b'g' => 0o2070,
+        b'o' => 0o0007,
+        _ => 0o6777,
     }
 }
 
-fn parse_perms(text: &str) -> Option<Perms> {
-    match text {
-        "u" => return Some(Perms::CopyOf { shift: 6 }),
-        "g" => return Some(Perms::CopyOf { shift: 3 }),
-        "o" => return Some(Perms::CopyOf { shift: 0 }),
-        _ => {}
-    }
-    let mut bits = 0;
-    let mut has_conditional_x = false;
-    for letter in text.bytes() {
+/// Reads what stands behind an operator: letters and classes to copy from, in their order. `who` is 0 if nobody is
+/// named.
+fn parse_action(who: u32, operator: Operator, perms: &str, edits: &mut Vec<Edit>) -> Option<()> {
+    let mut action = Action { operator, reach: if who == 0 { 0o6777 } else { who }, bits: 0, conditional: 0, edits };
+    let mut has_copied = false;
+    for letter in perms.bytes() {
         match letter {
-            b'r' => bits |= 0o444,
-            b'w' => bits |= 0o222,
-            b'x' => bits |= 0o111,
-            b'X' => has_conditional_x = true,
-            b's' => bits |= 0o6000,
-            b't' => bits |= 0o1000,
+            b'r' => action.bits |= 0o444,
+            b'w' => action.bits |= 0o222,
+            b'x' => action.bits |= 0o111,
+            b'X' => action.conditional = 0o111,
+            b's' => action.bits |= 0o6000,
+            // The others alone have no sticky bit.
+            b't' if who == bits_of(b'o') => {}
+            b't' => {
+                action.reach |= STICKY;
+                action.bits |= STICKY;
+            }
+            b'u' => action.copy(6),
+            b'g' => action.copy(3),
+            b'o' => action.copy(0),
             _ => return None,
         }
+        has_copied |= b"ugo".contains(&letter);
     }
-    Some(Perms::Bits { bits, has_conditional_x })
+    // `o=` takes all bits away; `g=u` has replaced them and keeps the special ones.
+    if action.bits != 0 || !has_copied {
+        action.edit();
+    }
+    action.edit_conditional();
+    Some(())
+}
+
+/// An operator with the letters that were read and are not yet among the edits.
+struct Action<'a> {
+    operator: Operator,
+    /// The bits that may change.
+    reach: u32,
+    bits: u32,
+    conditional: u32,
+    edits: &'a mut Vec<Edit>,
+}
+
+impl Action<'_> {
+    fn edit(&mut self) {
+        let bits = std::mem::take(&mut self.bits) & self.reach;
+        match self.operator {
+            Operator::Add => self.edits.push(Edit::Set(bits)),
+            Operator::Remove => self.edits.push(Edit::Clear(bits)),
+            Operator::Set => self.edits.extend([Edit::Clear(self.reach), Edit::Set(bits)]),
+        }
+    }
+
+    fn edit_conditional(&mut self) {
+        let bits = std::mem::take(&mut self.conditional) & self.reach;
+        if self.operator != Operator::Remove {
+            self.edits.push(Edit::SetIfExecutable(bits));
+        }
+    }
+
+    fn copy(&mut self, shift: u32) {
+        if self.bits != 0 {
+            self.edit();
+        }
+        self.edit_conditional();
+        self.edits.push(Edit::Copy { shift, to: self.reach & 0o777, operator: self.operator });
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +198,13 @@ mod tests {
             ("a+X", 0o666, 0o666, 0o777),
             ("a+X", 0o124, 0o135, 0o135),
             ("go-rwx", 0o777, 0o700, 0o700),
-            ("g=u", 0o740, 0o770, 0o770),
+            ("u=rwxs,go=rX", 0o640, 0o4744, 0o4755),
+            ("g=u", 0o2740, 0o2770, 0o2770),
+            ("g=u-w", 0o640, 0o640, 0o640),
+            ("g=ux", 0o7640, 0o5610, 0o5610),
+            ("g=xu", 0o7640, 0o5660, 0o5660),
+            ("go=", 0o7777, 0o5700, 0o5700),
+            ("o+t", 0o644, 0o644, 0o644),
             ("o=", 0o777, 0o770, 0o770),
             ("u+s,+t", 0o755, 0o5755, 0o5755),
             ("g+s", 0o755, 0o2755, 0o2755),
@@ -165,7 +218,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "u", "u+q", "z+x", "u+x,", "ur"] {
+        for text in ["", "u", "u+q", "z+x", "u+x,", "ur", ",+x"] {
             assert!(ModeChange::of(&Mode::Symbolic(text.to_owned())).is_err(), "{text}");
         }
         let told = ModeChange::of(&Mode::Octal(0o10000)).unwrap_err().to_string();

@@ -46,7 +46,8 @@ impl Changes {
     pub(super) fn new_dir(&self) -> Wanted {
         let (uid, gid) = self.owner.unwrap_or((0, 0));
         let mode = match &self.mode {
-            Some(ModeChange::Octal(mode)) => *mode,
+            // Less what the umask of any service takes away, and without special bits: it goes through mkdir(2).
+            Some(ModeChange::Octal(mode)) => mode & 0o755,
             Some(ModeChange::Symbolic(_)) | None => 0o755,
         };
         Wanted { mode, uid, gid }

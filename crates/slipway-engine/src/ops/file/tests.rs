@@ -396,6 +396,12 @@ fn patterns() {
                  d 711 101:201 o/dir/sub
                  f 640 101:201 o/dir/sub/deep.txt 5",
             ),
+            (
+                "--parents=/d* /d*/sub/*.txt /o",
+                "d 755 0:0 o
+                 d 711 101:201 o/sub
+                 f 640 101:201 o/sub/deep.txt 5",
+            ),
             ("--parents=/ /missing /o", "error: \"/missing\": not found"),
             ("--parents=/ /miss* /o", "d 755 0:0 o"),
         ],
@@ -556,7 +562,7 @@ fn made_files_and_folders() {
     };
     for (action, expected) in [
         (file("/x", None), "f 644 1:2 x text"),
-        (file("/d/", Some(0o4711)), "d 4711 1:2 d\nf 4711 1:2 d/EOF text"),
+        (file("/d/", Some(0o4711)), "d 711 1:2 d\nf 4711 1:2 d/EOF text"),
         (file("/link", None), "d 750 500:600 there\nf 644 1:2 there/EOF text"),
         (file("/plain", None), "f 644 1:2 plain text"),
         (dir("/there/sub", "7"), ""),
