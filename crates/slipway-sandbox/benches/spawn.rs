@@ -56,6 +56,7 @@ fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {
         network,
         privilege: Privilege::Sandboxed,
         mounts: Vec::new(),
+        control_groups: Vec::new(),
         rlimits: Vec::new(),
         shm_size_bytes: 64 << 20,
         stdout: output.try_clone().unwrap(),

@@ -25,12 +25,13 @@
 //! (`cargo bench -p slipway-sandbox`).
 //!
 //! Beside the walk: `private_network.rs` is a network for all steps of a build, held by a process of its own
-//! (`keeper.rs`); `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
+//! (`keeper.rs`); `cgroup.rs` limits a step; `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
 //! mount points that a root lacks and removes them again.
 #![expect(unsafe_code, reason = "clone, exec, seccomp and a few mount calls have no safe wrapper in rustix")]
 
 mod call;
 mod capabilities;
+mod cgroup;
 mod devices;
 mod filesystems;
 mod host_programs;
@@ -52,6 +53,7 @@ pub mod userns;
 mod wire;
 
 pub use call::CallError;
+pub use cgroup::{ControlGroup, LimitError, Limits};
 pub use host_programs::find_program;
 pub use init::init_if_requested;
 pub use private_network::{NAME_SERVER, PrivateNetwork, PrivateNetworkError};

@@ -33,6 +33,8 @@ pub struct Spec {
     pub privilege: Privilege,
     /// Mounts on top of the built-in ones, attached in this order.
     pub mounts: Vec<Mount>,
+    /// Files of control groups that the process enters, see [`crate::ControlGroup::entrances`].
+    pub control_groups: Vec<OwnedFd>,
     /// Limits to set; the others are inherited.
     pub rlimits: Vec<ResourceLimit>,
     /// Size of `/dev/shm`; Docker's default is 64 MiB.

@@ -34,6 +34,7 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         network,
         privilege,
         mounts,
+        control_groups,
         rlimits,
         shm_size_bytes,
         stdout,
@@ -63,6 +64,7 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         out.descriptor(&mount.source);
         out.attributes(mount.attributes);
     });
+    out.list(control_groups, |out, entrance| out.descriptor(entrance));
     out.list(rlimits, |out, limit| {
         out.number(limit.resource as u64);
         out.number(limit.soft);
@@ -95,6 +97,7 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
         mounts: from.list(|from| {
             Ok(Mount { target: from.text()?.into(), source: adopt(from.descriptor()?), attributes: from.attributes()? })
         })?,
+        control_groups: from.list(|from| Ok(adopt(from.descriptor()?)))?,
         rlimits: from.list(|from| {
             Ok(ResourceLimit { resource: from.resource()?, soft: from.number()?, hard: from.number()? })
         })?,
@@ -266,6 +269,7 @@ mod tests {
                 source: some_descriptor(),
                 attributes: Attributes { readonly: true, nosuid: false, nodev: true, noexec: false },
             }],
+            control_groups: vec![some_descriptor()],
             rlimits: vec![ResourceLimit { resource: Resource::Nofile, soft: 1024, hard: u64::MAX }],
             shm_size_bytes: 64 << 20,
             stdout: some_descriptor(),
@@ -284,13 +288,15 @@ mod tests {
         .expect("because it has just been encoded");
 
         let Network::Joined(namespace) = &sent.network else { unreachable!("because it was made so") };
-        let descriptors = [&sent.root, namespace, &sent.mounts[0].source, &sent.stdout, &sent.stderr];
+        let descriptors =
+            [&sent.root, namespace, &sent.mounts[0].source, &sent.control_groups[0], &sent.stdout, &sent.stderr];
         assert_eq!(numbers, descriptors.map(AsRawFd::as_raw_fd));
         // The descriptors are others now; with the sent ones put back, nothing else may differ.
         let text = format!("{sent:?}");
-        let Spec { root, network, mut mounts, stdout, stderr, .. } = sent;
+        let Spec { root, network, mut mounts, control_groups, stdout, stderr, .. } = sent;
         arrived.root = root;
         arrived.network = network;
+        arrived.control_groups = control_groups;
         arrived.mounts[0].source = mounts.remove(0).source;
         arrived.stdout = stdout;
         arrived.stderr = stderr;

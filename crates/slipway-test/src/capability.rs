@@ -24,11 +24,20 @@ pub enum Capability {
     NewUser,
     /// A helper that gives steps a private network, and the device that it needs.
     PrivateNetwork,
+    /// Making control groups that limit memory and processes.
+    ControlGroups,
 }
 
 impl Capability {
-    const ALL: [Self; 6] =
-        [Self::Overlay, Self::UserNamespace, Self::SubordinateIds, Self::Root, Self::NewUser, Self::PrivateNetwork];
+    const ALL: [Self; 7] = [
+        Self::Overlay,
+        Self::UserNamespace,
+        Self::SubordinateIds,
+        Self::Root,
+        Self::NewUser,
+        Self::PrivateNetwork,
+        Self::ControlGroups,
+    ];
 
     /// What every build needs from the machine.
     pub fn of_every_build() -> Vec<Self> {
@@ -44,6 +53,7 @@ impl Capability {
             Self::Root => "root",
             Self::NewUser => "new-user",
             Self::PrivateNetwork => "private-network",
+            Self::ControlGroups => "cgroups",
         }
     }
 
@@ -71,6 +81,11 @@ impl Capability {
                     "for program in useradd userdel setpriv newuidmap; do command -v $program || exit 1; done";
                 Self::Root.probe().or_else(|| fails("useradd, setpriv or newuidmap", &["sh", "-c", has_all]))
             }
+            Self::ControlGroups => Self::Root.probe().or_else(|| {
+                let can_make = "for top in /sys/fs/cgroup/memory /sys/fs/cgroup; do
+                    [ -e $top/cgroup.procs ] && mkdir $top/probe-$$ && rmdir $top/probe-$$ && exit; done; exit 1";
+                fails("a writable control group", &["sh", "-c", can_make])
+            }),
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

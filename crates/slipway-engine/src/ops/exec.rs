@@ -13,14 +13,17 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
 use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, SecretMount, Security, SshMount};
-use slipway_graph::request::{Secret, SecretSource, Ssh};
+use slipway_graph::request::{Secret, SecretSource, Ssh, StepLimits};
 use slipway_graph::{Event, Events, LogStream, StepId};
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::stubs::{self, Kind, Target};
-use slipway_sandbox::{CallError, Credentials, Privilege, Resource, ResourceLimit, SpawnError, Spec};
+use slipway_sandbox::{
+    CallError, ControlGroup, Credentials, LimitError, Privilege, Resource, ResourceLimit, SpawnError, Spec,
+};
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, SnapshotError, Store};
 
+use super::limit;
 use super::network::{Networks, StepNetwork};
 use super::ssh::{self, SshError};
 use crate::descriptors::OriginalLimit;
@@ -32,6 +35,10 @@ use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 pub(crate) enum ExecError {
     #[error("process {} did not complete successfully: exit code: {code}", quoted(.command))]
     Exit { command: String, code: i32 },
+    #[error("process {} did not complete successfully: exit code: {code}: {what}", quoted(.command))]
+    OutOfMemory { command: String, code: i32, what: String },
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The code is that of the reference builder's runtime, which starts and then finds that there is nothing to run.
     #[error("process {} did not complete successfully: exit code: 1", quoted(.command))]
     NoProgram { command: String, source: SpawnError },
@@ -69,6 +76,17 @@ pub(crate) enum ExecError {
     Canceled,
 }
 
+impl ExecError {
+    /// What people can do about it, if that is known for sure.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            ExecError::OutOfMemory { .. } => Some("`--memory` says how much memory steps may use".to_owned()),
+            ExecError::Limit(error) => error.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
 const MAX_SECRET_BYTES: u64 = 500 * 1024;
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 /// Pieces of log from one end before the other one is looked at.
@@ -97,6 +115,7 @@ pub(crate) struct Run<'a> {
     pub(crate) store: &'a Store,
     pub(crate) secrets: &'a [Secret],
     pub(crate) ssh: &'a [Ssh],
+    pub(crate) limits: &'a StepLimits,
     pub(crate) host_files: &'a HostFiles,
     pub(crate) events: &'a dyn Events,
     pub(crate) step: StepId,
@@ -134,12 +153,16 @@ impl Run<'_> {
             .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         make_working_directory(root.as_fd(), &self.exec.cwd, &user)?;
         let network = self.host_files.networks.for_step(self.exec.network, self.events);
+        let group = limit::group(self.limits)?;
         let mut prepared = self.prepare(network)?;
+        if let Some(group) = &group {
+            show_control_groups(&mut prepared, group)?;
+        }
         sort_parents_first(&mut prepared.mounts);
         make_nested_mount_points(&prepared.mounts)?;
         let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
-        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network);
+        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network, group.as_ref());
         let removed = stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
         result.and(removed)
     }
@@ -150,6 +173,7 @@ impl Run<'_> {
         prepared: Prepared,
         user: &ProcessUser,
         network: StepNetwork<'_>,
+        group: Option<&ControlGroup>,
     ) -> Result<(), ExecError> {
         let command = || self.exec.args.join(" ");
         let pipe = || {
@@ -176,7 +200,8 @@ impl Run<'_> {
                 Security::Insecure => Privilege::Insecure,
             },
             mounts: mounts.into_iter().map(into_sandbox_mount).collect(),
-            rlimits: self.limits()?,
+            control_groups: mount_error("/sys/fs/cgroup", limit::entrances(group))?,
+            rlimits: self.resource_limits()?,
             shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
             stdout,
             stderr,
@@ -195,10 +220,14 @@ impl Run<'_> {
             running.wait().map_err(ExecError::Wait)
         })?;
         drop((guard, held));
+        let code = status.code();
         match (self.cancel.is_canceled(), status.is_success()) {
             (true, _) => Err(ExecError::Canceled),
             (false, true) => Ok(()),
-            (false, false) => Err(ExecError::Exit { command: command(), code: status.code() }),
+            (false, false) => Err(match limit::out_of_memory(group) {
+                Some(what) => ExecError::OutOfMemory { command: command(), code, what },
+                None => ExecError::Exit { command: command(), code },
+            }),
         }
     }
 
@@ -241,7 +270,7 @@ impl Run<'_> {
         env.into_iter().map(OsString::from).collect()
     }
 
-    fn limits(&self) -> Result<Vec<ResourceLimit>, ExecError> {
+    fn resource_limits(&self) -> Result<Vec<ResourceLimit>, ExecError> {
         // -1 is "unlimited", which the kernel writes as the largest number.
         let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
         let limit = |ulimit: &slipway_graph::op::Ulimit| {
@@ -384,6 +413,24 @@ impl Run<'_> {
         prepared.held.push(Box::new(folder));
         Ok(())
     }
+}
+
+/// Shows a step its own control groups of version 1, for looking only, as the host shows them all. Of version 2 the
+/// sandbox makes its own view.
+fn show_control_groups(prepared: &mut Prepared, group: &ControlGroup) -> Result<(), ExecError> {
+    let views = mount_error("/sys/fs/cgroup", group.views())?;
+    if views.is_empty() {
+        return Ok(());
+    }
+    let attributes = Attributes { readonly: false, nosuid: true, nodev: true, noexec: true };
+    let source = mount_error("/sys/fs/cgroup", mounts::tmpfs(Some(1 << 20), 0o755, attributes))?;
+    let mount = |target, source, attributes| PreparedMount { target, kind: Kind::Directory, source, attributes };
+    prepared.mounts.push(mount("/sys/fs/cgroup".to_owned(), source, attributes));
+    for (name, source) in views {
+        let attributes = Attributes { readonly: true, ..attributes };
+        prepared.mounts.push(mount(format!("/sys/fs/cgroup/{name}"), source, attributes));
+    }
+    Ok(())
 }
 
 /// The content of a cache mount belongs to its id, and to what it was seeded from.

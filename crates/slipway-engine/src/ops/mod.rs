@@ -4,12 +4,13 @@ pub(crate) mod exec;
 pub(crate) mod file;
 mod files;
 pub(crate) mod http;
+mod limit;
 mod local;
 mod network;
 mod ssh;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
-use slipway_graph::request::{Secret, Ssh};
+use slipway_graph::request::{Secret, Ssh, StepLimits};
 use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
@@ -54,6 +55,7 @@ impl OpError {
     /// What people can do about it, if that is known for sure.
     pub(crate) fn hint(&self) -> Option<String> {
         let digest = match self {
+            OpError::Exec(error) => return error.hint(),
             OpError::Context(error) => match error.as_ref() {
                 ContextsError::Digest(digest) => digest,
                 _ => return None,
@@ -89,6 +91,7 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) contexts: &'a Contexts,
     pub(crate) secrets: &'a [Secret],
     pub(crate) ssh: &'a [Ssh],
+    pub(crate) limits: &'a StepLimits,
     pub(crate) host_files: &'a exec::HostFiles,
     pub(crate) http: &'a HttpSources,
     pub(crate) events: &'a dyn Events,
@@ -204,6 +207,7 @@ impl EngineOps<'_> {
             store: self.store,
             secrets: self.secrets,
             ssh: self.ssh,
+            limits: self.limits,
             host_files: self.host_files,
             events: self.events,
             step,

@@ -10,6 +10,7 @@ mod bad_input;
 mod cached;
 mod interrupt;
 mod killed;
+mod limits;
 mod network;
 mod outputs;
 mod parallel;
@@ -43,12 +44,13 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 13] = [
+const SUBJECTS: [(&str, &[Test]); 14] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
+    ("limits", limits::TESTS),
     ("network", network::TESTS),
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
         needs: &[Capability::NewUser],
         run: a_store_of_a_user_stays_in_its_home,
     },
+    Test { name: "limits_that_cannot_be_had_are_refused", needs: &[Capability::NewUser], run: limits_are_refused },
     Test { name: "kill_leaves_nothing_of_a_user_behind", needs: &[Capability::NewUser], run: kill_leaves_nothing },
 ];
 
@@ -166,4 +167,12 @@ fn kill_leaves_nothing() {
     user.build(&site.path("ctx"), &[]).success();
     let active = user.home.join(".local/share/slipway/active");
     assert_eq!(fs::read_dir(active).unwrap().count(), 0);
+}
+
+fn limits_are_refused() {
+    let site = Site::new("FROM busybox\nRUN --network=none true\n");
+    let user = NewUser::new(&site);
+    let refused = user.build(&site.path("ctx"), &["--memory=64m"]).failure();
+    assert!(refused.contains("cannot limit steps: ") && refused.contains("Delegate=yes"), "{refused}");
+    user.build(&site.path("ctx"), &[]).success();
 }
