@@ -54,6 +54,7 @@ fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {
         credentials: Credentials { uid: 0, gid: 0, groups: Vec::new() },
         hostname: "buildkitsandbox".to_owned(),
         network,
+        user_namespace: None,
         privilege: Privilege::Sandboxed,
         mounts: Vec::new(),
         control_groups: Vec::new(),

@@ -103,6 +103,7 @@ fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
         credentials,
         hostname,
         network,
+        user_namespace,
         privilege,
         mounts,
         control_groups,
@@ -123,6 +124,11 @@ fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
     let is_inside = change_directory(&root, &cwd)?;
     close_others_on_exec().named(|| "close_range(3, CLOEXEC)".to_owned())?;
     signals::reset().named(|| "sigprocmask(none)".to_owned())?;
+    if let Some(namespace) = user_namespace {
+        // After all that takes rights in the namespace that owns the mounts. It gives all capabilities inside.
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
+            .named(|| "setns(CLONE_NEWUSER)".to_owned())?;
+    }
     drop_rights(&credentials, privilege)?;
     if is_inside == Inside::NotYet && change_directory(&root, &cwd)? == Inside::NotYet {
         return Err(Errno::ACCESS).named(|| format!("chdir({})", cwd.display())).map_err(Failure::Call);

@@ -29,6 +29,9 @@ pub struct Spec {
     pub hostname: String,
     /// Which network it sees.
     pub network: Network,
+    /// A user namespace below that of the caller, with the same ids, which it joins when all is set up: that of an
+    /// [`crate::Emulator`].
+    pub user_namespace: Option<OwnedFd>,
     /// How much it may do.
     pub privilege: Privilege,
     /// Mounts on top of the built-in ones, attached in this order.

@@ -26,10 +26,12 @@ pub enum Capability {
     PrivateNetwork,
     /// Making control groups that limit memory and processes.
     ControlGroups,
+    /// QEMU for arm64 programs on a machine that does not run them itself, and a kernel that lets users register it.
+    Emulator,
 }
 
 impl Capability {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -37,6 +39,7 @@ impl Capability {
         Self::NewUser,
         Self::PrivateNetwork,
         Self::ControlGroups,
+        Self::Emulator,
     ];
 
     /// What every build needs from the machine.
@@ -54,6 +57,7 @@ impl Capability {
             Self::NewUser => "new-user",
             Self::PrivateNetwork => "private-network",
             Self::ControlGroups => "cgroups",
+            Self::Emulator => "emulator",
         }
     }
 
@@ -86,6 +90,11 @@ impl Capability {
                     [ -e $top/cgroup.procs ] && mkdir $top/probe-$$ && rmdir $top/probe-$$ && exit; done; exit 1";
                 fails("a writable control group", &["sh", "-c", can_make])
             }),
+            Self::Emulator => {
+                let has_all = "[ \"$(uname -m)\" != aarch64 ] && command -v qemu-aarch64-static &&
+                    printf '6.7\\n%s\\n' \"$(uname -r)\" | sort -VC";
+                fails("qemu-aarch64-static, another machine or Linux 6.7", &["sh", "-c", has_all])
+            }
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

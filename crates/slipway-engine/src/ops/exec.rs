@@ -15,6 +15,7 @@ use slipway_dockerfile::quoted;
 use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, SecretMount, Security, SshMount};
 use slipway_graph::request::{Secret, SecretSource, Ssh, StepLimits};
 use slipway_graph::{Event, Events, LogStream, StepId};
+use slipway_oci::Platform;
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::stubs::{self, Kind, Target};
 use slipway_sandbox::{
@@ -23,6 +24,7 @@ use slipway_sandbox::{
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, SnapshotError, Store};
 
+use super::emulators::{self, Emulators, StepEmulation};
 use super::limit;
 use super::network::{Networks, StepNetwork};
 use super::ssh::{self, SshError};
@@ -41,7 +43,12 @@ pub(crate) enum ExecError {
     Limit(#[from] LimitError),
     /// The code is that of the reference builder's runtime, which starts and then finds that there is nothing to run.
     #[error("process {} did not complete successfully: exit code: 1", quoted(.command))]
-    NoProgram { command: String, source: SpawnError },
+    NoProgram {
+        command: String,
+        source: SpawnError,
+        /// What to do about it, if that is known.
+        hint: Option<String>,
+    },
     #[error("cannot start {}", quoted(.command))]
     Spawn { command: String, source: SpawnError },
     #[error("process {} did not complete successfully", quoted(.command))]
@@ -81,6 +88,7 @@ impl ExecError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             ExecError::OutOfMemory { .. } => Some("`--memory` says how much memory steps may use".to_owned()),
+            ExecError::NoProgram { hint, .. } => hint.clone(),
             ExecError::Limit(error) => error.hint().map(str::to_owned),
             _ => None,
         }
@@ -98,19 +106,23 @@ pub(crate) struct HostFiles {
     attach_at: PathBuf,
     nofile: OriginalLimit,
     networks: Networks,
+    emulators: Emulators,
 }
 
 impl HostFiles {
     /// `attach_at` is an empty directory that may be used by any number of builds at once; `search_path` is where
     /// helper programs are looked for. Nothing is read yet.
     pub(crate) fn new(attach_at: PathBuf, nofile: OriginalLimit, search_path: OsString) -> HostFiles {
-        HostFiles { attach_at, nofile, networks: Networks::new(search_path) }
+        let (networks, emulators) = (Networks::new(search_path.clone()), Emulators::new(search_path));
+        HostFiles { attach_at, nofile, networks, emulators }
     }
 }
 
 /// One `RUN` with all it needs.
 pub(crate) struct Run<'a> {
     pub(crate) exec: &'a Exec,
+    /// What the step's programs are made for.
+    pub(crate) platform: &'a Platform,
     pub(crate) inputs: &'a [Snapshot],
     pub(crate) store: &'a Store,
     pub(crate) secrets: &'a [Secret],
@@ -153,16 +165,18 @@ impl Run<'_> {
             .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         make_working_directory(root.as_fd(), &self.exec.cwd, &user)?;
         let network = self.host_files.networks.for_step(self.exec.network, self.events);
+        let emulation = self.host_files.emulators.for_step(self.platform);
         let group = limit::group(self.limits)?;
         let mut prepared = self.prepare(network)?;
         if let Some(group) = &group {
             show_control_groups(&mut prepared, group)?;
         }
+        show_interpreter(&mut prepared, &emulation)?;
         sort_parents_first(&mut prepared.mounts);
         make_nested_mount_points(&prepared.mounts)?;
         let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
-        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network, group.as_ref());
+        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network, group.as_ref(), &emulation);
         let removed = stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
         result.and(removed)
     }
@@ -174,6 +188,7 @@ impl Run<'_> {
         user: &ProcessUser,
         network: StepNetwork<'_>,
         group: Option<&ControlGroup>,
+        emulation: &StepEmulation,
     ) -> Result<(), ExecError> {
         let command = || self.exec.args.join(" ");
         let pipe = || {
@@ -195,6 +210,8 @@ impl Run<'_> {
             network: network
                 .to_sandbox()
                 .map_err(|source| ExecError::Prepare { path: "network".to_owned(), source })?,
+            user_namespace: emulators::namespace(emulation)
+                .map_err(|source| ExecError::Prepare { path: "user namespace".to_owned(), source })?,
             privilege: match self.exec.security {
                 Security::Sandbox => Privilege::Sandboxed,
                 Security::Insecure => Privilege::Insecure,
@@ -209,7 +226,9 @@ impl Run<'_> {
         let spawned = slipway_sandbox::spawn(&spec);
         // Our ends of the pipes go with it: the readers below see the end when the step's do.
         drop(spec);
-        let running = Arc::new(spawned.map_err(|source| not_started(command(), source))?);
+        let running = Arc::new(
+            spawned.map_err(|source| not_started(command(), source, emulators::hint(emulation, self.platform)))?,
+        );
         let to_kill = Arc::clone(&running);
         let guard = self.cancel.on_cancel(move || {
             // It may have ended by itself in this moment, which is what was wanted.
@@ -433,6 +452,15 @@ fn show_control_groups(prepared: &mut Prepared, group: &ControlGroup) -> Result<
     Ok(())
 }
 
+/// Mounts the emulator that the kernel will look for inside the root.
+fn show_interpreter(prepared: &mut Prepared, emulation: &StepEmulation) -> Result<(), ExecError> {
+    if let Some((target, source)) = mount_error("/", emulators::interpreter(emulation))? {
+        let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
+        prepared.mounts.push(PreparedMount { target, kind: Kind::File, source, attributes });
+    }
+    Ok(())
+}
+
 /// The content of a cache mount belongs to its id, and to what it was seeded from.
 fn cache_identity(cache: &CacheMount, inputs: &[Snapshot]) -> String {
     match &cache.seed {
@@ -508,14 +536,15 @@ fn kind_of(file: &OwnedFd, path: &str) -> Result<Kind, ExecError> {
     })
 }
 
-/// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
-fn not_started(command: String, source: SpawnError) -> ExecError {
+/// `hint` is why there is no emulator, where one may have been needed.
+fn not_started(command: String, source: SpawnError, hint: Option<String>) -> ExecError {
     match source {
-        SpawnError::Exec(_) => ExecError::NoProgram { command, source },
+        SpawnError::Exec(_) => ExecError::NoProgram { command, source, hint },
         SpawnError::Setup(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => ExecError::Spawn { command, source },
     }
 }
 
+/// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
 fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -> Result<(), ExecError> {
     let error = |errno: Errno| ExecError::Prepare { path: cwd.to_owned(), source: errno.into() };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,5 +1,6 @@
 //! What each op does: one file an op. This one is the border to the solver.
 
+mod emulators;
 pub(crate) mod exec;
 pub(crate) mod file;
 mod files;
@@ -176,7 +177,7 @@ impl Ops for EngineOps<'_> {
                 // The step works on copies: from here on the user may go on editing.
                 let snapshots = inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>()?;
                 self.check_contexts(vertex, inputs)?;
-                self.exec(exec, &snapshots, step, cancel)
+                self.exec(vertex, exec, &snapshots, cancel)
             }
             Op::File(op) => {
                 let output = self.file(op, inputs)?;
@@ -200,9 +201,10 @@ impl Ops for EngineOps<'_> {
 }
 
 impl EngineOps<'_> {
-    fn exec(&self, exec: &Exec, inputs: &[Snapshot], step: StepId, cancel: &Cancel) -> Result<Output, OpError> {
+    fn exec(&self, vertex: VertexId, exec: &Exec, inputs: &[Snapshot], cancel: &Cancel) -> Result<Output, OpError> {
         let run = exec::Run {
             exec,
+            platform: &self.graph.vertex(vertex).platform,
             inputs,
             store: self.store,
             secrets: self.secrets,
@@ -210,7 +212,7 @@ impl EngineOps<'_> {
             limits: self.limits,
             host_files: self.host_files,
             events: self.events,
-            step,
+            step: self.steps[vertex.0],
             cancel,
         };
         Ok(Output::Snapshot(run.carry_out()?))

@@ -14,6 +14,7 @@ mod limits;
 mod network;
 mod outputs;
 mod parallel;
+mod platforms;
 mod process;
 mod registry;
 mod secrets;
@@ -44,7 +45,7 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 14] = [
+const SUBJECTS: [(&str, &[Test]); 15] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
@@ -54,6 +55,7 @@ const SUBJECTS: [(&str, &[Test]); 14] = [
     ("network", network::TESTS),
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),
+    ("platforms", platforms::TESTS),
     ("registry", registry::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
