@@ -379,6 +379,7 @@ impl Engine {
             contexts,
             secrets: &request.secrets,
             ssh: &request.ssh,
+            limits: &request.limits,
             host_files: &host_files,
             http: &http,
             git: &git,

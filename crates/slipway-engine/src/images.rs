@@ -438,7 +438,8 @@ fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
     let is_image =
         |d: &&Descriptor| d.annotations.get("vnd.docker.reference.type").is_none_or(|t| t != "attestation-manifest");
     let images: Vec<&Descriptor> = index.manifests.iter().filter(is_image).collect();
-    let matching = images.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.matches(platform)));
+    let has = |wanted: &Platform| images.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.matches(wanted)));
+    let matching = platform.and_older_variants().iter().find_map(has);
     match (matching, &images[..]) {
         (Some(found), _) => Some(found),
         (None, [only]) => Some(only),

@@ -55,6 +55,21 @@ impl Platform {
         Platform { os, architecture, variant }
     }
 
+    /// This platform and then those whose programs its processors run as well: `arm/v7` runs those for `v6` and `v5`.
+    pub fn and_older_variants(&self) -> Vec<Platform> {
+        let older: &[&str] = match (self.architecture.as_str(), self.variant.as_deref()) {
+            ("arm", Some("v8")) => &["v7", "v6", "v5"],
+            ("arm", Some("v7")) => &["v6", "v5"],
+            ("arm", Some("v6")) => &["v5"],
+            ("amd64", Some("v4")) => &["v3", "v2", ""],
+            ("amd64", Some("v3")) => &["v2", ""],
+            ("amd64", Some("v2")) => &[""],
+            _ => &[],
+        };
+        let with_variant = |variant: &&str| Platform::new(&self.os, &self.architecture, Some(variant));
+        std::iter::once(self.clone()).chain(older.iter().map(with_variant)).collect()
+    }
+
     /// Whether an image for `self` runs where `wanted` is asked for.
     pub fn matches(&self, wanted: &Platform) -> bool {
         let a = Platform::new(&self.os, &self.architecture, self.variant.as_deref());

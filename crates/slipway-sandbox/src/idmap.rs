@@ -38,6 +38,16 @@ pub(crate) fn count_mapped(uid_map: &str) -> u64 {
     uid_map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
 }
 
+/// The map that gives a namespace below this one the same ids under the same numbers, from the text of this one's.
+pub(crate) fn same_ids(own_map: &str) -> String {
+    let line = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let (first, count) = (fields.next()?, fields.nth(1)?);
+        Some(format!("{first} {first} {count}\n"))
+    };
+    own_map.lines().filter_map(line).collect()
+}
+
 /// The login name of a user, from the text of `/etc/passwd`.
 pub(crate) fn login_name(passwd: &str, uid: u32) -> Option<&str> {
     let uid = uid.to_string();
@@ -77,6 +87,11 @@ mod tests {
     fn mapped_ids_are_counted() {
         assert_eq!(count_mapped("         0          0 4294967295\n"), 4_294_967_295);
         assert_eq!(count_mapped("0 1000 1\n1 100000 65536\n"), 65537);
+    }
+
+    #[test]
+    fn the_same_ids_have_the_same_numbers() {
+        assert_eq!(same_ids("         0       1000          1\n 1 100000 65536\n"), "0 0 1\n1 1 65536\n");
     }
 
     #[test]

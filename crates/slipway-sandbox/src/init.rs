@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::{Rlimit, Signal};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use crate::call::{CallError, Named};
 use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec};
@@ -103,14 +103,17 @@ fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
         credentials,
         hostname,
         network,
+        user_namespace,
         privilege,
         mounts,
+        control_groups,
         rlimits,
         shm_size_bytes,
         stdout,
         stderr,
     } = spec;
     prepare_process(report, &hostname, &network)?;
+    enter_control_groups(control_groups)?;
     set_limits(&rlimits)?;
 
     rustix::process::umask(Mode::empty());
@@ -121,6 +124,11 @@ fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
     let is_inside = change_directory(&root, &cwd)?;
     close_others_on_exec().named(|| "close_range(3, CLOEXEC)".to_owned())?;
     signals::reset().named(|| "sigprocmask(none)".to_owned())?;
+    if let Some(namespace) = user_namespace {
+        // After all that takes rights in the namespace that owns the mounts. It gives all capabilities inside.
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
+            .named(|| "setns(CLONE_NEWUSER)".to_owned())?;
+    }
     drop_rights(&credentials, privilege)?;
     if is_inside == Inside::NotYet && change_directory(&root, &cwd)? == Inside::NotYet {
         return Err(Errno::ACCESS).named(|| format!("chdir({})", cwd.display())).map_err(Failure::Call);
@@ -162,6 +170,18 @@ fn die_with_parent(report: &OwnedFd) -> Result<(), CallError> {
         true => Err(Errno::PIPE).named(|| "poll(report)".to_owned()),
         false => Ok(()),
     }
+}
+
+/// Moves this process, and takes where it is then for the top of what it sees of control groups.
+fn enter_control_groups(entrances: Vec<OwnedFd>) -> Result<(), CallError> {
+    if entrances.is_empty() {
+        return Ok(());
+    }
+    for entrance in entrances {
+        File::from(entrance).write_all(b"0").named(|| "write(cgroup.procs, 0)".to_owned())?;
+    }
+    // SAFETY: this process has one thread and shares its tables with nobody.
+    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.named(|| "unshare(CLONE_NEWCGROUP)".to_owned())
 }
 
 fn set_limits(limits: &[ResourceLimit]) -> Result<(), CallError> {

@@ -5,9 +5,10 @@
 //! when slipway ends, by whatever means. It says once whether it is ready, and slipway waits for that for a limited
 //! time only.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +20,8 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use crate::call::{CallError, Named};
-use crate::{init, namespaces, private_network};
+use crate::idmap;
+use crate::{emulation, init, namespaces, private_network};
 
 /// The name under which a keeper is started; nobody types it.
 const ARGV0: &CStr = c"slipway: keeper";
@@ -27,15 +29,20 @@ const ARGV0: &CStr = c"slipway: keeper";
 /// What a keeper says when it is ready; anything else is why it is not.
 const READY: &str = "ready";
 
+/// What a keeper says in a user namespace that has no ids yet.
+const WANTS_IDS: &str = "ids";
+
 /// What a keeper keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// See [`crate::private_network`].
     Network,
+    /// See [`crate::emulation`].
+    Emulator,
 }
 
 impl Role {
-    const ALL: [(Self, &'static CStr); 1] = [(Self::Network, c"network")];
+    const ALL: [(Self, &'static CStr); 2] = [(Self::Network, c"network"), (Self::Emulator, c"emulator")];
 
     fn word(self) -> &'static CStr {
         let (_, word) = Self::ALL.into_iter().find(|(role, _)| *role == self).expect("because all of them are listed");
@@ -56,12 +63,22 @@ pub(crate) enum KeeperError {
     Late(Duration),
 }
 
+impl KeeperError {
+    /// In one line, with the kernel's answer.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Call(CallError { call, source }) => format!("{call}: {source}"),
+            Self::Refused(_) | Self::Late(_) => self.to_string(),
+        }
+    }
+}
+
 /// A running keeper; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     pidfd: OwnedFd,
     pid: u32,
-    _control: OwnedFd,
+    control: File,
 }
 
 impl Keeper {
@@ -76,13 +93,29 @@ impl Keeper {
         let inherited = [control.as_fd(), report_writer.as_fd()];
         let (pid, pidfd) = namespaces::start(libc::CLONE_NEWPID, &args, &inherited)?;
         // From here on it ends when it goes out of scope.
-        let keeper = Self { pidfd, pid, _control: control_writer };
+        let mut keeper = Self { pidfd, pid, control: control_writer.into() };
         drop(report_writer);
-        match read_in_time(report, patience).named(|| "read(report of a keeper)".to_owned())? {
-            None => Err(KeeperError::Late(patience)),
-            Some(text) if text == READY => Ok(keeper),
-            Some(text) => Err(KeeperError::Refused(text)),
+        let (mut report, until) = (File::from(report), Instant::now() + patience);
+        loop {
+            let line = read_line(&mut report, until).named(|| "read(report of a keeper)".to_owned())?;
+            match line.as_deref() {
+                None => return Err(KeeperError::Late(patience)),
+                Some(READY) => return Ok(keeper),
+                Some(WANTS_IDS) => keeper.give_ids()?,
+                Some(reason) => return Err(KeeperError::Refused(reason.to_owned())),
+            }
         }
+    }
+
+    /// Gives the keeper's user namespace all ids that this process has, under the same numbers.
+    fn give_ids(&mut self) -> Result<(), CallError> {
+        for file in ["uid_map", "gid_map"] {
+            let own = format!("/proc/self/{file}");
+            let map = idmap::same_ids(&fs::read_to_string(&own).named(|| format!("read({own})"))?);
+            let path = format!("/proc/{}/{file}", self.pid);
+            fs::write(&path, map).named(|| format!("write({path})"))?;
+        }
+        self.control.write_all(&[1]).named(|| "write(keeper)".to_owned())
     }
 
     /// The namespace of `kind`, as in `/proc/<pid>/ns/<kind>`, that the keeper lives in.
@@ -105,14 +138,12 @@ fn number(descriptor: &OwnedFd) -> CString {
     CString::new(descriptor.as_raw_fd().to_string()).expect("because digits hold no NUL byte")
 }
 
-/// The line that is written, or what there is of it when the other end closes; `None` if that takes too long.
-fn read_in_time(from: OwnedFd, patience: Duration) -> io::Result<Option<String>> {
-    let until = Instant::now() + patience;
+/// The line that is written, or what there is of it when the other end closes; `None` if that is not before `until`.
+fn read_line(from: &mut File, until: Instant) -> io::Result<Option<String>> {
     let mut text = Vec::new();
-    let mut from = File::from(from);
     let mut buffer = [0; 4096];
     loop {
-        if !is_readable(&from, until.saturating_duration_since(Instant::now()))? {
+        if !is_readable(&*from, until.saturating_duration_since(Instant::now()))? {
             return Ok(None);
         }
         let n_read = from.read(&mut buffer)?;
@@ -141,31 +172,51 @@ pub(crate) fn keep_if_requested(args: &[OsString]) {
     }
     let Some((role, _)) = Role::ALL.into_iter().find(|(_, word)| word.to_bytes() == role.as_bytes()) else { return };
     let (Some(control), Some(report)) = (init::inherited(control), init::inherited(report)) else { return };
-    let Err(message) = keep(role, control, File::from(report), arguments);
+    let Err(message) = keep(role, Link { control: control.into(), report: report.into() }, arguments);
     // Nobody may be left to tell.
     let _ = rustix::io::write(rustix::stdio::stderr(), message.as_bytes());
     // SAFETY: ends the process; no memory is involved.
     unsafe { libc::_exit(1) }
 }
 
+/// A keeper's side of the talk with slipway.
+pub(crate) struct Link {
+    control: File,
+    report: File,
+}
+
+impl Link {
+    fn say(&mut self, line: &str) -> Result<(), String> {
+        self.report.write_all(format!("{line}\n").as_bytes()).map_err(|error| format!("write(report): {error}"))
+    }
+
+    /// Waits until slipway has given ids to the user namespace that this process has made.
+    pub(crate) fn ask_for_ids(&mut self) -> Result<(), String> {
+        self.say(WANTS_IDS)?;
+        self.control.read_exact(&mut [0]).map_err(|error| format!("read(control): {error}"))
+    }
+}
+
 /// Does the work of `role` until the control pipe closes.
-fn keep(role: Role, control: OwnedFd, mut report: File, arguments: &[OsString]) -> Result<Infallible, String> {
+fn keep(role: Role, mut link: Link, arguments: &[OsString]) -> Result<Infallible, String> {
     // The thread that started the keeper may end long before the build does; the control pipe tells when that ends.
     let _ = rustix::process::set_parent_process_death_signal(None);
     // A session of its own: Ctrl-C reaches slipway, which ends its keepers itself.
     let _ = rustix::process::setsid();
     init::close_others_on_exec().map_err(|error| format!("close_range(3, CLOEXEC): {error}"))?;
-    let made = match role {
-        Role::Network => private_network::make(arguments),
+    let made: Result<Box<dyn Any>, String> = match role {
+        Role::Network => private_network::make(arguments).map(|made| Box::new(made) as Box<dyn Any>),
+        Role::Emulator => emulation::make(&mut link, arguments).map(|made| Box::new(made) as Box<dyn Any>),
     };
-    let word = match &made {
-        Ok(_) => READY.to_owned(),
-        Err(reason) => reason.replace('\n', " "),
+    let _kept = match made {
+        Ok(made) => made,
+        Err(reason) => {
+            link.say(&reason.replace('\n', " "))?;
+            return Err(String::new());
+        }
     };
-    report.write_all(format!("{word}\n").as_bytes()).map_err(|error| error.to_string())?;
-    drop(report);
-    let _kept = made.map_err(|_| String::new())?;
-    while !is_readable(&control, Duration::from_secs(3600)).map_err(|error| error.to_string())? {}
+    link.say(READY)?;
+    while !is_readable(&link.control, Duration::from_secs(3600)).map_err(|error| error.to_string())? {}
     // SAFETY: ends the process; no memory is involved.
     unsafe { libc::_exit(0) }
 }

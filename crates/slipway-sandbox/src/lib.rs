@@ -25,13 +25,16 @@
 //! (`cargo bench -p slipway-sandbox`).
 //!
 //! Beside the walk: `private_network.rs` is a network for all steps of a build, held by a process of its own
-//! (`keeper.rs`); `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
+//! (`keeper.rs`); `emulation.rs` does the same for
+//! programs of other architectures; `cgroup.rs` limits a step; `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
 //! mount points that a root lacks and removes them again.
 #![expect(unsafe_code, reason = "clone, exec, seccomp and a few mount calls have no safe wrapper in rustix")]
 
 mod call;
 mod capabilities;
+mod cgroup;
 mod devices;
+mod emulation;
 mod filesystems;
 mod host_programs;
 mod idmap;
@@ -52,6 +55,8 @@ pub mod userns;
 mod wire;
 
 pub use call::CallError;
+pub use cgroup::{ControlGroup, LimitError, Limits};
+pub use emulation::{Emulation, Emulator, EmulatorError};
 pub use host_programs::find_program;
 pub use init::init_if_requested;
 pub use private_network::{NAME_SERVER, PrivateNetwork, PrivateNetworkError};

@@ -26,7 +26,6 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use crate::call::CallError;
 use crate::host_programs::find_program;
 use crate::keeper::{Keeper, KeeperError, Role};
 use crate::network;
@@ -79,10 +78,7 @@ pub enum PrivateNetworkError {
 
 impl From<KeeperError> for PrivateNetworkError {
     fn from(error: KeeperError) -> Self {
-        Self::NotReady(match error {
-            KeeperError::Call(CallError { call, source }) => format!("{call}: {source}"),
-            KeeperError::Refused(_) | KeeperError::Late(_) => error.to_string(),
-        })
+        Self::NotReady(error.reason())
     }
 }
 

@@ -29,10 +29,15 @@ pub struct Spec {
     pub hostname: String,
     /// Which network it sees.
     pub network: Network,
+    /// A user namespace below that of the caller, with the same ids, which it joins when all is set up: that of an
+    /// [`crate::Emulator`].
+    pub user_namespace: Option<OwnedFd>,
     /// How much it may do.
     pub privilege: Privilege,
     /// Mounts on top of the built-in ones, attached in this order.
     pub mounts: Vec<Mount>,
+    /// Files of control groups that the process enters, see [`crate::ControlGroup::entrances`].
+    pub control_groups: Vec<OwnedFd>,
     /// Limits to set; the others are inherited.
     pub rlimits: Vec<ResourceLimit>,
     /// Size of `/dev/shm`; Docker's default is 64 MiB.

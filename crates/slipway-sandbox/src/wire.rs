@@ -32,8 +32,10 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         credentials,
         hostname,
         network,
+        user_namespace,
         privilege,
         mounts,
+        control_groups,
         rlimits,
         shm_size_bytes,
         stdout,
@@ -57,12 +59,15 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
             out.descriptor(namespace);
         }
     }
+    out.flag(user_namespace.is_some());
+    user_namespace.iter().for_each(|namespace| out.descriptor(namespace));
     out.flag(*privilege == Privilege::Insecure);
     out.list(mounts, |out, mount| {
         out.text(mount.target.as_os_str());
         out.descriptor(&mount.source);
         out.attributes(mount.attributes);
     });
+    out.list(control_groups, |out, entrance| out.descriptor(entrance));
     out.list(rlimits, |out, limit| {
         out.number(limit.resource as u64);
         out.number(limit.soft);
@@ -91,10 +96,12 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
             2 => Network::Joined(adopt(from.descriptor()?)),
             _ => return Err(malformed()),
         },
+        user_namespace: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
         privilege: if from.flag()? { Privilege::Insecure } else { Privilege::Sandboxed },
         mounts: from.list(|from| {
             Ok(Mount { target: from.text()?.into(), source: adopt(from.descriptor()?), attributes: from.attributes()? })
         })?,
+        control_groups: from.list(|from| Ok(adopt(from.descriptor()?)))?,
         rlimits: from.list(|from| {
             Ok(ResourceLimit { resource: from.resource()?, soft: from.number()?, hard: from.number()? })
         })?,
@@ -260,12 +267,14 @@ mod tests {
             credentials: Credentials { uid: 1000, gid: u32::MAX - 1, groups: vec![1, 2] },
             hostname: "buildkitsandbox".to_owned(),
             network: Network::Joined(some_descriptor()),
+            user_namespace: Some(some_descriptor()),
             privilege: Privilege::Insecure,
             mounts: vec![Mount {
                 target: "/run/secrets/a".into(),
                 source: some_descriptor(),
                 attributes: Attributes { readonly: true, nosuid: false, nodev: true, noexec: false },
             }],
+            control_groups: vec![some_descriptor()],
             rlimits: vec![ResourceLimit { resource: Resource::Nofile, soft: 1024, hard: u64::MAX }],
             shm_size_bytes: 64 << 20,
             stdout: some_descriptor(),
@@ -284,13 +293,17 @@ mod tests {
         .expect("because it has just been encoded");
 
         let Network::Joined(namespace) = &sent.network else { unreachable!("because it was made so") };
-        let descriptors = [&sent.root, namespace, &sent.mounts[0].source, &sent.stdout, &sent.stderr];
+        let Some(users) = &sent.user_namespace else { unreachable!("because it was made so") };
+        let (mount, group) = (&sent.mounts[0].source, &sent.control_groups[0]);
+        let descriptors = [&sent.root, namespace, users, mount, group, &sent.stdout, &sent.stderr];
         assert_eq!(numbers, descriptors.map(AsRawFd::as_raw_fd));
         // The descriptors are others now; with the sent ones put back, nothing else may differ.
         let text = format!("{sent:?}");
-        let Spec { root, network, mut mounts, stdout, stderr, .. } = sent;
+        let Spec { root, network, user_namespace, mut mounts, control_groups, stdout, stderr, .. } = sent;
         arrived.root = root;
         arrived.network = network;
+        arrived.user_namespace = user_namespace;
+        arrived.control_groups = control_groups;
         arrived.mounts[0].source = mounts.remove(0).source;
         arrived.stdout = stdout;
         arrived.stderr = stderr;

@@ -24,11 +24,23 @@ pub enum Capability {
     NewUser,
     /// A helper that gives steps a private network, and the device that it needs.
     PrivateNetwork,
+    /// Making control groups that limit memory and processes.
+    ControlGroups,
+    /// QEMU for arm64 programs on a machine that does not run them itself, and a kernel that lets users register it.
+    Emulator,
 }
 
 impl Capability {
-    const ALL: [Self; 6] =
-        [Self::Overlay, Self::UserNamespace, Self::SubordinateIds, Self::Root, Self::NewUser, Self::PrivateNetwork];
+    const ALL: [Self; 8] = [
+        Self::Overlay,
+        Self::UserNamespace,
+        Self::SubordinateIds,
+        Self::Root,
+        Self::NewUser,
+        Self::PrivateNetwork,
+        Self::ControlGroups,
+        Self::Emulator,
+    ];
 
     /// What every build needs from the machine.
     pub fn of_every_build() -> Vec<Self> {
@@ -44,6 +56,8 @@ impl Capability {
             Self::Root => "root",
             Self::NewUser => "new-user",
             Self::PrivateNetwork => "private-network",
+            Self::ControlGroups => "cgroups",
+            Self::Emulator => "emulator",
         }
     }
 
@@ -70,6 +84,16 @@ impl Capability {
                 let has_all =
                     "for program in useradd userdel setpriv newuidmap; do command -v $program || exit 1; done";
                 Self::Root.probe().or_else(|| fails("useradd, setpriv or newuidmap", &["sh", "-c", has_all]))
+            }
+            Self::ControlGroups => Self::Root.probe().or_else(|| {
+                let can_make = "for top in /sys/fs/cgroup/memory /sys/fs/cgroup; do
+                    [ -e $top/cgroup.procs ] && mkdir $top/probe-$$ && rmdir $top/probe-$$ && exit; done; exit 1";
+                fails("a writable control group", &["sh", "-c", can_make])
+            }),
+            Self::Emulator => {
+                let has_all = "[ \"$(uname -m)\" != aarch64 ] && command -v qemu-aarch64-static &&
+                    printf '6.7\\n%s\\n' \"$(uname -r)\" | sort -VC";
+                fails("qemu-aarch64-static, another machine or Linux 6.7", &["sh", "-c", has_all])
             }
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use slipway_graph::request::flags::{BuildFlags, parse_bool};
+use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool};
 
 use crate::exit_code;
 
@@ -192,9 +192,15 @@ pub(crate) struct BuildArgs {
     /// Ulimit options
     #[arg(long = "ulimit")]
     ulimits: Vec<String>,
-    /// Spelling of older programs of a --resource
-    #[arg(short = 'm', long, hide = true, default_value = "", hide_default_value = true)]
+    /// How many processors RUN instructions may use (1.5)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    cpus: String,
+    /// How much memory RUN instructions may use (512m)
+    #[arg(short = 'm', long, default_value = "", hide_default_value = true)]
     memory: String,
+    /// How many processes and threads RUN instructions may have
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pids_limit: String,
     /// Spelling of older programs of a --resource
     #[arg(long, hide = true, default_value = "", hide_default_value = true)]
     memory_swap: String,
@@ -260,6 +266,19 @@ impl BuildArgs {
             add_hosts: self.add_hosts,
             allow: self.allow,
             jobs: self.jobs.map(std::num::NonZero::get),
+            resource_flags: vec![
+                resource("-m, --memory", "memory", self.memory),
+                resource("--memory-swap", "memory-swap", self.memory_swap),
+                resource("-c, --cpu-shares", "cpu-shares", self.cpu_shares),
+                resource("--cpu-period", "cpu-period", self.cpu_period),
+                resource("--cpu-quota", "cpu-quota", self.cpu_quota),
+                resource("--cpuset-cpus", "cpuset-cpus", self.cpuset_cpus),
+                resource("--cpuset-mems", "cpuset-mems", self.cpuset_mems),
+                resource("--cpus", "cpus", self.cpus),
+                resource("--pids-limit", "pids-limit", self.pids_limit),
+            ],
+            resources: self.resources,
+            cgroup_parent: self.cgroup_parent,
             shm_size: self.shm_size,
             ulimits: self.ulimits,
             secrets: self.secrets,
@@ -283,18 +302,6 @@ impl BuildArgs {
 
     /// What the user should know about flags that are accepted and have no effect.
     pub(crate) fn remarks(&self) -> Vec<&'static str> {
-        let legacy_limits = [
-            &self.memory,
-            &self.memory_swap,
-            &self.cpu_shares,
-            &self.cpu_period,
-            &self.cpu_quota,
-            &self.cpuset_cpus,
-            &self.cpuset_mems,
-        ];
-        let has_limits = !self.resources.is_empty()
-            || !self.cgroup_parent.is_empty()
-            || legacy_limits.into_iter().any(|value| !value.is_empty());
         let has_cache_backends = !self.cache_from.is_empty() || !self.cache_to.is_empty();
         let remarks = [
             (!self.isolation.is_empty(), "isolation flag is deprecated with BuildKit."),
@@ -307,11 +314,14 @@ impl BuildArgs {
                 "experimental flag squash is removed with BuildKit. You should squash inside build using a \
                  multi-stage Dockerfile for efficiency.",
             ),
-            (has_limits, "resource limits and cgroups are not applied by this version of slipway."),
             (has_cache_backends, "cache import and export are left out by this version of slipway."),
         ];
         remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark).collect()
     }
+}
+
+fn resource(flag: &'static str, name: &'static str, value: String) -> ResourceFlag {
+    ResourceFlag { flag, name, value }
 }
 
 impl Cli {

@@ -13,14 +13,19 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
 use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, SecretMount, Security, SshMount};
-use slipway_graph::request::{Secret, Ssh};
+use slipway_graph::request::{Secret, Ssh, StepLimits};
 use slipway_graph::{Event, Events, LogStream, StepId};
+use slipway_oci::Platform;
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::stubs::{self, Kind, Target};
-use slipway_sandbox::{CallError, Credentials, Privilege, Resource, ResourceLimit, SpawnError, Spec};
+use slipway_sandbox::{
+    CallError, ControlGroup, Credentials, LimitError, Privilege, Resource, ResourceLimit, SpawnError, Spec,
+};
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, Sharing, Snapshot, SnapshotError, Store};
 
+use super::emulators::{self, Emulators, StepEmulation};
+use super::limit;
 use super::network::{Networks, StepNetwork};
 use super::secret::{self, SecretError};
 use super::ssh::{self, SshError};
@@ -33,9 +38,18 @@ use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 pub(crate) enum ExecError {
     #[error("process {} did not complete successfully: exit code: {code}", quoted(.command))]
     Exit { command: String, code: i32 },
+    #[error("process {} did not complete successfully: exit code: {code}: {what}", quoted(.command))]
+    OutOfMemory { command: String, code: i32, what: String },
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The code is that of the reference builder's runtime, which starts and then finds that there is nothing to run.
     #[error("process {} did not complete successfully: exit code: 1", quoted(.command))]
-    NoProgram { command: String, source: SpawnError },
+    NoProgram {
+        command: String,
+        source: SpawnError,
+        /// What to do about it, if that is known.
+        hint: Option<String>,
+    },
     #[error("cannot start {}", quoted(.command))]
     Spawn { command: String, source: SpawnError },
     #[error("process {} did not complete successfully", quoted(.command))]
@@ -68,6 +82,18 @@ pub(crate) enum ExecError {
     Canceled,
 }
 
+impl ExecError {
+    /// What people can do about it, if that is known for sure.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            ExecError::OutOfMemory { .. } => Some("`--memory` says how much memory steps may use".to_owned()),
+            ExecError::NoProgram { hint, .. } => hint.clone(),
+            ExecError::Limit(error) => error.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 /// Pieces of log from one end before the other one is looked at.
 const MOST_IN_A_ROW: usize = 16;
@@ -78,23 +104,28 @@ pub(crate) struct HostFiles {
     attach_at: PathBuf,
     nofile: OriginalLimit,
     networks: Networks,
+    emulators: Emulators,
 }
 
 impl HostFiles {
     /// `attach_at` is an empty directory that may be used by any number of builds at once; `search_path` is where
     /// helper programs are looked for. Nothing is read yet.
     pub(crate) fn new(attach_at: PathBuf, nofile: OriginalLimit, search_path: OsString) -> HostFiles {
-        HostFiles { attach_at, nofile, networks: Networks::new(search_path) }
+        let (networks, emulators) = (Networks::new(search_path.clone()), Emulators::new(search_path));
+        HostFiles { attach_at, nofile, networks, emulators }
     }
 }
 
 /// One `RUN` with all it needs.
 pub(crate) struct Run<'a> {
     pub(crate) exec: &'a Exec,
+    /// What the step's programs are made for.
+    pub(crate) platform: &'a Platform,
     pub(crate) inputs: &'a [Snapshot],
     pub(crate) store: &'a Store,
     pub(crate) secrets: &'a [Secret],
     pub(crate) ssh: &'a [Ssh],
+    pub(crate) limits: &'a StepLimits,
     pub(crate) host_files: &'a HostFiles,
     pub(crate) events: &'a dyn Events,
     pub(crate) step: StepId,
@@ -132,12 +163,18 @@ impl Run<'_> {
             .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         make_working_directory(root.as_fd(), &self.exec.cwd, &user)?;
         let network = self.host_files.networks.for_step(self.exec.network, self.events);
+        let emulation = self.host_files.emulators.for_step(self.platform);
+        let group = limit::group(self.limits)?;
         let mut prepared = self.prepare(network)?;
+        if let Some(group) = &group {
+            show_control_groups(&mut prepared, group)?;
+        }
+        show_interpreter(&mut prepared, &emulation)?;
         sort_parents_first(&mut prepared.mounts);
         make_nested_mount_points(&prepared.mounts)?;
         let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts))
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
-        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network);
+        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network, group.as_ref(), &emulation);
         let removed = stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
         result.and(removed)
     }
@@ -148,6 +185,8 @@ impl Run<'_> {
         prepared: Prepared,
         user: &ProcessUser,
         network: StepNetwork<'_>,
+        group: Option<&ControlGroup>,
+        emulation: &StepEmulation,
     ) -> Result<(), ExecError> {
         let command = || self.exec.args.join(" ");
         let pipe = || {
@@ -169,12 +208,15 @@ impl Run<'_> {
             network: network
                 .to_sandbox()
                 .map_err(|source| ExecError::Prepare { path: "network".to_owned(), source })?,
+            user_namespace: emulators::namespace(emulation)
+                .map_err(|source| ExecError::Prepare { path: "user namespace".to_owned(), source })?,
             privilege: match self.exec.security {
                 Security::Sandbox => Privilege::Sandboxed,
                 Security::Insecure => Privilege::Insecure,
             },
             mounts: mounts.into_iter().map(into_sandbox_mount).collect(),
-            rlimits: self.limits()?,
+            control_groups: mount_error("/sys/fs/cgroup", limit::entrances(group))?,
+            rlimits: self.resource_limits()?,
             shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
             stdout,
             stderr,
@@ -182,7 +224,9 @@ impl Run<'_> {
         let spawned = slipway_sandbox::spawn(&spec);
         // Our ends of the pipes go with it: the readers below see the end when the step's do.
         drop(spec);
-        let running = Arc::new(spawned.map_err(|source| not_started(command(), source))?);
+        let running = Arc::new(
+            spawned.map_err(|source| not_started(command(), source, emulators::hint(emulation, self.platform)))?,
+        );
         let to_kill = Arc::clone(&running);
         let guard = self.cancel.on_cancel(move || {
             // It may have ended by itself in this moment, which is what was wanted.
@@ -193,10 +237,14 @@ impl Run<'_> {
             running.wait().map_err(ExecError::Wait)
         })?;
         drop((guard, held));
+        let code = status.code();
         match (self.cancel.is_canceled(), status.is_success()) {
             (true, _) => Err(ExecError::Canceled),
             (false, true) => Ok(()),
-            (false, false) => Err(ExecError::Exit { command: command(), code: status.code() }),
+            (false, false) => Err(match limit::out_of_memory(group) {
+                Some(what) => ExecError::OutOfMemory { command: command(), code, what },
+                None => ExecError::Exit { command: command(), code },
+            }),
         }
     }
 
@@ -239,7 +287,7 @@ impl Run<'_> {
         env.into_iter().map(OsString::from).collect()
     }
 
-    fn limits(&self) -> Result<Vec<ResourceLimit>, ExecError> {
+    fn resource_limits(&self) -> Result<Vec<ResourceLimit>, ExecError> {
         // -1 is "unlimited", which the kernel writes as the largest number.
         let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
         let limit = |ulimit: &slipway_graph::op::Ulimit| {
@@ -384,6 +432,33 @@ impl Run<'_> {
     }
 }
 
+/// Shows a step its own control groups of version 1, for looking only, as the host shows them all. Of version 2 the
+/// sandbox makes its own view.
+fn show_control_groups(prepared: &mut Prepared, group: &ControlGroup) -> Result<(), ExecError> {
+    let views = mount_error("/sys/fs/cgroup", group.views())?;
+    if views.is_empty() {
+        return Ok(());
+    }
+    let attributes = Attributes { readonly: false, nosuid: true, nodev: true, noexec: true };
+    let source = mount_error("/sys/fs/cgroup", mounts::tmpfs(Some(1 << 20), 0o755, attributes))?;
+    let mount = |target, source, attributes| PreparedMount { target, kind: Kind::Directory, source, attributes };
+    prepared.mounts.push(mount("/sys/fs/cgroup".to_owned(), source, attributes));
+    for (name, source) in views {
+        let attributes = Attributes { readonly: true, ..attributes };
+        prepared.mounts.push(mount(format!("/sys/fs/cgroup/{name}"), source, attributes));
+    }
+    Ok(())
+}
+
+/// Mounts the emulator that the kernel will look for inside the root.
+fn show_interpreter(prepared: &mut Prepared, emulation: &StepEmulation) -> Result<(), ExecError> {
+    if let Some((target, source)) = mount_error("/", emulators::interpreter(emulation))? {
+        let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
+        prepared.mounts.push(PreparedMount { target, kind: Kind::File, source, attributes });
+    }
+    Ok(())
+}
+
 /// The content of a cache mount belongs to its id, and to what it was seeded from.
 fn cache_identity(cache: &CacheMount, inputs: &[Snapshot]) -> String {
     match &cache.seed {
@@ -442,14 +517,15 @@ fn kind_of(file: &OwnedFd, path: &str) -> Result<Kind, ExecError> {
     })
 }
 
-/// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
-fn not_started(command: String, source: SpawnError) -> ExecError {
+/// `hint` is why there is no emulator, where one may have been needed.
+fn not_started(command: String, source: SpawnError, hint: Option<String>) -> ExecError {
     match source {
-        SpawnError::Exec(_) => ExecError::NoProgram { command, source },
+        SpawnError::Exec(_) => ExecError::NoProgram { command, source, hint },
         SpawnError::Setup(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => ExecError::Spawn { command, source },
     }
 }
 
+/// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
 fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -> Result<(), ExecError> {
     let error = |errno: Errno| ExecError::Prepare { path: cwd.to_owned(), source: errno.into() };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,17 +1,19 @@
 //! What each op does: one file an op. This one is the border to the solver.
 
+mod emulators;
 pub(crate) mod exec;
 pub(crate) mod file;
 mod files;
 pub(crate) mod git;
 pub(crate) mod http;
+mod limit;
 mod local;
 mod network;
 mod secret;
 mod ssh;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
-use slipway_graph::request::{Secret, Ssh};
+use slipway_graph::request::{Secret, Ssh, StepLimits};
 use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
@@ -57,6 +59,7 @@ impl OpError {
     /// What people can do about it, if that is known for sure.
     pub(crate) fn hint(&self) -> Option<String> {
         let digest = match self {
+            OpError::Exec(error) => return error.hint(),
             OpError::Context(error) => match error.as_ref() {
                 ContextsError::Digest(digest) => digest,
                 _ => return None,
@@ -92,6 +95,7 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) contexts: &'a Contexts,
     pub(crate) secrets: &'a [Secret],
     pub(crate) ssh: &'a [Ssh],
+    pub(crate) limits: &'a StepLimits,
     pub(crate) host_files: &'a exec::HostFiles,
     pub(crate) http: &'a HttpSources,
     pub(crate) git: &'a GitSources,
@@ -185,7 +189,7 @@ impl Ops for EngineOps<'_> {
                 // The step works on copies: from here on the user may go on editing.
                 let snapshots = inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>()?;
                 self.check_contexts(vertex, inputs)?;
-                self.exec(exec, &snapshots, step, cancel)
+                self.exec(vertex, exec, &snapshots, cancel)
             }
             Op::File(op) => {
                 let output = self.file(op, inputs)?;
@@ -209,16 +213,18 @@ impl Ops for EngineOps<'_> {
 }
 
 impl EngineOps<'_> {
-    fn exec(&self, exec: &Exec, inputs: &[Snapshot], step: StepId, cancel: &Cancel) -> Result<Output, OpError> {
+    fn exec(&self, vertex: VertexId, exec: &Exec, inputs: &[Snapshot], cancel: &Cancel) -> Result<Output, OpError> {
         let run = exec::Run {
             exec,
+            platform: &self.graph.vertex(vertex).platform,
             inputs,
             store: self.store,
             secrets: self.secrets,
             ssh: self.ssh,
+            limits: self.limits,
             host_files: self.host_files,
             events: self.events,
-            step,
+            step: self.steps[vertex.0],
             cancel,
         };
         Ok(Output::Snapshot(run.carry_out()?))

@@ -4,6 +4,7 @@
 
 mod context;
 mod csv;
+mod limits;
 mod output;
 mod sandbox;
 mod secret;
@@ -14,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use slipway_oci::{Platform, PlatformParseError};
 
-use super::{BuildRequest, CacheBypass};
+use super::{BuildRequest, CacheBypass, StepLimits};
 use output::OutputFlags;
 
 pub use context::ContextError;
 pub use csv::CsvError;
+pub use limits::{LimitFlagError, ResourceFlag};
 pub use output::OutputError;
 pub use sandbox::{SandboxFlagError, UlimitError};
 pub use secret::SecretError;
@@ -48,6 +50,10 @@ pub struct BuildFlags {
     pub jobs: Option<usize>,
     pub shm_size: String,
     pub ulimits: Vec<String>,
+    /// Limits that have flags of their own, in any order.
+    pub resource_flags: Vec<ResourceFlag>,
+    pub resources: Vec<String>,
+    pub cgroup_parent: String,
     pub secrets: Vec<String>,
     pub ssh: Vec<String>,
     pub outputs: Vec<String>,
@@ -116,6 +122,8 @@ pub enum FlagError {
     Ssh(#[from] SshError),
     #[error(transparent)]
     Sandbox(#[from] SandboxFlagError),
+    #[error(transparent)]
+    Limits(#[from] LimitFlagError),
     #[error("invalid key-value pair {text:?}: empty key")]
     EmptyKey { text: String },
     #[error(
@@ -144,6 +152,7 @@ impl FlagError {
             FlagError::Output(error) => error.moment(),
             FlagError::Secret(error) => error.moment(),
             FlagError::Sandbox(error) => error.moment(),
+            FlagError::Limits(error) => error.moment(),
             FlagError::EmptyKey { .. }
             | FlagError::CacheType { .. }
             | FlagError::AttestationType
@@ -169,6 +178,8 @@ impl BuildRequest {
         let granted = sandbox::entitlements(&flags.allow)?;
         let network = sandbox::network(&flags.network)?;
         let ulimits = flags.ulimits.iter().map(|text| sandbox::ulimit(text)).collect::<Result<_, _>>()?;
+        let cgroup_parent = Some(flags.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
+        let limits = StepLimits { cgroup_parent, ..limits::parse(&flags.resource_flags, &flags.resources)? };
         let tags = output::tags(&flags.tags)?;
         let output_flags = OutputFlags {
             outputs: &flags.outputs,
@@ -201,6 +212,7 @@ impl BuildRequest {
                 text => sandbox::shm_size(text)?,
             },
             ulimits,
+            limits,
             secrets,
             ssh: ssh::parse(&flags.ssh, surroundings)?,
             outputs,

@@ -35,6 +35,7 @@ pub struct BuildRequest {
     pub allows_insecure: bool,
     pub shm_size_bytes: Option<u64>,
     pub ulimits: Vec<Ulimit>,
+    pub limits: StepLimits,
     pub secrets: Vec<Secret>,
     pub ssh: Vec<Ssh>,
     /// Empty: the image goes to the local image store.
@@ -90,6 +91,33 @@ pub enum CacheBypass {
     Everything,
     /// Stage names, lower case.
     Stages(Vec<String>),
+}
+
+/// What each step may use of the machine; `None` is unlimited. No result depends on it, so it is in no key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepLimits {
+    pub memory_bytes: Option<u64>,
+    /// Both together; `u64::MAX` is unlimited.
+    pub memory_and_swap_bytes: Option<u64>,
+    /// Weight against others, usually 1024.
+    pub cpu_shares: Option<u64>,
+    pub cpu_period_us: Option<u64>,
+    /// Processor time in each period.
+    pub cpu_quota_us: Option<u64>,
+    /// `0-2,7`.
+    pub cpuset_cpus: Option<String>,
+    pub cpuset_mems: Option<String>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// The control group below which those of steps are made.
+    pub cgroup_parent: Option<String>,
+}
+
+impl StepLimits {
+    /// Whether steps need control groups of their own.
+    pub fn is_none(&self) -> bool {
+        *self == StepLimits::default()
+    }
 }
 
 /// A secret that steps may ask for by id.

@@ -11,9 +11,11 @@ mod cached;
 mod git;
 mod interrupt;
 mod killed;
+mod limits;
 mod network;
 mod outputs;
 mod parallel;
+mod platforms;
 mod process;
 mod registry;
 mod secrets;
@@ -44,16 +46,18 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 14] = [
+const SUBJECTS: [(&str, &[Test]); 16] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
+    ("limits", limits::TESTS),
     ("network", network::TESTS),
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),
+    ("platforms", platforms::TESTS),
     ("registry", registry::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),

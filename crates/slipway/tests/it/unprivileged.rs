@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use slipway_test::capability::Capability;
 
 use crate::Test;
+use crate::platforms::arm64_program;
 use crate::site::{Outcome, SLIPWAY, Site, busybox_flag, run, summary_of};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -18,6 +19,12 @@ pub(crate) const TESTS: &[Test] = &[
         needs: &[Capability::NewUser],
         run: a_store_of_a_user_stays_in_its_home,
     },
+    Test {
+        name: "a_foreign_program_runs_for_a_user",
+        needs: &[Capability::NewUser, Capability::Emulator],
+        run: a_foreign_program_runs_for_a_user,
+    },
+    Test { name: "limits_that_cannot_be_had_are_refused", needs: &[Capability::NewUser], run: limits_are_refused },
     Test { name: "kill_leaves_nothing_of_a_user_behind", needs: &[Capability::NewUser], run: kill_leaves_nothing },
 ];
 
@@ -166,4 +173,20 @@ fn kill_leaves_nothing() {
     user.build(&site.path("ctx"), &[]).success();
     let active = user.home.join(".local/share/slipway/active");
     assert_eq!(fs::read_dir(active).unwrap().count(), 0);
+}
+
+fn limits_are_refused() {
+    let site = Site::new("FROM busybox\nRUN --network=none true\n");
+    let user = NewUser::new(&site);
+    let refused = user.build(&site.path("ctx"), &["--memory=64m"]).failure();
+    assert!(refused.contains("cannot limit steps: ") && refused.contains("Delegate=yes"), "{refused}");
+    user.build(&site.path("ctx"), &[]).success();
+}
+
+fn a_foreign_program_runs_for_a_user() {
+    let site = Site::new("FROM scratch\nCOPY --chmod=755 hello /hello\nUSER 1000:1000\nRUN [\"/hello\"]\n");
+    fs::write(site.path("ctx/hello"), arm64_program("hello from afar\n")).unwrap();
+    let user = NewUser::new(&site);
+    let built = user.build(&site.path("ctx"), &["--platform=linux/arm64"]).success();
+    assert!(built.stderr.contains("hello from afar"), "{}", built.stderr);
 }
