@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! build.rs      Engine::build, the table of contents of a build
+//! frontend.rs   a Dockerfile becomes a graph and warnings; inspect.rs: questions about one instead of a build
 //! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
 //! images.rs     what a name stands for, and its layers into the store
 //! ops/          what each op does; mod.rs is the border to the solver
@@ -19,9 +20,11 @@ mod contexts;
 mod descriptors;
 mod durability;
 mod export;
+mod frontend;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod images;
+mod inspect;
 mod layer;
 mod layers;
 mod observe;
@@ -31,6 +34,7 @@ mod stdin_context;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;
+pub use inspect::{Checked, Inspector, OpenStore};
 
 /// Now, in nanoseconds since 1970.
 fn now_ns() -> i64 {
