@@ -61,6 +61,10 @@ pub enum Event {
     StepCanceled {
         step: StepId,
     },
+    /// A remark on the machine.
+    Remark {
+        message: String,
+    },
     /// A remark on the user's file.
     Warning(Box<FileWarning>),
 }

@@ -62,6 +62,9 @@ impl Screen for Json {
                 self.vertex(*step, &[("completed", time(*at)), ("error", json!(message))], out);
             }
             Event::StepCanceled { step } => self.vertex(*step, &[("error", json!("context canceled"))], out),
+            Event::Remark { message } => {
+                write_line(&json!({ "warnings": [{ "short": base64(message.as_bytes()) }] }), out);
+            }
             Event::Warning(warning) => write_line(&json!({ "warnings": [warning_fields(warning)] }), out),
         }
     }

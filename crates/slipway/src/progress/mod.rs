@@ -173,12 +173,16 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
     let mut limit = LogLimit::from_environment();
     let mut failures = Failures::default();
     let mut warnings = Vec::new();
+    let mut all_remarks = Vec::new();
     let mut out = Vec::new();
     let mut next_tick = None;
     loop {
         match receive(receiver, &mut next_tick, screen.interval()) {
             Received::Message(Message::Event(event)) => {
                 let event = limit.apply(event);
+                if let Event::Remark { message } = &event {
+                    all_remarks.push(message.clone());
+                }
                 if let Event::Warning(warning) = &event
                     && !warnings.contains(warning)
                 {
@@ -193,7 +197,8 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
                     failures.write(&mut out);
                 }
                 if shows_summary {
-                    write_closing(&remarks, &warnings, is_debug, &mut out);
+                    all_remarks.extend(remarks);
+                    write_closing(&all_remarks, &warnings, is_debug, &mut out);
                 }
                 flush(&mut out);
                 return;

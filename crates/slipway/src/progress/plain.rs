@@ -180,6 +180,7 @@ impl Screen for Plain {
             }
             Event::StepFailed { step, message, .. } => self.end(*step, format!("ERROR: {message}"), out),
             Event::StepCanceled { step } => self.end(*step, "CANCELED".to_owned(), out),
+            Event::Remark { .. } => {}
             Event::Warning(warning) => {
                 self.say(warning.step, vec![Piece::line(format!("WARN: {}", warning.short))], out);
             }
