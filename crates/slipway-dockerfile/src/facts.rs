@@ -13,6 +13,17 @@ pub struct Facts {
     pub(crate) facts: Vec<Fact>,
     /// The file could be parsed.
     pub(crate) is_lowered: bool,
+    /// How stages hang together, by index; empty if lowering did not get so far.
+    pub(crate) stages: Vec<StageLinks>,
+    /// The stage to build.
+    pub(crate) target: Option<usize>,
+}
+
+/// What a stage takes from other stages, by index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StageLinks {
+    pub(crate) base: Option<usize>,
+    pub(crate) needs: Vec<usize>,
 }
 
 /// One thing that was seen.
@@ -56,6 +67,10 @@ pub(crate) enum Seen {
     DefaultBase { written: String, value: String },
     /// A `FROM` uses a variable that nothing declares.
     UndeclaredArg { name: String, similar: Option<String> },
+    /// The variables that a `FROM` uses.
+    FromVariables(Vec<String>),
+    /// An `ARG` in front of the first stage, and the variables in its default. `value` is empty if there is none.
+    GlobalArg { arg: ArgValue, uses: Vec<String> },
     /// `FROM --platform`.
     StagePlatform(StagePlatform),
     /// A base image is for another platform than its stage.
@@ -66,6 +81,12 @@ pub(crate) enum Seen {
     Pair { key: String, is_legacy: bool },
     /// A name that `ARG` declares.
     Arg { name: String },
+    /// An `ARG` that does not take its value over from in front of the first stage.
+    OwnArg(ArgValue),
+    /// `RUN --mount=type=secret`.
+    Secret { id: String, is_required: bool },
+    /// `RUN --mount=type=ssh`.
+    Ssh { id: String, is_required: bool },
     /// `is_mapping`: an address or a port of the host is given, too.
     Port { text: String, protocol: String, is_mapping: bool },
     /// `is_first`: neither this stage nor one that it is based on has had another `WORKDIR`.
@@ -74,6 +95,14 @@ pub(crate) enum Seen {
     Command { needs_default_shell: bool },
     /// A path of the build context that is copied.
     ContextPath(String),
+}
+
+/// A name, what it stands for in this build, and what the comment above says of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ArgValue {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) description: Option<String>,
 }
 
 /// The platform that a `FROM` asks for.
@@ -127,6 +156,8 @@ pub(crate) struct FactLog {
     facts: RefCell<Vec<Fact>>,
     stage: Cell<usize>,
     is_closed: Cell<bool>,
+    stages: RefCell<Vec<StageLinks>>,
+    target: Cell<Option<usize>>,
 }
 
 impl FactLog {
@@ -147,7 +178,14 @@ impl FactLog {
         }
     }
 
+    /// Tells how stages hang together.
+    pub(crate) fn link(&self, stages: Vec<StageLinks>, target: usize) {
+        *self.stages.borrow_mut() = stages;
+        self.target.set(Some(target));
+    }
+
     pub(crate) fn into_facts(self) -> Facts {
-        Facts { facts: self.facts.into_inner(), is_lowered: true }
+        let (facts, stages) = (self.facts.into_inner(), self.stages.into_inner());
+        Facts { facts, is_lowered: true, stages, target: self.target.get() }
     }
 }

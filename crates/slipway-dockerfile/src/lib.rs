@@ -14,6 +14,7 @@ mod ignore;
 mod instructions;
 pub mod lint;
 mod lower;
+mod outline;
 mod parse;
 mod paths;
 mod stage_builder;
@@ -22,6 +23,7 @@ mod step_name;
 mod suggest;
 mod symbolic_mode;
 mod syntax;
+mod targets;
 
 use slipway_graph::quote;
 
@@ -31,7 +33,9 @@ pub use facts::Facts;
 pub use glob::{BadPattern, match_pattern};
 pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
 pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
+pub use outline::{Outline, OutlineArg, OutlineMount, outline};
 pub use parse::{parse, parse_trigger};
 pub use slipway_graph::quote::quoted;
 pub use suggest::similar_stage;
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};
+pub use targets::{Target, targets};

@@ -141,6 +141,7 @@ fn lower_with(
     if !plan.questions.is_empty() {
         return Ok(Lowering::NeedImages(plan.questions));
     }
+    log.link(stages.links(&plan, inputs), target);
     for (index, _) in &plan.stages {
         note_foreign_base(&stages.stages[*index], known, log);
     }

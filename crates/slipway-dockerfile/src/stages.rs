@@ -8,7 +8,7 @@ use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
 use slipway_oci::{Platform, PlatformParseError, Reference};
 
-use crate::facts::{FactLog, Seen, StagePlatform, Variables, Watched};
+use crate::facts::{ArgValue, FactLog, Seen, StageLinks, StagePlatform, Variables, Watched};
 use crate::globals::Globals;
 use crate::instructions::from::From;
 use crate::instructions::{Command, Need, parse_trigger};
@@ -125,12 +125,14 @@ impl<'a> Stages<'a> {
         let mut globals = Globals::of_platforms(inputs, target_stage);
         note_default_bases(&before, &sections, escape, globals.clone(), log);
         for (instruction, command) in &before {
-            errors.extend(declare(instruction, command, escape, inputs.build_args, &mut globals).err());
+            let seen = |arg, uses| log.add(instruction, Seen::GlobalArg { arg, uses });
+            errors.extend(declare(instruction, command, escape, inputs.build_args, &mut globals, seen).err());
         }
         let declared: Vec<&str> = before.iter().flat_map(|(_, command)| command.declared_args()).collect();
         let head = Head { escape, inputs, globals: &globals, declared: &declared, log };
         let mut stages = Stages { stages: Vec::new() };
-        for section in sections {
+        for (index, section) in sections.into_iter().enumerate() {
+            log.begin_stage(index);
             match stages.resolve(section, &head) {
                 Ok(stage) => stages.stages.push(stage),
                 Err(error) => {
@@ -182,10 +184,11 @@ impl<'a> Stages<'a> {
         let inputs = before.inputs;
         let Section { from, head, lines } = section;
         let error = |message: String| error_at(from, head.base.span, message);
-        let (base_text, _) = before.fill_in(&head.base.text, from).map_err(error)?;
+        let (base_text, variables) = before.fill_in(&head.base.text, from).map_err(error)?;
         if base_text.is_empty() {
             return Err(error(format!("base name ({}) should not be blank", head.base.text)));
         }
+        before.log.add(from, Seen::FromVariables(variables.set));
         let asked = match &head.platform {
             Some(written) => {
                 let (value, variables) = before.fill_in(written, from).map_err(error)?;
@@ -340,6 +343,7 @@ impl Head<'_> {
     }
 
     fn note_platform(&self, head: &From, written: &str, value: &str, variables: Variables, from: &Instruction) {
+        self.log.add(from, Seen::FromVariables(variables.set.clone()));
         let platform = StagePlatform {
             written: written.to_owned(),
             value: value.to_owned(),
@@ -361,7 +365,7 @@ fn note_default_bases(
 ) {
     let no_args = BTreeMap::new();
     for (instruction, command) in before {
-        if declare(instruction, command, escape, &no_args, &mut globals).is_err() {
+        if declare(instruction, command, escape, &no_args, &mut globals, |_, _| ()).is_err() {
             return;
         }
     }
@@ -371,21 +375,37 @@ fn note_default_bases(
     }
 }
 
-/// An `ARG` in front of the first `FROM`.
+/// An `ARG` in front of the first `FROM`. `seen` is told of each name, and of the variables in its default.
 fn declare(
     instruction: &Instruction,
     command: &Command,
     escape: char,
     build_args: &BTreeMap<String, String>,
     globals: &mut Globals,
+    seen: impl Fn(ArgValue, Vec<String>),
 ) -> Result<(), Diagnostic> {
     let error = |message: String| error_at(instruction, instruction.span, message);
     let Command::Arg(arg) = command else {
         return Err(error("no build stage in current context".to_owned()));
     };
-    arg.declare_global(build_args, globals, |default, globals| {
-        expand::expand(default, escape, |name| globals.get(name)).map_err(|e| error(e.to_string()))
-    })
+    for (name, default) in arg.declared() {
+        let (value, uses) = match (build_args.get(name), default) {
+            (Some(given), _) => (Some(given.clone()), Vec::new()),
+            (None, Some(default)) => {
+                let variables = Watched::new(|name: &str| globals.get(name));
+                let value = expand::expand(default, escape, |name| variables.get(name));
+                (Some(value.map_err(|e| error(e.to_string()))?), variables.asked().set)
+            }
+            (None, None) => (None, Vec::new()),
+        };
+        let description = instruction.description_of(name);
+        let value_or_none = value.clone().unwrap_or_default();
+        seen(ArgValue { name: name.to_owned(), value: value_or_none, description }, uses);
+        if let Some(value) = value {
+            globals.set(name, value);
+        }
+    }
+    Ok(())
 }
 
 fn platform_of(written: &str, text: &str) -> Result<Platform, String> {
@@ -538,6 +558,23 @@ impl<'a> Stages<'a> {
         }
         lines.extend(stage.lines.iter().cloned());
         Ok(lines)
+    }
+
+    /// How the stages of `plan` hang together.
+    pub(crate) fn links(&self, plan: &Plan<'_>, inputs: &LowerInputs<'_>) -> Vec<StageLinks> {
+        let stage = |origin: Origin| match origin {
+            Origin::Stage(index) => Some(index),
+            Origin::Outside(_) => None,
+        };
+        let mut links = vec![StageLinks::default(); self.stages.len()];
+        for (index, lines) in &plan.stages {
+            let needs = lines.iter().flat_map(|line| line.command.needs());
+            links[*index] = StageLinks {
+                base: stage(self.stages[*index].base.clone()),
+                needs: needs.filter_map(|need| self.origin_of_need(need, inputs).ok().and_then(stage)).collect(),
+            };
+        }
+        links
     }
 
     fn triggers_of(&self, base: &Origin, known: &KnownImages) -> Vec<String> {

@@ -59,6 +59,15 @@ pub struct Instruction {
     pub has_empty_continuation: bool,
 }
 
+impl Instruction {
+    /// What the comments above say of `name`: the rest of the first one that begins with it
+    /// (`spec/dockerfile.md` section 1.2).
+    pub fn description_of(&self, name: &str) -> Option<String> {
+        let rest = |comment: &String| Some(comment.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
+        self.comments.iter().find_map(rest)
+    }
+}
+
 /// `--name` or `--name=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {

@@ -18,14 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
-use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
-use slipway_dockerfile::{
-    Diagnostic, Dockerfile, IgnoreRules, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering,
-    Severity, lower, parse, similar_stage,
-};
+use slipway_dockerfile::{Diagnostic, Dockerfile, ImageKey, Lowered};
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
 use slipway_graph::{Event, Events, LineRange, StepId};
-use slipway_oci::{Digest, Platform};
+use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{OverlayFlavor, Snapshot, Store};
@@ -37,8 +33,8 @@ use crate::contexts::{Contexts, MAIN};
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
-use crate::frontend;
-use crate::images::{ImageError, Images};
+use crate::frontend::Frontend;
+use crate::images::Images;
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
@@ -74,14 +70,14 @@ pub struct Engine {
 pub struct Built {
     /// Digest of the image config.
     pub image_id: Option<Digest>,
-    pub warnings: Vec<Warning>,
-    pub dockerfile: SourceFile,
 }
 
 /// A Dockerfile as the user knows it.
 #[derive(Clone, Debug, Default)]
 pub struct SourceFile {
     pub name: String,
+    /// Where it lies, as typed; the name if it lies nowhere.
+    pub path: String,
     pub text: String,
 }
 
@@ -131,18 +127,9 @@ impl BuildError {
     }
 }
 
-/// Why a base image is not known.
-#[derive(Debug, thiserror::Error)]
-#[error("{written}")]
-struct LookUpError {
-    /// The image as the Dockerfile names it.
-    written: String,
-    source: Box<ImageError>,
-}
-
 /// Why the Dockerfile cannot be had.
 #[derive(Debug, thiserror::Error)]
-enum InputError {
+pub(crate) enum InputError {
     #[error("unable to prepare context: path \"{}\" not found", .0.display())]
     NoContext(PathBuf),
     #[error("failed to read dockerfile: open {name}: no such file or directory")]
@@ -164,10 +151,13 @@ enum InputError {
 }
 
 /// Contexts and Dockerfile of a build, found and read.
-struct Inputs {
-    contexts: Contexts,
+pub(crate) struct Inputs {
+    pub(crate) contexts: Contexts,
+    /// As people know the file.
     dockerfile_name: String,
-    dockerfile_text: Vec<u8>,
+    /// Where it lies, as typed; the name if it lies nowhere.
+    dockerfile_path: String,
+    pub(crate) dockerfile_text: Vec<u8>,
     /// A context that came as an archive lies here; removed with the value.
     _temporary: Option<TempDir>,
 }
@@ -176,6 +166,17 @@ struct Inputs {
 struct Solved {
     snapshot: Snapshot,
     n_run: usize,
+}
+
+impl Inputs {
+    /// The file that was parsed, for messages.
+    pub(crate) fn source(&self, dockerfile: &Dockerfile) -> SourceFile {
+        SourceFile {
+            name: self.dockerfile_name.clone(),
+            path: self.dockerfile_path.clone(),
+            text: dockerfile.text.clone(),
+        }
+    }
 }
 
 impl Engine {
@@ -200,23 +201,25 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
         let started = Instant::now();
-        let name = format!("[internal] load build definition from {}", dockerfile_name(&request.dockerfile));
-        let inputs = internal_step(events, &name, || self.inputs(request, stdin)).map_err(other)?;
-        let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
-        let source = SourceFile { name: inputs.dockerfile_name.clone(), text: dockerfile.text.clone() };
+        let step = events.new_step();
+        let name = request.load_step_name();
+        let find = || find_inputs(request, stdin, Some(self.store.clone()));
+        let inputs = internal_step(events, step, &name, find).map_err(other)?;
+        let context = inputs.contexts.get(MAIN).map_err(|error| other(error.into()))?;
+        let ignore_rules = context.ignore().map(|ignore| ignore.rules.clone()).unwrap_or_default();
+        let images = Images { store: &self.store, registry: &self.registry, pulls_always: request.pulls_always };
+        let look_up = |key: &ImageKey| Ok(images.look_up(key)?);
+        let frontend =
+            Frontend { request, ignore_rules: &ignore_rules, needs_all_stages: false, look_up: &look_up, events };
+        let reading = frontend.read(&inputs.dockerfile_text);
+        let source = inputs.source(&reading.dockerfile);
+        reading.report(step, &source, events);
         let with_source = |failure| match cancel.is_canceled() && !matches!(failure, BuildFailure::Step { .. }) {
             // Whatever was in the way of those who were told to stop.
             true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
             false => BuildError { failure, dockerfile: Some(source.clone()) },
         };
-        // What is a mistake in a Dockerfile may be none in another language.
-        let supported = frontend::check(&dockerfile, &request.build_args);
-        supported.map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
-        let errors: Vec<_> = diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
-        if !errors.is_empty() {
-            return Err(with_source(BuildFailure::Dockerfile(errors)));
-        }
-        let (lowered, warnings) = self.lower(&dockerfile, request, events).map_err(with_source)?;
+        let lowered = reading.outcome.map_err(with_source)?;
         let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
         let Solved { snapshot, n_run } = solved;
         let image = self.image(&lowered, snapshot, request, cancel).map_err(|e| with_source(BuildFailure::Other(e)))?;
@@ -225,130 +228,7 @@ impl Engine {
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
         }
-        Ok(Built { image_id: Some(image.assembled.digest.clone()), warnings, dockerfile: source })
-    }
-
-    /// Step a.
-    fn inputs(&self, request: &BuildRequest, stdin: &mut dyn Read) -> Result<Inputs, Box<dyn Error + Send + Sync>> {
-        let mut contexts = Contexts::new(self.store.clone());
-        let mut temporary = None;
-        let folder = match &request.context {
-            ContextLocation::Url(url) => return Err(InputError::Url(url.clone()).into()),
-            ContextLocation::Folder(path) if !path.is_dir() => return Err(InputError::NoContext(path.clone()).into()),
-            ContextLocation::Folder(path) => path.clone(),
-            ContextLocation::Stdin => match stdin_context::read(stdin)? {
-                StdinContext::Folder(unpacked) => {
-                    let path = unpacked.path().to_owned();
-                    temporary = Some(unpacked);
-                    path
-                }
-                StdinContext::Dockerfile(text) => {
-                    if request.dockerfile != DockerfileLocation::Default {
-                        return Err(InputError::TwoDockerfiles.into());
-                    }
-                    let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
-                    contexts.add(MAIN, empty.path().to_owned(), None, Owners::Root);
-                    add_named(&mut contexts, &request.named_contexts);
-                    let dockerfile_name = "Dockerfile".to_owned();
-                    return Ok(Inputs { contexts, dockerfile_name, dockerfile_text: text, _temporary: Some(empty) });
-                }
-            },
-        };
-        let in_archive = temporary.is_some();
-        let found = read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
-        let own_ignore_file = found.path.map(|mut path| {
-            path.as_mut_os_string().push(".dockerignore");
-            path
-        });
-        let owners = if in_archive { Owners::Kept } else { Owners::Root };
-        contexts.add(MAIN, folder, own_ignore_file, owners);
-        add_named(&mut contexts, &request.named_contexts);
-        let (dockerfile_name, dockerfile_text) = (found.name, found.text);
-        Ok(Inputs { contexts, dockerfile_name, dockerfile_text, _temporary: temporary })
-    }
-
-    /// Step c: asks for images until lowering knows enough.
-    fn lower(
-        &self,
-        dockerfile: &Dockerfile,
-        request: &BuildRequest,
-        events: &dyn Events,
-    ) -> Result<(Lowered, Vec<Warning>), BuildFailure> {
-        let options =
-            CheckOptions::of(dockerfile, &request.build_args).map_err(|error| BuildFailure::Other(Box::new(error)))?;
-        let target_platform = match request.platforms.as_slice() {
-            [] => Platform::host(),
-            [only] => only.clone(),
-            _ => return Err(BuildFailure::Other(Box::new(InputError::SeveralPlatforms))),
-        };
-        let inputs = LowerInputs {
-            target: request.target.as_deref(),
-            needs_all_stages: false,
-            build_args: &request.build_args,
-            build_platform: Platform::host(),
-            target_platform,
-            is_platform_explicit: !request.platforms.is_empty(),
-            is_multi_platform: false,
-            named_contexts: &request.named_contexts,
-            cache_bypass: &request.cache_bypass,
-            network: request.network,
-            extra_hosts: &request.extra_hosts,
-            shm_size_bytes: request.shm_size_bytes,
-            ulimits: &request.ulimits,
-            labels: &request.labels,
-            allows_host_network: request.allows_host_network,
-            allows_insecure: request.allows_insecure,
-        };
-        let mut known = KnownImages::new();
-        loop {
-            let (outcome, facts) = lower(dockerfile, &inputs, &known);
-            match outcome.map_err(BuildFailure::Dockerfile)? {
-                Lowering::Done(lowered) => {
-                    let inputs = LintInputs { options: &options, ignore_rules: &IgnoreRules::default() };
-                    return Ok((*lowered, lint(dockerfile, &facts, &[], inputs)));
-                }
-                Lowering::NeedImages(questions) => {
-                    let n_known = known.len();
-                    self.answer(dockerfile, &questions, request, events, &mut known)?;
-                    // Asked the same thing twice: going on would never end.
-                    if known.len() == n_known {
-                        return Err(BuildFailure::Other(Box::new(InputError::Unresolved)));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Looks up all images at the same time.
-    fn answer(
-        &self,
-        dockerfile: &Dockerfile,
-        questions: &[ImageQuestion],
-        request: &BuildRequest,
-        events: &dyn Events,
-        known: &mut KnownImages,
-    ) -> Result<(), BuildFailure> {
-        let images = Images { store: &self.store, registry: &self.registry, pulls_always: request.pulls_always };
-        let answers: Vec<_> = std::thread::scope(|scope| {
-            let ask = |question: &'_ ImageQuestion| {
-                let key = question.key.clone();
-                let name = format!("[internal] load metadata for {}", image_name(&question.key.place));
-                let images = &images;
-                scope.spawn(move || internal_step(events, &name, || images.look_up(&key)))
-            };
-            let threads: Vec<_> = questions.iter().map(ask).collect();
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        });
-        for (question, answer) in questions.iter().zip(answers) {
-            let image = answer.map_err(|source| BuildFailure::Step {
-                lines: Some(question.lines),
-                name: question.written.clone(),
-                source: Box::new(LookUpError { written: question.written.clone(), source: Box::new(source) }),
-                hint: similar_stage(dockerfile, &question.written),
-            })?;
-            known.insert(question.key.clone(), image);
-        }
-        Ok(())
+        Ok(Built { image_id: Some(image.assembled.digest.clone()) })
     }
 
     /// Step d.
@@ -442,19 +322,59 @@ impl Engine {
     }
 }
 
-/// The name of the Dockerfile that is looked for.
-fn dockerfile_name(location: &DockerfileLocation) -> String {
-    match location {
-        DockerfileLocation::Path(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
-        DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => "Dockerfile".to_owned(),
-    }
-}
-
-fn image_name(place: &ImagePlace) -> String {
-    match place {
-        ImagePlace::Reference(reference) => reference.with_default_tag().to_string(),
-        ImagePlace::OciLayout { name, .. } => name.clone(),
-    }
+/// Step a. File digests are remembered in `store`.
+pub(crate) fn find_inputs(
+    request: &BuildRequest,
+    stdin: &mut dyn Read,
+    store: Option<Store>,
+) -> Result<Inputs, Box<dyn Error + Send + Sync>> {
+    let mut contexts = Contexts::new(store);
+    let mut temporary = None;
+    let folder = match &request.context {
+        ContextLocation::Url(url) => return Err(InputError::Url(url.clone()).into()),
+        ContextLocation::Folder(path) if !path.is_dir() => return Err(InputError::NoContext(path.clone()).into()),
+        ContextLocation::Folder(path) => path.clone(),
+        ContextLocation::Stdin => match stdin_context::read(stdin)? {
+            StdinContext::Folder(unpacked) => {
+                let path = unpacked.path().to_owned();
+                temporary = Some(unpacked);
+                path
+            }
+            StdinContext::Dockerfile(text) => {
+                if request.dockerfile != DockerfileLocation::Default {
+                    return Err(InputError::TwoDockerfiles.into());
+                }
+                let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
+                contexts.add(MAIN, empty.path().to_owned(), None, Owners::Root);
+                add_named(&mut contexts, &request.named_contexts);
+                let dockerfile_name = "Dockerfile".to_owned();
+                let dockerfile_path = dockerfile_name.clone();
+                return Ok(Inputs {
+                    contexts,
+                    dockerfile_name,
+                    dockerfile_path,
+                    dockerfile_text: text,
+                    _temporary: Some(empty),
+                });
+            }
+        },
+    };
+    let in_archive = temporary.is_some();
+    let found = read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
+    let dockerfile_path = match &found.path {
+        Some(path) if !in_archive => path.strip_prefix("./").unwrap_or(path).to_string_lossy().into_owned(),
+        Some(_) => found.name.clone(),
+        None => "stdin".to_owned(),
+    };
+    let own_ignore_file = found.path.map(|mut path| {
+        path.as_mut_os_string().push(".dockerignore");
+        path
+    });
+    let owners = if in_archive { Owners::Kept } else { Owners::Root };
+    contexts.add(MAIN, folder, own_ignore_file, owners);
+    add_named(&mut contexts, &request.named_contexts);
+    let (dockerfile_name, dockerfile_text) = (found.name, found.text);
+    Ok(Inputs { contexts, dockerfile_name, dockerfile_path, dockerfile_text, _temporary: temporary })
 }
 
 /// A Dockerfile that was found.
@@ -526,12 +446,16 @@ fn default_jobs() -> usize {
     4 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get).max(4)
 }
 
-/// Reports `work` as a step of its own.
-fn internal_step<T, E>(events: &dyn Events, name: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+/// Reports `work` as the step `step`.
+pub(crate) fn internal_step<T, E>(
+    events: &dyn Events,
+    step: StepId,
+    name: &str,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E>
 where
     E: std::fmt::Display,
 {
-    let step = events.new_step();
     events.emit(Event::StepPlanned { step, name: name.to_owned() });
     events.emit(Event::StepStarted { step, at: SystemTime::now() });
     let result = work();
@@ -543,6 +467,6 @@ where
     result
 }
 
-fn other(source: Box<dyn Error + Send + Sync>) -> BuildError {
+pub(crate) fn other(source: Box<dyn Error + Send + Sync>) -> BuildError {
     BuildError { failure: BuildFailure::Other(source), dockerfile: None }
 }

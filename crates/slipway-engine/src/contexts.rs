@@ -55,7 +55,8 @@ struct Folder {
 }
 
 impl Contexts {
-    pub(crate) fn new(store: Store) -> Contexts {
+    /// Without a store file digests are not remembered.
+    pub(crate) fn new(store: Option<Store>) -> Contexts {
         Contexts { folders: BTreeMap::new(), memory: StoreMemory(store), digests: Mutex::default() }
     }
 
@@ -137,18 +138,20 @@ fn ignore_file(path: &Path, text: &[u8]) -> Result<Option<IgnoreFile>, ContextsE
 }
 
 /// File digests as facts of the store. What cannot be read or kept is computed again.
-struct StoreMemory(Store);
+struct StoreMemory(Option<Store>);
 
 const DIGESTS: &str = "folder-digests";
 
 impl DigestMemory for StoreMemory {
     fn get(&self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
         let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-        self.0.facts(DIGESTS, &names).unwrap_or_else(|_| vec![None; keys.len()])
+        let known = self.0.as_ref().and_then(|store| store.facts(DIGESTS, &names).ok());
+        known.unwrap_or_else(|| vec![None; keys.len()])
     }
 
     fn put(&self, rows: &[(String, Vec<u8>)]) {
+        let Some(store) = &self.0 else { return };
         let rows: Vec<(&str, &[u8])> = rows.iter().map(|(key, row)| (key.as_str(), row.as_slice())).collect();
-        let _ = self.0.set_facts(DIGESTS, &rows);
+        let _ = store.set_facts(DIGESTS, &rows);
     }
 }

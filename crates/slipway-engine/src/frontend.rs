@@ -1,93 +1,188 @@
-//! Answers one question: is the file in the language that is built in?
-//!
-//! Any version of the Dockerfile frontend means the built-in language, so that no build needs the network for it; every
-//! other frontend is refused by name (`spec/dockerfile.md` section 1.3).
+//! What does a Dockerfile mean for a request, and what is to be said about it? Steps b and c of a build.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
 
-use slipway_dockerfile::Dockerfile;
+use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
+use slipway_dockerfile::{
+    Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered,
+    Lowering, lower, parse, similar_stage,
+};
+use slipway_graph::event::FileWarning;
+use slipway_graph::request::BuildRequest;
+use slipway_graph::{Event, Events, StepId};
+use slipway_oci::Platform;
 
-/// A file that asks for another language.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unsupported frontend `{0}`: slipway has the Dockerfile language built in and runs no other")]
-pub(crate) struct UnsupportedFrontend(String);
+use crate::build::{BuildFailure, InputError, SourceFile, internal_step};
+use crate::language;
 
-/// Checks the frontend that `BUILDKIT_SYNTAX` asks for, or else the file.
-pub(crate) fn check(dockerfile: &Dockerfile, build_args: &BTreeMap<String, String>) -> Result<(), UnsupportedFrontend> {
-    let from_flag = build_args.get("BUILDKIT_SYNTAX").map(String::as_str);
-    let from_file = dockerfile.directives.syntax.as_ref().map(|word| word.text.as_str());
-    match from_flag.or(from_file).and_then(|text| text.split_whitespace().next()) {
-        Some(frontend) if !is_built_in(frontend) => Err(UnsupportedFrontend(frontend.to_owned())),
-        Some(_) | None => Ok(()),
-    }
+/// Finds out about an image. Called from several threads at once.
+pub(crate) type LookUp<'a> = &'a (dyn Fn(&ImageKey) -> Result<KnownImage, Box<dyn Error + Send + Sync>> + Sync);
+
+/// Reads Dockerfiles for one request.
+pub(crate) struct Frontend<'a> {
+    pub(crate) request: &'a BuildRequest,
+    /// Those of the build context.
+    pub(crate) ignore_rules: &'a IgnoreRules,
+    /// Whether stages that the target does not reach are looked at, too.
+    pub(crate) needs_all_stages: bool,
+    pub(crate) look_up: LookUp<'a>,
+    pub(crate) events: &'a dyn Events,
 }
 
-/// Whether an image is the Dockerfile frontend: on Docker Hub, or where another registry keeps a copy of it.
-fn is_built_in(image: &str) -> bool {
-    let name = image.split('@').next().unwrap_or_default();
-    let name = match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => name,
-    };
-    let repository = match name.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => {
-            // Copies lie below a project of their own, as in `mirror.example.com/hub/docker/dockerfile`.
-            let n_last_two = path.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
-            &path[n_last_two..]
-        }
-        _ => name,
-    };
-    matches!(repository, "docker/dockerfile" | "docker/dockerfile-upstream")
+/// What came of reading a Dockerfile. Warnings are there also if it cannot be built.
+pub(crate) struct Reading {
+    pub(crate) dockerfile: Dockerfile,
+    pub(crate) facts: Facts,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) outcome: Result<Lowered, BuildFailure>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Why a base image is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("{written}")]
+struct LookUpError {
+    /// The image as the Dockerfile names it.
+    written: String,
+    source: Box<dyn Error + Send + Sync>,
+}
 
-    fn checked(text: &str, flag: Option<&str>) -> Result<(), String> {
-        let (dockerfile, _) = slipway_dockerfile::parse(text.as_bytes());
-        let build_args = flag.map(|value| ("BUILDKIT_SYNTAX".to_owned(), value.to_owned())).into_iter().collect();
-        check(&dockerfile, &build_args).map_err(|error| error.0)
-    }
+/// `# check=error=true`: warnings are errors.
+#[derive(Debug, thiserror::Error)]
+#[error("lint violation found for rules: {}", .0.join(", "))]
+struct Violations(Vec<&'static str>);
 
-    #[test]
-    fn every_name_of_the_frontend_is_built_in() {
-        for frontend in [
-            "docker/dockerfile",
-            "docker/dockerfile:1",
-            "docker/dockerfile:1.4-labs",
-            "docker.io/docker/dockerfile:latest",
-            "index.docker.io/docker/dockerfile:1",
-            "docker/dockerfile-upstream:master-labs",
-            "docker/dockerfile:1@sha256:0000000000000000000000000000000000000000000000000000000000000000",
-            "localhost:5000/docker/dockerfile:1",
-            "mirror.example.com/hub/docker/dockerfile",
-        ] {
-            for text in [
-                format!("# syntax={frontend}\nFROM scratch\n"),
-                format!("#!/bin/x\n#syntax = {frontend} --flag\n"),
-                format!("//syntax={frontend}\n"),
-                format!("{{\"syntax\": \"{frontend}\"}}"),
-            ] {
-                assert_eq!(checked(&text, None), Ok(()), "{text}");
+impl Frontend<'_> {
+    /// Parses, lowers and lints.
+    pub(crate) fn read(&self, text: &[u8]) -> Reading {
+        let (dockerfile, diagnostics) = parse(text);
+        let options = match CheckOptions::of(&dockerfile, &self.request.build_args) {
+            Ok(options) => options,
+            Err(error) => {
+                let outcome = Err(BuildFailure::Other(Box::new(error)));
+                return Reading { dockerfile, facts: Facts::default(), warnings: Vec::new(), outcome };
             }
-            assert_eq!(checked("# syntax=a/b\nFROM scratch\n", Some(frontend)), Ok(()));
+        };
+        let (mut outcome, facts) = match language::check(&dockerfile, &self.request.build_args) {
+            Err(error) => (Err(BuildFailure::Other(Box::new(error))), Facts::default()),
+            Ok(()) if !diagnostics.is_empty() => (Err(BuildFailure::Dockerfile(diagnostics)), Facts::default()),
+            Ok(()) => self.lower(&dockerfile),
+        };
+        let errors = match &outcome {
+            Err(BuildFailure::Dockerfile(errors)) => errors.as_slice(),
+            _ => &[],
+        };
+        let inputs = LintInputs { options: &options, ignore_rules: self.ignore_rules };
+        let warnings = lint(&dockerfile, &facts, errors, inputs);
+        if outcome.is_ok() && options.is_error && !warnings.is_empty() {
+            outcome = Err(BuildFailure::Other(Box::new(violations(&warnings))));
+        }
+        Reading { dockerfile, facts, warnings, outcome }
+    }
+
+    /// Asks for images until lowering knows enough.
+    fn lower(&self, dockerfile: &Dockerfile) -> (Result<Lowered, BuildFailure>, Facts) {
+        let request = self.request;
+        let target_platform = match request.platforms.as_slice() {
+            [] => Platform::host(),
+            [only] => only.clone(),
+            _ => return (Err(BuildFailure::Other(Box::new(InputError::SeveralPlatforms))), Facts::default()),
+        };
+        let inputs = LowerInputs {
+            target: request.target.as_deref(),
+            needs_all_stages: self.needs_all_stages,
+            build_args: &request.build_args,
+            build_platform: Platform::host(),
+            target_platform,
+            is_platform_explicit: !request.platforms.is_empty(),
+            is_multi_platform: false,
+            named_contexts: &request.named_contexts,
+            cache_bypass: &request.cache_bypass,
+            network: request.network,
+            extra_hosts: &request.extra_hosts,
+            shm_size_bytes: request.shm_size_bytes,
+            ulimits: &request.ulimits,
+            labels: &request.labels,
+            allows_host_network: request.allows_host_network,
+            allows_insecure: request.allows_insecure,
+        };
+        let mut known = KnownImages::new();
+        loop {
+            let (outcome, facts) = lower(dockerfile, &inputs, &known);
+            let questions = match outcome {
+                Err(errors) => return (Err(BuildFailure::Dockerfile(errors)), facts),
+                Ok(Lowering::Done(lowered)) => return (Ok(*lowered), facts),
+                Ok(Lowering::NeedImages(questions)) => questions,
+            };
+            let n_known = known.len();
+            if let Err(failure) = self.answer(dockerfile, &questions, &mut known) {
+                return (Err(failure), facts);
+            }
+            // Asked the same thing twice: going on would never end.
+            if known.len() == n_known {
+                return (Err(BuildFailure::Other(Box::new(InputError::Unresolved))), facts);
+            }
         }
     }
 
-    #[test]
-    fn other_frontends_are_refused_by_name() {
-        for frontend in [
-            "a/b",
-            "dockerfile",
-            "docker/dockerfile/x",
-            "evil/docker/dockerfile",
-            "example.com/docker/dockerfile2",
-            "r2d4/mockerfile@sha256:0000000000000000000000000000000000000000000000000000000000000000",
-        ] {
-            let refused = Err(frontend.to_owned());
-            assert_eq!(checked(&format!("# syntax={frontend}\nany: language\n"), None), refused);
-            assert_eq!(checked("# syntax=docker/dockerfile\n", Some(&format!("{frontend} --flag"))), refused);
+    /// Looks up all images at the same time.
+    fn answer(
+        &self,
+        dockerfile: &Dockerfile,
+        questions: &[ImageQuestion],
+        known: &mut KnownImages,
+    ) -> Result<(), BuildFailure> {
+        let (look_up, events) = (self.look_up, self.events);
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let ask = |question: &'_ ImageQuestion| {
+                let key = question.key.clone();
+                let name = format!("[internal] load metadata for {}", image_name(&question.key.place));
+                scope.spawn(move || internal_step(events, events.new_step(), &name, || look_up(&key)))
+            };
+            let threads: Vec<_> = questions.iter().map(ask).collect();
+            threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        for (question, answer) in questions.iter().zip(answers) {
+            let image = answer.map_err(|source| BuildFailure::Step {
+                lines: Some(question.lines),
+                name: question.written.clone(),
+                source: Box::new(LookUpError { written: question.written.clone(), source }),
+                hint: similar_stage(dockerfile, &question.written),
+            })?;
+            known.insert(question.key.clone(), image);
         }
+        Ok(())
+    }
+}
+
+impl Reading {
+    /// Tells the warnings, as remarks of the step that read the file.
+    pub(crate) fn report(&self, step: StepId, source: &SourceFile, events: &dyn Events) {
+        let text: Arc<str> = source.text.as_str().into();
+        for warning in &self.warnings {
+            events.emit(Event::Warning(Box::new(FileWarning {
+                step,
+                short: warning.short(),
+                detail: warning.rule.description.to_owned(),
+                url: warning.rule.url(),
+                file_name: source.name.clone(),
+                text: Arc::clone(&text),
+                lines: warning.lines,
+            })));
+        }
+    }
+}
+
+/// The rules that fired, each once.
+fn violations(warnings: &[Warning]) -> Violations {
+    let once: BTreeMap<&str, ()> = warnings.iter().map(|warning| (warning.rule.name, ())).collect();
+    Violations(once.into_keys().collect())
+}
+
+fn image_name(place: &ImagePlace) -> String {
+    match place {
+        ImagePlace::Reference(reference) => reference.with_default_tag().to_string(),
+        ImagePlace::OciLayout { name, .. } => name.clone(),
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! build.rs      Engine::build, the table of contents of a build
+//! frontend.rs   a Dockerfile becomes a graph and warnings; inspect.rs: questions about one instead of a build
 //! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
-//! frontend.rs   whether the file is in the built-in language
+//! language.rs   whether the file is in the built-in language
 //! images.rs     what a name stands for, and its layers into the store
 //! ops/          what each op does; mod.rs is the border to the solver
 //! rootfs/       files of a tree whose names and links somebody else chose
@@ -24,6 +25,8 @@ mod frontend;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod images;
+mod inspect;
+mod language;
 mod layer;
 mod layers;
 mod observe;
@@ -33,6 +36,7 @@ mod stdin_context;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;
+pub use inspect::{Checked, Inspector, OpenStore};
 
 /// Now, in nanoseconds since 1970.
 fn now_ns() -> i64 {

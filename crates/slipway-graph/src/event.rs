@@ -1,5 +1,6 @@
 //! What happened during a build. The whole interface between those who build and those who draw.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::LineRange;
@@ -60,11 +61,29 @@ pub enum Event {
     StepCanceled {
         step: StepId,
     },
-    /// A remark on the user's file or on the machine.
-    Warning {
+    /// A remark on the machine.
+    Remark {
         message: String,
-        lines: Option<LineRange>,
     },
+    /// A remark on the user's file.
+    Warning(Box<FileWarning>),
+}
+
+/// A remark on a file, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileWarning {
+    /// The step that read the file.
+    pub step: StepId,
+    /// Which rule, what is wrong, on which line.
+    pub short: String,
+    /// What the rule is about.
+    pub detail: String,
+    /// Where to read more.
+    pub url: Option<String>,
+    pub file_name: String,
+    /// The whole file.
+    pub text: Arc<str>,
+    pub lines: LineRange,
 }
 
 /// Where events go. Implementations put them in one order; they must not block for long.

@@ -33,6 +33,8 @@ pub struct Outcome {
     pub exit_code: Option<i32>,
     /// The error output: progress, and the message if it failed.
     pub stderr: String,
+    /// What a question was answered with; `None` if the run was a build.
+    pub report: Option<String>,
     pub steps: Steps,
     /// What was made, if it succeeded.
     pub product: Option<Product>,
@@ -85,7 +87,7 @@ impl Builder {
         let mut words: Vec<&OsStr> = self.program.iter().map(OsString::as_os_str).collect();
         words.push("build".as_ref());
         words.extend(self.flags.iter().map(OsString::as_os_str));
-        if run.output().is_none() {
+        if run.output().is_none() && !run.is_call() {
             words.extend([OsStr::new("-o"), &output_flag]);
         }
         words.extend(run.arguments[1..].iter().map(OsStr::new));
@@ -103,8 +105,10 @@ impl Builder {
             .output()
             .with_context(|| format!("run({})", words[0].display()))?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let product = if output.status.success() { Some(product(run, workspace, &image)?) } else { None };
-        Ok(Outcome { exit_code: output.status.code(), steps: progress::steps(&stderr), stderr, product })
+        let report = run.is_call().then(|| String::from_utf8_lossy(&output.stdout).into_owned());
+        let makes_product = output.status.success() && report.is_none();
+        let product = if makes_product { Some(product(run, workspace, &image)?) } else { None };
+        Ok(Outcome { exit_code: output.status.code(), steps: progress::steps(&stderr), stderr, report, product })
     }
 }
 

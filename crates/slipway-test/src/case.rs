@@ -22,6 +22,8 @@
 //! result is an OCI archive that the runner reads. An output of type `local` or `tar` is read from its `dest`,
 //! which should lie outside the context (`dest=../out`).
 //!
+//! The answer to a run with `--check` or `--call` is what it writes to standard output.
+//!
 //! # Files
 //! | attribute | the entry is |
 //! |---|---|
@@ -252,6 +254,15 @@ impl Run {
             }
         }
         None
+    }
+
+    /// Whether it asks a question about the Dockerfile instead of building it; the answer is on standard output.
+    pub fn is_call(&self) -> bool {
+        let is_flag = |argument: &String| {
+            let name = argument.split('=').next().unwrap_or_default();
+            ["--check", "--call", "--print"].contains(&name)
+        };
+        self.arguments.iter().any(is_flag)
     }
 
     /// Whether the run may take results from earlier ones.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool};
+use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool, parse_call};
 
 use crate::exit_code;
 
@@ -20,7 +20,7 @@ pub(crate) struct Cli {
     builder: String,
     /// Say more
     #[arg(short = 'D', long, global = true, hide = true)]
-    debug: bool,
+    pub(crate) debug: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -249,6 +249,7 @@ pub(crate) struct BuildArgs {
 impl BuildArgs {
     /// What is to be built, apart from how it is shown.
     pub(crate) fn into_flags(self, context: String, proxies: Vec<(String, String)>) -> BuildFlags {
+        let call = self.call_text().to_owned();
         BuildFlags {
             context,
             file: self.file,
@@ -293,11 +294,20 @@ impl BuildArgs {
             attest: self.attest,
             provenance: self.provenance,
             sbom: self.sbom,
-            call: if self.call.is_empty() { self.print } else { self.call },
+            call,
             check: self.check,
             metadata_file: self.metadata_file,
             policy: self.policy,
         }
+    }
+
+    /// Whether a question is asked instead of a build, be it one that makes no sense.
+    pub(crate) fn is_call(&self) -> bool {
+        !matches!(parse_call(self.call_text(), self.check), Ok(None))
+    }
+
+    fn call_text(&self) -> &str {
+        if self.call.is_empty() { &self.print } else { &self.call }
     }
 
     /// What the user should know about flags that are accepted and have no effect.

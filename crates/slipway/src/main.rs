@@ -3,6 +3,7 @@
 //! `main` reads what was typed, runs the command and picks the exit code; nothing else in the workspace prints, reads
 //! environment variables or ends the process.
 
+mod calls;
 mod cli;
 mod client_config;
 mod commands;
@@ -41,7 +42,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Build(args)
         | Command::Buildx(BuildCommand::Build(args))
         | Command::Builder(BuildCommand::Build(args))
-        | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, words),
+        | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
     }
 }

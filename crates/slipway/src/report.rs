@@ -33,6 +33,12 @@ pub(crate) enum CommandError {
     Build(BuildError),
     #[error(transparent)]
     Solve(Box<dyn Error + Send + Sync>),
+    /// A check came to this mistake; the text ends with the lines of the file.
+    #[error("{0}")]
+    Checked(String),
+    /// A check found something, and has said so.
+    #[error("the check found something")]
+    Findings,
 }
 
 impl CommandError {
@@ -61,6 +67,8 @@ pub(crate) fn render(error: &CommandError) -> (String, u8) {
             (hint_line(error.hint().as_deref()) + &message, exit_code::FAILURE)
         }
         CommandError::Build(error) => (build_error(error), exit_code_of(error)),
+        CommandError::Checked(text) => (format!("ERROR: {text}"), exit_code::FAILURE),
+        CommandError::Findings => (String::new(), exit_code::FAILURE),
     }
 }
 
@@ -77,7 +85,8 @@ fn build_error(error: &BuildError) -> String {
     match &error.failure {
         BuildFailure::Dockerfile(diagnostics) => dockerfile_errors(diagnostics, file),
         BuildFailure::Step { lines, source, hint, .. } => {
-            let block = file.zip(*lines).map(|(file, lines)| excerpt(file, lines, None)).unwrap_or_default();
+            let block =
+                file.zip(*lines).map(|(file, lines)| excerpt(&file.name, &file.text, lines, None)).unwrap_or_default();
             block + &hint_line(hint.as_deref()) + &failed_to_solve(&chain(source.as_ref()))
         }
         BuildFailure::Canceled => failed_to_solve("context canceled"),
@@ -91,7 +100,7 @@ fn dockerfile_errors(diagnostics: &[Diagnostic], file: Option<&SourceFile>) -> S
     let mut text = String::new();
     for diagnostic in diagnostics {
         if let Some(file) = file {
-            text.push_str(&excerpt(file, diagnostic.lines, Some(diagnostic)));
+            text.push_str(&excerpt(&file.name, &file.text, diagnostic.lines, Some(diagnostic)));
         }
         if diagnostics.len() > 1 {
             text.push_str(&format!("error: {}\n", diagnostic.headline()));
@@ -111,14 +120,14 @@ fn failed_to_solve(message: &str) -> String {
 }
 
 /// Lines of a file with the wrong ones marked; below the line of `finding`, its exact place.
-pub(crate) fn excerpt(file: &SourceFile, lines: LineRange, finding: Option<&Diagnostic>) -> String {
+pub(crate) fn excerpt(name: &str, file_text: &str, lines: LineRange, finding: Option<&Diagnostic>) -> String {
     // A file that ends in a newline is shown with an empty last line, as the reference does.
-    let all: Vec<&str> = file.text.split('\n').map(|line| line.trim_end_matches('\r')).collect();
+    let all: Vec<&str> = file_text.split('\n').map(|line| line.trim_end_matches('\r')).collect();
     let n_around = if lines.first == lines.last { 2 } else { 1 };
     let first = lines.first.saturating_sub(n_around).max(1);
     let last = (lines.last + n_around).min(all.len());
-    let place = finding.and_then(|finding| place_in_line(&file.text, finding));
-    let mut text = format!("{}:{}\n{RULE}", file.name, lines.first);
+    let place = finding.and_then(|finding| place_in_line(file_text, finding));
+    let mut text = format!("{name}:{}\n{RULE}", lines.first);
     for number in first..=last {
         let marker = if (lines.first..=lines.last).contains(&number) { ">>>" } else { "   " };
         let line = all[number - 1];
@@ -173,7 +182,7 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> SourceFile {
-        SourceFile { name: "Dockerfile".to_owned(), text: text.to_owned() }
+        SourceFile { name: "Dockerfile".to_owned(), path: "Dockerfile".to_owned(), text: text.to_owned() }
     }
 
     fn finding(text: &str, part: &str, message: &str, hint: Option<&str>) -> Diagnostic {
@@ -226,7 +235,7 @@ Dockerfile:3
    5 |     e
 --------------------
 ";
-        assert_eq!(excerpt(&file("a\nb\nc\nd\ne\nf"), lines, None), expected);
+        assert_eq!(excerpt("Dockerfile", "a\nb\nc\nd\ne\nf", lines, None), expected);
     }
 
     #[test]

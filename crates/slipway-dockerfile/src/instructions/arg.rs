@@ -1,10 +1,7 @@
 //! `ARG name[=default] …` (`spec/dockerfile.md` section 2.5).
 
-use std::collections::BTreeMap;
-
 use super::{flags, words};
-use crate::facts::Seen;
-use crate::globals::Globals;
+use crate::facts::{ArgValue, Seen};
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
 
@@ -43,6 +40,12 @@ pub(super) fn lower(arg: &Arg, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
             (None, Some(default)) => Some(step.expand(default)?),
             (None, None) => step.build.globals.get(name),
         };
+        let is_inherited = default.is_none() && value.is_some() && !step.build.inputs.build_args.contains_key(name);
+        if !is_inherited {
+            let description = step.instruction.description_of(name);
+            let value = value.clone().unwrap_or_default();
+            step.see(Seen::OwnArg(ArgValue { name: name.clone(), value, description }));
+        }
         if let Some(value) = &value
             && !is_no_variable(name)
         {
@@ -61,22 +64,9 @@ impl Arg {
         self.declared.iter().map(|(name, _)| name.as_str())
     }
 
-    /// An `ARG` in front of the first `FROM`: declares global variables. `expand` fills in a default.
-    pub(crate) fn declare_global(
-        &self,
-        build_args: &BTreeMap<String, String>,
-        globals: &mut Globals,
-        expand: impl Fn(&str, &Globals) -> Result<String, Diagnostic>,
-    ) -> Result<(), Diagnostic> {
-        for (name, default) in &self.declared {
-            let value = match (build_args.get(name), default) {
-                (Some(given), _) => given.clone(),
-                (None, Some(default)) => expand(default, globals)?,
-                (None, None) => continue,
-            };
-            globals.set(name, value);
-        }
-        Ok(())
+    /// The names that it declares, with their defaults, not expanded.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.declared.iter().map(|(name, default)| (name.as_str(), default.as_deref()))
     }
 }
 

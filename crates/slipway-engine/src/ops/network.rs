@@ -64,7 +64,7 @@ impl Networks {
             PrivateNetworkError::NotReady(_) => "",
         };
         let message = format!("steps use the network of the host, as there is no private one: {error}{advice}");
-        events.emit(Event::Warning { message, lines: None });
+        events.emit(Event::Remark { message });
         None
     }
 

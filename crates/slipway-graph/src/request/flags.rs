@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks at the machine by itself; what has to be known of it is asked of [`Surroundings`].
 
+mod call;
 mod context;
 mod csv;
 mod limits;
@@ -18,6 +19,7 @@ use slipway_oci::{Platform, PlatformParseError};
 use super::{BuildRequest, CacheBypass, StepLimits};
 use output::OutputFlags;
 
+pub use call::{CallError, parse as parse_call};
 pub use context::ContextError;
 pub use csv::CsvError;
 pub use limits::{LimitFlagError, ResourceFlag};
@@ -124,6 +126,8 @@ pub enum FlagError {
     Sandbox(#[from] SandboxFlagError),
     #[error(transparent)]
     Limits(#[from] LimitFlagError),
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error("invalid key-value pair {text:?}: empty key")]
     EmptyKey { text: String },
     #[error(
@@ -153,6 +157,7 @@ impl FlagError {
             FlagError::Secret(error) => error.moment(),
             FlagError::Sandbox(error) => error.moment(),
             FlagError::Limits(error) => error.moment(),
+            FlagError::Call(error) => error.moment(),
             FlagError::EmptyKey { .. }
             | FlagError::CacheType { .. }
             | FlagError::AttestationType
@@ -169,6 +174,7 @@ impl BuildRequest {
     /// What `flags` mean on this machine.
     pub fn from_flags(flags: &BuildFlags, surroundings: &dyn Surroundings) -> Result<BuildRequest, FlagError> {
         refuse_unsupported(flags)?;
+        let call = call::parse(&flags.call, flags.check)?;
         for entry in flags.cache_from.iter().chain(&flags.cache_to) {
             check_cache_entry(entry)?;
         }
@@ -219,6 +225,7 @@ impl BuildRequest {
             tags,
             iidfile: Some(PathBuf::from(&flags.iidfile)).filter(|path| !path.as_os_str().is_empty()),
             jobs: flags.jobs,
+            call,
         })
     }
 }
@@ -246,12 +253,7 @@ fn refuse_unsupported(flags: &BuildFlags) -> Result<(), FlagError> {
             return Err(FlagError::Unsupported { flag });
         }
     }
-    let is_unsupported = [
-        ("--check", flags.check),
-        ("--call", !matches!(flags.call.as_str(), "" | "build")),
-        ("--metadata-file", !flags.metadata_file.is_empty()),
-        ("--policy", !flags.policy.is_empty()),
-    ];
+    let is_unsupported = [("--metadata-file", !flags.metadata_file.is_empty()), ("--policy", !flags.policy.is_empty())];
     match is_unsupported.into_iter().find(|(_, is_given)| *is_given) {
         Some((flag, _)) => Err(FlagError::Unsupported { flag }),
         None => Ok(()),
@@ -520,7 +522,7 @@ mod tests {
             (|f| f.attest = texts(&["mode=max"]), Moment::Options, "attestation type not specified"),
             (|f| f.sbom = "maybe".into(), Moment::Options, "invalid value maybe"),
             (|f| f.sbom = "true".into(), Moment::Options, "`--sbom` is not supported by this version of slipway"),
-            (|f| f.check = true, Moment::Options, "`--check` is not supported by this version of slipway"),
+            (|f| f.call = "a,b".into(), Moment::Options, "invalid print value: a,b"),
             (
                 |f| f.shm_size = "zz".into(),
                 Moment::Argument,

@@ -45,6 +45,42 @@ pub struct BuildRequest {
     pub iidfile: Option<PathBuf>,
     /// How many steps run at the same time; `None` lets the machine decide.
     pub jobs: Option<usize>,
+    /// What to do instead of building.
+    pub call: Option<Call>,
+}
+
+impl BuildRequest {
+    /// How the step is called that reads the Dockerfile.
+    pub fn load_step_name(&self) -> String {
+        let name = match &self.dockerfile {
+            DockerfileLocation::Path(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy(),
+            DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => "Dockerfile".into(),
+        };
+        format!("[internal] load build definition from {name}")
+    }
+}
+
+/// A question about the Dockerfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub method: Method,
+    /// JSON, for programs; otherwise text.
+    pub is_json: bool,
+    /// Warnings do not make the command fail.
+    pub ignores_status: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// What is doubtful in the file.
+    Check,
+    /// What can be given to a build of the target.
+    Outline,
+    /// Which stages there are.
+    Targets,
+    /// Which questions there are.
+    Describe,
 }
 
 /// Where the files of the build are.

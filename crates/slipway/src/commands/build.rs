@@ -12,6 +12,7 @@ use slipway_sandbox::userns::{self, Entered, Mode};
 use slipway_store::{OverlayFlavor, Store};
 
 use crate::cli::{BuildArgs, Rejected};
+use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
@@ -26,11 +27,12 @@ struct ImageIdFileError {
 }
 
 /// Builds, and prints the image id if that is all that is wanted.
-pub(crate) fn run(mut args: BuildArgs, words: &[OsString]) -> Result<(), CommandError> {
+pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     let context = only_context(&mut args, words)?;
     let style = Style::choose(&args.progress, args.quiet).map_err(|error| CommandError::Options(error.into()))?;
     // Before the first thread, and before anything is read that the inner process would read again.
-    let flavor = enter_namespace()?;
+    // A question about the Dockerfile is answered without one.
+    let flavor = if args.is_call() { None } else { Some(enter_namespace()?) };
     let is_quiet = args.quiet;
     let mut remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
@@ -38,6 +40,10 @@ pub(crate) fn run(mut args: BuildArgs, words: &[OsString]) -> Result<(), Command
         let moment = error.moment();
         CommandError::of_flags(error.into(), moment, words)
     })?;
+    let Some(flavor) = flavor else {
+        let call = request.call.expect("because `is_call` and the request read the flag alike");
+        return call::run(call, &request, style, is_debug, remarks);
+    };
     remove_image_id(&request)?;
     let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
     let store =
@@ -46,10 +52,10 @@ pub(crate) fn run(mut args: BuildArgs, words: &[OsString]) -> Result<(), Command
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
     let git_variables = client_config::git_variables();
     let engine = Engine::new(EngineParts { store, registry: registry.clone(), flavor, search_path, git_variables });
-    let reporter = Reporter::start(style);
+    let reporter = Reporter::start(style, is_debug);
     let outcome = engine.build(&request, &mut io::stdin(), &reporter, &cancel);
     remarks.extend(registry.warnings());
-    reporter.finish(remarks, outcome.as_ref().map_or(&[], |built| &built.warnings));
+    reporter.finish(remarks);
     let built = outcome.map_err(CommandError::Build)?;
     write_image_id(&request, &built)?;
     if is_quiet { print_image_id(&built) } else { Ok(()) }

@@ -1,4 +1,5 @@
 //! The commands, one a file.
 
 pub(crate) mod build;
+pub(crate) mod call;
 pub(crate) mod images;

@@ -36,7 +36,7 @@ impl Failures {
                 // Its lines are not needed any more.
                 self.steps.remove(step);
             }
-            Event::StepStatus { .. } | Event::Warning { .. } => {}
+            Event::StepStatus { .. } | Event::Remark { .. } | Event::Warning(_) => {}
         }
     }
 

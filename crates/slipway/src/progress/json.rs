@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use slipway_graph::event::FileWarning;
 use slipway_graph::{Event, LogStream, StepId};
 use slipway_oci::Digest;
 
@@ -61,14 +62,10 @@ impl Screen for Json {
                 self.vertex(*step, &[("completed", time(*at)), ("error", json!(message))], out);
             }
             Event::StepCanceled { step } => self.vertex(*step, &[("error", json!("context canceled"))], out),
-            Event::Warning { message, lines } => {
-                let mut warning = json!({ "short": base64(message.as_bytes()) });
-                if let Some(lines) = lines {
-                    let range = json!({ "start": { "line": lines.first }, "end": { "line": lines.last } });
-                    warning["range"] = json!([range]);
-                }
-                write_line(&json!({ "warnings": [warning] }), out);
+            Event::Remark { message } => {
+                write_line(&json!({ "warnings": [{ "short": base64(message.as_bytes()) }] }), out);
             }
+            Event::Warning(warning) => write_line(&json!({ "warnings": [warning_fields(warning)] }), out),
         }
     }
 
@@ -84,6 +81,27 @@ impl Screen for Json {
 fn write_line(value: &Value, out: &mut Vec<u8>) {
     out.extend(value.to_string().bytes());
     out.push(b'\n');
+}
+
+fn warning_fields(warning: &FileWarning) -> Value {
+    let range = |line: usize| json!({ "start": { "line": line }, "end": { "line": line } });
+    let ranges: Vec<Value> = (warning.lines.first..=warning.lines.last).map(range).collect();
+    let mut fields = json!({
+        "vertex": vertex_id(warning.step),
+        "level": 1,
+        "short": base64(warning.short.as_bytes()),
+        "detail": [base64(warning.detail.as_bytes())],
+        "sourceInfo": {
+            "filename": warning.file_name,
+            "data": base64(warning.text.as_bytes()),
+            "language": "Dockerfile",
+        },
+        "range": ranges,
+    });
+    if let Some(url) = &warning.url {
+        fields["url"] = json!(url);
+    }
+    fields
 }
 
 /// Readers expect a digest; all they do with it is to tell vertices apart.

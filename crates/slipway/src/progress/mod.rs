@@ -15,10 +15,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
-use slipway_dockerfile::lint::Warning;
+use slipway_graph::event::FileWarning;
 use slipway_graph::{Event, Events, StepId};
 
-use crate::env_vars;
+use crate::{env_vars, report};
 use failures::Failures;
 use log_limit::LogLimit;
 
@@ -125,33 +125,26 @@ struct Drawing {
 
 enum Message {
     Event(Event),
-    Finish(Closing),
-}
-
-/// What is said after the last step.
-#[derive(Default)]
-struct Closing {
-    remarks: Vec<String>,
-    warnings: Vec<String>,
+    /// With what is to be said after the last step.
+    Finish(Vec<String>),
 }
 
 impl Reporter {
-    /// Starts to draw.
-    pub(crate) fn start(style: Style) -> Reporter {
+    /// Starts to draw. `is_debug`: warnings are told at length.
+    pub(crate) fn start(style: Style, is_debug: bool) -> Reporter {
         let drawing = (style != Style::Silent).then(|| {
             let (sender, receiver) = crossbeam_channel::bounded(N_WAITING);
-            let thread = thread::spawn(move || draw(style, &receiver));
+            let thread = thread::spawn(move || draw(style, is_debug, &receiver));
             Drawing { sender, thread }
         });
         Reporter { next_step: AtomicU32::new(0), drawing }
     }
 
-    /// Draws what is left, then `remarks` on the machine or the flags and `warnings` about the Dockerfile.
-    pub(crate) fn finish(self, remarks: Vec<String>, warnings: &[Warning]) {
+    /// Draws what is left, then `remarks` on the machine or the flags, and the warnings about the Dockerfile.
+    pub(crate) fn finish(self, remarks: Vec<String>) {
         let Some(Drawing { sender, thread }) = self.drawing else { return };
-        let warnings = warnings.iter().map(Warning::short).collect();
         // If the drawing thread is gone, it took the screen with it, and there is nobody to tell.
-        let _ = sender.send(Message::Finish(Closing { remarks, warnings }));
+        let _ = sender.send(Message::Finish(remarks));
         let _ = thread.join();
     }
 }
@@ -168,11 +161,7 @@ impl Events for Reporter {
     }
 }
 
-fn with_line(message: &str, line: usize) -> String {
-    if message.contains("(line ") { message.to_owned() } else { format!("{message} (line {line})") }
-}
-
-fn draw(style: Style, receiver: &Receiver<Message>) {
+fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
     let mut screen: Box<dyn Screen> = match style {
         Style::Plain => Box::new(plain::Plain::new(env_vars::PROGRESS_NO_TRUNC.get().as_deref() == Some("0"))),
         Style::Quiet | Style::Silent => Box::new(Blank),
@@ -184,26 +173,32 @@ fn draw(style: Style, receiver: &Receiver<Message>) {
     let mut limit = LogLimit::from_environment();
     let mut failures = Failures::default();
     let mut warnings = Vec::new();
+    let mut all_remarks = Vec::new();
     let mut out = Vec::new();
     let mut next_tick = None;
     loop {
         match receive(receiver, &mut next_tick, screen.interval()) {
             Received::Message(Message::Event(event)) => {
                 let event = limit.apply(event);
-                if let Event::Warning { message, lines } = &event {
-                    warnings.push(lines.map_or_else(|| message.clone(), |lines| with_line(message, lines.first)));
+                if let Event::Remark { message } = &event {
+                    all_remarks.push(message.clone());
+                }
+                if let Event::Warning(warning) = &event
+                    && !warnings.contains(warning)
+                {
+                    warnings.push(warning.clone());
                 }
                 failures.note(&event);
                 screen.event(&event, &mut out);
             }
-            Received::Message(Message::Finish(closing)) => {
+            Received::Message(Message::Finish(remarks)) => {
                 screen.finish(&mut out);
                 if shows_failures {
                     failures.write(&mut out);
                 }
                 if shows_summary {
-                    warnings.extend(closing.warnings);
-                    write_closing(&closing.remarks, warnings, &mut out);
+                    all_remarks.extend(remarks);
+                    write_closing(&all_remarks, &warnings, is_debug, &mut out);
                 }
                 flush(&mut out);
                 return;
@@ -255,24 +250,24 @@ fn flush(out: &mut Vec<u8>) {
     }
 }
 
-/// Remarks, and the number and text of warnings, each once (`spec/cli.md` section 5.6).
-fn write_closing(remarks: &[String], warnings: Vec<String>, out: &mut Vec<u8>) {
+/// Remarks, and the number and text of warnings (`spec/cli.md` section 5.6).
+fn write_closing(remarks: &[String], warnings: &[Box<FileWarning>], is_debug: bool, out: &mut Vec<u8>) {
     for remark in remarks {
         out.extend(format!("WARNING: {remark}\n").bytes());
     }
-    let mut unique: Vec<String> = Vec::new();
-    for warning in warnings {
-        if !unique.contains(&warning) {
-            unique.push(warning);
-        }
-    }
-    match unique.len() {
+    let hint = if is_debug { "" } else { " (use slipway --debug to expand)" };
+    match warnings.len() {
         0 => return,
-        1 => out.extend(b"\n 1 warning found:\n"),
-        n => out.extend(format!("\n {n} warnings found:\n").bytes()),
+        1 => out.extend(format!("\n 1 warning found{hint}:\n").bytes()),
+        n => out.extend(format!("\n {n} warnings found{hint}:\n").bytes()),
     }
-    for warning in &unique {
-        out.extend(format!(" - {warning}\n").bytes());
+    for warning in warnings {
+        out.extend(format!(" - {}\n", warning.short).bytes());
+        if is_debug {
+            let link = warning.url.as_ref().map(|url| format!("More info: {url}\n")).unwrap_or_default();
+            let block = report::excerpt(&warning.file_name, &warning.text, warning.lines, None);
+            out.extend(format!("{}\n{link}{block}\n", warning.detail).bytes());
+        }
     }
 }
 
@@ -298,6 +293,8 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use slipway_graph::LineRange;
+
     use super::*;
 
     #[test]
@@ -325,22 +322,42 @@ mod tests {
         assert_eq!(all, ["2B", "999B", "1.00kB", "3.40MB", "1.23GB"]);
     }
 
+    fn warning(line: usize) -> Box<FileWarning> {
+        Box::new(FileWarning {
+            step: StepId(0),
+            short: format!("Rule: odd (line {line})"),
+            detail: "Things should not be odd".to_owned(),
+            url: Some("https://host/rule/".to_owned()),
+            file_name: "Dockerfile".to_owned(),
+            text: "FROM a".into(),
+            lines: LineRange { first: line, last: line },
+        })
+    }
+
     #[test]
-    fn a_warning_is_told_once() {
-        let mut out = Vec::new();
-        let warnings = ["a (line 1)", "b", "a (line 1)"].map(str::to_owned).to_vec();
-        write_closing(&["flag x does nothing".to_owned()], warnings, &mut out);
-        let expected = "WARNING: flag x does nothing\n\n 2 warnings found:\n - a (line 1)\n - b\n";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    fn warnings_are_counted_and_told() {
+        let told = |warnings: &[Box<FileWarning>], is_debug| {
+            let mut out = Vec::new();
+            write_closing(&["flag x does nothing".to_owned()], warnings, is_debug, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let remark = "WARNING: flag x does nothing\n";
+        assert_eq!(told(&[], false), remark);
+        let short =
+            " 2 warnings found (use slipway --debug to expand):\n - Rule: odd (line 1)\n - Rule: odd (line 2)\n";
+        assert_eq!(told(&[warning(1), warning(2)], false), format!("{remark}\n{short}"));
+        let long = " 1 warning found:\n - Rule: odd (line 1)\nThings should not be odd\nMore info: https://host/rule/\n\
+                    Dockerfile:1\n--------------------\n   1 | >>> FROM a\n--------------------\n\n";
+        assert_eq!(told(&[warning(1)], true), format!("{remark}\n{long}"));
     }
 
     #[test]
     fn steps_get_different_numbers_and_nothing_waits_for_a_silent_screen() {
-        let reporter = Reporter::start(Style::Silent);
+        let reporter = Reporter::start(Style::Silent, false);
         assert_ne!(reporter.new_step(), reporter.new_step());
         for _ in 0..2 * N_WAITING {
             reporter.emit(Event::StepCached { step: StepId(0) });
         }
-        reporter.finish(Vec::new(), &[]);
+        reporter.finish(Vec::new());
     }
 }

@@ -180,7 +180,10 @@ impl Screen for Plain {
             }
             Event::StepFailed { step, message, .. } => self.end(*step, format!("ERROR: {message}"), out),
             Event::StepCanceled { step } => self.end(*step, "CANCELED".to_owned(), out),
-            Event::Warning { .. } => {}
+            Event::Remark { .. } => {}
+            Event::Warning(warning) => {
+                self.say(warning.step, vec![Piece::line(format!("WARN: {}", warning.short))], out);
+            }
         }
     }
 

@@ -149,7 +149,7 @@ impl Screen for Tty {
             Event::StepDone { step, at } => self.end(*step, End::Done, Some(*at)),
             Event::StepFailed { step, at, .. } => self.end(*step, End::Failed, Some(*at)),
             Event::StepCanceled { step } => self.end(*step, End::Canceled, None),
-            Event::Warning { .. } => {}
+            Event::Remark { .. } | Event::Warning(_) => {}
         }
     }
 

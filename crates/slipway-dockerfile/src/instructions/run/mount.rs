@@ -3,6 +3,7 @@
 use slipway_graph::VertexId;
 use slipway_graph::op::{CacheMount, CacheSharing, Mount, SecretMount, SshMount};
 
+use crate::facts::Seen;
 use crate::quote::quoted;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, paths, suggest};
@@ -268,8 +269,16 @@ pub(super) fn lower(
 ) -> Result<Mount, Diagnostic> {
     let joined = |target: &str| paths::join(step.stage.cwd(), target);
     match options.kind {
-        Kind::Secret => return Ok(Mount::Secret(secret(options, joined))),
-        Kind::Ssh => return Ok(Mount::Ssh(ssh(options, n_ssh, joined))),
+        Kind::Secret => {
+            let mount = secret(options, joined);
+            step.see(Seen::Secret { id: mount.id.clone(), is_required: mount.is_required });
+            return Ok(Mount::Secret(mount));
+        }
+        Kind::Ssh => {
+            let mount = ssh(options, n_ssh, joined);
+            step.see(Seen::Ssh { id: mount.id.clone(), is_required: mount.is_required });
+            return Ok(Mount::Ssh(mount));
+        }
         Kind::Bind | Kind::Cache | Kind::Tmpfs => {}
     }
     let target = joined(&options.target);

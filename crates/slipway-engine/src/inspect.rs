@@ -1,0 +1,127 @@
+//! Answers questions about a Dockerfile instead of building it (`--call`).
+//!
+//! Nothing is built, pulled or written. The store is opened only if a base image has to be known, for its variables,
+//! its shell and its triggers; a file that is based on `scratch` needs none.
+
+use std::error::Error;
+use std::io::Read;
+use std::sync::OnceLock;
+
+use slipway_dockerfile::lint::Warning;
+use slipway_dockerfile::{ImageKey, KnownImage, Outline, Target, outline, parse, targets};
+use slipway_graph::Events;
+use slipway_graph::request::BuildRequest;
+use slipway_registry::Registry;
+use slipway_store::{OpenError, Store};
+
+use crate::build::{BuildError, BuildFailure, Inputs, SourceFile, find_inputs, internal_step, other};
+use crate::contexts::MAIN;
+use crate::frontend::{Frontend, Reading};
+use crate::images::Images;
+
+/// Opens the store if somebody has to look into it.
+pub type OpenStore<'a> = &'a (dyn Fn() -> Result<Store, OpenError> + Sync);
+
+/// Answers questions about Dockerfiles.
+pub struct Inspector<'a> {
+    pub registry: Registry,
+    pub open_store: OpenStore<'a>,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub struct Checked {
+    pub dockerfile: SourceFile,
+    pub warnings: Vec<Warning>,
+    /// Why the file cannot be built; then the warnings are those up to the mistake.
+    pub failure: Option<BuildFailure>,
+}
+
+impl Inspector<'_> {
+    /// What is doubtful in the Dockerfile: in all stages, or, if one is asked for, in what that one reaches.
+    ///
+    /// # Errors
+    /// The Dockerfile cannot be had. What is wrong in it is part of the answer.
+    pub fn check(
+        &self,
+        request: &BuildRequest,
+        stdin: &mut dyn Read,
+        events: &dyn Events,
+    ) -> Result<Checked, BuildError> {
+        let (inputs, _) = inputs(request, stdin, events)?;
+        let reading = self.read(&inputs, request, request.target.is_none(), events)?;
+        let failure = reading.outcome.err();
+        Ok(Checked { dockerfile: inputs.source(&reading.dockerfile), warnings: reading.warnings, failure })
+    }
+
+    /// What can be given to a build of the target.
+    pub fn outline(
+        &self,
+        request: &BuildRequest,
+        stdin: &mut dyn Read,
+        events: &dyn Events,
+    ) -> Result<(SourceFile, Outline), BuildError> {
+        let (inputs, step) = inputs(request, stdin, events)?;
+        let reading = self.read(&inputs, request, false, events)?;
+        let source = inputs.source(&reading.dockerfile);
+        reading.report(step, &source, events);
+        match reading.outcome {
+            Ok(_) => Ok((source, outline(&reading.dockerfile, &reading.facts))),
+            Err(failure) => Err(BuildError { failure, dockerfile: Some(source) }),
+        }
+    }
+
+    /// Which stages there are.
+    pub fn targets(
+        &self,
+        request: &BuildRequest,
+        stdin: &mut dyn Read,
+        events: &dyn Events,
+    ) -> Result<(SourceFile, Vec<Target>), BuildError> {
+        let (inputs, _) = inputs(request, stdin, events)?;
+        let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
+        let source = inputs.source(&dockerfile);
+        let found = if diagnostics.is_empty() { targets(&dockerfile) } else { Err(diagnostics) };
+        match found {
+            Ok(targets) => Ok((source, targets)),
+            Err(errors) => Err(BuildError { failure: BuildFailure::Dockerfile(errors), dockerfile: Some(source) }),
+        }
+    }
+
+    fn read(
+        &self,
+        inputs: &Inputs,
+        request: &BuildRequest,
+        needs_all_stages: bool,
+        events: &dyn Events,
+    ) -> Result<Reading, BuildError> {
+        let context = inputs.contexts.get(MAIN).map_err(|error| other(error.into()))?;
+        let ignore_rules = context.ignore().map(|ignore| ignore.rules.clone()).unwrap_or_default();
+        let store = OnceLock::new();
+        let look_up = |key: &ImageKey| -> Result<KnownImage, Box<dyn Error + Send + Sync>> {
+            let store = match store.get() {
+                Some(store) => store,
+                None => {
+                    let opened = (self.open_store)()?;
+                    store.get_or_init(|| opened)
+                }
+            };
+            let images = Images { store, registry: &self.registry, pulls_always: request.pulls_always };
+            Ok(images.look_up(key)?)
+        };
+        let frontend = Frontend { request, ignore_rules: &ignore_rules, needs_all_stages, look_up: &look_up, events };
+        Ok(frontend.read(&inputs.dockerfile_text))
+    }
+}
+
+/// Context and Dockerfile, and the step that read them.
+fn inputs(
+    request: &BuildRequest,
+    stdin: &mut dyn Read,
+    events: &dyn Events,
+) -> Result<(Inputs, slipway_graph::StepId), BuildError> {
+    let step = events.new_step();
+    let name = request.load_step_name();
+    let inputs = internal_step(events, step, &name, || find_inputs(request, stdin, None)).map_err(other)?;
+    Ok((inputs, step))
+}

@@ -1,0 +1,77 @@
+//! `slipway build --call=…` and `--check`: answers a question about the Dockerfile instead of building it.
+
+use std::io::{self, Write};
+
+use slipway_engine::Inspector;
+use slipway_graph::request::{BuildRequest, Call, Method};
+use slipway_registry::Registry;
+use slipway_store::{OverlayFlavor, Store};
+
+use crate::calls::{check, describe, outline, targets};
+use crate::client_config;
+use crate::progress::{Reporter, Style};
+use crate::report::CommandError;
+
+/// Prints the answer to `call`.
+///
+/// No namespace is entered: nothing is mounted, and the store, which is opened only to look a base image up, holds
+/// nothing there that belongs to anybody else.
+pub(crate) fn run(
+    call: Call,
+    request: &BuildRequest,
+    style: Style,
+    is_debug: bool,
+    mut remarks: Vec<String>,
+) -> Result<(), CommandError> {
+    let registry = Registry::new(client_config::registry_config());
+    let open_store = || Store::open(&client_config::store_root(), OverlayFlavor::UserNamespace);
+    let inspector = Inspector { registry: registry.clone(), open_store: &open_store };
+    let reporter = Reporter::start(style, is_debug);
+    let answer = ask(call, request, &inspector, &reporter);
+    remarks.extend(registry.warnings());
+    reporter.finish(remarks);
+    let answer = answer?;
+    io::stdout().write_all(answer.text.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
+    match answer.failure {
+        Some(text) => Err(CommandError::Checked(text)),
+        None if answer.has_findings && !call.ignores_status => Err(CommandError::Findings),
+        None => Ok(()),
+    }
+}
+
+struct Answer {
+    text: String,
+    /// Something is doubtful.
+    has_findings: bool,
+    /// The file cannot be built, and why.
+    failure: Option<String>,
+}
+
+fn ask(
+    call: Call,
+    request: &BuildRequest,
+    inspector: &Inspector<'_>,
+    reporter: &Reporter,
+) -> Result<Answer, CommandError> {
+    let stdin = &mut io::stdin();
+    let plain = |text| Answer { text, has_findings: false, failure: None };
+    Ok(match call.method {
+        Method::Check => {
+            let checked = inspector.check(request, stdin, reporter).map_err(CommandError::Build)?;
+            Answer {
+                text: if call.is_json { check::as_json(&checked) } else { check::as_text(&checked) },
+                has_findings: !checked.warnings.is_empty(),
+                failure: checked.failure.as_ref().map(|failure| check::failure_text(&checked, failure)),
+            }
+        }
+        Method::Outline => {
+            let (file, found) = inspector.outline(request, stdin, reporter).map_err(CommandError::Build)?;
+            plain(if call.is_json { outline::as_json(&found, &file.text) } else { outline::as_text(&found) })
+        }
+        Method::Targets => {
+            let (file, found) = inspector.targets(request, stdin, reporter).map_err(CommandError::Build)?;
+            plain(if call.is_json { targets::as_json(&found, &file.text) } else { targets::as_text(&found) })
+        }
+        Method::Describe => plain(if call.is_json { describe::as_json() } else { describe::as_text() }),
+    })
+}
