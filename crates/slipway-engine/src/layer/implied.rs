@@ -1,7 +1,8 @@
 //! Folders that a layer does not list, only what is in them.
 //!
 //! A layer with `tmp/x` but without `tmp/` means the `tmp/` of the layers below. As the folder had to be made, it would
-//! hide that one, so it gets its owner, mode, attributes and time.
+//! hide that one, so it gets its owner, mode, attributes and time. If the layers below have a link to a folder there,
+//! the new folder hides the link, as with the reference, and takes after the folder that the link leads to.
 
 use std::collections::BTreeSet;
 
@@ -14,15 +15,17 @@ pub(crate) fn adopt(upper: &Root, below: &Root, folders: &BTreeSet<Vec<u8>>) -> 
     // Deepest first: nothing here changes the time of a folder, but its own comes last all the same.
     for folder in folders.iter().rev() {
         let path = TreePath::clean(folder);
-        if below.stat(&path).on("statx", &path)?.is_some_and(|meta| meta.is_dir()) {
-            adopt_one(upper, below, &path)?;
+        // Links that lead in a circle lead to no folder.
+        let Ok(real) = below.resolve(folder) else { continue };
+        if below.stat(&real).on("statx", &real)?.is_some_and(|meta| meta.is_dir()) {
+            adopt_one(upper, &path, below, &real)?;
         }
     }
     Ok(())
 }
 
-fn adopt_one(upper: &Root, below: &Root, path: &TreePath) -> Result<(), CallError> {
-    let model = below.open_dir(path).on("openat2", path)?;
+fn adopt_one(upper: &Root, path: &TreePath, below: &Root, real: &TreePath) -> Result<(), CallError> {
+    let model = below.open_dir(real).on("openat2", real)?;
     let folder = upper.open_dir(path).on("openat2", path)?;
     let meta = stat_fd(&model).on("statx", path)?;
     rustix::fs::fchown(&folder, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid))).on("fchown", path)?;
@@ -46,9 +49,15 @@ mod tests {
             std::fs::create_dir(&path).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         }
-        let folders = BTreeSet::from([b"tmp".to_vec(), b"new".to_vec(), Vec::new()]);
+        for link in ["link", "gone"] {
+            std::os::unix::fs::symlink(if link == "link" { "/tmp" } else { "gone" }, below.path().join(link)).unwrap();
+            std::fs::create_dir(upper.path().join(link)).unwrap();
+        }
+        let names: [&[u8]; 5] = [b"tmp", b"new", b"link", b"gone", b""];
+        let folders = names.map(<[u8]>::to_vec).into();
         adopt(&Root::open(upper.path()).unwrap(), &Root::open(below.path()).unwrap(), &folders).unwrap();
         let mode = |folder: &str| std::fs::metadata(upper.path().join(folder)).unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode("tmp"), mode("new")), (0o1777, 0o755));
+        assert_eq!((mode("tmp"), mode("new"), mode("link")), (0o1777, 0o755, 0o1777));
+        assert!(upper.path().join("gone").is_dir());
     }
 }

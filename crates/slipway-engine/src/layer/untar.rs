@@ -1,8 +1,8 @@
 //! Unpacks a tar archive below a directory, without ever leaving it.
 //!
 //! Every path is resolved by the kernel with the directory as its root (`openat2(2)`, `RESOLVE_IN_ROOT`), the last
-//! component is always created anew and never followed, and what is there already is removed first. `..` in a path is
-//! an error. A layer's whiteouts become overlay whiteouts; in a plain archive they are files like any other.
+//! component is always created anew and never followed, and what is there already is removed first. A path that `..`
+//! leads above the top is an error. A layer's whiteouts become overlay whiteouts; in a plain archive they are files like any other.
 //!
 //! Limited are the number of entries ([`MAX_ENTRIES`]), how deep a folder that an entry replaces may be
 //! ([`MAX_REMOVE_DEPTH`]), and what the reader holds in memory. Not limited is the sum of all sizes: the disk is.
@@ -351,10 +351,18 @@ impl Unpacker<'_> {
     }
 }
 
-/// The path without `.`, empty components and slashes at either end; `None` if it has `..`.
+/// The path without `.`, `..`, empty components and slashes at either end; `None` if it leads above its start. It is
+/// made so by its letters alone, whatever links there are.
 fn clean(path: &[u8]) -> Option<Vec<u8>> {
-    let parts: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|p| !matches!(*p, b"" | b".")).collect();
-    if parts.contains(&&b".."[..]) { None } else { Some(parts.join(&b'/')) }
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join(&b'/'))
 }
 
 /// Opens a folder below `root`; links inside are followed, but never out.

@@ -70,7 +70,7 @@ impl Edit {
             Edit::SetIfExecutable(bits) if is_executable => mode | bits,
             Edit::SetIfExecutable(_) => mode,
             Edit::Copy { shift, to, operator } => {
-                let bits = ((mode >> shift) & 0o7) * 0o111 & to;
+                let bits = (((mode >> shift) & 0o7) * 0o111) & to;
                 match operator {
                     Operator::Add => mode | bits,
                     Operator::Remove => mode & !bits,
