@@ -132,9 +132,9 @@ impl Step<'_, '_> {
         self.build.log.add(self.instruction, seen);
     }
 
-    /// The escape character in force; triggers are always read with a backslash.
+    /// The escape character of the file. The words of triggers are found with a backslash, but filled in with this one.
     pub(crate) fn escape(&self) -> char {
-        if self.is_trigger { '\\' } else { self.build.escape }
+        self.build.escape
     }
 
     /// Adds a line to the history of the image.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use self::Presence::{Always, NullIfEmpty, OmittedIfEmpty};
 
 /// The media types that a summary does not mention.
+pub(crate) const USUAL_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const USUAL_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const USUAL_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 

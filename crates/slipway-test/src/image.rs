@@ -140,7 +140,9 @@ impl Image {
                 lines.push("layer base".to_owned());
                 continue;
             }
-            lines.push("layer".to_owned());
+            let media_type = &self.manifest["layers"][index]["mediaType"];
+            let remark = if media_type == form::USUAL_LAYER { String::new() } else { format!(" {media_type}") };
+            lines.push(format!("layer{remark}"));
             lines.extend(entry_lines(tar::read(layer)?).into_iter().map(|l| format!("  {l}")));
         }
         Ok(joined(&lines))
