@@ -4,6 +4,7 @@
 //! the question ([`Lowering::NeedImages`]); whoever can answer does and calls again.
 
 mod diagnostic;
+mod environment;
 mod expand;
 mod facts;
 mod glob;
@@ -32,5 +33,6 @@ pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
 pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
 pub use parse::{parse, parse_trigger};
 pub use quote::quoted;
+pub use stages::form_errors;
 pub use suggest::similar_stage;
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};

@@ -21,7 +21,7 @@ use std::time::{Instant, SystemTime};
 use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
 use slipway_dockerfile::{
     Diagnostic, Dockerfile, IgnoreRules, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered, Lowering,
-    Severity, lower, parse, similar_stage,
+    Severity, form_errors, lower, parse, similar_stage,
 };
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
 use slipway_graph::{Event, Events, LineRange, StepId};
@@ -206,8 +206,10 @@ impl Engine {
             true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
             false => BuildError { failure, dockerfile: Some(source.clone()) },
         };
-        let errors: Vec<_> = diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
+        let mut errors: Vec<_> = diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
         if !errors.is_empty() {
+            errors.extend(form_errors(&dockerfile));
+            errors.sort_by_key(|error| (error.is_about_form, error.lines.first));
             return Err(with_source(BuildFailure::Dockerfile(errors)));
         }
         check_frontend(&dockerfile).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;

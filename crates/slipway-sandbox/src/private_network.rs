@@ -46,8 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const DEVICE: &str = "tap0";
 
 /// The programs that can be the other end, the one that answers soonest first.
-const HELPERS: [(&str, ArgumentsFor); 2] =
-    [("slirp4netns", slirp4netns_arguments), ("pasta", pasta_arguments)];
+const HELPERS: [(&str, ArgumentsFor); 2] = [("slirp4netns", slirp4netns_arguments), ("pasta", pasta_arguments)];
 
 /// The arguments for the namespace at a path.
 type ArgumentsFor = fn(&str) -> Vec<String>;
