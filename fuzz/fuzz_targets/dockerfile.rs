@@ -40,8 +40,10 @@ fn lowered(dockerfile: &Dockerfile) -> Vec<Diagnostic> {
         labels: &BTreeMap::new(),
         allows_host_network: false,
         allows_insecure: false,
+        needs_all_stages: true,
     };
-    lower(dockerfile, &inputs, &KnownImages::default()).err().unwrap_or_default()
+    let (lowering, _) = lower(dockerfile, &inputs, &KnownImages::default());
+    lowering.err().unwrap_or_default()
 }
 
 fn check_instruction(instruction: &Instruction, dockerfile: &Dockerfile) {

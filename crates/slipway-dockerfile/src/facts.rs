@@ -1,6 +1,7 @@
 //! What lowering sees on its way and the graph does not show. Lint rules judge it; lowering itself has no opinion.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 
 use slipway_graph::LineRange;
 use slipway_oci::Platform;
@@ -128,18 +129,19 @@ pub(crate) struct Variables {
 pub(crate) struct Watched<V> {
     variables: V,
     asked: RefCell<Variables>,
+    known: RefCell<HashSet<String>>,
 }
 
 impl<V: Fn(&str) -> Option<String>> Watched<V> {
     pub(crate) fn new(variables: V) -> Watched<V> {
-        Watched { variables, asked: RefCell::default() }
+        Watched { variables, asked: RefCell::default(), known: RefCell::default() }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let value = (self.variables)(name);
-        let mut asked = self.asked.borrow_mut();
-        let names = if value.is_some() { &mut asked.set } else { &mut asked.unset };
-        if !names.iter().any(|known| known == name) {
+        if self.known.borrow_mut().insert(name.to_owned()) {
+            let mut asked = self.asked.borrow_mut();
+            let names = if value.is_some() { &mut asked.set } else { &mut asked.unset };
             names.push(name.to_owned());
         }
         value

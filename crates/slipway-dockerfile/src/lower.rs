@@ -9,6 +9,7 @@ use slipway_graph::request::{CacheBypass, NamedContext};
 use slipway_graph::{GitReference, Graph, LineRange, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
 
+use crate::environment::Environment;
 use crate::facts::{FactLog, Facts, Seen};
 use crate::globals::Globals;
 use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
@@ -332,7 +333,8 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
                 platform: stage.platform.clone(),
                 config,
                 n_base_history,
-                env: Vec::new(),
+                env: Environment::default(),
+                config_places: HashMap::new(),
                 args: Vec::new(),
                 has_cmd: false,
                 has_workdir: false,

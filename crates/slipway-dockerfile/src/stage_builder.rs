@@ -1,14 +1,20 @@
 //! A stage while its instructions are lowered one after the other, and what an instruction may do to it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use slipway_graph::{LineRange, Op, Vertex, VertexId};
 use slipway_oci::{ImageConfig, Platform};
 
+use crate::environment::Environment;
 use crate::facts::{Seen, Variables, Watched};
 use crate::instructions::is_no_variable;
 use crate::lower::Build;
 use crate::step_name::{self, StepNames};
 use crate::{Diagnostic, Instruction, Keyword, Severity, Span, expand, history, suggest};
 
+/// Among more variables than that nobody looks for one that was misspelt: each would be compared with all.
+const MAX_SUGGESTED_FROM: usize = 1000;
 /// What the shell form of instructions runs in unless `SHELL` says otherwise.
 pub(crate) const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 /// The search path of images that have none.
@@ -24,7 +30,9 @@ pub(crate) struct StageBuilder {
     pub(crate) config: ImageConfig,
     pub(crate) n_base_history: usize,
     /// The variables that programs and expansions see: `ENV` and `ARG`, the one set last at the end.
-    pub(crate) env: Vec<(String, String)>,
+    pub(crate) env: Environment,
+    /// Where in `config.config.env` the variable of a name is; of those that were looked for.
+    pub(crate) config_places: HashMap<String, usize>,
     /// The declared args, with the values they were declared with; shown in the history of `RUN`.
     pub(crate) args: Vec<(String, Option<String>)>,
     /// Whether this stage has had a `CMD`.
@@ -38,22 +46,29 @@ pub(crate) struct StageBuilder {
 impl StageBuilder {
     /// The value of a variable.
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
-        self.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
+        self.env.get(name).map(str::to_owned)
     }
 
     /// Sets a variable for programs and expansions, not in the config.
     pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
-        self.env.retain(|(n, _)| n != name);
-        self.env.push((name.to_owned(), value.to_owned()));
+        self.env.set(name, value);
     }
 
     /// Sets a variable in the config; one that is there keeps its place.
     pub(crate) fn set_config_variable(&mut self, name: &str, value: &str) {
         let env = &mut self.config.config.env;
+        if self.config_places.is_empty() {
+            for (place, pair) in env.iter().enumerate() {
+                self.config_places.entry(name_of(pair).to_owned()).or_insert(place);
+            }
+        }
         let pair = format!("{name}={value}");
-        match env.iter_mut().find(|e| e.split_once('=').map_or(e.as_str(), |(n, _)| n) == name) {
-            Some(known) => *known = pair,
-            None => env.push(pair),
+        match self.config_places.entry(name.to_owned()) {
+            Entry::Occupied(place) => env[*place.get()] = pair,
+            Entry::Vacant(place) => {
+                place.insert(env.len());
+                env.push(pair);
+            }
         }
     }
 
@@ -61,6 +76,7 @@ impl StageBuilder {
     pub(crate) fn apply_config_env(&mut self) {
         if !self.config.config.env.iter().any(|e| e.starts_with("PATH=")) {
             self.config.config.env.push(DEFAULT_PATH.to_owned());
+            self.config_places.clear();
         }
         for pair in self.config.config.env.clone() {
             let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
@@ -121,8 +137,9 @@ impl Step<'_, '_> {
     fn note_unset(&self, asked: Variables) {
         let is_declared = |name: &String| self.stage.args.iter().any(|(arg, _)| arg == name);
         for name in asked.unset.into_iter().filter(|name| !is_declared(name) && !is_no_variable(name)) {
-            let known = self.stage.env.iter().map(|(name, _)| name.as_str());
-            let similar = suggest::closest(&name, known).map(str::to_owned);
+            let known = self.stage.env.iter().map(|(name, _)| name);
+            let is_few = self.stage.env.len() <= MAX_SUGGESTED_FROM;
+            let similar = if is_few { suggest::closest(&name, known).map(str::to_owned) } else { None };
             self.see(Seen::UnsetVariable { name, similar });
         }
     }
@@ -179,6 +196,11 @@ impl Step<'_, '_> {
         let origin = self.build.stages.named_origin(from, self.build.inputs).map_err(|e| self.error(e))?;
         self.build.vertex_of(&origin, self.instruction.lines).map_err(|e| self.error(e))
     }
+}
+
+/// The name in `name=value`.
+fn name_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
 }
 
 /// An error at `span` of `instruction`.

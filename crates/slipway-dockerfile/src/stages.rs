@@ -2,7 +2,7 @@
 //! (`spec/dockerfile.md` sections 3.1, 5.1 and 5.5)
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
@@ -15,11 +15,13 @@ use crate::instructions::{Command, Need, parse_trigger};
 use crate::lower::{ImageKey, ImagePlace, ImageQuestion, KnownImages, LowerInputs};
 use crate::quote::quoted;
 use crate::stage_builder::{error_at, error_in};
-use crate::{Diagnostic, Instruction, Span, expand, suggest};
+use crate::{Diagnostic, Dockerfile, Instruction, Span, expand, suggest};
 
 /// The stages of a file, in its order.
 pub(crate) struct Stages<'a> {
     pub(crate) stages: Vec<Stage<'a>>,
+    /// The last stage of each name.
+    by_name: HashMap<String, usize>,
 }
 
 /// A stage before it is lowered.
@@ -80,6 +82,9 @@ struct Section<'a> {
     lines: Vec<Line<'a>>,
 }
 
+/// The reference builder's words for an instruction in front of the first `FROM`.
+const NO_STAGE: &str = "no build stage in current context";
+
 /// Splits the instructions at `FROM`; what is in front of the first one comes first.
 fn sections<'a>(
     instructions: &'a [Instruction],
@@ -101,10 +106,24 @@ fn sections<'a>(
                 let instruction = Cow::Borrowed(instruction);
                 section.lines.push(Line { instruction, command, is_trigger: false });
             }
-            (command, None) => before.push((instruction, command)),
+            (command @ Command::Arg(_), None) => before.push((instruction, command)),
+            (_, None) => errors.push(error_at(instruction, instruction.span, NO_STAGE)),
         }
     }
     (before, sections)
+}
+
+/// What is wrong with the form of the instructions of a file of which the parser has found errors already; in the order
+/// of the file.
+///
+/// With these, the first error of a file is the one that the reference builder reports, which takes instructions apart
+/// one after the other and ends at the first that is malformed.
+pub fn form_errors(dockerfile: &Dockerfile) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    sections(&dockerfile.instructions, &mut errors);
+    // A `FROM` may be among what the parser could not take apart.
+    errors.retain(|error| error.is_about_form);
+    errors
 }
 
 impl<'a> Stages<'a> {
@@ -130,11 +149,11 @@ impl<'a> Stages<'a> {
         }
         let declared: Vec<&str> = before.iter().flat_map(|(_, command)| command.declared_args()).collect();
         let head = Head { escape, inputs, globals: &globals, declared: &declared, log };
-        let mut stages = Stages { stages: Vec::new() };
+        let mut stages = Stages { stages: Vec::new(), by_name: HashMap::new() };
         for (index, section) in sections.into_iter().enumerate() {
             log.begin_stage(index);
             match stages.resolve(section, &head) {
-                Ok(stage) => stages.stages.push(stage),
+                Ok(stage) => stages.push(stage),
                 Err(error) => {
                     log.close();
                     errors.push(error);
@@ -199,7 +218,7 @@ impl<'a> Stages<'a> {
         };
         let platform = asked.unwrap_or_else(|| inputs.target_platform.clone());
         let replacement = head.name.as_deref().and_then(|name| context_called(name, &platform, inputs));
-        let earlier = self.stages.iter().rposition(|stage| stage.name.as_deref() == Some(base_text.as_str()));
+        let earlier = self.index_of(&base_text);
         let is_replaced = replacement.is_some();
         let (base, platform) = match (replacement, earlier) {
             (Some(outside), _) => (Origin::Outside(outside), platform),
@@ -228,9 +247,16 @@ impl<'a> Stages<'a> {
         })
     }
 
+    fn push(&mut self, stage: Stage<'a>) {
+        if let Some(name) = &stage.name {
+            self.by_name.insert(name.clone(), self.stages.len());
+        }
+        self.stages.push(stage);
+    }
+
     /// The last stage that is called `name`.
     fn index_of(&self, name: &str) -> Option<usize> {
-        self.stages.iter().rposition(|stage| stage.name.as_deref() == Some(name))
+        self.by_name.get(name).copied()
     }
 
     /// What `--from=text` means: the number of a stage, or a name.
@@ -385,9 +411,7 @@ fn declare(
     seen: impl Fn(ArgValue, Vec<String>),
 ) -> Result<(), Diagnostic> {
     let error = |message: String| error_at(instruction, instruction.span, message);
-    let Command::Arg(arg) = command else {
-        return Err(error("no build stage in current context".to_owned()));
-    };
+    let Command::Arg(arg) = command else { return Ok(()) };
     for (name, default) in arg.declared() {
         let (value, uses) = match (build_args.get(name), default) {
             (Some(given), _) => (Some(given.clone()), Vec::new()),
@@ -478,6 +502,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) stages: Vec<(usize, Vec<Line<'a>>)>,
     /// Images that have to be known first.
     pub(crate) questions: Vec<ImageQuestion>,
+    asked: HashSet<ImageKey>,
 }
 
 impl<'a> Stages<'a> {
@@ -488,7 +513,7 @@ impl<'a> Stages<'a> {
         inputs: &LowerInputs<'_>,
         known: &KnownImages,
     ) -> Result<Plan<'a>, Vec<Diagnostic>> {
-        let mut plan = Plan { stages: Vec::new(), questions: Vec::new() };
+        let mut plan = Plan { stages: Vec::new(), questions: Vec::new(), asked: HashSet::new() };
         let mut errors = Vec::new();
         let mut seen: BTreeSet<usize> = targets.iter().copied().collect();
         let mut open = targets;
@@ -595,7 +620,7 @@ impl Plan<'_> {
     /// Asks for an image, unless it is known or asked for already.
     fn ask(&mut self, outside: Outside, instruction: &Instruction, known: &KnownImages) {
         let Outside::Image { key, written, .. } = outside else { return };
-        if known.contains_key(&*key) || self.questions.iter().any(|question| question.key == *key) {
+        if known.contains_key(&*key) || !self.asked.insert((*key).clone()) {
             return;
         }
         self.questions.push(ImageQuestion { key: *key, written, lines: instruction.lines });
