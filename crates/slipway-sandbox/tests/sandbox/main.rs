@@ -8,16 +8,18 @@
 mod cases;
 mod fixture;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
+use slipway_sandbox::ladder;
 use slipway_sandbox::userns::{self, Entered};
 
 use crate::fixture::Machine;
 
 fn main() -> ExitCode {
     slipway_sandbox::init_if_requested();
-    let mode = match userns::enter() {
+    let mode = match ladder::find(None, Path::new("")).and_then(userns::enter) {
         Ok(Entered::Finished(status)) => userns::end_like(status),
         Ok(Entered::Inside(mode)) => Ok(mode),
         Err(error) => Err(format!("{error}; {}", error.hint().unwrap_or_default())),

@@ -8,6 +8,7 @@ use std::path::Path;
 use slipway_engine::{Built, Engine, EngineParts};
 use slipway_graph::request::BuildRequest;
 use slipway_registry::Registry;
+use slipway_sandbox::ladder::{Place, Rung};
 use slipway_sandbox::userns::{self, Entered, Mode};
 use slipway_store::{OverlayFlavor, Store};
 
@@ -16,7 +17,7 @@ use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
-use crate::{client_config, env_vars, interrupt};
+use crate::{client_config, env_vars, interrupt, place};
 
 /// The file that `--iidfile` names cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,8 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let style = Style::choose(&args.progress, args.quiet).map_err(|error| CommandError::Options(error.into()))?;
     // Before the first thread, and before anything is read that the inner process would read again.
     // A question about the Dockerfile is answered without one.
-    let flavor = if args.is_call() { None } else { Some(enter_namespace()?) };
+    let place = place::find(args.sandbox)?;
+    let flavor = if args.is_call() { None } else { Some(enter_namespace(place)?) };
     let is_quiet = args.quiet;
     let mut remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
@@ -47,7 +49,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     remove_image_id(&request)?;
     let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
     let store =
-        Store::open(&client_config::store_root(), flavor).map_err(|error| CommandError::Preparation(error.into()))?;
+        Store::open(&place::store_root(place), flavor).map_err(|error| CommandError::Preparation(error.into()))?;
     let registry = Registry::new(client_config::registry_config());
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
     let git_variables = client_config::git_variables();
@@ -68,10 +70,12 @@ fn only_context(args: &mut BuildArgs, words: &[OsString]) -> Result<String, Comm
     }
 }
 
-fn enter_namespace() -> Result<OverlayFlavor, CommandError> {
-    match userns::enter()? {
-        Entered::Inside(Mode::Root) => Ok(OverlayFlavor::Root),
-        Entered::Inside(Mode::UserNamespace { .. }) => Ok(OverlayFlavor::UserNamespace),
+fn enter_namespace(wanted: Option<Rung>) -> Result<(Place, OverlayFlavor), CommandError> {
+    let place = place::find(wanted)?;
+    // What is remembered about the machine may have changed.
+    match userns::enter(place).inspect_err(|_| place::forget())? {
+        Entered::Inside(Mode::Root) => Ok((place, OverlayFlavor::Root)),
+        Entered::Inside(Mode::UserNamespace { .. }) => Ok((place, OverlayFlavor::UserNamespace)),
         Entered::Finished(status) => userns::end_like(status),
     }
 }
