@@ -7,6 +7,7 @@
 
 mod cases;
 mod fixture;
+mod single_id;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         return exit;
     }
     let machine = Machine::probe(mode);
-    let trials = cases::CASES.iter().map(|case| trial(case, &machine)).collect();
+    let trials = cases::CASES.iter().chain(single_id::CASES).map(|case| trial(case, &machine)).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     say_what_did_not_run(&conclusion, &machine);
     conclusion.exit_code()
