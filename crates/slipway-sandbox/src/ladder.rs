@@ -10,8 +10,9 @@
 //! takes some milliseconds; so the answer is kept in a file, and holds for this boot, this user, and these lines.
 
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -160,8 +161,15 @@ fn below(memory: &Path) -> Result<Rung, EnterError> {
         Err(_) => try_rung(Rung::SingleId).map(|()| Rung::SingleId)?,
     };
     // The next run finds out again.
-    let _ = fs::write(memory, format!("{circumstances}\n{rung}\n"));
+    let _ = keep(memory, &format!("{circumstances}\n{rung}\n"));
     Ok(rung)
+}
+
+fn keep(memory: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = memory.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    fs::write(memory, text)
 }
 
 fn try_rung(rung: Rung) -> Result<(), EnterError> {

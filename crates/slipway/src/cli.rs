@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool, parse_call};
+use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool};
 use slipway_sandbox::ladder::Rung;
 
 use crate::exit_code;
@@ -305,11 +305,6 @@ impl BuildArgs {
             metadata_file: self.metadata_file,
             policy: self.policy,
         }
-    }
-
-    /// Whether a question is asked instead of a build, be it one that makes no sense.
-    pub(crate) fn is_call(&self) -> bool {
-        !matches!(parse_call(self.call_text(), self.check), Ok(None))
     }
 
     fn call_text(&self) -> &str {
