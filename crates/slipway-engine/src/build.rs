@@ -183,7 +183,11 @@ impl Engine {
     /// An engine that has not touched anything yet, except that the process may now open as many files as its hard
     /// limit allows.
     pub fn new(parts: EngineParts) -> Engine {
-        let nofile = descriptors::raise_limit();
+        let nofile = match parts.flavor {
+            // Nothing is mounted, and who comes after this process has to see the user's limit.
+            OverlayFlavor::Outside => OriginalLimit::read(),
+            OverlayFlavor::Root | OverlayFlavor::UserNamespace => descriptors::raise_limit(),
+        };
         let EngineParts { store, registry, flavor, search_path, git_variables } = parts;
         Engine { store, registry, flavor, search_path, nofile, git_variables }
     }

@@ -13,11 +13,20 @@ pub(crate) struct OriginalLimit {
     pub(crate) hard: u64,
 }
 
+impl OriginalLimit {
+    /// The limit as it is now.
+    pub(crate) fn read() -> OriginalLimit {
+        let limit = getrlimit(Resource::Nofile);
+        let value = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+        OriginalLimit { soft: value(limit.current), hard: value(limit.maximum) }
+    }
+}
+
 /// Raises the soft limit to the hard one, and says what it was.
 pub(crate) fn raise_limit() -> OriginalLimit {
-    let limit = getrlimit(Resource::Nofile);
-    let value = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    let original = OriginalLimit::read();
+    let maximum = getrlimit(Resource::Nofile).maximum;
     // If it cannot be raised, a build with many layers says so when it runs out.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    OriginalLimit { soft: value(limit.current), hard: value(limit.maximum) }
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    original
 }

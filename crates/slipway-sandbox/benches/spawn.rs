@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use slipway_sandbox::ladder;
 use slipway_sandbox::userns::{self, Entered, Mode};
 use slipway_sandbox::{Credentials, ExitStatus, Network, PrivateNetwork, Privilege, Spec, mounts, spawn};
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ const RUNS: usize = 100;
 
 fn main() {
     slipway_sandbox::init_if_requested();
-    let mode = match userns::enter().unwrap() {
+    let mode = match userns::enter(ladder::find(None, Path::new("")).unwrap()).unwrap() {
         Entered::Finished(status) => userns::end_like(status),
         Entered::Inside(mode) => mode,
     };

@@ -78,7 +78,7 @@ fn set_groups(gid: u32, groups: &[u32]) -> Result<(), CallError> {
 }
 
 /// Nothing inheritable (CVE-2022-24769), nothing ambient, and of the rest what the step may have.
-fn limit_own_sets(privilege: Privilege) -> Result<(), CallError> {
+pub(crate) fn limit_own_sets(privilege: Privilege) -> Result<(), CallError> {
     clear_ambient_capability_set().named(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".to_owned())?;
     let held = capabilities(None).named(|| "capget()".to_owned())?.permitted;
     let kept = match privilege {

@@ -33,6 +33,17 @@ pub(crate) fn map_arguments(own_id: u32, subordinate: &[SubordinateIds]) -> Vec<
     arguments.iter().map(u64::to_string).collect()
 }
 
+/// The map that gives a new namespace the same ids as the one whose map this is. A line may not span two of the outer
+/// map's, so each of those gets its own (user_namespaces(7)).
+pub(crate) fn identity_map(map: &str) -> String {
+    let line = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let (first, count) = (fields.next()?, fields.nth(1)?);
+        Some(format!("{first} {first} {count}\n"))
+    };
+    map.lines().filter_map(line).collect()
+}
+
 /// How many ids a namespace has, from the text of its `/proc/self/uid_map`.
 pub(crate) fn count_mapped(uid_map: &str) -> u64 {
     uid_map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
@@ -81,6 +92,11 @@ mod tests {
     fn inside_the_ranges_follow_one_another() {
         let ranges = [SubordinateIds { first: 100_000, count: 10 }, SubordinateIds { first: 300_000, count: 5 }];
         assert_eq!(map_arguments(1000, &ranges).join(" "), "0 1000 1 1 100000 10 11 300000 5");
+    }
+
+    #[test]
+    fn every_line_of_a_map_is_kept_apart() {
+        assert_eq!(identity_map("         0       1000          1\n 1 100000 65536\n"), "0 0 1\n1 1 65536\n");
     }
 
     #[test]

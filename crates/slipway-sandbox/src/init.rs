@@ -29,7 +29,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 use crate::call::{CallError, Named};
 use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec};
 use crate::wire::{self, Failure};
-use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals};
+use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals, supervisor};
 
 /// The name under which the first process is started; nobody types it.
 pub(crate) const ARGV0: &CStr = c"slipway: first process of a sandbox";
@@ -42,12 +42,13 @@ const FAILED: i32 = 127;
 pub fn init_if_requested() {
     let args: Vec<OsString> = env::args_os().collect();
     keeper::keep_if_requested(&args);
-    let [name, spec, report] = args.as_slice() else { return };
+    let [name, spec, report, supervisor @ ..] = args.as_slice() else { return };
     if name.as_bytes() != ARGV0.to_bytes() {
         return;
     }
     let (Some(spec), Some(report)) = (inherited(spec), inherited(report)) else { return };
-    let failure = match start_step(spec, &report) {
+    let supervisor = supervisor.first().and_then(|argument| inherited(argument));
+    let failure = match start_step(spec, &report, supervisor) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -60,7 +61,7 @@ pub fn init_if_requested() {
 /// The descriptor that an argument names.
 pub(crate) fn inherited(argument: &OsStr) -> Option<OwnedFd> {
     let number: RawFd = argument.to_str()?.parse().ok()?;
-    // SAFETY: at the start of `main` nobody owns a descriptor but 0 to 2, and the parent names these two once each.
+    // SAFETY: at the start of `main` nobody owns a descriptor but 0 to 2, and the parent names each of these once.
     unsafe { adopt(number) }.ok()
 }
 
@@ -77,9 +78,9 @@ unsafe fn adopt(number: RawFd) -> std::io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-fn start_step(spec: OwnedFd, report: &OwnedFd) -> Result<Infallible, Failure> {
+fn start_step(spec: OwnedFd, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Result<Infallible, Failure> {
     let spec = read_spec(spec).map_err(Failure::Call)?;
-    become_step(spec, report)
+    become_step(spec, report, supervisor)
 }
 
 fn read_spec(file: OwnedFd) -> Result<Spec, CallError> {
@@ -93,7 +94,7 @@ fn read_spec(file: OwnedFd) -> Result<Spec, CallError> {
 }
 
 /// The whole way, in order; see the module's rules.
-fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
+fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Result<Infallible, Failure> {
     let Spec {
         root,
         attach_at,
@@ -129,7 +130,7 @@ fn become_step(spec: Spec, report: &OwnedFd) -> Result<Infallible, Failure> {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
             .named(|| "setns(CLONE_NEWUSER)".to_owned())?;
     }
-    drop_rights(&credentials, privilege)?;
+    drop_rights(&credentials, privilege, supervisor)?;
     if is_inside == Inside::NotYet && change_directory(&root, &cwd)? == Inside::NotYet {
         return Err(Errno::ACCESS).named(|| format!("chdir({})", cwd.display())).map_err(Failure::Call);
     }
@@ -253,11 +254,20 @@ pub(crate) fn close_others_on_exec() -> std::io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-fn drop_rights(credentials: &Credentials, privilege: Privilege) -> Result<(), CallError> {
+/// With a supervisor there is nobody else to become: the step only believes to be somebody else.
+fn drop_rights(credentials: &Credentials, privilege: Privilege, supervisor: Option<OwnedFd>) -> Result<(), CallError> {
     capabilities::limit_bounding_set(privilege)?;
+    // Without no_new_privs filters take CAP_SYS_ADMIN, so they come before the capabilities go.
+    if let Some(supervisor) = &supervisor {
+        let listener =
+            seccomp::supervised::install().named(|| "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)".to_owned())?;
+        supervisor::hand_over(supervisor, &listener).named(|| "sendmsg(listener)".to_owned())?;
+    }
     if privilege == Privilege::Sandboxed {
-        // Without no_new_privs this takes CAP_SYS_ADMIN, so it comes before the capabilities go.
         seccomp::install().named(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned())?;
     }
-    capabilities::assume(credentials, privilege)
+    match supervisor {
+        Some(_) => capabilities::limit_own_sets(privilege),
+        None => capabilities::assume(credentials, privilege),
+    }
 }

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! main()                    init::init_if_requested()   never returns in the first process of a sandbox
-//!                           userns::enter()             once a run: root stays, others get a user namespace
+//!                           ladder::find()              once a run: what the machine allows
+//!                           userns::enter()             root stays, others get a user namespace
 //! spawn(&spec)              running.rs                  checks the spec, hands it over, waits for the program to run
 //!   namespaces.rs                                       clone into fresh namespaces, exec this program again
 //!   init.rs                 the first process: reads the spec, then
@@ -24,6 +25,9 @@
 //! A step of `/bin/true` takes 2.5 ms at best, and 3 to 5 ms while other work keeps both cores of the machine busy
 //! (`cargo bench -p slipway-sandbox`).
 //!
+//! With a single id a thread answers what the step asks about owners and ids (`supervisor/`), and files carry their
+//! owner with them (`owners.rs`).
+//!
 //! Beside the walk: `private_network.rs` is a network for all steps of a build, held by a process of its own
 //! (`keeper.rs`); `emulation.rs` does the same for
 //! programs of other architectures; `cgroup.rs` limits a step; `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
@@ -40,9 +44,11 @@ mod host_programs;
 mod idmap;
 mod init;
 mod keeper;
+pub mod ladder;
 pub mod mounts;
 mod namespaces;
 mod network;
+pub mod owners;
 mod private_network;
 mod program;
 mod rooted;
@@ -51,6 +57,7 @@ mod seccomp;
 mod signals;
 mod spec;
 pub mod stubs;
+mod supervisor;
 pub mod userns;
 mod wire;
 

@@ -15,8 +15,9 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use crate::call::{CallError, Named};
 use crate::program::ExecError;
 use crate::spec::{Credentials, Network, Spec};
+use crate::supervisor::Supervisor;
 use crate::wire::{self, Failure};
-use crate::{init, namespaces};
+use crate::{init, namespaces, owners};
 
 /// Why a process did not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,13 +84,20 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     let spec_file = write_spec(spec)?;
     let (report, report_writer) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2(report of the first process)".to_owned())?;
-    let args =
-        [init::ARGV0.to_owned(), descriptor_argument(spec_file.as_fd()), descriptor_argument(report_writer.as_fd())];
+    let supervision = owners::are_recorded().then(|| Supervisor::start(&spec.credentials)).transpose()?;
+    let (supervisor, channel) = supervision.unzip();
+    let mut args = vec![
+        init::ARGV0.to_owned(),
+        descriptor_argument(spec_file.as_fd()),
+        descriptor_argument(report_writer.as_fd()),
+    ];
+    args.extend(channel.iter().map(|channel| descriptor_argument(channel.as_fd())));
     let mut inherited: Vec<BorrowedFd<'_>> =
         vec![spec_file.as_fd(), report_writer.as_fd(), spec.root.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
     inherited.extend(spec.mounts.iter().map(|mount| mount.source.as_fd()));
     inherited.extend(spec.user_namespace.iter().map(AsFd::as_fd));
     inherited.extend(spec.control_groups.iter().map(AsFd::as_fd));
+    inherited.extend(channel.iter().map(|channel| channel.as_fd()));
     let own_network = match &spec.network {
         Network::Host => 0,
         Network::None => libc::CLONE_NEWNET,
@@ -100,8 +108,8 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     };
 
     let (_, pidfd) = namespaces::start(namespaces::OF_A_STEP | own_network, &args, &inherited)?;
-    let running = Running { pidfd, status: Mutex::new(None) };
-    drop(report_writer);
+    let running = Running { pidfd, ended: Mutex::new(Ended { status: None, supervisor }) };
+    drop((report_writer, channel));
     match read_report(report)? {
         None => Ok(running),
         Some(Failure::Call(error)) => Err(SpawnError::Setup(error)),
@@ -153,14 +161,22 @@ fn read_report(report: OwnedFd) -> Result<Option<Failure>, CallError> {
 #[derive(Debug)]
 pub struct Running {
     pidfd: OwnedFd,
-    status: Mutex<Option<ExitStatus>>,
+    ended: Mutex<Ended>,
+}
+
+/// What is left to know and to do once the process has ended.
+#[derive(Debug)]
+struct Ended {
+    status: Option<ExitStatus>,
+    /// The thread that answers for the process, until it has ended too.
+    supervisor: Option<Supervisor>,
 }
 
 impl Running {
     /// Waits until the process and all its descendants are gone.
     pub fn wait(&self) -> Result<ExitStatus, CallError> {
-        let mut known = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = *known {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = ended.status {
             return Ok(status);
         }
         let status = loop {
@@ -170,7 +186,11 @@ impl Running {
             }
         };
         let status = ExitStatus::from_wait(&status.expect("because without NOHANG the call waits for a status"));
-        *known = Some(status);
+        ended.status = Some(status);
+        // It may still hold files of the root, which the caller is free to unmount from now on.
+        if let Some(supervisor) = ended.supervisor.take() {
+            supervisor.join();
+        }
         Ok(status)
     }
 

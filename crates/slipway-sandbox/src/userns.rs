@@ -1,9 +1,9 @@
 //! Gives an unprivileged user the rights that sandboxes take, once a run.
 //!
 //! Real root stays where it is. Everybody else gets this very program once more, as root of a new user namespace (the
-//! user's own id is 0 there, the subordinate ids are 1 and up) with a mount table of its own, and waits for it. That
-//! costs about 4 ms, most of it in `newuidmap` and `newgidmap`, which only root's setuid bit lets write such a map;
-//! so it is done once and not for every step.
+//! user's own id is 0 there, the subordinate ids, if any, are 1 and up) with a mount table of its own, and waits for it.
+//! With subordinate ids that costs about 4 ms, most of it in `newuidmap` and `newgidmap`, which only root's setuid bit
+//! lets write such a map; so it is done once and not for every step.
 
 use std::env;
 use std::ffi::OsString;
@@ -21,6 +21,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::call::{CallError, Named};
 use crate::idmap::{self, SubordinateIds};
+use crate::ladder::{Place, Rung};
 use crate::mounts;
 use crate::running::ExitStatus;
 use crate::signals;
@@ -80,11 +81,14 @@ pub enum EnterError {
         /// The call that failed.
         source: CallError,
         /// A setting of this machine that forbids it, if one was found.
-        setting: Option<&'static str>,
+        setting: Option<&'static Setting>,
     },
     /// Root without the rights of root, as in a plain container.
     #[error("this process is root but lacks CAP_SYS_ADMIN")]
     NoAdminCapability,
+    /// Not root at all.
+    #[error("this process is not root")]
+    NotRoot,
     /// Another call failed.
     #[error("cannot enter a user namespace")]
     Call(#[from] CallError),
@@ -100,13 +104,23 @@ impl EnterError {
             Self::NoMappingTool { .. } => {
                 Some("install the package `uidmap` (Debian, Ubuntu) or `shadow-utils` (Fedora)".to_owned())
             }
-            Self::Namespace { setting, .. } => {
-                setting.map(|setting| format!("`{setting}` forbids it here; an administrator can change that"))
-            }
+            Self::Namespace { setting: Some(setting), .. } => Some(format!(
+                "`{} = {}` forbids it; as root, run `sysctl -w {}={}`",
+                setting.name, setting.forbids, setting.name, setting.allows
+            )),
+            Self::Namespace { setting: None, .. } => Some(
+                "in a container, its seccomp or AppArmor profile forbids it: run it with \
+                 `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`, or with CAP_SYS_ADMIN"
+                    .to_owned(),
+            ),
             Self::NoAdminCapability => {
-                Some("run it as an unprivileged user, or in a container with CAP_SYS_ADMIN".to_owned())
+                Some("run the container with `--cap-add SYS_ADMIN`, or as another user".to_owned())
             }
-            Self::MapRefused { .. } | Self::Call(_) => None,
+            Self::NotRoot => Some("run it as root, with `sudo`".to_owned()),
+            Self::MapRefused { .. } => {
+                Some("as root, run `chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap`".to_owned())
+            }
+            Self::Call(_) => None,
         }
     }
 }
@@ -116,23 +130,18 @@ impl EnterError {
 /// Has to be called at the start of `main`, before any thread; arguments, environment, working directory and
 /// descriptors are those of the caller in both processes. The outer one passes on SIGINT, SIGTERM, SIGHUP and
 /// SIGQUIT, and the inner one dies with it.
-pub fn enter() -> Result<Entered, EnterError> {
+pub fn enter(place: Place) -> Result<Entered, EnterError> {
     // A parent that ignores it (some cron daemons do) hands that down, and then no child can be waited for.
     signals::use_default(libc::SIGCHLD);
-    // The inner process finds itself root, so it needs no mark to tell that it is the inner one.
-    if rustix::process::geteuid().is_root() {
-        return Ok(Entered::Inside(current_mode()?));
+    match place {
+        // The inner process finds itself root, so it needs no mark to tell that it is the inner one.
+        Place::There(mode) => Ok(Entered::Inside(mode)),
+        Place::Outside(rung) => start_inside(&Maps::of_current_user(rung)?).map(Entered::Finished),
     }
-    let maps = Maps::of_current_user()?;
-    start_inside(&maps).map(Entered::Finished)
 }
 
 /// What the sandboxes of this process rest on, for a process that is root.
-pub fn current_mode() -> Result<Mode, EnterError> {
-    let held = rustix::thread::capabilities(None).named(|| "capget()".to_owned())?.effective;
-    if !held.contains(CapabilitySet::SYS_ADMIN) {
-        return Err(EnterError::NoAdminCapability);
-    }
+pub(crate) fn current_mode() -> Result<Mode, CallError> {
     let map = fs::read_to_string("/proc/self/uid_map").named(|| "read(/proc/self/uid_map)".to_owned())?;
     Ok(match idmap::count_mapped(&map) {
         // The initial namespace maps every number but the last, which means "no id".
@@ -153,29 +162,77 @@ pub fn end_like(status: ExitStatus) -> ! {
     std::process::exit(status.code())
 }
 
-/// The commands that map the ids of a new namespace.
-struct Maps {
-    users: Vec<String>,
-    groups: Vec<String>,
+/// How the ids of a new namespace are mapped.
+pub(crate) enum Maps {
+    /// By set-user-id programs with these arguments, which look up what the user may have.
+    ByTools { users: Vec<String>, groups: Vec<String> },
+    /// By writing the files of `/proc` ourselves.
+    Written {
+        users: String,
+        groups: String,
+        /// The kernel lets nobody map groups who could thereby get rid of one (user_namespaces(7)).
+        denies_setgroups: bool,
+    },
 }
 
 impl Maps {
-    fn of_current_user() -> Result<Self, EnterError> {
-        let uid = rustix::process::getuid().as_raw();
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let user = idmap::login_name(&passwd, uid).map_or_else(|| uid.to_string(), str::to_owned);
-        let users = subordinate_ids("/etc/subuid", &user, uid)?;
-        let groups = subordinate_ids("/etc/subgid", &user, uid)?;
-        Ok(Self {
-            users: idmap::map_arguments(uid, &users),
-            groups: idmap::map_arguments(rustix::process::getgid().as_raw(), &groups),
-        })
+    /// What the current user can have on this rung.
+    pub(crate) fn of_current_user(rung: Rung) -> Result<Self, EnterError> {
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        match rung {
+            Rung::Root => Err(EnterError::NotRoot),
+            Rung::SingleId => Ok(Self::Written {
+                users: format!("0 {uid} 1\n"),
+                groups: format!("0 {gid} 1\n"),
+                denies_setgroups: true,
+            }),
+            Rung::SubordinateIds if may_map_all()? => {
+                let same = |file: &'static str| {
+                    let map = fs::read_to_string(file).named(|| format!("read({file})"))?;
+                    Ok::<_, CallError>(idmap::identity_map(&map))
+                };
+                let (users, groups) = (same("/proc/self/uid_map")?, same("/proc/self/gid_map")?);
+                Ok(Self::Written { users, groups, denies_setgroups: false })
+            }
+            Rung::SubordinateIds => {
+                let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+                let user = idmap::login_name(&passwd, uid).map_or_else(|| uid.to_string(), str::to_owned);
+                let users = subordinate_ids("/etc/subuid", &user, uid)?;
+                let groups = subordinate_ids("/etc/subgid", &user, uid)?;
+                Ok(Self::ByTools {
+                    users: idmap::map_arguments(uid, &users),
+                    groups: idmap::map_arguments(gid, &groups),
+                })
+            }
+        }
     }
 
     fn write(&self, child: Pid) -> Result<(), EnterError> {
-        run_mapping_tool("newuidmap", child, &self.users)?;
-        run_mapping_tool("newgidmap", child, &self.groups)
+        match self {
+            Self::ByTools { users, groups } => {
+                run_mapping_tool("newuidmap", child, users)?;
+                run_mapping_tool("newgidmap", child, groups)
+            }
+            Self::Written { users, groups, denies_setgroups } => {
+                let write = |name: &str, text: &str| {
+                    let path = format!("/proc/{}/{name}", child.as_raw_nonzero());
+                    fs::write(&path, text).named(|| format!("write({path})"))
+                };
+                if *denies_setgroups {
+                    write("setgroups", "deny")?;
+                }
+                write("uid_map", users)?;
+                Ok(write("gid_map", groups)?)
+            }
+        }
     }
+}
+
+/// Whether this is root of a container that may do little but change ids: then all ids that it has can be mapped.
+fn may_map_all() -> Result<bool, CallError> {
+    let held = rustix::thread::capabilities(None).named(|| "capget()".to_owned())?.effective;
+    let wanted = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    Ok(rustix::process::geteuid().is_root() && held.contains(wanted) && !held.contains(CapabilitySet::SYS_ADMIN))
 }
 
 fn subordinate_ids(file: &'static str, user: &str, uid: u32) -> Result<Vec<SubordinateIds>, EnterError> {
@@ -205,6 +262,24 @@ fn run_mapping_tool(tool: &'static str, child: Pid, map: &[String]) -> Result<()
 
 /// Forks, maps the child's ids, lets it go on and waits for it.
 fn start_inside(maps: &Maps) -> Result<ExitStatus, EnterError> {
+    let child = start_mapped(maps, execute_again)?;
+    wait_and_forward(child).map_err(EnterError::Call)
+}
+
+/// Makes a namespace with these ids and leaves it again. As [`enter`] it has to be called before any thread.
+pub(crate) fn attempt(maps: &Maps) -> Result<(), EnterError> {
+    signals::use_default(libc::SIGCHLD);
+    let child = start_mapped(maps, || {
+        // SAFETY: ends the process; no memory is involved.
+        unsafe { libc::_exit(0) }
+    })?;
+    // It has got its map, which is all that was asked.
+    let _ = rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED);
+    Ok(())
+}
+
+/// Forks and maps the child's ids; the child then goes on with `then`, which returns only if it fails.
+fn start_mapped(maps: &Maps, then: impl FnOnce() -> CallError) -> Result<Pid, EnterError> {
     let outer = rustix::process::getpid();
     let (unshared, unshared_writer) = pipe()?;
     let (mapped, mapped_writer) = pipe()?;
@@ -215,16 +290,15 @@ fn start_inside(maps: &Maps) -> Result<ExitStatus, EnterError> {
     }
     let Some(child) = Pid::from_raw(pid) else {
         drop((unshared, mapped_writer));
-        become_inner(outer, unshared_writer, mapped)
+        become_inner(outer, unshared_writer, mapped, then)
     };
     drop((unshared_writer, mapped));
-    let result = map_and_release(maps, child, unshared, mapped_writer);
-    if result.is_err() {
+    if let Err(error) = map_and_release(maps, child, unshared, mapped_writer) {
         // It waits for the map that will not come, sees the end of its pipe and ends.
         let _ = rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED);
-        return result.map(|()| unreachable!("an error has no value"));
+        return Err(error);
     }
-    wait_and_forward(child).map_err(EnterError::Call)
+    Ok(child)
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), CallError> {
@@ -252,26 +326,35 @@ fn map_and_release(maps: &Maps, child: Pid, unshared: OwnedFd, go: OwnedFd) -> R
     Ok(())
 }
 
-/// Settings of distributions that forbid user namespaces, with the value that does.
-fn forbidding_setting() -> Option<&'static str> {
-    [
-        ("kernel.unprivileged_userns_clone = 0", "/proc/sys/kernel/unprivileged_userns_clone", "0"),
-        ("user.max_user_namespaces = 0", "/proc/sys/user/max_user_namespaces", "0"),
-        (
-            "kernel.apparmor_restrict_unprivileged_userns = 1",
-            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-        ),
-    ]
-    .into_iter()
-    .find(|(_, file, forbids)| fs::read_to_string(file).is_ok_and(|value| value.trim() == *forbids))
-    .map(|(name, _, _)| name)
+/// A setting of the kernel that can forbid user namespaces.
+#[derive(Debug)]
+pub struct Setting {
+    /// As `sysctl` spells it.
+    pub name: &'static str,
+    /// The value that forbids.
+    pub forbids: &'static str,
+    /// One that does not.
+    pub allows: &'static str,
 }
 
-/// The inner process: makes the namespaces, waits for the map, and executes this program. Never returns.
-fn become_inner(outer: Pid, unshared: OwnedFd, mapped: OwnedFd) -> ! {
+/// Those of the kernel and of distributions (Debian's and Ubuntu's patches).
+static SETTINGS: [Setting; 3] = [
+    Setting { name: "kernel.unprivileged_userns_clone", forbids: "0", allows: "1" },
+    Setting { name: "user.max_user_namespaces", forbids: "0", allows: "10000" },
+    Setting { name: "kernel.apparmor_restrict_unprivileged_userns", forbids: "1", allows: "0" },
+];
+
+fn forbidding_setting() -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| {
+        let file = format!("/proc/sys/{}", setting.name.replace('.', "/"));
+        fs::read_to_string(file).is_ok_and(|value| value.trim() == setting.forbids)
+    })
+}
+
+/// The inner process: makes the namespaces, waits for the map, and goes on. Never returns.
+fn become_inner(outer: Pid, unshared: OwnedFd, mapped: OwnedFd, then: impl FnOnce() -> CallError) -> ! {
     let error = match enter_namespaces(outer, unshared, mapped) {
-        Ok(()) => execute_again(),
+        Ok(()) => then(),
         Err(error) => error,
     };
     // The outer process reports what it knows; what fails after the map was written is only known here.

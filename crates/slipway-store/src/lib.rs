@@ -15,6 +15,7 @@
 //!   locks/<hex>                one file a key that somebody is working on
 //!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
 //!   empty/                     the lower layer of a first layer
+//!   sandbox, single-id/        not ours: what the binary knows of the machine, and the store of a user with one id
 //! ```
 //!
 //! Several processes use one store at once. Rules that every file here keeps:

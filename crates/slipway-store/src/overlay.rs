@@ -23,6 +23,9 @@ pub enum OverlayFlavor {
     Root,
     /// The root of a user namespace, who may not set `trusted.*`: marks are `user.overlay.*`.
     UserNamespace,
+    /// Nobody: the files belong to ids of a user namespace that this process has not entered. Rows and blobs can be
+    /// read, snapshots cannot.
+    Outside,
 }
 
 impl OverlayFlavor {
@@ -30,7 +33,7 @@ impl OverlayFlavor {
     pub fn opaque_xattr(self) -> &'static str {
         match self {
             OverlayFlavor::Root => "trusted.overlay.opaque",
-            OverlayFlavor::UserNamespace => "user.overlay.opaque",
+            OverlayFlavor::UserNamespace | OverlayFlavor::Outside => "user.overlay.opaque",
         }
     }
 
@@ -41,7 +44,7 @@ impl OverlayFlavor {
     fn options(self) -> &'static [(&'static str, &'static str)] {
         match self {
             OverlayFlavor::Root => &[("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off")],
-            OverlayFlavor::UserNamespace => {
+            OverlayFlavor::UserNamespace | OverlayFlavor::Outside => {
                 &[("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")]
             }
         }

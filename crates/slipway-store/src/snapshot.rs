@@ -24,7 +24,7 @@ use slipway_oci::DiffId;
 use crate::database::Writing;
 use crate::overlay::{self, MAX_LOWERS, Writable};
 use crate::session::{Session, Temporary};
-use crate::{DbError, FsError, MountError, Store};
+use crate::{DbError, FsError, MountError, OverlayFlavor, Store};
 
 /// Names a layer: the name of its folder. Random, so it says nothing about the content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,6 +97,8 @@ impl Snapshot {
 pub enum SnapshotError {
     #[error("cannot reach the snapshot's files")]
     Fs(#[from] FsError),
+    #[error("the snapshot's files belong to a user namespace that was not entered")]
+    Outside,
     #[error("cannot look up the snapshot")]
     Db(#[from] DbError),
     #[error("cannot present the snapshot as a file system")]
@@ -120,6 +122,7 @@ impl Store {
     ///
     /// Its root folder has the parent's mode and owner; without a parent, 0755 and 0:0.
     pub fn begin(&self, parent: Option<&Snapshot>) -> Result<ActiveSnapshot, SnapshotError> {
+        self.refuse_outside()?;
         let below = parent.map(|parent| parent.layers.clone()).unwrap_or_default();
         distinct_from_top(&below)?;
         let session = self.session()?;
@@ -153,6 +156,7 @@ impl Store {
 
     /// As [`Store::view`], for any stack of committed layers, bottom first.
     pub fn view_layers(&self, layers: &[LayerId]) -> Result<OwnedFd, SnapshotError> {
+        self.refuse_outside()?;
         let mut lowers = self.open_layers(layers)?;
         if lowers.is_empty() {
             return Ok(self.open_empty()?);
@@ -163,6 +167,14 @@ impl Store {
             lowers.push(self.open_empty()?);
         }
         Ok(overlay::mount(self.0.flavor, &lowers, None)?)
+    }
+
+    /// Seen from outside of their namespace, files have other owners: nothing may be read or made there.
+    fn refuse_outside(&self) -> Result<(), SnapshotError> {
+        match self.0.flavor {
+            OverlayFlavor::Outside => Err(SnapshotError::Outside),
+            OverlayFlavor::Root | OverlayFlavor::UserNamespace => Ok(()),
+        }
     }
 
     /// The folder of a committed layer, in overlay form. Not to be written to.

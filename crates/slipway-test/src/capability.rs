@@ -16,7 +16,7 @@ pub enum Capability {
     Overlay,
     /// Creating a user namespace.
     UserNamespace,
-    /// A range of subordinate ids and the programs that map them.
+    /// Many ids: those of root, or a range of subordinate ids and the programs that map them.
     SubordinateIds,
     /// Being root, for what only root can prepare (files of other owners).
     Root,
@@ -44,7 +44,7 @@ impl Capability {
 
     /// What every build needs from the machine.
     pub fn of_every_build() -> Vec<Self> {
-        if is_root() { vec![Self::Overlay] } else { vec![Self::UserNamespace, Self::SubordinateIds, Self::Overlay] }
+        if is_root() { vec![Self::Overlay] } else { vec![Self::UserNamespace, Self::Overlay] }
     }
 
     /// The word that `needs:` and `SLIPWAY_TEST_REQUIRE` use.
@@ -76,6 +76,7 @@ impl Capability {
             Self::Overlay if is_root() => fails("overlayfs", &["unshare", "-m", "sh", "-c", mount]),
             Self::Overlay => fails("overlayfs", &["unshare", "-Urm", "sh", "-c", mount]),
             Self::UserNamespace => fails("a user namespace", &["unshare", "-Ur", "true"]),
+            Self::SubordinateIds if is_root() => None,
             Self::SubordinateIds => {
                 fails("mapping subordinate ids", &["unshare", "-U", "--map-auto", "--map-root-user", "true"])
             }

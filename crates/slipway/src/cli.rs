@@ -7,7 +7,8 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool, parse_call};
+use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool};
+use slipway_sandbox::ladder::Rung;
 
 use crate::exit_code;
 
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildArgs>),
+    /// Say what this machine allows, and what would allow more
+    Doctor,
     /// List images of the local store
     Images(ImagesArgs),
     /// The same commands as `docker buildx …`
@@ -177,6 +180,9 @@ pub(crate) struct BuildArgs {
     /// How many steps run at the same time (default: decided by the machine)
     #[arg(long)]
     jobs: Option<std::num::NonZero<usize>>,
+    /// Which kind of sandbox steps run in (root, subids, single-id); by default the best that `doctor` finds
+    #[arg(long, value_name = "MODE")]
+    pub(crate) sandbox: Option<Rung>,
     /// Size of /dev/shm
     #[arg(long, default_value = "", hide_default_value = true)]
     shm_size: String,
@@ -299,11 +305,6 @@ impl BuildArgs {
             metadata_file: self.metadata_file,
             policy: self.policy,
         }
-    }
-
-    /// Whether a question is asked instead of a build, be it one that makes no sense.
-    pub(crate) fn is_call(&self) -> bool {
-        !matches!(parse_call(self.call_text(), self.check), Ok(None))
     }
 
     fn call_text(&self) -> &str {

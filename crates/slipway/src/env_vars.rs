@@ -9,6 +9,8 @@ pub(crate) struct EnvVar(&'static str);
 
 /// The folder of the store; default `$XDG_DATA_HOME/slipway`.
 pub(crate) const SLIPWAY_ROOT: EnvVar = EnvVar("SLIPWAY_ROOT");
+/// Which kind of sandbox steps run in: `root`, `subids` or `single-id`; `--sandbox` wins.
+pub(crate) const SLIPWAY_SANDBOX: EnvVar = EnvVar("SLIPWAY_SANDBOX");
 /// Mirrors of registries, `host=url,host=url`; a URL alone is a mirror of Docker Hub.
 pub(crate) const SLIPWAY_MIRROR: EnvVar = EnvVar("SLIPWAY_MIRROR");
 /// Where users keep data of programs; default `~/.local/share`.

@@ -1,10 +1,10 @@
-//! Ctrl-C and SIGTERM: the first stops the build in good order, the second ends slipway at once.
+//! Ctrl-C, SIGTERM, and SIGHUP of a terminal that is gone: the first stops the build in good order, the second ends slipway at once.
 
 use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use slipway_solver::Cancel;
 
@@ -13,7 +13,7 @@ use crate::exit_code;
 /// Cancels the returned value when the user or another process asks for it.
 pub(crate) fn watch() -> io::Result<Arc<Cancel>> {
     let cancel = Arc::new(Cancel::new());
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let canceled = Arc::clone(&cancel);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever() {

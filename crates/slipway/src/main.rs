@@ -11,6 +11,7 @@ mod containers_config;
 mod env_vars;
 mod exit_code;
 mod interrupt;
+mod place;
 mod progress;
 mod report;
 mod surroundings;
@@ -43,6 +44,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         | Command::Buildx(BuildCommand::Build(args))
         | Command::Builder(BuildCommand::Build(args))
         | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
+        Command::Doctor => commands::doctor::run(),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
     }
 }

@@ -22,6 +22,10 @@ use slipway_test::workspace::Workspace;
 /// Capabilities whose lack is a failure: words with commas between them.
 const REQUIRE: &str = "SLIPWAY_TEST_REQUIRE";
 
+/// The program under test and the folder of the cases, for a user who cannot look into the workspace.
+const BINARY: &str = "SLIPWAY_TEST_BINARY";
+const CASES: &str = "SLIPWAY_TEST_CASES";
+
 /// What all cases share.
 struct Bench {
     /// Removed when the last case is done.
@@ -45,7 +49,7 @@ impl Bench {
         let busybox = format!("--build-context=busybox=oci-layout://{}", self.folder.path().join("busybox").display());
         let env = [("SLIPWAY_ROOT", root.join("store")), ("HOME", root.join("home"))];
         Builder {
-            program: vec![env!("CARGO_BIN_EXE_slipway").into()],
+            program: vec![env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_slipway").into())],
             flags: ["--progress=plain".into(), busybox.into()].to_vec(),
             env: env.map(|(name, path)| (name.into(), path.into())).to_vec(),
         }
@@ -64,7 +68,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").canonicalize()?;
+    let root = match env::var_os(CASES) {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").canonicalize()?,
+    };
     let required = env::var(REQUIRE).unwrap_or_default();
     // Other test programs read the same variable, so it may hold their words too.
     let required: Vec<Capability> = required.split(',').filter_map(|word| word.parse().ok()).collect();

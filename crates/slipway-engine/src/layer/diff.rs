@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use slipway_sandbox::owners;
 
 use super::tar_writer::{Entry, EntryKind, TarWriter};
 
@@ -401,8 +402,13 @@ pub(crate) fn open_file(parent: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno>
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
+/// What an entry is, a link being a link.
 pub(crate) fn stat_at(parent: &OwnedFd, name: &CStr) -> Result<Stat, Errno> {
-    rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+    let mut stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if let Some(owner) = owners::recorded_at(parent, name.to_bytes(), FileType::from_raw_mode(stat.st_mode)) {
+        (stat.st_uid, stat.st_gid) = (owner.uid, owner.gid);
+    }
+    Ok(stat)
 }
 
 fn stat_if_there(parent: &OwnedFd, name: &CStr) -> Result<Option<Stat>, Errno> {

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::Mode;
+use slipway_sandbox::owners::{self, Owner};
 
 use crate::rootfs::{CallError, OnPath, Root, TreePath, read_xattrs, stat_fd, write_xattrs};
 
@@ -28,7 +29,7 @@ fn adopt_one(upper: &Root, path: &TreePath, below: &Root, real: &TreePath) -> Re
     let model = below.open_dir(real).on("openat2", real)?;
     let folder = upper.open_dir(path).on("openat2", path)?;
     let meta = stat_fd(&model).on("statx", path)?;
-    rustix::fs::fchown(&folder, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid))).on("fchown", path)?;
+    owners::give(&folder, Owner { uid: meta.uid, gid: meta.gid }).on("fchown", path)?;
     // After the owner, which clears set-id bits.
     rustix::fs::fchmod(&folder, Mode::from_raw_mode(meta.mode & 0o7777)).on("fchmod", path)?;
     write_xattrs(&folder, &read_xattrs(&model).on("flistxattr", path)?);

@@ -12,12 +12,13 @@ use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
+use slipway_sandbox::owners::{self, Owner};
 
 use super::tar_reader::{ReadEntry, TarError, TarReader};
 use super::tar_writer::EntryKind;
-use crate::rootfs::Root;
+use crate::rootfs::{Root, may_travel};
 
 /// How unpacking can fail.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +164,7 @@ impl Unpacker<'_> {
             }
         }
         let (uid, gid) = self.owner(entry);
-        chown_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
+        give_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
         if entry.kind != EntryKind::Symlink {
             // Follows links, but what was made a moment ago is none.
             rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).map_err(error("chmod"))?;
@@ -195,8 +196,7 @@ impl Unpacker<'_> {
     fn folder_metadata(&mut self, dir: &OwnedFd, entry: &ReadEntry, path: &[u8]) -> Result<(), UntarError> {
         let error = |call| move |e: Errno| write_error(path, call, e);
         let (uid, gid) = self.owner(entry);
-        rustix::fs::fchown(dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(|e| owner_error(path, uid, gid, e))?;
+        owners::give(dir, Owner { uid, gid }).map_err(|e| owner_error(path, uid, gid, e))?;
         rustix::fs::fchmod(dir, Mode::from_raw_mode(entry.mode)).map_err(error("chmod"))?;
         set_xattrs(dir, entry);
         self.folder_times.insert(path.to_vec(), times(entry));
@@ -231,8 +231,7 @@ impl Unpacker<'_> {
         // A hole at the end has not been written.
         rustix::fs::ftruncate(&file, entry.size).map_err(error("ftruncate"))?;
         let (uid, gid) = self.owner(entry);
-        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(|e| owner_error(path, uid, gid, e))?;
+        owners::give(&file, Owner { uid, gid }).map_err(|e| owner_error(path, uid, gid, e))?;
         // After chown, which clears set-id bits and capabilities.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(error("chmod"))?;
         set_xattrs(&file, entry);
@@ -267,7 +266,7 @@ impl Unpacker<'_> {
         let (uid, gid) = self.owner(entry);
         // Only if it changes: changing the owner clears set-id bits and capabilities.
         if (stat.st_uid, stat.st_gid) != (uid, gid) {
-            chown_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
+            give_at(parent, name, uid, gid).map_err(|e| owner_error(path, uid, gid, e))?;
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             let mode = Mode::from_raw_mode(entry.mode);
@@ -448,20 +447,18 @@ fn set_opaque(dir: &OwnedFd, is_user_namespace: bool) -> Result<(), Errno> {
     rustix::fs::fsetxattr(dir, name, b"y", XattrFlags::empty())
 }
 
-/// Best effort, as in the reference: a file system may refuse some. Never the overlay's own marks, which would steer
-/// the mount.
+/// Best effort, as in the reference: a file system may refuse some. Never marks, which would steer the overlay mount
+/// or say who the owner is.
 fn set_xattrs(file: &OwnedFd, entry: &ReadEntry) {
     for (name, value) in &entry.xattrs {
-        let is_mark = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-        if let (false, Ok(name)) = (is_mark, CString::new(name.clone())) {
+        if let (true, Ok(name)) = (may_travel(name), CString::new(name.clone())) {
             let _ = rustix::fs::fsetxattr(file, &name, value, XattrFlags::empty());
         }
     }
 }
 
-fn chown_at(parent: &OwnedFd, name: &CString, uid: u32, gid: u32) -> Result<(), Errno> {
-    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+fn give_at(parent: &OwnedFd, name: &CString, uid: u32, gid: u32) -> Result<(), Errno> {
+    owners::give_at(parent, name.to_bytes(), Owner { uid, gid })
 }
 
 fn times(entry: &ReadEntry) -> Timestamps {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
 use slipway_graph::op::{CacheMount, CacheSharing, Exec, Mount, SecretMount, Security, SshMount};
@@ -17,6 +17,7 @@ use slipway_graph::request::{Secret, Ssh, StepLimits};
 use slipway_graph::{Event, Events, LogStream, StepId};
 use slipway_oci::Platform;
 use slipway_sandbox::mounts::{self, Attributes};
+use slipway_sandbox::owners::{self, Owner};
 use slipway_sandbox::stubs::{self, Kind, Target};
 use slipway_sandbox::{
     CallError, ControlGroup, Credentials, LimitError, Privilege, Resource, ResourceLimit, SpawnError, Spec,
@@ -388,7 +389,7 @@ impl Run<'_> {
             let view = self.store.view(&self.inputs[*input]).map_err(io::Error::other)?;
             return super::local::copy_tree(view.as_fd(), source, folder);
         }
-        std::os::unix::fs::lchown(folder, Some(cache.uid), Some(cache.gid))?;
+        owners::give(std::fs::File::open(folder)?, Owner { uid: cache.uid, gid: cache.gid })?;
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(cache.mode))
     }
 
@@ -475,8 +476,7 @@ fn memory_file(name: &str, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result
     let file = rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o600)).map_err(|e| prepare(e.into()))?;
     let mut file = std::fs::File::from(file);
     file.write_all(bytes).map_err(prepare)?;
-    rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
-        .map_err(|e| prepare(e.into()))?;
+    owners::give(&file, Owner { uid: owner.0, gid: owner.1 }).map_err(|e| prepare(e.into()))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|e| prepare(e.into()))?;
     // Bound after it is closed for writing, so that programs in it could be executed.
     drop(file);
@@ -539,8 +539,8 @@ fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -
             Err(Errno::NOENT) => {
                 let name = CString::new(part).map_err(|_| error(Errno::INVAL))?;
                 rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755)).map_err(error)?;
-                let (uid, gid) = (Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
-                rustix::fs::chownat(&parent, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(error)?;
+                let owner = Owner { uid: user.uid, gid: user.gid };
+                owners::give_at(&parent, name.to_bytes(), owner).map_err(error)?;
                 rustix::fs::openat(&parent, &name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(error)?
             }
             Err(errno) => return Err(error(errno)),

@@ -33,6 +33,9 @@ use http::{HttpError, HttpSources};
 /// Why a vertex failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpError {
+    /// The engine only looks: see [`OverlayFlavor::Outside`].
+    #[error("the step has to run, and this process cannot run it")]
+    Outside,
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error(transparent)]
@@ -169,7 +172,12 @@ impl Ops for EngineOps<'_> {
 
     fn run(&self, vertex: VertexId, inputs: &[Output], cancel: &Cancel) -> Result<Output, OpError> {
         let step = self.steps[vertex.0];
-        match &self.graph.vertex(vertex).op {
+        let op = &self.graph.vertex(vertex).op;
+        let is_nothing_to_do = matches!(op, Op::Source(Source::Scratch | Source::Local(_)));
+        if self.flavor == OverlayFlavor::Outside && !is_nothing_to_do {
+            return Err(OpError::Outside);
+        }
+        match op {
             Op::Source(Source::Scratch) => Ok(Output::Snapshot(Snapshot::scratch())),
             Op::Source(Source::Image(image)) => {
                 let progress = images::Progress { events: self.events, step, cancel };

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use slipway_graph::request::{Ssh, SshSource};
+use slipway_sandbox::owners::{self, Owner};
 
 /// Why a step cannot be given an agent.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +52,8 @@ impl Proxy {
         let path = PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()));
         let listener = UnixListener::bind(&path).map_err(error)?;
         rustix::fs::chmodat(folder, NAME, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(|e| error(e.into()))?;
-        let (uid, gid) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
-        rustix::fs::chownat(folder, NAME, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| error(e.into()))?;
+        let owner = Owner { uid: owner.0, gid: owner.1 };
+        owners::give_at(folder, NAME.as_bytes(), owner).map_err(|e| error(e.into()))?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let socket = rustix::fs::openat(folder, NAME, flags, Mode::empty()).map_err(|e| error(e.into()))?;
         let is_over = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,7 @@
 //! What does slipway know about a file without reading it?
 
 use rustix::fs::{FileType, Statx, StatxFlags, Timespec, Timestamps};
+use slipway_sandbox::owners::Owner;
 
 /// What `statx` is asked for.
 pub(crate) const WANTED: StatxFlags = StatxFlags::BASIC_STATS;
@@ -54,6 +55,14 @@ impl Meta {
             rdev: (stat.stx_rdev_major, stat.stx_rdev_minor),
             mtime: Time { secs: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec },
             ctime: Time { secs: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec },
+        }
+    }
+
+    /// The same, if the owner is recorded rather than real: that of the recorded one.
+    pub(crate) fn of_owner(self, recorded: Option<Owner>) -> Meta {
+        match recorded {
+            Some(Owner { uid, gid }) => Meta { uid, gid, ..self },
+            None => self,
         }
     }
 

@@ -16,6 +16,6 @@ pub(crate) use meta::{Meta, Time};
 pub(crate) use path::TreePath;
 pub(crate) use root::{CallError, DirItem, Root};
 pub(crate) use users::{Accounts, AccountsError, ProcessUser, UserError};
-pub(crate) use xattr::{Xattrs, read_xattrs, write_xattrs};
+pub(crate) use xattr::{Xattrs, may_travel, read_xattrs, write_xattrs};
 
 pub(crate) use root::{OnPath, READ_FILE, list_dir, read_link_at, stat_at, stat_fd};

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
+use slipway_sandbox::owners;
 
 use super::meta::WANTED;
 use super::{Component, FollowError, Meta, TreePath, follow};
@@ -138,14 +139,17 @@ impl TreePath {
 
 /// What a descriptor refers to.
 pub(crate) fn stat_fd(file: impl AsFd) -> Result<Meta, Errno> {
-    Ok(Meta::new(&rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, WANTED)?))
+    let file = file.as_fd();
+    let meta = Meta::new(&rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, WANTED)?);
+    Ok(meta.of_owner(owners::recorded(file, meta.kind)))
 }
 
 /// What `name` in `dir` is, a link being a link. `name` is one component.
 pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Meta, Errno> {
     // No automount: looking at a file must not change the machine.
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    Ok(Meta::new(&rustix::fs::statx(dir, name, flags, WANTED)?))
+    let meta = Meta::new(&rustix::fs::statx(dir, name, flags, WANTED)?);
+    Ok(meta.of_owner(owners::recorded_at(dir, name, meta.kind)))
 }
 
 /// The text of the link `name` in `dir`.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use rustix::buffer::spare_capacity;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+use slipway_sandbox::owners;
 
 /// Names and values, sorted by name.
 pub(crate) type Xattrs = Vec<(CString, Vec<u8>)>;
@@ -14,7 +15,13 @@ pub(crate) type Xattrs = Vec<(CString, Vec<u8>)>;
 /// Steers an overlay mount, so it must neither leave nor enter a layer (kernel, `overlayfs.rst`).
 const OVERLAY_PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
-/// The attributes of an open file or folder, overlay's own marks left out. Empty where the file system has none.
+/// Whether a layer or a copy may have an attribute of this name. The recorded owner is no part of a file's attributes:
+/// each file gets its own.
+pub(crate) fn may_travel(name: &[u8]) -> bool {
+    name != owners::MARK.as_bytes() && !OVERLAY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The attributes of an open file or folder that may travel. Empty where the file system has none.
 pub(crate) fn read_xattrs(file: impl AsFd) -> io::Result<Xattrs> {
     let file = file.as_fd();
     let mut names = Vec::new();
@@ -24,7 +31,7 @@ pub(crate) fn read_xattrs(file: impl AsFd) -> io::Result<Xattrs> {
     }
     let mut xattrs = Vec::new();
     for name in names.split(|b| *b == 0).filter(|name| !name.is_empty()) {
-        if OVERLAY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        if !may_travel(name) {
             continue;
         }
         let name = CString::new(name).expect("because the list was split at its NULs");

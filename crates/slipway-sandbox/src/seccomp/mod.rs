@@ -12,6 +12,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+pub(crate) mod supervised;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -66,13 +67,17 @@ enum Verdict {
 
 /// Installs the filter for this process and all that come from it. It can never be removed.
 pub(crate) fn install() -> io::Result<()> {
-    let program = program(ABIS);
+    with_program(&program(ABIS), 0).map(drop)
+}
+
+/// Installs any filter; returns what the kernel does.
+fn with_program(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<libc::c_long> {
     let length = u16::try_from(program.len()).expect("because the tables are fixed and far below 4096 instructions");
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: `filter` and the program that it points to live through the call; the kernel only reads them.
     let answer =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&filter)) };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&filter)) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
 /// The program: find the ABI, then the call by binary search, then look at its argument if need be.
@@ -209,8 +214,13 @@ mod tests {
 
     /// Runs a program as the kernel would; knows the instructions that are generated here.
     fn run(program: &[libc::sock_filter], arch: u32, number: u32, first_argument: u64) -> u32 {
-        let [low, high] = [first_argument as u32, (first_argument >> 32) as u32];
-        let data = [number, arch, 0, 0, low, high];
+        run_with(program, arch, number, &[first_argument])
+    }
+
+    /// As [`run`], with more arguments.
+    pub(super) fn run_with(program: &[libc::sock_filter], arch: u32, number: u32, arguments: &[u64]) -> u32 {
+        let mut data = vec![number, arch, 0, 0];
+        data.extend(arguments.iter().flat_map(|argument| [*argument as u32, (argument >> 32) as u32]));
         let (mut loaded, mut next) = (0, 0);
         loop {
             let libc::sock_filter { code, jt, jf, k } = program[next];

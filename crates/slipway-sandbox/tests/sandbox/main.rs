@@ -7,17 +7,20 @@
 
 mod cases;
 mod fixture;
+mod single_id;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
+use slipway_sandbox::ladder;
 use slipway_sandbox::userns::{self, Entered};
 
 use crate::fixture::Machine;
 
 fn main() -> ExitCode {
     slipway_sandbox::init_if_requested();
-    let mode = match userns::enter() {
+    let mode = match ladder::find(None, Path::new("")).and_then(userns::enter) {
         Ok(Entered::Finished(status)) => userns::end_like(status),
         Ok(Entered::Inside(mode)) => Ok(mode),
         Err(error) => Err(format!("{error}; {}", error.hint().unwrap_or_default())),
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
         return exit;
     }
     let machine = Machine::probe(mode);
-    let trials = cases::CASES.iter().map(|case| trial(case, &machine)).collect();
+    let trials = cases::CASES.iter().chain(single_id::CASES).map(|case| trial(case, &machine)).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     say_what_did_not_run(&conclusion, &machine);
     conclusion.exit_code()

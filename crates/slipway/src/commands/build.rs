@@ -6,17 +6,19 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use slipway_engine::{Built, Engine, EngineParts};
-use slipway_graph::request::BuildRequest;
+use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation};
 use slipway_registry::Registry;
+use slipway_sandbox::ladder::Place;
 use slipway_sandbox::userns::{self, Entered, Mode};
-use slipway_store::{OverlayFlavor, Store};
+use slipway_solver::Cancel;
+use slipway_store::{OpenError, OverlayFlavor, Store};
 
 use crate::cli::{BuildArgs, Rejected};
 use crate::commands::call;
-use crate::progress::{Reporter, Style};
+use crate::progress::{Recording, Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
-use crate::{client_config, env_vars, interrupt};
+use crate::{client_config, env_vars, interrupt, place};
 
 /// The file that `--iidfile` names cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -30,35 +32,80 @@ struct ImageIdFileError {
 pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     let context = only_context(&mut args, words)?;
     let style = Style::choose(&args.progress, args.quiet).map_err(|error| CommandError::Options(error.into()))?;
-    // Before the first thread, and before anything is read that the inner process would read again.
-    // A question about the Dockerfile is answered without one.
-    let flavor = if args.is_call() { None } else { Some(enter_namespace()?) };
     let is_quiet = args.quiet;
-    let mut remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
+    let sandbox = args.sandbox;
+    let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
     let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
         let moment = error.moment();
         CommandError::of_flags(error.into(), moment, words)
     })?;
-    let Some(flavor) = flavor else {
-        let call = request.call.expect("because `is_call` and the request read the flag alike");
+    if let Some(call) = request.call {
         return call::run(call, &request, style, is_debug, remarks);
-    };
+    }
+    // Before the first thread.
+    let place = place::find(sandbox)?;
     remove_image_id(&request)?;
+    let reporter = || Reporter::start(style, is_debug);
+    let built = match build_from_cache(&request, place, reporter, &remarks) {
+        Some(built) => built,
+        None => build(&request, place, reporter, remarks)?,
+    };
+    write_image_id(&request, &built)?;
+    if is_quiet { print_image_id(&built) } else { Ok(()) }
+}
+
+/// Builds, in a user namespace if it takes one.
+fn build(
+    request: &BuildRequest,
+    place: Place,
+    reporter: impl Fn() -> Reporter,
+    mut remarks: Vec<String>,
+) -> Result<Built, CommandError> {
+    let flavor = enter_namespace(place)?;
     let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
-    let store =
-        Store::open(&client_config::store_root(), flavor).map_err(|error| CommandError::Preparation(error.into()))?;
+    let (engine, registry) = engine(place, flavor).map_err(|error| CommandError::Preparation(error.into()))?;
+    let reporter = reporter();
+    let outcome = engine.build(request, &mut io::stdin(), &reporter, &cancel);
+    remarks.extend(registry.warnings());
+    reporter.finish(remarks);
+    outcome.map_err(CommandError::Build)
+}
+
+/// The build of a user who would have to enter a namespace, as long as there is nothing to run: that takes less time
+/// than the namespace.
+///
+/// Nothing comes of it if anything at all stands in the way. It is found again, and told, by [`build`].
+fn build_from_cache(
+    request: &BuildRequest,
+    place: Place,
+    reporter: impl Fn() -> Reporter,
+    remarks: &[String],
+) -> Option<Built> {
+    let is_read_twice = request.context != ContextLocation::Stdin && request.dockerfile != DockerfileLocation::Stdin;
+    let may_hit = is_read_twice && !request.pulls_always && request.cache_bypass == CacheBypass::Nothing;
+    // A store that is not there yet has nothing, and is made by who will use it.
+    let has_store = place::store_root(place).join("oci-layout").exists();
+    if !matches!(place, Place::Outside(_)) || !may_hit || !has_store {
+        return None;
+    }
+    let (engine, registry) = engine(place, OverlayFlavor::Outside).ok()?;
+    let recording = Recording::default();
+    // Nobody watches for signals, so Ctrl-C ends the process, and nothing that it runs.
+    let built = engine.build(request, &mut io::empty(), &recording, &Cancel::new()).ok()?;
+    let reporter = reporter();
+    recording.play(&reporter);
+    reporter.finish([remarks, &registry.warnings()].concat());
+    Some(built)
+}
+
+fn engine(place: Place, flavor: OverlayFlavor) -> Result<(Engine, Registry), OpenError> {
+    let store = Store::open(&place::store_root(place), flavor)?;
     let registry = Registry::new(client_config::registry_config());
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
     let git_variables = client_config::git_variables();
-    let engine = Engine::new(EngineParts { store, registry: registry.clone(), flavor, search_path, git_variables });
-    let reporter = Reporter::start(style, is_debug);
-    let outcome = engine.build(&request, &mut io::stdin(), &reporter, &cancel);
-    remarks.extend(registry.warnings());
-    reporter.finish(remarks);
-    let built = outcome.map_err(CommandError::Build)?;
-    write_image_id(&request, &built)?;
-    if is_quiet { print_image_id(&built) } else { Ok(()) }
+    let parts = EngineParts { store, registry: registry.clone(), flavor, search_path, git_variables };
+    Ok((Engine::new(parts), registry))
 }
 
 fn only_context(args: &mut BuildArgs, words: &[OsString]) -> Result<String, CommandError> {
@@ -68,8 +115,9 @@ fn only_context(args: &mut BuildArgs, words: &[OsString]) -> Result<String, Comm
     }
 }
 
-fn enter_namespace() -> Result<OverlayFlavor, CommandError> {
-    match userns::enter()? {
+fn enter_namespace(place: Place) -> Result<OverlayFlavor, CommandError> {
+    // What is remembered about the machine may have changed.
+    match userns::enter(place).inspect_err(|_| place::forget())? {
         Entered::Inside(Mode::Root) => Ok(OverlayFlavor::Root),
         Entered::Inside(Mode::UserNamespace { .. }) => Ok(OverlayFlavor::UserNamespace),
         Entered::Finished(status) => userns::end_like(status),

@@ -24,7 +24,7 @@ pub(crate) fn run(
     mut remarks: Vec<String>,
 ) -> Result<(), CommandError> {
     let registry = Registry::new(client_config::registry_config());
-    let open_store = || Store::open(&client_config::store_root(), OverlayFlavor::UserNamespace);
+    let open_store = || Store::open(&client_config::store_root(), OverlayFlavor::Outside);
     let inspector = Inspector { registry: registry.clone(), open_store: &open_store };
     let reporter = Reporter::start(style, is_debug);
     let answer = ask(call, request, &inspector, &reporter);

@@ -8,14 +8,15 @@ use slipway_oci::{Digest, Reference};
 use slipway_store::{ImageRecord, OverlayFlavor, Store};
 
 use crate::cli::ImagesArgs;
-use crate::client_config;
+use crate::place;
 use crate::report::CommandError;
 
 /// Prints the table, or the ids alone.
 pub(crate) fn run(args: &ImagesArgs) -> Result<(), CommandError> {
     // Nothing is mounted here, so it does not matter how overlays are marked.
-    let store = Store::open(&client_config::store_root(), OverlayFlavor::UserNamespace)
-        .map_err(|error| CommandError::Options(error.into()))?;
+    let root = place::store_root(place::find(None)?);
+    let store =
+        Store::open(&root, OverlayFlavor::UserNamespace).map_err(|error| CommandError::Options(error.into()))?;
     let images = store.images().map_err(|error| CommandError::Options(error.into()))?;
     let text = if args.quiet { ids(&images, args.no_trunc) } else { table(&images, args.no_trunc, Timestamp::now()) };
     io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))

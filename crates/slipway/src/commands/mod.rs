@@ -2,4 +2,5 @@
 
 pub(crate) mod build;
 pub(crate) mod call;
+pub(crate) mod doctor;
 pub(crate) mod images;

@@ -7,6 +7,7 @@ mod failures;
 mod json;
 mod log_limit;
 mod plain;
+mod recording;
 mod tty;
 
 use std::io::Write;
@@ -19,6 +20,8 @@ use slipway_graph::event::FileWarning;
 use slipway_graph::{Event, Events, StepId};
 
 use crate::{env_vars, report};
+pub(crate) use recording::Recording;
+
 use failures::Failures;
 use log_limit::LogLimit;
 

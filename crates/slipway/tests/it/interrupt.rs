@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the step ends, nothing is left behind, and the exit code tells.
+//! Ctrl-C, SIGTERM and SIGHUP: the step ends, nothing is left behind, and the exit code tells.
 
 use rustix::process::Signal;
 
@@ -9,6 +9,7 @@ use crate::{Test, test};
 pub(crate) const TESTS: &[Test] = &[
     test("ctrl_c_ends_the_step_and_its_children", ctrl_c_ends_the_step_and_its_children),
     test("sigterm_does_the_same", sigterm_does_the_same),
+    test("a_terminal_that_is_gone_does_the_same", a_terminal_that_is_gone_does_the_same),
     test("a_step_that_ignores_signals_ends_too", a_step_that_ignores_signals_ends_too),
     test("a_build_that_waits_for_a_lock_can_be_interrupted", a_build_that_waits_for_a_lock_can_be_interrupted),
 ];
@@ -25,6 +26,10 @@ fn ctrl_c_ends_the_step_and_its_children() {
 
 fn sigterm_does_the_same() {
     interrupted(SLEEPER, |build| build.signal(Signal::TERM));
+}
+
+fn a_terminal_that_is_gone_does_the_same() {
+    interrupted(SLEEPER, |build| build.signal(Signal::HUP));
 }
 
 fn a_step_that_ignores_signals_ends_too() {

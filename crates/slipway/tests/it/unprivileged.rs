@@ -25,6 +25,16 @@ pub(crate) const TESTS: &[Test] = &[
         run: a_foreign_program_runs_for_a_user,
     },
     Test { name: "limits_that_cannot_be_had_are_refused", needs: &[Capability::NewUser], run: limits_are_refused },
+    Test {
+        name: "a_build_that_only_hits_enters_no_namespace",
+        needs: &[Capability::NewUser],
+        run: a_build_that_only_hits_enters_no_namespace,
+    },
+    Test {
+        name: "every_rung_builds_the_same_image",
+        needs: &[Capability::NewUser],
+        run: every_rung_builds_the_same_image,
+    },
     Test { name: "kill_leaves_nothing_of_a_user_behind", needs: &[Capability::NewUser], run: kill_leaves_nothing },
 ];
 
@@ -158,6 +168,66 @@ fn a_store_of_a_user_stays_in_its_home() {
     fs::write(site.path("ctx/Dockerfile"), "FROM mine\nRUN cat /x\n").unwrap();
     user.build(&site.path("ctx"), &[]).success();
 }
+
+/// Without `newuidmap` no namespace can be entered, so what succeeds then has not tried.
+fn a_build_that_only_hits_enters_no_namespace() {
+    let site = Site::new("FROM busybox\nCOPY file /\nRUN chown 9:9 /file\n");
+    site.write("file", "text\n");
+    let user = NewUser::new(&site);
+    let output = format!("--output=type=oci,dest={}", user.home.join("image.tar").display());
+    user.build(&site.path("ctx"), &[&output]).success();
+    let first = fs::read(user.home.join("image.tar")).unwrap();
+    let tools = site.path("tools");
+    fs::create_dir(&tools).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/setpriv", tools.join("setpriv")).unwrap();
+    let build = |arguments: &[&str]| {
+        let mut command = user.slipway(&site.path("ctx"));
+        run(command.env("PATH", &tools).args(["build", "--progress=plain", &busybox_flag()]).args(arguments))
+    };
+    let again = build(&[&output, "."]).success();
+    assert_eq!((again.steps().ran, again.steps().cached.len()), (Vec::<String>::new(), 2), "{}", again.stderr);
+    assert_eq!(fs::read(user.home.join("image.tar")).unwrap(), first);
+    site.write("file", "changed\n");
+    let outcome = build(&["."]);
+    assert!(outcome.stderr.contains("`newuidmap` is not installed"), "{}", outcome.stderr);
+}
+
+fn every_rung_builds_the_same_image() {
+    let site = Site::new(EVERYTHING_BUT_STATUS);
+    let by_root = site.summary(&[]);
+    let user = NewUser::new(&site);
+    for rung in ["subids", "single-id"] {
+        let output = format!("--output=type=oci,dest={}", user.home.join(rung).display());
+        user.build(&site.path("ctx"), &["--sandbox", rung, &output]).success();
+        assert_eq!(by_root, summary_of(&user.home.join(rung)), "{rung}");
+    }
+    let refused = user.build(&site.path("ctx"), &["--sandbox=root"]);
+    assert!(refused.stderr.contains("this process is not root"), "{}", refused.stderr);
+    let doctor = run(user.slipway(&site.path("ctx")).arg("doctor")).success();
+    let found = String::from_utf8_lossy(&doctor.stdout);
+    assert!(found.starts_with("sandbox: subids\n"), "{found}");
+}
+
+/// Everything that can be had with a single id, too.
+const EVERYTHING_BUT_STATUS: &str = r#"FROM busybox AS tree
+RUN echo app:x:1000:1000::/:/bin/sh >> /etc/passwd && mkdir -p /data/deep && echo a > /data/a && echo b > /data/deep/b \
+    && chown -R 1000:1000 /data && ln /data/a /data/hard && ln -s a /data/soft && chown -h 5:6 /data/soft && mkfifo /data/fifo
+RUN cp /bin/busybox /data/setuid && chown 1000:50 /data/setuid && chmod 6755 /data/setuid && chmod 1777 /data/deep
+USER app
+RUN id > /tmp/id && touch /data/by-app && [ ! -w /etc/passwd ]
+USER root
+RUN rm -r /data/deep && mkdir /data/deep && mv /data/soft /data/moved && touch /data/hard
+
+FROM busybox
+COPY --from=tree /data /data
+COPY --from=tree --chown=7:8 /data /again
+RUN --mount=type=cache,target=/cache,uid=1000,gid=1000,mode=0700 stat -c %u:%g:%a /cache > /cache-owner; echo x > /cache/x
+RUN --mount=type=tmpfs,target=/t --mount=type=bind,from=tree,target=/tree,rw touch /t/x /tree/x && chown 5:6 /tree/x \
+    && stat -c %u:%g /tree/data/by-app > /owner; stat -c '%n %u:%g' /again/* > /owners
+WORKDIR /work/dir
+USER 1000:1000
+RUN id > /tmp/id; touch /tmp/mine; mkdir -p /tmp/a/b
+"#;
 
 fn kill_leaves_nothing() {
     let site = Site::new("FROM busybox\nRUN (setsid sleep <marker> &); echo started; sleep <marker>\n");

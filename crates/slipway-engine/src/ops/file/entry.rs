@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, Mode};
+use slipway_sandbox::owners::{self, Owner};
 
 use super::ModeChange;
 use crate::rootfs::Meta;
@@ -57,7 +58,7 @@ impl Changes {
 /// Sets owner and mode of an open file.
 pub(super) fn dress(file: impl AsFd, wanted: Wanted) -> io::Result<()> {
     let file = file.as_fd();
-    rustix::fs::fchown(file, Some(Uid::from_raw(wanted.uid)), Some(Gid::from_raw(wanted.gid)))?;
+    owners::give(file, Owner { uid: wanted.uid, gid: wanted.gid })?;
     // Afterwards, because a change of the owner takes setuid away.
     Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(wanted.mode))?)
 }
@@ -65,8 +66,7 @@ pub(super) fn dress(file: impl AsFd, wanted: Wanted) -> io::Result<()> {
 /// [`dress`] for what cannot be opened without side effects: links, devices, FIFOs.
 pub(super) fn dress_at(dir: impl AsFd, name: &[u8], wanted: Wanted, is_link: bool) -> io::Result<()> {
     let dir = dir.as_fd();
-    let (uid, gid) = (Uid::from_raw(wanted.uid), Gid::from_raw(wanted.gid));
-    rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    owners::give_at(dir, name, Owner { uid: wanted.uid, gid: wanted.gid })?;
     if !is_link {
         // Follows links, but this is the device that was made a moment ago in a folder that nobody else knows.
         rustix::fs::chmodat(dir, name, Mode::from_raw_mode(wanted.mode), AtFlags::empty())?;
