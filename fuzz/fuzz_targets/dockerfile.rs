@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use slipway_dockerfile::{
     Args, Diagnostic, Dockerfile, Instruction, KnownImages, LowerInputs, Span, Word, lower, parse,
 };
+use slipway_graph::MainContext;
 use slipway_graph::op::Network;
 use slipway_graph::request::CacheBypass;
 use slipway_oci::Platform;
@@ -32,6 +33,7 @@ fn lowered(dockerfile: &Dockerfile) -> Vec<Diagnostic> {
         is_platform_explicit: false,
         is_multi_platform: false,
         named_contexts: &BTreeMap::new(),
+        main_context: &MainContext::Folder,
         cache_bypass: &CacheBypass::default(),
         network: Network::default(),
         extra_hosts: &[],

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use slipway_graph::git::redacted;
 use slipway_graph::op::{HostAddress, HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
 use slipway_graph::request::{CacheBypass, NamedContext};
-use slipway_graph::{GitReference, Graph, LineRange, Op, Vertex, VertexId};
+use slipway_graph::{GitReference, Graph, LineRange, MainContext, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
 
 use crate::environment::Environment;
@@ -36,6 +36,7 @@ pub struct LowerInputs<'a> {
     pub is_multi_platform: bool,
     /// By familiar name without `:latest`, possibly with `::platform` at the end.
     pub named_contexts: &'a BTreeMap<String, NamedContext>,
+    pub main_context: &'a MainContext,
     pub cache_bypass: &'a CacheBypass,
     /// The network of steps that do not ask for a certain one.
     pub network: Network,
@@ -204,8 +205,7 @@ impl<'a> Build<'a> {
 
     /// The build context.
     pub(crate) fn main_context(&mut self) -> VertexId {
-        let source = Source::Local(LocalSource { name: "context".to_owned() });
-        self.source(source, "[internal] load build context".to_owned(), None)
+        self.inputs.main_context.add_to(&mut self.graph, &self.inputs.target_platform)
     }
 
     fn source(&mut self, source: Source, name: String, lines: Option<LineRange>) -> VertexId {

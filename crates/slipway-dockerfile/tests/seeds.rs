@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use slipway_dockerfile::{Dockerfile, Keyword, KnownImage, KnownImages, LowerInputs, Lowering, lower, parse};
+use slipway_graph::MainContext;
 use slipway_graph::op::{ImageOrigin, Network};
 use slipway_graph::request::CacheBypass;
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform};
@@ -132,6 +133,7 @@ fn lower_all(dockerfile: &Dockerfile) -> Result<(), String> {
         is_platform_explicit: false,
         is_multi_platform: false,
         named_contexts: &BTreeMap::new(),
+        main_context: &MainContext::Folder,
         cache_bypass: &CacheBypass::Nothing,
         network: Network::Default,
         extra_hosts: &[],

@@ -10,37 +10,42 @@
 //! g export       to where it was asked for
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
+use slipway_dockerfile::IgnoreRules;
 use slipway_dockerfile::{Diagnostic, Dockerfile, ImageKey, Lowered};
+use slipway_graph::op::HttpSource;
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
-use slipway_graph::{Event, Events, LineRange, StepId};
-use slipway_oci::Digest;
+use slipway_graph::{Event, Events, Graph, LineRange, MainContext, StepId, VertexId};
+use slipway_oci::{Digest, Platform};
 use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{OverlayFlavor, Snapshot, Store};
 use tempfile::TempDir;
 
 use crate::assemble::{LayerFacts, assemble};
-use crate::context::Owners;
-use crate::contexts::{Contexts, MAIN};
+use crate::contexts::{Contexts, ContextsError, MAIN};
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
 use crate::frontend::Frontend;
 use crate::images::Images;
+use crate::layer::diff::open_dir;
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
-use crate::ops::git::{GitInputs, GitSources};
-use crate::ops::http::HttpSources;
-use crate::ops::{EngineOps, StoreCache};
+use crate::ops::git::GitInputs;
+use crate::ops::http::HttpInputs;
+use crate::ops::{EngineOps, RemoteSources, StoreCache};
+use crate::remote_context::{self, RemoteContext, RemoteContextError};
+use crate::rootfs::Root;
 use crate::stdin_context::{self, StdinContext};
 
 /// What an engine is made of.
@@ -138,8 +143,10 @@ pub(crate) enum InputError {
     ReadDockerfile { name: String, source: io::Error },
     #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
     TwoDockerfiles,
-    #[error("contexts and Dockerfiles at URLs are not supported yet: `{0}`")]
-    Url(String),
+    #[error("contexts and Dockerfiles at URLs cannot be checked yet, only built")]
+    NotFetched,
+    #[error("cannot look into the context")]
+    Context(#[source] io::Error),
     #[error("building for several platforms at once is not supported yet")]
     SeveralPlatforms,
     #[error("invalid SOURCE_DATE_EPOCH: {0}")]
@@ -150,9 +157,35 @@ pub(crate) enum InputError {
     TemporaryFolder(#[source] io::Error),
 }
 
+/// What all parts of a build get.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    request: &'a BuildRequest,
+    sources: &'a RemoteSources,
+    events: &'a dyn Events,
+    cancel: &'a Cancel,
+}
+
+/// What to solve.
+struct Wanted<'a> {
+    graph: &'a Graph,
+    result: VertexId,
+    /// Whether the layers of the result will be those of an image.
+    is_image: bool,
+}
+
+/// What had to be fetched before the Dockerfile can be read.
+#[derive(Default)]
+pub(crate) struct Fetched {
+    context: Option<RemoteContext>,
+    /// The Dockerfile at a URL.
+    dockerfile: Option<Vec<u8>>,
+}
+
 /// Contexts and Dockerfile of a build, found and read.
 pub(crate) struct Inputs {
     pub(crate) contexts: Contexts,
+    pub(crate) main_context: MainContext,
     /// As people know the file.
     dockerfile_name: String,
     /// Where it lies, as typed; the name if it lies nowhere.
@@ -175,6 +208,17 @@ impl Inputs {
             name: self.dockerfile_name.clone(),
             path: self.dockerfile_path.clone(),
             text: dockerfile.text.clone(),
+        }
+    }
+
+    /// The ignore rules of the main context; what is remote has none.
+    pub(crate) fn ignore_rules(&self) -> Result<IgnoreRules, ContextsError> {
+        match self.main_context {
+            MainContext::Folder => {
+                let ignore = self.contexts.get(MAIN)?.ignore();
+                Ok(ignore.map(|ignore| ignore.rules.clone()).unwrap_or_default())
+            }
+            MainContext::Git(_) | MainContext::File(_) | MainContext::Archive(_) => Ok(IgnoreRules::default()),
         }
     }
 }
@@ -207,14 +251,22 @@ impl Engine {
         let started = Instant::now();
         let step = events.new_step();
         let name = request.load_step_name();
-        let find = || find_inputs(request, stdin, Some(self.store.clone()));
+        let sources = RemoteSources::default();
+        let job = Job { request, sources: &sources, events, cancel };
+        let fetched = self.fetch(job).map_err(|failure| BuildError { failure, dockerfile: None })?;
+        let find = || find_inputs(request, fetched, stdin, Some(self.store.clone()));
         let inputs = internal_step(events, step, &name, find).map_err(other)?;
-        let context = inputs.contexts.get(MAIN).map_err(|error| other(error.into()))?;
-        let ignore_rules = context.ignore().map(|ignore| ignore.rules.clone()).unwrap_or_default();
+        let ignore_rules = inputs.ignore_rules().map_err(|error| other(error.into()))?;
         let images = Images { store: &self.store, registry: &self.registry, pulls_always: request.pulls_always };
         let look_up = |key: &ImageKey| Ok(images.look_up(key)?);
-        let frontend =
-            Frontend { request, ignore_rules: &ignore_rules, needs_all_stages: false, look_up: &look_up, events };
+        let frontend = Frontend {
+            request,
+            main_context: &inputs.main_context,
+            ignore_rules: &ignore_rules,
+            needs_all_stages: false,
+            look_up: &look_up,
+            events,
+        };
         let reading = frontend.read(&inputs.dockerfile_text);
         let source = inputs.source(&reading.dockerfile);
         reading.report(step, &source, events);
@@ -224,7 +276,8 @@ impl Engine {
             false => BuildError { failure, dockerfile: Some(source.clone()) },
         };
         let lowered = reading.outcome.map_err(with_source)?;
-        let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let wanted = Wanted { graph: &lowered.graph, result: lowered.result, is_image: true };
+        let solved = self.solve(wanted, &inputs.contexts, job).map_err(with_source)?;
         let Solved { snapshot, n_run } = solved;
         let image = self.image(&lowered, snapshot, request, cancel).map_err(|e| with_source(BuildFailure::Other(e)))?;
         let export = Export { store: &self.store, registry: &self.registry, image: &image, events, cancel };
@@ -235,19 +288,43 @@ impl Engine {
         Ok(Built { image_id: Some(image.assembled.digest.clone()) })
     }
 
+    /// What is remote and needed before anything else: the context, because the Dockerfile is in it, or the
+    /// Dockerfile itself.
+    fn fetch(&self, job: Job<'_>) -> Result<Fetched, BuildFailure> {
+        let failed = |error: RemoteContextError| BuildFailure::Other(error.into());
+        let (request, http) = (job.request, &job.sources.http);
+        let inputs = HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets };
+        let context = match &request.context {
+            ContextLocation::Folder(_) | ContextLocation::Stdin => None,
+            ContextLocation::Git(reference) => Some(remote_context::of_git(reference, &request.build_args)),
+            ContextLocation::Http(url) => Some(remote_context::of_http(url, http, inputs).map_err(failed)?),
+        };
+        let context = context.map(|context| self.fetch_context(context, job)).transpose()?;
+        let dockerfile = match &request.dockerfile {
+            DockerfileLocation::Url(url) => {
+                let source = HttpSource { url: url.clone(), filename: "Dockerfile".to_owned(), checksum: None };
+                Some(remote_context::read_url(&source, http, inputs).map_err(failed)?)
+            }
+            DockerfileLocation::Default | DockerfileLocation::Path(_) | DockerfileLocation::Stdin => None,
+        };
+        Ok(Fetched { context, dockerfile })
+    }
+
+    fn fetch_context(&self, context: MainContext, job: Job<'_>) -> Result<RemoteContext, BuildFailure> {
+        let mut graph = Graph::new();
+        let result = context.add_to(&mut graph, &Platform::host());
+        let wanted = Wanted { graph: &graph, result, is_image: false };
+        let Solved { snapshot, .. } = self.solve(wanted, &Contexts::new(Some(self.store.clone())), job)?;
+        let view = self.store.view(&snapshot).map_err(|error| BuildFailure::Other(error.into()))?;
+        let files = open_dir(view.as_fd(), c".").map_err(|errno| InputError::Context(errno.into()));
+        Ok(RemoteContext { context, files: Root::new(files.map_err(|error| BuildFailure::Other(error.into()))?) })
+    }
+
     /// Step d.
-    fn solve(
-        &self,
-        lowered: &Lowered,
-        request: &BuildRequest,
-        contexts: &Contexts,
-        events: &dyn Events,
-        cancel: &Cancel,
-    ) -> Result<Solved, BuildFailure> {
-        let graph = &lowered.graph;
+    fn solve(&self, wanted: Wanted<'_>, contexts: &Contexts, job: Job<'_>) -> Result<Solved, BuildFailure> {
+        let (Wanted { graph, result, is_image }, Job { request, sources, events, cancel }) = (wanted, job);
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
-        let (http, git) = (HttpSources::default(), GitSources::default());
         let git_inputs = GitInputs {
             store: &self.store,
             secrets: &request.secrets,
@@ -265,18 +342,17 @@ impl Engine {
             ssh: &request.ssh,
             limits: &request.limits,
             host_files: &host_files,
-            http: &http,
-            git: &git,
+            sources,
             git_inputs,
             events,
             steps: &steps,
         };
-        let targets = [lowered.result];
+        let targets = [result];
         let plan = Plan { graph, targets: &targets, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
         let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
             let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request), cancel);
-            let exported = observe::exported(graph, lowered.result);
+            let exported = if is_image { observe::exported(graph, result) } else { BTreeSet::new() };
             let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers, n_run: &n_run };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
         });
@@ -329,13 +405,29 @@ impl Engine {
 /// Step a. File digests are remembered in `store`.
 pub(crate) fn find_inputs(
     request: &BuildRequest,
+    fetched: Fetched,
     stdin: &mut dyn Read,
     store: Option<Store>,
 ) -> Result<Inputs, Box<dyn Error + Send + Sync>> {
     let mut contexts = Contexts::new(store);
+    add_named(&mut contexts, &request.named_contexts);
     let mut temporary = None;
     let folder = match &request.context {
-        ContextLocation::Url(url) => return Err(InputError::Url(url.clone()).into()),
+        ContextLocation::Git(_) | ContextLocation::Http(_) => {
+            let remote = fetched.context.ok_or(InputError::NotFetched)?;
+            let found = match dockerfile_beside(&request.dockerfile, fetched.dockerfile, stdin)? {
+                Some(found) => found,
+                None => remote.dockerfile(&request.dockerfile)?,
+            };
+            return Ok(Inputs {
+                contexts,
+                main_context: remote.context,
+                dockerfile_path: found.name.clone(),
+                dockerfile_name: found.name,
+                dockerfile_text: found.text,
+                _temporary: None,
+            });
+        }
         ContextLocation::Folder(path) if !path.is_dir() => return Err(InputError::NoContext(path.clone()).into()),
         ContextLocation::Folder(path) => path.clone(),
         ContextLocation::Stdin => match stdin_context::read(stdin)? {
@@ -349,12 +441,12 @@ pub(crate) fn find_inputs(
                     return Err(InputError::TwoDockerfiles.into());
                 }
                 let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
-                contexts.add(MAIN, empty.path().to_owned(), None, Owners::Root);
-                add_named(&mut contexts, &request.named_contexts);
+                contexts.add(MAIN, empty.path().to_owned(), None);
                 let dockerfile_name = "Dockerfile".to_owned();
                 let dockerfile_path = dockerfile_name.clone();
                 return Ok(Inputs {
                     contexts,
+                    main_context: MainContext::Folder,
                     dockerfile_name,
                     dockerfile_path,
                     dockerfile_text: text,
@@ -364,51 +456,69 @@ pub(crate) fn find_inputs(
         },
     };
     let in_archive = temporary.is_some();
-    let found = read_dockerfile(&folder, &request.dockerfile, in_archive, stdin)?;
-    let dockerfile_path = match &found.path {
-        Some(path) if !in_archive => path.strip_prefix("./").unwrap_or(path).to_string_lossy().into_owned(),
-        Some(_) => found.name.clone(),
-        None => "stdin".to_owned(),
+    let found = match dockerfile_beside(&request.dockerfile, fetched.dockerfile, stdin)? {
+        Some(found) => found,
+        // What a stranger packed may hold links to anywhere.
+        None if in_archive => {
+            let files = Root::open(&folder).map_err(InputError::Context)?;
+            remote_context::read(&files, &remote_context::dockerfile_path(&files, &request.dockerfile))?
+        }
+        None => read_dockerfile(&folder, &request.dockerfile)?,
+    };
+    let dockerfile_path = match (&found.path, &request.dockerfile) {
+        (Some(path), _) => path.strip_prefix("./").unwrap_or(path).to_string_lossy().into_owned(),
+        (None, DockerfileLocation::Stdin) => "stdin".to_owned(),
+        (None, _) => found.name.clone(),
     };
     let own_ignore_file = found.path.map(|mut path| {
         path.as_mut_os_string().push(".dockerignore");
         path
     });
-    let owners = if in_archive { Owners::Kept } else { Owners::Root };
-    contexts.add(MAIN, folder, own_ignore_file, owners);
-    add_named(&mut contexts, &request.named_contexts);
+    match in_archive {
+        true => contexts.add_unpacked(MAIN, folder),
+        false => contexts.add(MAIN, folder, own_ignore_file),
+    }
     let (dockerfile_name, dockerfile_text) = (found.name, found.text);
-    Ok(Inputs { contexts, dockerfile_name, dockerfile_path, dockerfile_text, _temporary: temporary })
+    let main_context = MainContext::Folder;
+    Ok(Inputs { contexts, main_context, dockerfile_name, dockerfile_path, dockerfile_text, _temporary: temporary })
 }
 
 /// A Dockerfile that was found.
-struct FoundDockerfile {
-    /// `None` if it came on standard input.
-    path: Option<PathBuf>,
+pub(crate) struct FoundDockerfile {
+    /// Where on this machine it lies, if it does.
+    pub(crate) path: Option<PathBuf>,
     /// As people know it.
-    name: String,
-    text: Vec<u8>,
+    pub(crate) name: String,
+    pub(crate) text: Vec<u8>,
 }
 
-/// Looks for the Dockerfile. `folder` is the context; paths are relative to the working directory, or to the context
-/// if that came as an archive.
-fn read_dockerfile(
-    folder: &Path,
+/// A Dockerfile that is not in the context: on standard input, or what was `fetched` from its URL.
+fn dockerfile_beside(
     location: &DockerfileLocation,
-    in_archive: bool,
+    fetched: Option<Vec<u8>>,
     stdin: &mut dyn Read,
-) -> Result<FoundDockerfile, Box<dyn Error + Send + Sync>> {
-    let path = match location {
-        DockerfileLocation::Url(url) => return Err(InputError::Url(url.clone()).into()),
+) -> Result<Option<FoundDockerfile>, InputError> {
+    let text = match location {
+        DockerfileLocation::Default | DockerfileLocation::Path(_) => return Ok(None),
+        DockerfileLocation::Url(_) => fetched.ok_or(InputError::NotFetched)?,
         DockerfileLocation::Stdin => {
             let mut text = Vec::new();
             let error = |source| InputError::ReadDockerfile { name: "-".to_owned(), source };
             stdin.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(error)?;
-            return Ok(FoundDockerfile { path: None, name: "Dockerfile".to_owned(), text });
+            text
         }
-        DockerfileLocation::Path(path) if in_archive => folder.join(path),
+    };
+    Ok(Some(FoundDockerfile { path: None, name: "Dockerfile".to_owned(), text }))
+}
+
+/// Looks for the Dockerfile on this machine. `folder` is the context; paths are relative to the working directory.
+fn read_dockerfile(
+    folder: &Path,
+    location: &DockerfileLocation,
+) -> Result<FoundDockerfile, Box<dyn Error + Send + Sync>> {
+    let path = match location {
         DockerfileLocation::Path(path) => path.clone(),
-        DockerfileLocation::Default => {
+        DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => {
             let usual = folder.join("Dockerfile");
             let lower_case = folder.join("dockerfile");
             if !usual.exists() && lower_case.exists() { lower_case } else { usual }
@@ -427,12 +537,12 @@ fn read_dockerfile(
     Ok(FoundDockerfile { path: Some(path), name, text })
 }
 
-const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
 
 fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) {
     for (name, context) in named {
         if let NamedContext::Folder(path) = context {
-            contexts.add(name, path.clone(), None, Owners::Root);
+            contexts.add(name, path.clone(), None);
         }
     }
 }

@@ -48,8 +48,8 @@ pub(crate) struct Contexts {
 
 struct Folder {
     path: PathBuf,
-    /// Looked for first, before `.dockerignore` in the folder.
-    own_ignore_file: Option<PathBuf>,
+    /// Where ignore files may be; the first that is there counts.
+    ignore_files: Vec<PathBuf>,
     owners: Owners,
     opened: OnceLock<BuildContext>,
 }
@@ -60,9 +60,21 @@ impl Contexts {
         Contexts { folders: BTreeMap::new(), memory: StoreMemory(store), digests: Mutex::default() }
     }
 
-    /// Adds the folder called `name`. `own_ignore_file` is the one that belongs to the Dockerfile.
-    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>, owners: Owners) {
-        self.folders.insert(name.to_owned(), Folder { path, own_ignore_file, owners, opened: OnceLock::new() });
+    /// Adds a folder of the user's, called `name`. `own_ignore_file` is the one that belongs to the Dockerfile; it goes
+    /// before `.dockerignore` in the folder.
+    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>) {
+        let ignore_files = own_ignore_file.into_iter().chain([path.join(".dockerignore")]).collect();
+        self.insert(name, Folder { path, ignore_files, owners: Owners::Root, opened: OnceLock::new() });
+    }
+
+    /// Adds a folder called `name` that an archive was unpacked to: all of it, with the owners of the archive
+    /// (`spec/dockerfile.md` section 6).
+    pub(crate) fn add_unpacked(&mut self, name: &str, path: PathBuf) {
+        self.insert(name, Folder { path, ignore_files: Vec::new(), owners: Owners::Kept, opened: OnceLock::new() });
+    }
+
+    fn insert(&mut self, name: &str, folder: Folder) {
+        self.folders.insert(name.to_owned(), folder);
     }
 
     /// The folder called `name`, opened.
@@ -105,8 +117,7 @@ impl Contexts {
 impl Folder {
     fn open(&self) -> Result<BuildContext, ContextsError> {
         let root = Root::open(&self.path).map_err(|source| ContextsError::Open { path: self.path.clone(), source })?;
-        let usual = self.path.join(".dockerignore");
-        for path in self.own_ignore_file.iter().chain([&usual]) {
+        for path in &self.ignore_files {
             if let Some(text) = read_if_there(path)? {
                 return Ok(BuildContext::new(root, ignore_file(path, &text)?).with_owners(self.owners));
             }

@@ -11,7 +11,7 @@ use slipway_dockerfile::{
 };
 use slipway_graph::event::FileWarning;
 use slipway_graph::request::BuildRequest;
-use slipway_graph::{Event, Events, StepId};
+use slipway_graph::{Event, Events, MainContext, StepId};
 use slipway_oci::Platform;
 
 use crate::build::{BuildFailure, InputError, SourceFile, internal_step};
@@ -23,6 +23,7 @@ pub(crate) type LookUp<'a> = &'a (dyn Fn(&ImageKey) -> Result<KnownImage, Box<dy
 /// Reads Dockerfiles for one request.
 pub(crate) struct Frontend<'a> {
     pub(crate) request: &'a BuildRequest,
+    pub(crate) main_context: &'a MainContext,
     /// Those of the build context.
     pub(crate) ignore_rules: &'a IgnoreRules,
     /// Whether stages that the target does not reach are looked at, too.
@@ -100,6 +101,7 @@ impl Frontend<'_> {
             is_platform_explicit: !request.platforms.is_empty(),
             is_multi_platform: false,
             named_contexts: &request.named_contexts,
+            main_context: self.main_context,
             cache_bypass: &request.cache_bypass,
             network: request.network,
             extra_hosts: &request.extra_hosts,

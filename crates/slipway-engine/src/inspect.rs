@@ -14,8 +14,7 @@ use slipway_graph::request::BuildRequest;
 use slipway_registry::Registry;
 use slipway_store::{OpenError, Store};
 
-use crate::build::{BuildError, BuildFailure, Inputs, SourceFile, find_inputs, internal_step, other};
-use crate::contexts::MAIN;
+use crate::build::{BuildError, BuildFailure, Fetched, Inputs, SourceFile, find_inputs, internal_step, other};
 use crate::frontend::{Frontend, Reading};
 use crate::images::Images;
 
@@ -95,8 +94,7 @@ impl Inspector<'_> {
         needs_all_stages: bool,
         events: &dyn Events,
     ) -> Result<Reading, BuildError> {
-        let context = inputs.contexts.get(MAIN).map_err(|error| other(error.into()))?;
-        let ignore_rules = context.ignore().map(|ignore| ignore.rules.clone()).unwrap_or_default();
+        let ignore_rules = inputs.ignore_rules().map_err(|error| other(error.into()))?;
         let store = OnceLock::new();
         let look_up = |key: &ImageKey| -> Result<KnownImage, Box<dyn Error + Send + Sync>> {
             let store = match store.get() {
@@ -109,7 +107,14 @@ impl Inspector<'_> {
             let images = Images { store, registry: &self.registry, pulls_always: request.pulls_always };
             Ok(images.look_up(key)?)
         };
-        let frontend = Frontend { request, ignore_rules: &ignore_rules, needs_all_stages, look_up: &look_up, events };
+        let frontend = Frontend {
+            request,
+            main_context: &inputs.main_context,
+            ignore_rules: &ignore_rules,
+            needs_all_stages,
+            look_up: &look_up,
+            events,
+        };
         Ok(frontend.read(&inputs.dockerfile_text))
     }
 }
@@ -122,6 +127,7 @@ fn inputs(
 ) -> Result<(Inputs, slipway_graph::StepId), BuildError> {
     let step = events.new_step();
     let name = request.load_step_name();
-    let inputs = internal_step(events, step, &name, || find_inputs(request, stdin, None)).map_err(other)?;
+    let inputs =
+        internal_step(events, step, &name, || find_inputs(request, Fetched::default(), stdin, None)).map_err(other)?;
     Ok((inputs, step))
 }

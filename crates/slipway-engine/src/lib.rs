@@ -31,6 +31,7 @@ mod layer;
 mod layers;
 mod observe;
 mod ops;
+mod remote_context;
 mod rootfs;
 mod stdin_context;
 

@@ -292,7 +292,8 @@ fn form_decoded(text: &str) -> String {
     percent_decoded(&text.replace('+', " "))
 }
 
-fn percent_decoded(text: &str) -> String {
+/// `text` with every `%XX` as the byte that it stands for.
+pub fn percent_decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

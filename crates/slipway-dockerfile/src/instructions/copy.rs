@@ -1,6 +1,6 @@
 //! `COPY` and `ADD` (`spec/dockerfile.md` sections 3.4 and 3.5).
 
-use slipway_graph::git::redacted;
+use slipway_graph::git::{percent_decoded, redacted};
 use slipway_graph::op::{
     CopyAction, FileAction, FileOp, GitSource, HttpSource, MkfileAction, Mode, Owner, OwnerId, Source, Unpack,
 };
@@ -322,13 +322,15 @@ fn http_source(
     Ok(step.add(Op::Source(Source::Http(source)), Vec::new(), op.name.clone(), false))
 }
 
-/// The last segment of the URL's path.
+/// The last segment of the URL's path, decoded, if a file can be called that (CVE-2026-33747).
 fn file_name_of(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let after_scheme = path.split_once("://").map_or(path, |(_, rest)| rest);
-    match after_scheme.rsplit_once('/') {
-        Some((_, name)) if !name.is_empty() => name.to_owned(),
-        _ => "__unnamed__".to_owned(),
+    let path = percent_decoded(after_scheme.split_once('/').map_or("", |(_, path)| path));
+    match path.rsplit('/').next().unwrap_or_default() {
+        "" | "." | ".." => "__unnamed__".to_owned(),
+        name if name.len() > 255 || name.contains('\0') => "__unnamed__".to_owned(),
+        name => name.to_owned(),
     }
 }
 
@@ -421,6 +423,16 @@ mod tests {
             let told = errors(text).remove(0);
             assert!(told.starts_with("invalid user index: -1: `"), "{told}");
         }
+    }
+
+    #[test]
+    fn names_of_downloaded_files_are_names() {
+        let long = format!("http://h/{}", "x".repeat(256));
+        for url in ["http://h", "http://h/", "http://h/..", "http://h/%2e%2e", "http://h/a%2f..", "http://h/%00", &long]
+        {
+            assert_eq!(file_name_of(url), "__unnamed__", "{url}");
+        }
+        assert_eq!(file_name_of("http://h/%2e%2e%2fa%20b?c/d#e/f"), "a b");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use slipway_graph::op::{
     CopyAction, Exec, FileAction, ImageOrigin, Mode, Mount, Network, Owner, OwnerId, Security, Source, Unpack,
 };
 use slipway_graph::request::{CacheBypass, NamedContext};
-use slipway_graph::{Graph, Op, Vertex};
+use slipway_graph::{Graph, MainContext, Op, Vertex};
 use slipway_oci::{ChainId, Digest, History, ImageConfig, Platform};
 
 use super::{ImageKey, ImagePlace, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
@@ -85,6 +85,7 @@ impl Case {
             is_platform_explicit: false,
             is_multi_platform: self.is_multi_platform,
             named_contexts: &self.contexts,
+            main_context: &MainContext::Folder,
             cache_bypass: &self.bypass,
             network: Network::Default,
             extra_hosts: &[],

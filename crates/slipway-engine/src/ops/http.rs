@@ -2,6 +2,7 @@
 //! (`spec/dockerfile.md` sections 3.5 and 7.5).
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
@@ -9,12 +10,15 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
 use slipway_graph::KeyWriter;
+use slipway_graph::git::redacted;
 use slipway_graph::op::HttpSource;
+use slipway_graph::request::Secret;
 use slipway_oci::Digest;
 use slipway_registry::{FetchError, Registry, UrlRequest};
 use slipway_solver::Cancel;
 use slipway_store::{BlobError, DbError, Snapshot, SnapshotError, Store};
 
+use super::secret::{self, SecretError};
 use crate::layer::untar;
 use crate::now_ns;
 
@@ -32,11 +36,21 @@ pub(crate) enum HttpError {
     #[error("canceled")]
     Canceled,
     #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
     Blob(#[from] BlobError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+/// What http sources work with.
+#[derive(Clone, Copy)]
+pub(crate) struct HttpInputs<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) registry: &'a Registry,
+    pub(crate) secrets: &'a [Secret],
 }
 
 /// What is at a URL; the bytes are a blob of the store.
@@ -58,29 +72,33 @@ pub(crate) struct HttpSources {
 
 impl HttpSources {
     /// The key of what is at the URL now. A file with another date is another file, since the date becomes its time.
-    pub(crate) fn key(&self, http: &HttpSource, store: &Store, registry: &Registry) -> Result<Digest, HttpError> {
-        let found = self.find(http, store, registry)?;
+    pub(crate) fn key(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Digest, HttpError> {
+        let found = self.find(http, inputs)?;
         let mut key = KeyWriter::new("http 1");
         key.text(file_name(http)).text(found.digest.as_str());
         key.optional_text(found.last_modified.map(|time| time.to_string()).as_deref());
         Ok(key.finish())
     }
 
+    /// The bytes of the file.
+    pub(crate) fn open(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<File, HttpError> {
+        open(http, &self.find(http, inputs)?, inputs.store)
+    }
+
     /// The file, alone in a file system: mode 0600, its time that of the server, else 1970.
     pub(crate) fn snapshot(
         &self,
         http: &HttpSource,
-        store: &Store,
-        registry: &Registry,
+        inputs: HttpInputs<'_>,
         cancel: &Cancel,
     ) -> Result<Snapshot, HttpError> {
-        let found = self.find(http, store, registry)?;
+        let found = self.find(http, inputs)?;
         if cancel.is_canceled() {
             return Err(HttpError::Canceled);
         }
-        let write = |source| HttpError::Write { url: http.url.clone(), source };
-        let (mut blob, _) = store.open_blob(&found.digest)?.ok_or_else(|| write(io::ErrorKind::NotFound.into()))?;
-        let active = store.begin(None)?;
+        let write = |source| HttpError::Write { url: redacted(&http.url), source };
+        let mut blob = open(http, &found, inputs.store)?;
+        let active = inputs.store.begin(None)?;
         {
             let folder = untar::open_host_dir(active.upper()).map_err(|errno| write(errno.into()))?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -94,18 +112,19 @@ impl HttpSources {
         Ok(active.commit(now_ns())?)
     }
 
-    fn find(&self, http: &HttpSource, store: &Store, registry: &Registry) -> Result<Found, HttpError> {
+    fn find(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
         let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(http) {
             return Ok(found.clone());
         }
-        let found = ask(http, store, registry)?;
+        let found = ask(http, inputs)?;
         known.insert(http.clone(), found.clone());
         Ok(found)
     }
 }
 
-fn ask(http: &HttpSource, store: &Store, registry: &Registry) -> Result<Found, HttpError> {
+fn ask(http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
+    let HttpInputs { store, registry, secrets } = inputs;
     let remembered = remembered(http, store)?;
     // Whoever names the digest wants these bytes, whatever is at the URL by now.
     if let Some(checksum) = &http.checksum
@@ -115,28 +134,46 @@ fn ask(http: &HttpSource, store: &Store, registry: &Registry) -> Result<Found, H
         return Ok(same.unwrap_or_else(|| Found { digest: checksum.clone(), etag: None, last_modified: None }));
     }
     let known_etags = remembered.iter().filter_map(|found| found.etag.clone()).collect();
-    let request = UrlRequest { url: http.url.clone(), known_etags, ..UrlRequest::default() };
+    let authorization = authorization(&http.url, secrets)?;
+    let request = UrlRequest { url: http.url.clone(), known_etags, authorization, ..UrlRequest::default() };
     let mut response = registry.fetch_url(&request)?;
     if let (true, Some(found)) = (response.is_unchanged(), remembered) {
         return Ok(found);
     }
     let mut writer = store.blob_writer()?;
-    io::copy(&mut response.body, &mut writer).map_err(|source| HttpError::Read { url: http.url.clone(), source })?;
+    io::copy(&mut response.body, &mut writer).map_err(|source| HttpError::Read { url: redacted(&http.url), source })?;
     let blob = writer.commit(None)?;
     if let Some(expected) = http.checksum.clone().filter(|expected| *expected != blob.digest) {
-        return Err(HttpError::Checksum { url: http.url.clone(), found: blob.digest, expected });
+        return Err(HttpError::Checksum { url: redacted(&http.url), found: blob.digest, expected });
     }
     let last_modified = response.last_modified.as_deref().and_then(http_date);
     let found = Found { digest: blob.digest, etag: response.etag, last_modified };
     if let Ok(fact) = serde_json::to_vec(&found) {
-        store.set_fact(FACTS, &http.url, &fact)?;
+        store.set_fact(FACTS, &redacted(&http.url), &fact)?;
     }
     Ok(found)
 }
 
+fn open(http: &HttpSource, found: &Found, store: &Store) -> Result<File, HttpError> {
+    let missing = || HttpError::Write { url: redacted(&http.url), source: io::ErrorKind::NotFound.into() };
+    Ok(store.open_blob(&found.digest)?.ok_or_else(missing)?.0)
+}
+
+/// The `Authorization` that the user gave for the host of `url` as a secret.
+fn authorization(url: &str, secrets: &[Secret]) -> Result<Option<String>, SecretError> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let ids = [(format!("HTTP_AUTH_HEADER_{host}"), "header"), (format!("HTTP_AUTH_TOKEN_{host}"), "token")];
+    Ok(secret::first(secrets, ids)?.map(|(kind, value)| {
+        let value = String::from_utf8_lossy(value.trim_ascii_end()).into_owned();
+        if kind == "token" { format!("Bearer {value}") } else { value }
+    }))
+}
+
 /// What was at the URL the last time, if its bytes are still here.
 fn remembered(http: &HttpSource, store: &Store) -> Result<Option<Found>, HttpError> {
-    let Some(fact) = store.fact(FACTS, &http.url)? else { return Ok(None) };
+    let Some(fact) = store.fact(FACTS, &redacted(&http.url))? else { return Ok(None) };
     let Ok(found) = serde_json::from_slice::<Found>(&fact) else { return Ok(None) };
     Ok(store.has_blob(&found.digest)?.then_some(found))
 }
@@ -170,6 +207,19 @@ mod tests {
             assert_eq!(file_name(&source(bad)), "__unnamed__", "{bad}");
         }
         assert_eq!(file_name(&source("f.tar")), "f.tar");
+    }
+
+    #[test]
+    fn a_token_belongs_to_one_host() {
+        let secret = |id: &str| Secret {
+            id: id.to_owned(),
+            source: slipway_graph::request::SecretSource::Value(slipway_graph::request::SecretValue(b"t\n".to_vec())),
+        };
+        let of = |url: &str, id: &str| authorization(url, &[secret(id)]).unwrap();
+        assert_eq!(of("http://u:p@h:1/x", "HTTP_AUTH_TOKEN_h:1"), Some("Bearer t".to_owned()));
+        assert_eq!(of("http://h/x", "HTTP_AUTH_HEADER_h"), Some("t".to_owned()));
+        assert_eq!(of("http://h/x@g", "HTTP_AUTH_TOKEN_g"), None);
+        assert_eq!(of("http://h:1/x", "HTTP_AUTH_TOKEN_h"), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use exec::ExecError;
 use file::FileOpError;
 use files::FileError;
 use git::{GitInputs, GitSourceError, GitSources};
-use http::{HttpError, HttpSources};
+use http::{HttpError, HttpInputs, HttpSources};
 
 /// Why a vertex failed.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,13 @@ pub(crate) enum Output {
     Context(String),
 }
 
+/// What is known of remote sources in one build; each is asked for once.
+#[derive(Default)]
+pub(crate) struct RemoteSources {
+    pub(crate) http: HttpSources,
+    pub(crate) git: GitSources,
+}
+
 /// Everything that ops work with.
 pub(crate) struct EngineOps<'a> {
     pub(crate) graph: &'a Graph,
@@ -100,8 +107,7 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) ssh: &'a [Ssh],
     pub(crate) limits: &'a StepLimits,
     pub(crate) host_files: &'a exec::HostFiles,
-    pub(crate) http: &'a HttpSources,
-    pub(crate) git: &'a GitSources,
+    pub(crate) sources: &'a RemoteSources,
     pub(crate) git_inputs: GitInputs<'a>,
     pub(crate) events: &'a dyn Events,
     pub(crate) steps: &'a [StepId],
@@ -115,9 +121,9 @@ impl Ops for EngineOps<'_> {
         let described = self.graph.vertex(vertex);
         match &described.op {
             Op::Source(Source::Http(http)) => {
-                return Ok(self.http.key(http, self.store, self.registry).map_err(Box::new)?);
+                return Ok(self.sources.http.key(http, self.http_inputs()).map_err(Box::new)?);
             }
-            Op::Source(Source::Git(git)) => return Ok(self.git.key(git, self.git_inputs).map_err(Box::new)?),
+            Op::Source(Source::Git(git)) => return Ok(self.sources.git.key(git, self.git_inputs).map_err(Box::new)?),
             _ => {}
         }
         let mut key = KeyWriter::new("definition 1");
@@ -186,11 +192,11 @@ impl Ops for EngineOps<'_> {
             }
             Op::Source(Source::Local(local)) => Ok(Output::Context(local.name.clone())),
             Op::Source(Source::Http(http)) => {
-                let fetched = self.http.snapshot(http, self.store, self.registry, cancel);
+                let fetched = self.sources.http.snapshot(http, self.http_inputs(), cancel);
                 Ok(Output::Snapshot(fetched.map_err(Box::new)?))
             }
             Op::Source(Source::Git(git)) => {
-                let checked_out = self.git.snapshot(git, self.git_inputs);
+                let checked_out = self.sources.git.snapshot(git, self.git_inputs);
                 Ok(Output::Snapshot(checked_out.map_err(Box::new)?))
             }
             Op::Exec(exec) => {
@@ -221,6 +227,10 @@ impl Ops for EngineOps<'_> {
 }
 
 impl EngineOps<'_> {
+    fn http_inputs(&self) -> HttpInputs<'_> {
+        HttpInputs { store: self.store, registry: self.registry, secrets: self.secrets }
+    }
+
     fn exec(&self, vertex: VertexId, exec: &Exec, inputs: &[Snapshot], cancel: &Cancel) -> Result<Output, OpError> {
         let run = exec::Run {
             exec,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use slipway_oci::{Digest, Platform, Reference};
 
+use crate::git::GitReference;
 use crate::op::{HostAddress, Network, Ulimit};
 
 /// Everything that a build needs to know, apart from the machine.
@@ -89,8 +90,9 @@ pub enum ContextLocation {
     Folder(PathBuf),
     /// A Dockerfile (then the context is empty) or a tar archive on standard input.
     Stdin,
-    /// A git repository or an archive.
-    Url(String),
+    Git(GitReference),
+    /// An archive with the context, or a Dockerfile.
+    Http(String),
 }
 
 /// Where the Dockerfile is.

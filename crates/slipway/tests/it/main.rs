@@ -8,6 +8,7 @@
 mod attacks;
 mod bad_input;
 mod cached;
+mod contexts;
 mod git;
 mod interrupt;
 mod killed;
@@ -46,10 +47,11 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 16] = [
+const SUBJECTS: [(&str, &[Test]); 17] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
+    ("contexts", contexts::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),

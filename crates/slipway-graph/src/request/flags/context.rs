@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use slipway_oci::{DigestParseError, Reference, ReferenceParseError};
 
 use super::{Moment, PathKind, Surroundings};
+use crate::git::{GitReference, GitReferenceError};
 use crate::request::{ContextLocation, DockerfileLocation, NamedContext};
 
 /// Why a context or the place of the Dockerfile is refused.
@@ -25,6 +26,8 @@ pub enum ContextError {
     NotFolder { name: String, path: String },
     #[error("build context {name}: {text:?} is no image: {source}")]
     Image { name: String, text: String, source: ReferenceParseError },
+    #[error(transparent)]
+    Git(#[from] GitReferenceError),
     #[error("build context {name}: {text:?} has an invalid digest")]
     LayoutDigest { name: String, text: String, source: DigestParseError },
 }
@@ -39,6 +42,7 @@ impl ContextError {
             | ContextError::NotFolder { .. }
             | ContextError::Image { .. }
             | ContextError::LayoutDigest { .. } => Moment::Build,
+            ContextError::Git(_) => Moment::Solve,
         }
     }
 }
@@ -52,8 +56,11 @@ pub(crate) fn location(text: &str, surroundings: &dyn Surroundings) -> Result<Co
     if surroundings.kind_of(text.as_ref()) == PathKind::Folder {
         return Ok(ContextLocation::Folder(text.into()));
     }
-    if is_url(text) {
-        return Ok(ContextLocation::Url(text.to_owned()));
+    if let Some(reference) = git(text) {
+        return Ok(ContextLocation::Git(reference?));
+    }
+    if is_http(text) {
+        return Ok(ContextLocation::Http(text.to_owned()));
     }
     Err(ContextError::NotFound { path: text.to_owned() })
 }
@@ -99,7 +106,8 @@ fn named_location(name: &str, value: &str, surroundings: &dyn Surroundings) -> R
     if kind == PathKind::Folder {
         return Ok(NamedContext::Folder(value.into()));
     }
-    if is_url(value) {
+    // What is wrong with a name that nobody uses is nobody's trouble.
+    if is_http(value) || git(value).is_some() {
         return Ok(NamedContext::Url(value.to_owned()));
     }
     let (name, path) = (name.to_owned(), value.to_owned());
@@ -139,27 +147,16 @@ fn layout_location(name: &str, text: &str) -> Result<NamedContext, ContextError>
     Ok(NamedContext::OciLayout { path: PathBuf::from(path), tag, digest })
 }
 
-fn is_url(text: &str) -> bool {
-    is_http(text) || is_git(text)
-}
-
 fn is_http(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// Whether `text` names a git repository other than by `http(s)://`.
-fn is_git(text: &str) -> bool {
-    if text.starts_with(['.', '/']) {
-        return false;
-    }
-    let is_scp_form = text
-        .split_once('@')
-        .and_then(|(user, rest)| Some((user, rest.split_once(':')?.0)))
-        .is_some_and(|(user, host)| !user.is_empty() && !user.contains(['/', ':']) && !host.contains('/'));
-    let is_github = text
+/// The repository that `text` names, if it names one. `github.com/x` alone is an owner.
+fn git(text: &str) -> Option<Result<GitReference, GitReferenceError>> {
+    let is_owner = text
         .strip_prefix("github.com/")
-        .is_some_and(|path| path.split('/').filter(|part| !part.is_empty()).count() >= 2);
-    text.starts_with("git://") || text.starts_with("ssh://") || is_scp_form || is_github
+        .is_some_and(|path| path.split('/').filter(|part| !part.is_empty()).count() < 2);
+    if is_owner { None } else { GitReference::of_context(text) }
 }
 
 #[cfg(test)]
@@ -167,15 +164,21 @@ mod tests {
     use super::super::testing::Made;
     use super::*;
 
+    fn of_git(text: &str) -> ContextLocation {
+        ContextLocation::Git(GitReference::of_context(text).unwrap().unwrap())
+    }
+
     #[test]
     fn contexts_are_told_apart() {
         let made = Made::default().with_path("dir", PathKind::Folder).with_path("file", PathKind::File);
         for (text, expected) in [
             ("-", Ok(ContextLocation::Stdin)),
             ("dir", Ok(ContextLocation::Folder("dir".into()))),
-            ("https://h/r.git#main", Ok(ContextLocation::Url("https://h/r.git#main".into()))),
-            ("git@github.com:a/b.git", Ok(ContextLocation::Url("git@github.com:a/b.git".into()))),
-            ("github.com/a/b", Ok(ContextLocation::Url("github.com/a/b".into()))),
+            ("https://h/r.git#main", Ok(of_git("https://h/r.git#main"))),
+            ("git@github.com:a/b.git", Ok(of_git("git@github.com:a/b.git"))),
+            ("https://h/a.tar", Ok(ContextLocation::Http("https://h/a.tar".into()))),
+            ("https://h/r.git?foo=1", Err("unexpected query \"foo\"")),
+            ("github.com/a/b", Ok(of_git("github.com/a/b"))),
             ("github.com/a", Err("unable to prepare context: path \"github.com/a\" not found")),
             ("./git@h:x", Err("unable to prepare context: path \"./git@h:x\" not found")),
             ("file", Err("unable to prepare context: path \"file\" not found")),
