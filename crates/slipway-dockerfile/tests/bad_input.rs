@@ -68,7 +68,7 @@ fn thousands_of_variables() {
 fn values_that_double_on_each_line() {
     let text = "FROM scratch\nENV a=xxxxxxxx\n".to_owned() + &"ENV a=$a$a\n".repeat(22);
     let errors = errors(text.as_bytes());
-    assert!(errors[0].ends_with("the result is more than 16 MiB larger than what is written"), "{errors:?}");
+    assert!(errors[0].ends_with("variables add more than 4 MiB to what is written"), "{errors:?}");
 }
 
 #[test]
