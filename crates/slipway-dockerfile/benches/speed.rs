@@ -13,8 +13,11 @@ use slipway_oci::Platform;
 
 const N_RUNS: usize = 10;
 
+/// A piece of a file for each number.
+type Piece = fn(usize) -> String;
+
 /// What is repeated until the file is large enough, each piece with a number of its own.
-const KINDS: [(&str, fn(usize) -> String); 5] = [
+const KINDS: [(&str, Piece); 5] = [
     ("mixed", mixed),
     ("COPY", |n| format!("COPY --chown=1:{n} a{n} b /d{n}/\n")),
     ("ENV", |n| format!("ENV NAME_{n}=value ANOTHER_{n}=\"$NAME_{n} x\"\n")),
@@ -44,7 +47,7 @@ fn main() {
     }
 }
 
-fn file(piece: fn(usize) -> String, n_bytes: usize) -> String {
+fn file(piece: Piece, n_bytes: usize) -> String {
     let mut text = "FROM scratch\n".to_owned();
     for n in 0.. {
         if text.len() >= n_bytes {

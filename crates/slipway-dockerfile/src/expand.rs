@@ -43,14 +43,14 @@ pub enum ExpandProblem {
     #[error("more than {MAX_DEPTH} substitutions inside each other")]
     TooDeep,
     /// A few lines that double a value each would otherwise take all memory.
-    #[error("the result is more than {} MiB larger than what is written", MAX_GROWTH_BYTES >> 20)]
+    #[error("variables add more than {} MiB to what is written", MAX_ADDED_BYTES >> 20)]
     TooLarge,
 }
 
 /// How deep `${a:-${b:-…}}` may go.
 const MAX_DEPTH: usize = 200;
-/// How many bytes expansion may add to a word.
-const MAX_GROWTH_BYTES: usize = 16 << 20;
+/// How many bytes all substitutions of a word may give, those inside of others among them.
+const MAX_ADDED_BYTES: usize = 4 << 20;
 
 /// Expands one word to one word: variables are replaced, quotes and escapes removed.
 ///
@@ -133,13 +133,15 @@ struct Expander<'a, V> {
     at: usize,
     /// How many `${…}` are open here.
     depth: usize,
+    /// What substitutions have given so far.
+    n_added_bytes: usize,
     rules: Rules,
     variables: V,
 }
 
 impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
     fn new(source: &'a str, variables: V, rules: Rules) -> Self {
-        Expander { source, at: 0, depth: 0, rules, variables }
+        Expander { source, at: 0, depth: 0, n_added_bytes: 0, rules, variables }
     }
 
     /// The source as one word, and as several.
@@ -184,7 +186,6 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
                     let value = self.variable()?;
                     splitter.push_splitting(&value, start..self.at);
                     text += &value;
-                    self.check_size(&text)?;
                 }
                 '\'' | '"' if !self.rules.quotes_are_text => {
                     let inside = if c == '"' { self.double_quoted()? } else { self.single_quoted()? };
@@ -210,14 +211,6 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
         }
         // Whoever asked for a stop knows what is missing.
         if stop.is_some() { Err(ExpandProblem::NoClosingBrace) } else { Ok(text) }
-    }
-
-    fn max_bytes(&self) -> usize {
-        self.source.len() + MAX_GROWTH_BYTES
-    }
-
-    fn check_size(&self, text: &str) -> Result<(), ExpandProblem> {
-        if text.len() > self.max_bytes() { Err(ExpandProblem::TooLarge) } else { Ok(()) }
     }
 
     /// An escape character and what it escapes; at the end of the word it is dropped.
@@ -271,10 +264,7 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
                     }
                     return Ok(text);
                 }
-                '$' => {
-                    text += &self.variable()?;
-                    self.check_size(&text)?;
-                }
+                '$' => text += &self.variable()?,
                 c if c == self.rules.escape => {
                     self.next();
                     if self.rules.keeps_escapes {
@@ -294,6 +284,12 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
     }
 
     fn variable(&mut self) -> Result<String, ExpandProblem> {
+        let value = self.substitution()?;
+        self.n_added_bytes += value.len();
+        if self.n_added_bytes > MAX_ADDED_BYTES { Err(ExpandProblem::TooLarge) } else { Ok(value) }
+    }
+
+    fn substitution(&mut self) -> Result<String, ExpandProblem> {
         let start = self.at;
         self.next();
         if self.eat('{') {
@@ -408,7 +404,7 @@ impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
         let pattern = parse_pattern(&text)?;
         let value = value.unwrap_or_default();
         match is_global {
-            true => pattern.replace_all(&value, &replacement, self.max_bytes()).map_err(|_| ExpandProblem::TooLarge),
+            true => pattern.replace_all(&value, &replacement, MAX_ADDED_BYTES).map_err(|_| ExpandProblem::TooLarge),
             false => Ok(pattern.replace_first(&value, &replacement)),
         }
     }
@@ -591,7 +587,7 @@ mod tests {
         check(&[(&nested(200), "x")]);
         check_errors(&[(&nested(201), "more than 200 substitutions inside each other")]);
         check_errors(&[(&nested(100_000), "more than 200 substitutions inside each other")]);
-        let large = |_: &str| Some("x".repeat(10 << 20));
+        let large = |_: &str| Some("x".repeat(3 << 20));
         for word in ["$a$a", "\"$a$a\"", "${a//x/$$xx}"] {
             let problem = expand(word, '\\', large).map_err(|error| error.problem);
             assert_eq!(problem, Err(ExpandProblem::TooLarge), "{word}");

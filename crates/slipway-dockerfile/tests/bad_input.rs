@@ -1,0 +1,108 @@
+//! Answers one question: does every file, however large, deep or broken, get an answer in bounded time and memory?
+//!
+//! Sizes are far beyond what people write, and small enough for a build without optimization.
+
+use std::collections::BTreeMap;
+
+use slipway_dockerfile::{Diagnostic, KnownImages, LowerInputs, Lowering, expand, lower, parse};
+use slipway_graph::op::Network;
+use slipway_graph::request::CacheBypass;
+use slipway_oci::Platform;
+
+/// What is wrong with a file, by the parser or else by lowering; nothing if it is a build.
+fn errors(text: &[u8]) -> Vec<String> {
+    let (dockerfile, diagnostics) = parse(text);
+    if !diagnostics.is_empty() {
+        return messages(diagnostics);
+    }
+    let platform = Platform::new("linux", "amd64", None);
+    let inputs = LowerInputs {
+        target: None,
+        needs_all_stages: false,
+        build_args: &BTreeMap::new(),
+        build_platform: platform.clone(),
+        target_platform: platform,
+        is_platform_explicit: false,
+        is_multi_platform: false,
+        named_contexts: &BTreeMap::new(),
+        cache_bypass: &CacheBypass::default(),
+        network: Network::default(),
+        extra_hosts: &[],
+        shm_size_bytes: None,
+        ulimits: &[],
+        labels: &BTreeMap::new(),
+        allows_host_network: false,
+        allows_insecure: false,
+    };
+    match lower(&dockerfile, &inputs, &KnownImages::new()).0 {
+        Ok(Lowering::Done(_) | Lowering::NeedImages(_)) => Vec::new(),
+        Err(diagnostics) => messages(diagnostics),
+    }
+}
+
+fn messages(diagnostics: Vec<Diagnostic>) -> Vec<String> {
+    diagnostics.into_iter().map(|found| found.message).collect()
+}
+
+fn numbered(n: usize, piece: impl Fn(usize) -> String) -> String {
+    (0..n).map(piece).collect()
+}
+
+#[test]
+fn stages_in_a_circle_and_in_a_long_line() {
+    let circle = numbered(2_000, |n| format!("FROM scratch AS s{n}\nCOPY --from=s{} a b\n", (n + 1) % 2_000));
+    assert_eq!(errors(circle.as_bytes()), ["circular dependency detected on stage: s0"]);
+    let line = "FROM scratch AS s0\n".to_owned() + &numbered(2_000, |n| format!("FROM s{n} AS s{}\n", n + 1));
+    assert_eq!(errors(line.as_bytes()), [""; 0]);
+}
+
+#[test]
+fn thousands_of_variables() {
+    let text = "FROM scratch\n".to_owned() + &numbered(10_000, |n| format!("ENV N{n}=$N{}\n", n / 2));
+    assert_eq!(errors(text.as_bytes()), [""; 0]);
+    let text = "FROM scratch\nLABEL a=".to_owned() + &numbered(10_000, |n| format!("$N{n}\\\n"));
+    assert_eq!(errors(text.as_bytes()), [""; 0]);
+}
+
+#[test]
+fn values_that_double_on_each_line() {
+    let text = "FROM scratch\nENV a=xxxxxxxx\n".to_owned() + &"ENV a=$a$a\n".repeat(22);
+    let errors = errors(text.as_bytes());
+    assert!(errors[0].ends_with("variables add more than 4 MiB to what is written"), "{errors:?}");
+}
+
+#[test]
+fn long_lines() {
+    let longest = format!("FROM scratch\nLABEL a={}\n", "x".repeat(65_535 - 8));
+    assert_eq!(errors(longest.as_bytes()), [""; 0]);
+    let longer = format!("FROM scratch\nLABEL a={}\n", "x".repeat(65_536 - 8));
+    assert_eq!(errors(longer.as_bytes()), ["dockerfile line greater than max allowed size of 65535"]);
+    let joined = format!("FROM scratch\nLABEL a={}y\n", format!("{}\\\n", "x".repeat(60_000)).repeat(100));
+    assert_eq!(errors(joined.as_bytes()), [""; 0]);
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    assert_eq!(errors(b"FROM scratch\nLABEL a=\xff\xfe b=\x00\n"), [""; 0]);
+    assert_eq!(errors(b"FROM scratch\n\xff\xfe a\n"), ["unknown instruction: \u{fffd}\u{fffd}"]);
+    let all: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    assert!(!errors(&all).is_empty());
+}
+
+#[test]
+fn deep_nesting() {
+    let word = "${a:-".repeat(100_000) + &"}".repeat(100_000);
+    let problem = expand(&word, '\\', |_| None).map_err(|error| error.problem.to_string());
+    assert_eq!(problem, Err("more than 200 substitutions inside each other".to_owned()));
+    let triggers = "FROM scratch\n".to_owned() + &"ONBUILD \\\n".repeat(100_000) + "RUN x\n";
+    assert_eq!(errors(triggers.as_bytes()), ["Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"]);
+    let json = format!("FROM scratch\nCMD {}\\\n{}\n", "[".repeat(60_000), "]".repeat(60_000));
+    assert!(errors(json.as_bytes()).len() <= 1);
+}
+
+#[test]
+fn ranges_of_ports() {
+    let text = "FROM scratch\n".to_owned() + &"EXPOSE 1-65535 1-65535/udp\n".repeat(5);
+    assert_eq!(errors(text.as_bytes()), [""; 0]);
+    assert_eq!(errors(b"FROM scratch\nEXPOSE 1-99999999999\n"), ["invalid containerPort: 1-99999999999"]);
+}
