@@ -41,6 +41,7 @@ use crate::ops::exec::HostFiles;
 use crate::ops::git::{GitInputs, GitSources};
 use crate::ops::http::HttpSources;
 use crate::ops::{EngineOps, StoreCache};
+use crate::ssh::Agents;
 use crate::stdin_context::{self, StdinContext};
 
 /// What an engine is made of.
@@ -103,7 +104,15 @@ pub enum BuildFailure {
     },
     /// The user interrupted.
     Canceled,
+    /// What the request names is of no use; nothing was begun.
+    Request(Box<dyn Error + Send + Sync>),
     Other(Box<dyn Error + Send + Sync>),
+}
+
+/// What was opened for the steps before the first one runs.
+struct Given<'a> {
+    contexts: &'a Contexts,
+    agents: &'a Agents,
 }
 
 /// Whose fault it is.
@@ -122,7 +131,7 @@ impl BuildError {
     pub fn class(&self) -> ErrorClass {
         match self.failure {
             BuildFailure::Dockerfile(_) | BuildFailure::Step { .. } | BuildFailure::Canceled => ErrorClass::User,
-            BuildFailure::Other(_) => ErrorClass::Environment,
+            BuildFailure::Request(_) | BuildFailure::Other(_) => ErrorClass::Environment,
         }
     }
 }
@@ -205,6 +214,8 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
         let started = Instant::now();
+        let unusable = |e| BuildError { failure: BuildFailure::Request(Box::new(e)), dockerfile: None };
+        let agents = Agents::open(&request.ssh).map_err(unusable)?;
         let step = events.new_step();
         let name = request.load_step_name();
         let find = || find_inputs(request, stdin, Some(self.store.clone()));
@@ -224,7 +235,8 @@ impl Engine {
             false => BuildError { failure, dockerfile: Some(source.clone()) },
         };
         let lowered = reading.outcome.map_err(with_source)?;
-        let solved = self.solve(&lowered, request, &inputs.contexts, events, cancel).map_err(with_source)?;
+        let given = Given { contexts: &inputs.contexts, agents: &agents };
+        let solved = self.solve(&lowered, request, &given, events, cancel).map_err(with_source)?;
         let Solved { snapshot, n_run } = solved;
         let image = self.image(&lowered, snapshot, request, cancel).map_err(|e| with_source(BuildFailure::Other(e)))?;
         let export = Export { store: &self.store, registry: &self.registry, image: &image, events, cancel };
@@ -240,7 +252,7 @@ impl Engine {
         &self,
         lowered: &Lowered,
         request: &BuildRequest,
-        contexts: &Contexts,
+        given: &Given<'_>,
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<Solved, BuildFailure> {
@@ -260,9 +272,9 @@ impl Engine {
             store: &self.store,
             registry: &self.registry,
             flavor: self.flavor,
-            contexts,
+            contexts: given.contexts,
             secrets: &request.secrets,
-            ssh: &request.ssh,
+            agents: given.agents,
             limits: &request.limits,
             host_files: &host_files,
             http: &http,

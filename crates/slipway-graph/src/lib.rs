@@ -10,6 +10,7 @@ mod key;
 pub mod op;
 pub mod quote;
 pub mod request;
+pub mod size;
 
 pub use event::{Event, Events, LogStream, StepId};
 pub use git::{GitReference, GitReferenceError, GitRemote, GitTimes};

@@ -348,7 +348,15 @@ fn the_working_directory() {
     });
     assert_eq!(output, "1000");
 
-    for escape in ["/proc/self/fd/3", "/proc/1/cwd", "/proc/self/root", "/nonexistent"] {
+    let output = root.output_with("pwd && ls -A /work", |spec| {
+        spec.cwd = "/work/in/mount".into();
+        let source = mounts::tmpfs(None, 0o755, Attributes::default()).unwrap();
+        spec.mounts = vec![Mount { target: "/work".into(), source, attributes: Attributes::default() }];
+    });
+    assert_eq!(output, "/work/in/mount\nin");
+    assert!(!root.path().join("work/in").exists());
+
+    for escape in ["/proc/self/fd/3", "/proc/1/cwd", "/proc/self/root", "/proc/missing"] {
         let result = root.try_run_with("pwd", |spec| spec.cwd = escape.into());
         assert!(matches!(result, Err(SpawnError::Setup(_))), "{escape}: {result:?}");
     }
