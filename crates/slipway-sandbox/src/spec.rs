@@ -74,7 +74,7 @@ pub enum Network {
 /// How much a sandboxed process may do (BuildKit's `--security`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// Docker's default capabilities, system call filter, and masked paths.
+    /// Docker's default capabilities, system call filter, and masked paths; no device nodes but those of `/dev`.
     Sandboxed,
     /// All capabilities that the caller has, no filter, nothing masked, `/sys` writable.
     Insecure,
