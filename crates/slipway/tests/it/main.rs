@@ -8,6 +8,7 @@
 mod attacks;
 mod bad_input;
 mod cached;
+mod confinement;
 mod git;
 mod interrupt;
 mod killed;
