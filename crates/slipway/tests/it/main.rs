@@ -47,10 +47,11 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 16] = [
+const SUBJECTS: [(&str, &[Test]); 17] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
+    ("confinement", confinement::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
