@@ -83,6 +83,7 @@ fn inputs() -> LowerInputs<'static> {
     let platform = Platform::new("linux", "amd64", None);
     LowerInputs {
         target: None,
+        main_context: &slipway_graph::MainContext::Folder,
         needs_all_stages: false,
         build_args: &NO_TEXTS,
         build_platform: platform.clone(),

@@ -18,6 +18,7 @@ fn errors(text: &[u8]) -> Vec<String> {
     let platform = Platform::new("linux", "amd64", None);
     let inputs = LowerInputs {
         target: None,
+        main_context: &slipway_graph::MainContext::Folder,
         needs_all_stages: false,
         build_args: &BTreeMap::new(),
         build_platform: platform.clone(),

@@ -46,6 +46,7 @@ use crate::ops::http::HttpInputs;
 use crate::ops::{EngineOps, RemoteSources, StoreCache};
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
+use crate::ssh::Agents;
 use crate::stdin_context::{self, StdinContext};
 
 /// What an engine is made of.
@@ -108,6 +109,8 @@ pub enum BuildFailure {
     },
     /// The user interrupted.
     Canceled,
+    /// What the request names is of no use; nothing was begun.
+    Request(Box<dyn Error + Send + Sync>),
     Other(Box<dyn Error + Send + Sync>),
 }
 
@@ -127,7 +130,7 @@ impl BuildError {
     pub fn class(&self) -> ErrorClass {
         match self.failure {
             BuildFailure::Dockerfile(_) | BuildFailure::Step { .. } | BuildFailure::Canceled => ErrorClass::User,
-            BuildFailure::Other(_) => ErrorClass::Environment,
+            BuildFailure::Request(_) | BuildFailure::Other(_) => ErrorClass::Environment,
         }
     }
 }
@@ -162,6 +165,7 @@ pub(crate) enum InputError {
 struct Job<'a> {
     request: &'a BuildRequest,
     sources: &'a RemoteSources,
+    agents: &'a Agents,
     events: &'a dyn Events,
     cancel: &'a Cancel,
 }
@@ -249,10 +253,12 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
         let started = Instant::now();
+        let unusable = |e| BuildError { failure: BuildFailure::Request(Box::new(e)), dockerfile: None };
+        let agents = Agents::open(&request.ssh).map_err(unusable)?;
         let step = events.new_step();
         let name = request.load_step_name();
         let sources = RemoteSources::default();
-        let job = Job { request, sources: &sources, events, cancel };
+        let job = Job { request, sources: &sources, agents: &agents, events, cancel };
         let fetched = self.fetch(job).map_err(|failure| BuildError { failure, dockerfile: None })?;
         let find = || find_inputs(request, fetched, stdin, Some(self.store.clone()));
         let inputs = internal_step(events, step, &name, find).map_err(other)?;
@@ -322,7 +328,7 @@ impl Engine {
 
     /// Step d.
     fn solve(&self, wanted: Wanted<'_>, contexts: &Contexts, job: Job<'_>) -> Result<Solved, BuildFailure> {
-        let (Wanted { graph, result, is_image }, Job { request, sources, events, cancel }) = (wanted, job);
+        let (Wanted { graph, result, is_image }, Job { request, sources, agents, events, cancel }) = (wanted, job);
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
         let git_inputs = GitInputs {
@@ -339,7 +345,7 @@ impl Engine {
             flavor: self.flavor,
             contexts,
             secrets: &request.secrets,
-            ssh: &request.ssh,
+            agents,
             limits: &request.limits,
             host_files: &host_files,
             sources,

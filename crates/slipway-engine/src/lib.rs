@@ -7,6 +7,7 @@
 //! language.rs   whether the file is in the built-in language
 //! images.rs     what a name stands for, and its layers into the store
 //! ops/          what each op does; mod.rs is the border to the solver
+//! ssh/          who answers behind the socket of `RUN --mount=type=ssh`
 //! rootfs/       files of a tree whose names and links somebody else chose
 //! layers.rs     diff IDs and blobs while the build goes on (layer/: tar, diff, compression)
 //! assemble.rs   config, history, times
@@ -33,6 +34,7 @@ mod observe;
 mod ops;
 mod remote_context;
 mod rootfs;
+mod ssh;
 mod stdin_context;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};

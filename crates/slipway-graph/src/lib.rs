@@ -11,6 +11,7 @@ mod main_context;
 pub mod op;
 pub mod quote;
 pub mod request;
+pub mod size;
 
 pub use event::{Event, Events, LogStream, StepId};
 pub use git::{GitReference, GitReferenceError, GitRemote, GitTimes};

@@ -160,6 +160,7 @@ pub enum Mount {
     Tmpfs {
         target: String,
         size_bytes: Option<u64>,
+        is_readonly: bool,
     },
     Secret(SecretMount),
     Ssh(SshMount),
@@ -172,12 +173,21 @@ pub struct CacheMount {
     pub id: String,
     pub target: String,
     pub sharing: CacheSharing,
-    /// What a fresh folder starts with: an input and the path in it.
-    pub seed: Option<(usize, String)>,
+    /// The input whose files at `source` a fresh cache starts with.
+    pub from: Option<usize>,
+    /// What is mounted: a path in the cache, or in what it starts from.
+    pub source: String,
+    /// Given for a cache that starts with an empty folder of this owner, which is another one than without.
+    pub owner: Option<CacheOwner>,
+    pub is_readonly: bool,
+}
+
+/// The owner and mode of the empty folder that a cache starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CacheOwner {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    pub is_readonly: bool,
 }
 
 /// Who may use a cache mount at the same time.
@@ -388,8 +398,8 @@ impl Mount {
             Mount::Cache(cache) => {
                 key.text("cache").text(&cache.target).flag(cache.is_readonly);
             }
-            Mount::Tmpfs { target, size_bytes } => {
-                key.text("tmpfs").text(target).number(size_bytes.unwrap_or(0));
+            Mount::Tmpfs { target, size_bytes, is_readonly } => {
+                key.text("tmpfs").text(target).number(size_bytes.unwrap_or(0)).flag(*is_readonly);
             }
             Mount::Secret(secret) => {
                 key.text("secret").text(&secret.id);

@@ -61,6 +61,19 @@ fn borrow(mount: &OwnedFd, name: &'static str) -> Result<OwnedFd, CallError> {
 }
 
 impl Devices {
+    /// Leaves these nodes as the only ones of `/dev` that can be opened, after `mount` has been attached: each becomes a
+    /// mount of its own, and the file system around them loses the right to have any. A step with `CAP_MKNOD` would
+    /// reach the disks of the host otherwise.
+    pub(crate) fn close_to_others(&self) -> Result<(), CallError> {
+        let own = NODES.iter().filter(|(name, ..)| !self.borrowed.iter().any(|(borrowed, _)| borrowed == name));
+        for (name, ..) in own {
+            let node = rooted::open_without_links(self.mount.as_fd(), Path::new(name), OFlags::PATH)
+                .named(|| format!("open(/dev/{name})"))?;
+            mounts::attach(mounts::bind(&node, false)?, &node, &format!("/dev/{name}"))?;
+        }
+        mounts::set_attributes(&self.mount, Attributes::NODEV, false)
+    }
+
     /// Completes the nodes, after `mount` has been attached.
     pub(crate) fn bind_borrowed(&self) -> Result<(), CallError> {
         for (name, node) in &self.borrowed {

@@ -117,6 +117,10 @@ impl Prepared {
         attach_in_root(&root, &proc, Path::new("/proc"))?;
         attach_in_root(&root, &devices.mount, Path::new("/dev"))?;
         devices.bind_borrowed()?;
+        if privilege == Privilege::Sandboxed {
+            devices.close_to_others()?;
+            mounts::set_attributes(&root, Attributes::NODEV, false)?;
+        }
         attach_in_dev(&devices.mount, shm_size_bytes)?;
         attach_in_root(&root, &sys, Path::new("/sys"))?;
         if let Some(cgroup) = cgroup {
@@ -126,7 +130,8 @@ impl Prepared {
             restrict(&proc, &sys, &devices.mount)?;
         }
         for Mount { target, source, attributes } in callers {
-            mounts::set_attributes(source, *attributes, true)?;
+            let nodev = attributes.nodev || privilege == Privilege::Sandboxed;
+            mounts::set_attributes(source, Attributes { nodev, ..*attributes }, true)?;
             make_place_in_dev(&devices.mount, source, target)?;
             attach_in_root(&root, source, target)?;
         }

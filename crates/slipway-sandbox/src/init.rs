@@ -29,7 +29,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 use crate::call::{CallError, Named};
 use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec};
 use crate::wire::{self, Failure};
-use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals, supervisor};
+use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals, stubs, supervisor};
 
 /// The name under which the first process is started; nobody types it.
 pub(crate) const ARGV0: &CStr = c"slipway: first process of a sandbox";
@@ -122,6 +122,7 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
     rustix::process::umask(Mode::from(0o022));
 
     connect_output(&root, &stdout, &stderr, credentials.uid)?;
+    make_if_covered(&root, &cwd)?;
     let is_inside = change_directory(&root, &cwd)?;
     close_others_on_exec().named(|| "close_range(3, CLOEXEC)".to_owned())?;
     signals::reset().named(|| "sigprocmask(none)".to_owned())?;
@@ -245,6 +246,16 @@ fn change_directory(root: &OwnedFd, cwd: &Path) -> Result<Inside, CallError> {
         Some(b'/') => Ok(Inside::Yes),
         _ => Err(Errno::XDEV).named(|| format!("chdir({})", cwd.display())),
     }
+}
+
+/// Makes the working directory inside a mount that covers the one in the root, as container runtimes do.
+fn make_if_covered(root: &OwnedFd, cwd: &Path) -> Result<(), CallError> {
+    if !matches!(rooted::open(root, cwd, OFlags::PATH | OFlags::DIRECTORY), Err(Errno::NOENT)) {
+        return Ok(());
+    }
+    let target = stubs::Target { path: cwd.to_owned(), kind: stubs::Kind::Directory, is_kept: true };
+    // Kept: it goes with the mount, or belongs to a cache.
+    stubs::make(root.as_fd(), &[target]).map(drop)
 }
 
 /// Marks all descriptors but 0 to 2, including those that nobody knows of.

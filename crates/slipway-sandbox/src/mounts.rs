@@ -28,6 +28,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    pub(crate) const NODEV: Self = Self { readonly: false, nosuid: false, nodev: true, noexec: false };
     pub(crate) const NOSUID: Self = Self { readonly: false, nosuid: true, nodev: false, noexec: false };
     pub(crate) const NOSUID_NODEV_NOEXEC: Self = Self { readonly: false, nosuid: true, nodev: true, noexec: true };
     pub(crate) const READONLY_NOSUID_NODEV_NOEXEC: Self = Self { readonly: true, ..Self::NOSUID_NODEV_NOEXEC };

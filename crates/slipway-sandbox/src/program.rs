@@ -29,8 +29,14 @@ pub enum ExecError {
 }
 
 impl ExecError {
-    /// The exit code of a step whose program could not be executed, as BuildKit reports it.
-    pub const EXIT_CODE: i32 = 1;
+    /// The exit code of a step whose program could not be executed, as BuildKit reports it: its runtime looks at the
+    /// file before it starts the process, and at what is in the file afterwards.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Unusable { answer, .. } if answer.raw_os_error() == Some(libc::ENOEXEC) => 255,
+            Self::NotInPath { .. } | Self::Unusable { .. } => 1,
+        }
+    }
 
     fn unusable(program: &OsStr, answer: impl Into<io::Error>) -> Self {
         Self::Unusable { program: program.to_string_lossy().into_owned(), answer: answer.into() }

@@ -21,7 +21,8 @@ pub struct Spec {
     pub args: Vec<OsString>,
     /// The whole environment as `NAME=value`; nothing is added to it.
     pub env: Vec<OsString>,
-    /// Working directory inside the root; it has to exist.
+    /// Working directory inside the root. It is made, for root, where it is missing: a mount may cover the one that the
+    /// caller made.
     pub cwd: PathBuf,
     /// User and groups.
     pub credentials: Credentials,
@@ -73,7 +74,7 @@ pub enum Network {
 /// How much a sandboxed process may do (BuildKit's `--security`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// Docker's default capabilities, system call filter, and masked paths.
+    /// Docker's default capabilities, system call filter, and masked paths; no device nodes but those of `/dev`.
     Sandboxed,
     /// All capabilities that the caller has, no filter, nothing masked, `/sys` writable.
     Insecure,

@@ -90,6 +90,7 @@ fn build_error(error: &BuildError) -> String {
             block + &hint_line(hint.as_deref()) + &failed_to_solve(&chain(source.as_ref()))
         }
         BuildFailure::Canceled => failed_to_solve("context canceled"),
+        BuildFailure::Request(source) => format!("ERROR: failed to build: {}\n", chain(source.as_ref())),
         BuildFailure::Other(source) => failed_to_solve(&chain(source.as_ref())),
     }
 }

@@ -309,11 +309,14 @@ fn mount_text(mount: &Mount) -> String {
             format!("bind {input}:{source} {target} {}", access(*is_readonly))
         }
         Mount::Cache(c) => {
-            let seed = c.seed.as_ref().map(|(input, path)| format!(" seed={input}:{path}")).unwrap_or_default();
-            let owner = format!("{:o} {}:{}", c.mode, c.uid, c.gid);
-            format!("cache {} {} {:?} {owner} {}{seed}", c.id, c.target, c.sharing, access(c.is_readonly))
+            let from = c.from.map(|input| format!(" from={input}")).unwrap_or_default();
+            let owner = c.owner.map(|o| format!(" owner={:o}:{}:{}", o.mode, o.uid, o.gid)).unwrap_or_default();
+            let access = access(c.is_readonly);
+            format!("cache {} {} {:?} {} {access}{from}{owner}", c.id, c.target, c.sharing, c.source)
         }
-        Mount::Tmpfs { target, size_bytes } => format!("tmpfs {target} {}", size_bytes.unwrap_or(0)),
+        Mount::Tmpfs { target, size_bytes, is_readonly } => {
+            format!("tmpfs {target} {} {}", size_bytes.unwrap_or(0), access(*is_readonly))
+        }
         Mount::Secret(s) => {
             let place = format!("{} {}", s.target.as_deref().unwrap_or("-"), s.env.as_deref().unwrap_or("-"));
             format!("secret {} {place} {:o} {}:{}{}", s.id, s.mode, s.uid, s.gid, required(s.is_required))

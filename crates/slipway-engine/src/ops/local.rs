@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use rustix::fs::Mode;
 use slipway_graph::KeyWriter;
 use slipway_graph::op::CopyAction;
 use slipway_graph::op::{FileAction, FileOp, Unpack};
+use slipway_sandbox::owners::{self, Owner};
 use slipway_store::{Snapshot, Store};
 
 use super::file::{self, Destination, Source};
@@ -14,7 +16,7 @@ use super::files::FileError;
 use crate::context::{SourcePattern, SourceTree};
 use crate::contexts::Contexts;
 use crate::now_ns;
-use crate::rootfs::Root;
+use crate::rootfs::{Root, stat_fd};
 
 /// The files of the context called `name`, ignore rules applied, as a snapshot. The same files give the same one.
 pub(crate) fn snapshot(name: &str, store: &Store, contexts: &Contexts) -> Result<Snapshot, FileError> {
@@ -35,11 +37,17 @@ pub(crate) fn snapshot(name: &str, store: &Store, contexts: &Contexts) -> Result
     Ok(snapshot)
 }
 
-/// Copies what is at `source` of a merged view into an existing folder of the host, for the first files of a cache
-/// mount.
-pub(crate) fn copy_tree(view: BorrowedFd<'_>, source: &str, folder: &Path) -> io::Result<()> {
+/// Makes an existing folder of the host equal to the folder at `source` of a merged view, for the first files of a
+/// cache mount.
+pub(crate) fn copy_folder(view: BorrowedFd<'_>, source: &str, folder: &Path) -> io::Result<()> {
     let view = Root::new(crate::layer::diff::open_dir(view, c".")?);
+    let copied = stat_fd(view.open_in(source.as_bytes())?)?;
+    if !copied.is_dir() {
+        return Err(io::Error::other(format!("`{source}` is no folder")));
+    }
     let target = Root::open(folder)?;
+    owners::give(target.as_fd(), Owner { uid: copied.uid, gid: copied.gid })?;
+    rustix::fs::fchmod(target.as_fd(), Mode::from_raw_mode(copied.mode & 0o7777))?;
     let source_tree = Source { tree: SourceTree::Snapshot(&view), layers: &[] };
     file::run(&whole(source), &Destination::new(None, &target), &[source_tree], &super::files::NoArchives)
         .map_err(io::Error::other)

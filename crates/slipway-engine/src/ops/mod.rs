@@ -13,7 +13,7 @@ mod secret;
 mod ssh;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
-use slipway_graph::request::{Secret, Ssh, StepLimits};
+use slipway_graph::request::{Secret, StepLimits};
 use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
@@ -24,6 +24,7 @@ use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_
 use crate::contexts::{Contexts, ContextsError};
 use crate::images::{self, ImageError};
 use crate::now_ns;
+use crate::ssh::Agents;
 use exec::ExecError;
 use file::FileOpError;
 use files::FileError;
@@ -104,7 +105,7 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) flavor: OverlayFlavor,
     pub(crate) contexts: &'a Contexts,
     pub(crate) secrets: &'a [Secret],
-    pub(crate) ssh: &'a [Ssh],
+    pub(crate) agents: &'a Agents,
     pub(crate) limits: &'a StepLimits,
     pub(crate) host_files: &'a exec::HostFiles,
     pub(crate) sources: &'a RemoteSources,
@@ -238,7 +239,7 @@ impl EngineOps<'_> {
             inputs,
             store: self.store,
             secrets: self.secrets,
-            ssh: self.ssh,
+            agents: self.agents,
             limits: self.limits,
             host_files: self.host_files,
             events: self.events,

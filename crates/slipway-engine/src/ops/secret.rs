@@ -9,7 +9,7 @@ use slipway_graph::request::{Secret, SecretSource};
 pub(crate) enum SecretError {
     #[error("cannot read secret {id}")]
     Read { id: String, source: io::Error },
-    #[error("secret {id} too big. max size 500KB")]
+    #[error("secret {id} too big. max size 500KiB")]
     TooBig { id: String },
 }
 

@@ -70,7 +70,7 @@ pub(crate) enum UserError {
     NoUser { name: String },
     #[error("unable to find group {name}: no matching entries in group file")]
     NoGroup { name: String },
-    #[error("user and group ids must be in the range 0-{MAX_ID}: `{id}`")]
+    #[error("uids and gids must be in range 0-{MAX_ID}: `{id}`")]
     IdOutOfRange { id: String },
 }
 
@@ -121,7 +121,11 @@ impl Accounts {
             return Ok(ProcessUser { uid, gid, groups: vec![gid], home: self.home_of(uid) });
         }
         let number_of_user = number(user)?;
-        let entry = self.users.iter().find(|u| u.name == user || Some(u.uid) == number_of_user);
+        // What is a number is never a name, whatever the file says.
+        let entry = self.users.iter().find(|u| match number_of_user {
+            Some(uid) => u.uid == uid,
+            None => u.name == user,
+        });
         let (uid, own_gid) = match (entry, number_of_user) {
             (Some(entry), _) => (entry.uid, entry.gid),
             (None, Some(uid)) => (uid, 0),
@@ -140,10 +144,11 @@ impl Accounts {
     }
 
     fn gid_of(&self, group: &str) -> Result<u32, UserError> {
-        if let Some(entry) = self.groups.iter().find(|g| g.name == group) {
-            return Ok(entry.gid);
+        if let Some(gid) = number(group)? {
+            return Ok(gid);
         }
-        number(group)?.ok_or_else(|| UserError::NoGroup { name: group.to_owned() })
+        let entry = self.groups.iter().find(|g| g.name == group);
+        entry.map(|entry| entry.gid).ok_or_else(|| UserError::NoGroup { name: group.to_owned() })
     }
 
     fn groups_listing(&self, user: &str) -> Vec<u32> {
@@ -231,7 +236,7 @@ mod tests {
     fn accounts() -> Accounts {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
-        let passwd = "# people\nroot:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:2000::/srv/app:\n";
+        let passwd = "# people\nroot:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:2000::/srv/app:\n7:x:0:0::/:\n";
         std::fs::write(folder.path().join("etc/passwd"), passwd).unwrap();
         std::fs::write(folder.path().join("etc/group"), "wheel:x:10:root,app\nweb:x:33:app\nmain:x:2000:\n").unwrap();
         Accounts::read(&Root::open(folder.path()).unwrap()).unwrap()
@@ -251,10 +256,11 @@ mod tests {
             ("0:0", "0:0 [0] /root"),
             ("5", "5:0 [0] /"),
             ("5:web", "5:33 [33] /"),
+            ("7", "7:0 [0] /"),
             ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
             ("app:nosuch", "unable to find group nosuch: no matching entries in group file"),
-            ("-1", "user and group ids must be in the range 0-2147483647: `-1`"),
-            ("4294967296", "user and group ids must be in the range 0-2147483647: `4294967296`"),
+            ("-1", "uids and gids must be in range 0-2147483647: `-1`"),
+            ("4294967296", "uids and gids must be in range 0-2147483647: `4294967296`"),
             ("1000:", "1000:2000 [2000, 10, 33] /srv/app"),
         ] {
             let told = match accounts.process_user(text) {

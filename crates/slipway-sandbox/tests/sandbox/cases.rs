@@ -42,6 +42,7 @@ cases! {
     signals_umask_and_limits_are_fresh: Sandbox Busybox,
     the_network_is_only_a_loopback: Sandbox Busybox,
     devices_are_those_of_containers: Sandbox Busybox,
+    device_nodes_of_a_step_cannot_be_opened: Sandbox Busybox,
     kernel_file_systems_are_masked: Sandbox Busybox,
     insecure_steps_see_everything: Sandbox Busybox,
     the_shared_memory_has_its_size: Sandbox Busybox,
@@ -181,6 +182,18 @@ fn devices_are_those_of_containers() {
     let options = "devpts /dev/pts devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666 0 0";
     assert_eq!(root.output("grep /dev/pts /proc/mounts"), options);
     assert_eq!(root.output("echo x >/dev/null; stat -c %a /dev /dev/shm /dev/pts/ptmx"), "755\n1777\n666");
+}
+
+/// A naive sandbox that runs as root lets a step make the node of a disk and read it.
+fn device_nodes_of_a_step_cannot_be_opened() {
+    let root = Root::new();
+    fs::create_dir(root.path().join("mnt")).unwrap();
+    let script = "for folder in / /dev /mnt /dev/shm; do busybox mknod $folder/node c 1 3; cat $folder/node && echo $folder; done 2>/dev/null; cat /dev/null && echo usual";
+    let output = root.output_with(script, |spec| {
+        let source = mounts::tmpfs(None, 0o755, Attributes::default()).unwrap();
+        spec.mounts = vec![Mount { target: "/mnt".into(), source, attributes: Attributes::default() }];
+    });
+    assert_eq!(output, "usual");
 }
 
 fn kernel_file_systems_are_masked() {
@@ -348,7 +361,15 @@ fn the_working_directory() {
     });
     assert_eq!(output, "1000");
 
-    for escape in ["/proc/self/fd/3", "/proc/1/cwd", "/proc/self/root", "/nonexistent"] {
+    let output = root.output_with("pwd && ls -A /work", |spec| {
+        spec.cwd = "/work/in/mount".into();
+        let source = mounts::tmpfs(None, 0o755, Attributes::default()).unwrap();
+        spec.mounts = vec![Mount { target: "/work".into(), source, attributes: Attributes::default() }];
+    });
+    assert_eq!(output, "/work/in/mount\nin");
+    assert!(!root.path().join("work/in").exists());
+
+    for escape in ["/proc/self/fd/3", "/proc/1/cwd", "/proc/self/root", "/proc/missing"] {
         let result = root.try_run_with("pwd", |spec| spec.cwd = escape.into());
         assert!(matches!(result, Err(SpawnError::Setup(_))), "{escape}: {result:?}");
     }

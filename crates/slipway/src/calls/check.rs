@@ -104,6 +104,6 @@ fn message_and_lines(failure: &BuildFailure) -> (String, Option<LineRange>) {
         },
         BuildFailure::Step { lines, source, .. } => (chain(source.as_ref()), *lines),
         BuildFailure::Canceled => ("context canceled".to_owned(), None),
-        BuildFailure::Other(source) => (chain(source.as_ref()), None),
+        BuildFailure::Request(source) | BuildFailure::Other(source) => (chain(source.as_ref()), None),
     }
 }

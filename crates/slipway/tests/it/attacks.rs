@@ -29,12 +29,12 @@ pub(crate) const TESTS: &[Test] = &[
 const TEXT: &str = "canary-of-the-host-51c0";
 
 /// A folder of the host that no build may read or change.
-struct Canary {
+pub(crate) struct Canary {
     folder: PathBuf,
 }
 
 impl Canary {
-    fn new(site: &Site) -> Canary {
+    pub(crate) fn new(site: &Site) -> Canary {
         let folder = site.path("canary");
         fs::create_dir_all(folder.join("b/c")).unwrap();
         for file in ["file", "b/file", "b/c/file"] {
@@ -45,13 +45,13 @@ impl Canary {
         Canary { folder }
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.folder.display().to_string()
     }
 
     /// The build ended in good order, read nothing of the canary into `out`, and left the canary as it was.
     #[track_caller]
-    fn assert_unharmed(&self, site: &Site, outcome: &Outcome) {
+    pub(crate) fn assert_unharmed(&self, site: &Site, outcome: &Outcome) {
         let stderr = &outcome.stderr;
         assert!(matches!(outcome.exit_code, Some(0 | 1)), "{:?} {stderr}", outcome.exit_code);
         assert!(!stderr.contains("panicked") && !stderr.contains(TEXT), "{stderr}");

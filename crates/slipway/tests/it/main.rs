@@ -8,6 +8,7 @@
 mod attacks;
 mod bad_input;
 mod cached;
+mod confinement;
 mod contexts;
 mod git;
 mod interrupt;
@@ -47,10 +48,11 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 17] = [
+const SUBJECTS: [(&str, &[Test]); 18] = [
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
+    ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),

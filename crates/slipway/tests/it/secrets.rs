@@ -20,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_failing_step_does_not_keep_its_secret", a_failing_step_does_not_keep_its_secret),
     test("a_missing_secret_is_named", a_missing_secret_is_named),
     test("an_agent_answers_the_step_and_nobody_else", an_agent_answers_the_step_and_nobody_else),
+    test("keys_of_files_sign_for_the_step", keys_of_files_sign_for_the_step),
+    test("keys_that_cannot_be_used_are_named", keys_that_cannot_be_used_are_named),
 ];
 
 const CANARY: &str = "canary-7f3a91-of-the-secret";
@@ -179,4 +181,69 @@ RUN [ -z \"$SSH_AUTH_SOCK\" ]
     assert_canary_nowhere(&site, &outcome);
     let without = site.build(&["--no-cache"]).failure();
     assert!(without.contains("SSH"), "{without}");
+}
+
+/// Makes a key; `more` are further arguments.
+fn make_key(site: &Site, name: &str, more: &[&str]) -> PathBuf {
+    let path = site.path(name);
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-C", CANARY, "-f"]).arg(&path).args(more);
+    run(&mut command).success();
+    path
+}
+
+/// The step cannot have OpenSSH's programs in an image of busybox alone: the host's are mounted with their libraries.
+fn keys_of_files_sign_for_the_step() {
+    let site = Site::new(
+        "FROM busybox
+RUN --mount=type=bind,from=host,target=/host --mount=type=ssh,mode=0666,target=/agent --mount=type=ssh,id=other \\
+    export LD_LIBRARY_PATH=$(echo /host/lib/*-linux-gnu | tr ' ' :) && [ $SSH_AUTH_SOCK = /agent ] && stat -c %a /agent && \\
+    cp /host/lib64/ld-linux-x86-64.so.2 /ld && cp /host/public /tmp/public && ADD='/ld /host/ssh-add' && \\
+    $ADD -L && $ADD -T /tmp/public && echo signed; $ADD -D || echo refused; SSH_AUTH_SOCK=/run/buildkit/ssh_agent.1 $ADD -L; true
+",
+    );
+    let ed25519 = make_key(&site, "ed25519", &["-t", "ed25519", "-N", ""]);
+    let rsa = make_key(&site, "rsa", &["-t", "rsa", "-b", "2048", "-N", ""]);
+    let host = site.path("host");
+    fs::create_dir_all(host.join("lib64")).unwrap();
+    fs::create_dir_all(host.join("lib/x86_64-linux-gnu")).unwrap();
+    fs::copy("/usr/bin/ssh-add", host.join("ssh-add")).unwrap();
+    fs::copy("/lib64/ld-linux-x86-64.so.2", host.join("lib64/ld-linux-x86-64.so.2")).unwrap();
+    let libraries = run(Command::new("ldd").arg("/usr/bin/ssh-add")).success();
+    for library in
+        String::from_utf8(libraries.stdout).unwrap().split_whitespace().filter(|word| word.starts_with("/lib/"))
+    {
+        let name = Path::new(library).file_name().unwrap();
+        fs::copy(library, host.join("lib/x86_64-linux-gnu").join(name)).unwrap();
+    }
+    let public = [&ed25519, &rsa].map(|key| fs::read_to_string(key.with_extension("pub")).unwrap());
+    fs::write(host.join("public"), public.concat()).unwrap();
+    fs::create_dir(site.path("out")).unwrap();
+    let context = format!("--build-context=host={}", host.display());
+    let keys = format!("--ssh=default={},{}", ed25519.display(), rsa.display());
+    let other = format!("--ssh=other={}", rsa.display());
+    let outcome = site.build(&[&context, &keys, &other, "-o", "../out/files"]).success();
+    let stderr = &outcome.stderr;
+    for public in &public {
+        let blob = public.split(' ').nth(1).unwrap();
+        assert!(stderr.contains(blob), "{stderr}");
+    }
+    assert!(stderr.contains(" 666\n") && stderr.contains(" signed\n") && stderr.contains(" refused\n"), "{stderr}");
+    assert!(!stderr.contains(CANARY), "the comments of keys tell about the user: {stderr}");
+    site.assert_tidy();
+}
+
+fn keys_that_cannot_be_used_are_named() {
+    let site = Site::new("FROM busybox\nRUN --mount=type=ssh true\n");
+    make_key(&site, "encrypted", &["-t", "ed25519", "-N", "passphrase"]);
+    fs::write(site.path("junk"), "no key\n").unwrap();
+    for (name, reason) in
+        [("encrypted", "ssh: this private key is passphrase protected; "), ("junk", "ssh: no key found")]
+    {
+        let stderr = site.build(&[&format!("--ssh=default=../{name}")]).failure();
+        let expected = format!(
+            "ERROR: failed to build: failed to convert agent config {{default [../{name}] false}}: failed to convert agent config for ID: \"default\": failed to parse ../{name}: {reason}"
+        );
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) const TESTS: &[Test] = &[
 static USERS: Mutex<()> = Mutex::new(());
 
 /// A user with a home folder and subordinate ids, who is removed with the value.
-struct NewUser {
+pub(crate) struct NewUser {
     name: String,
     home: PathBuf,
     _alone: MutexGuard<'static, ()>,
@@ -50,7 +50,7 @@ struct NewUser {
 
 impl NewUser {
     /// `site` becomes a place that the user may look into, with a folder of the user's own in it.
-    fn new(site: &Site) -> NewUser {
+    pub(crate) fn new(site: &Site) -> NewUser {
         let alone = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         let name = "slipway-test-it".to_owned();
         let home = site.path("user");
@@ -82,7 +82,7 @@ impl NewUser {
         command
     }
 
-    fn build(&self, context: &Path, arguments: &[&str]) -> Outcome {
+    pub(crate) fn build(&self, context: &Path, arguments: &[&str]) -> Outcome {
         run(self.slipway(context).args(["build", "--progress=plain", &busybox_flag()]).args(arguments).arg("."))
     }
 }

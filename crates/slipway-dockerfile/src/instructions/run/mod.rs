@@ -1,5 +1,6 @@
 //! `RUN` (`spec/dockerfile.md` section 3.2).
 
+mod device;
 mod mount;
 mod network;
 mod security;
@@ -12,7 +13,7 @@ use slipway_graph::op::{Exec, FileAction, FileOp, MkfileAction, Mode, Mount, Net
 use super::CommandLine;
 use super::flags::{self, FlagKind};
 use crate::stage_builder::{Step, error_at};
-use crate::{Diagnostic, Heredoc, Instruction, history, step_name};
+use crate::{Diagnostic, Heredoc, Instruction, history, paths, step_name};
 
 /// Where the script of a heredoc with a `#!` line is found by the program that runs it.
 const SCRIPT_FOLDER: &str = "/dev/pipes";
@@ -27,6 +28,8 @@ pub(crate) struct Run {
     /// `None` leaves the choice to the build.
     network: Option<Network>,
     security: Security,
+    /// The first device that is asked for.
+    device: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,13 +59,14 @@ pub(super) fn check(instruction: &Instruction) -> Result<Run, Diagnostic> {
     let command = CommandLine::of(instruction);
     let network = flags.text("network").map(|value| network::parse(&value)).transpose().map_err(error)?;
     let security = flags.text("security").map(|value| security::parse(&value)).transpose().map_err(error)?;
-    check_devices(&flags.texts("device")).map_err(error)?;
+    let device = device::first(&flags.texts("device")).map_err(error)?;
     Ok(Run {
         command,
         heredocs: instruction.heredocs.clone(),
         mounts: flags.texts("mount").into_iter().map(mount_text).collect::<Result<_, _>>().map_err(error)?,
         network: network.flatten(),
         security: security.unwrap_or_default(),
+        device,
     })
 }
 
@@ -72,18 +76,6 @@ fn mount_text(text: String) -> Result<MountText, String> {
     }
     let (from, target) = mount::from_and_target(&text)?;
     Ok(MountText { text, from, target })
-}
-
-/// No device is ever available here; that matters only to those who cannot do without.
-fn check_devices(devices: &[String]) -> Result<(), String> {
-    let is_required = |device: &&String| device.split(',').skip(1).any(|f| f == "required" || f == "required=true");
-    match devices.iter().find(is_required) {
-        Some(device) => {
-            let name = device.split(',').next().unwrap_or_default();
-            Err(format!("requested CDI device {} is not available", crate::quote::quoted(name)))
-        }
-        None => Ok(()),
-    }
 }
 
 pub(super) fn lower(run: &Run, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
@@ -121,6 +113,9 @@ pub(super) fn lower(run: &Run, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
 
 fn check_permissions(run: &Run, step: &Step<'_, '_>) -> Result<(), Diagnostic> {
     let inputs = step.build.inputs;
+    if let Some(device) = &run.device {
+        return Err(step.error(device::refusal(device)));
+    }
     if run.network == Some(Network::Host) && !inputs.allows_host_network {
         return Err(step.error("network.host is not allowed"));
     }
@@ -152,8 +147,9 @@ impl Script {
         }
         let body = first.stripped_body();
         let shown = Some(step_name::summary(&first.body));
-        if body.starts_with("#!") {
-            let path = format!("{SCRIPT_FOLDER}/{}", first.name);
+        // As written: tabs in front of `#!` make it a script of the shell, which is what the reference does with it.
+        if first.body.starts_with("#!") {
+            let path = paths::join(SCRIPT_FOLDER, &first.name);
             return Script { command: Some(path), file: Some((first.name.clone(), body)), shown };
         }
         Script { command: Some(body), file: None, shown }
@@ -290,9 +286,6 @@ mod tests {
     fn only_the_exec_form_needs_arguments() {
         assert_eq!(errors("FROM scratch\nRUN []\n"), ["failed to marshal LLB definition: arguments are required"]);
         assert_eq!(Case::new("FROM scratch\nRUN\n").history(), ["RUN /bin/sh -c  # buildkit"]);
-        let device = "requested CDI device \"x.y/z=a\" is not available";
-        assert_eq!(errors("FROM scratch\nRUN --device=x.y/z=a,required x\n"), [device]);
-        assert!(errors("FROM scratch\nRUN --device=x.y/z=a x\n").is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `RUN --mount=` (`spec/dockerfile.md` section 3.2.1).
 
-use slipway_graph::VertexId;
-use slipway_graph::op::{CacheMount, CacheSharing, Mount, SecretMount, SshMount};
+use slipway_graph::op::{CacheMount, CacheOwner, CacheSharing, Mount, SecretMount, SshMount};
+use slipway_graph::{VertexId, size};
 
 use crate::facts::Seen;
 use crate::quote::quoted;
@@ -71,6 +71,10 @@ const KEYS: [&str; 18] = [
     "size",
 ];
 
+/// The part of the `mode=` of secrets and sockets that counts: the reference has no place for setuid, setgid and
+/// sticky bits.
+const PERMISSIONS: u32 = 0o777;
+
 /// The stage, image or context that a mount takes files from, and its target: known before variables are.
 pub(super) fn from_and_target(text: &str) -> Result<(Option<String>, String), String> {
     let (mut from, mut target) = (None, String::new());
@@ -102,7 +106,7 @@ pub(super) fn parse(text: &str, expand: impl Fn(&str) -> Result<String, String>)
 }
 
 /// The fields of one CSV record: split at commas outside double quotes.
-fn fields(text: &str) -> Vec<String> {
+pub(super) fn fields(text: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut is_quoted = false;
     for c in text.chars() {
@@ -138,14 +142,15 @@ impl Options {
             "required" => self.set_required(bool_of(key, value)?)?,
             "size" if self.kind != Kind::Tmpfs => return Err(self.misplaced(key)),
             "size" => {
-                self.size_bytes = Some(bytes_of(value).ok_or_else(|| format!("invalid value for {key}: {value}"))?);
+                self.size_bytes =
+                    Some(size::bytes_of(value).ok_or_else(|| format!("invalid value for {key}: {value}"))?);
             }
             "id" => self.id = text,
             "sharing" => self.sharing = Some(sharing_of(value)?),
             "mode" => self.mode = Some(number_of(key, value, 8)?),
             "uid" => self.uid = Some(number_of(key, value, 10)?),
             "gid" => self.gid = Some(number_of(key, value, 10)?),
-            "env" => self.env = Some(text).filter(|env| !env.is_empty()),
+            "env" => self.env = Some(text),
             _ => {
                 let closest = suggest::closest(key, KEYS).map(|k| format!(" (did you mean {k}?)"));
                 return Err(format!("unexpected key '{key}' in '{field}'{}", closest.unwrap_or_default()));
@@ -220,7 +225,7 @@ fn sharing_of(value: &str) -> Result<CacheSharing, String> {
     }
 }
 
-fn bool_of(key: &str, value: &str) -> Result<bool, String> {
+pub(super) fn bool_of(key: &str, value: &str) -> Result<bool, String> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -229,25 +234,8 @@ fn bool_of(key: &str, value: &str) -> Result<bool, String> {
 }
 
 fn number_of(key: &str, value: &str, base: u32) -> Result<u32, String> {
-    u32::from_str_radix(value, base).map_err(|_| format!("invalid value {value} for {key}"))
-}
-
-/// `10m`, `1.5g`, `512`, `64MiB`: units are powers of 1024.
-fn bytes_of(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let end = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
-    let number: f64 = lower[..end].parse().ok()?;
-    let unit = lower[end..].trim_start();
-    let power = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" if !unit.contains('i') => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return None,
-    };
-    Some((number * 1024_f64.powi(power)) as u64)
+    let number = u32::from_str_radix(value, base).ok().filter(|_| !value.starts_with('+'));
+    number.ok_or_else(|| format!("invalid value {value} for {key}"))
 }
 
 /// The inputs of a `RUN` while its mounts are lowered.
@@ -286,7 +274,10 @@ pub(super) fn lower(
         return Err(step.error("invalid mount target \"/\""));
     }
     match options.kind {
-        Kind::Tmpfs => Ok(Mount::Tmpfs { target, size_bytes: options.size_bytes }),
+        Kind::Tmpfs => {
+            let is_readonly = options.is_readonly.unwrap_or(false);
+            Ok(Mount::Tmpfs { target, size_bytes: options.size_bytes, is_readonly })
+        }
         Kind::Cache => cache(options, target, inputs, step),
         Kind::Bind | Kind::Secret | Kind::Ssh => {
             let files = match options.from.as_deref() {
@@ -312,7 +303,7 @@ fn secret(options: &Options, joined: impl Fn(&str) -> String) -> SecretMount {
         (target, _) => Some(joined(target)),
     };
     let (uid, gid) = options.uid_and_gid();
-    let mode = options.mode.unwrap_or(0o400);
+    let mode = options.mode.unwrap_or(0o400) & PERMISSIONS;
     SecretMount { id, target, env: options.env.clone(), mode, uid, gid, is_required: options.is_required }
 }
 
@@ -323,25 +314,30 @@ fn ssh(options: &Options, n_ssh: usize, joined: impl Fn(&str) -> String) -> SshM
         target => joined(target),
     };
     let (uid, gid) = options.uid_and_gid();
-    SshMount { id, target, mode: options.mode.unwrap_or(0o600), uid, gid, is_required: options.is_required }
+    let mode = options.mode.unwrap_or(0o600) & PERMISSIONS;
+    SshMount { id, target, mode, uid, gid, is_required: options.is_required }
 }
 
 fn cache(options: &Options, target: String, inputs: &mut Inputs, step: &mut Step<'_, '_>) -> Result<Mount, Diagnostic> {
     let own_id = if options.id.is_empty() { paths::clean(&options.target) } else { options.id.clone() };
     let namespace = step.build.inputs.build_args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
-    let (uid, gid) = options.uid_and_gid();
-    let seed = match options.from.as_deref() {
-        Some(from) => Some((inputs.add(step.files_of_named(from)?), paths::rooted(&options.source))),
+    let from = match options.from.as_deref() {
+        Some(from) => Some(inputs.add(step.files_of_named(from)?)),
         None => None,
     };
+    let source = paths::rooted(&options.source);
+    let is_owner_given = options.mode.or(options.uid).or(options.gid).is_some();
+    let owner = (source == "/" && is_owner_given).then(|| {
+        let (uid, gid) = options.uid_and_gid();
+        CacheOwner { mode: options.mode.unwrap_or(0o755), uid, gid }
+    });
     Ok(Mount::Cache(CacheMount {
         id: format!("{namespace}/{own_id}"),
         target,
         sharing: options.sharing.unwrap_or_default(),
-        seed,
-        mode: options.mode.unwrap_or(0o755),
-        uid,
-        gid,
+        from,
+        source,
+        owner,
         is_readonly: options.is_readonly.unwrap_or(false),
     }))
 }
@@ -373,6 +369,7 @@ mod tests {
             ("type=ssh,source=b", "ssh does not support source"),
             ("required", "unexpected key 'required' for mount type 'bind'"),
             ("x", "invalid field 'x' must be a key=value pair"),
+            ("type=cache,uid=+1", "invalid value +1 for uid"),
             ("ro=x", "invalid value for ro: x"),
             ("targe=/x", "unexpected key 'targe' in 'targe=/x' (did you mean target?)"),
         ] {
@@ -381,22 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_in_powers_of_1024() {
-        for (text, bytes) in [("512", 512), ("1k", 1024), ("10m", 10 << 20), ("1.5g", 3 << 29), ("64MiB", 64 << 20)] {
-            assert_eq!(bytes_of(text), Some(bytes), "{text}");
-        }
-        assert_eq!((bytes_of("x"), bytes_of("1i"), bytes_of("")), (None, None, None));
-    }
-
-    #[test]
     fn defaults_are_filled_in() {
         for (mount, printed) in [
             ("target=/m", "bind 1:/ /m ro"),
             ("target=rel,source=../a,rw", "bind 1:/a /w/rel rw"),
-            ("type=cache,target=/c/", "cache //c /c Shared 755 0:0 rw"),
-            ("type=cache,target=c,id=i,uid=1,mode=0770,sharing=locked,ro", "cache /i /w/c Locked 770 1:0 ro"),
-            ("type=cache,from=s,source=d,target=/c", "cache //c /c Shared 755 0:0 rw seed=1:/d"),
-            ("type=$T,target=/x,size=1k", "tmpfs /x 1024"),
+            ("type=cache,target=/c/", "cache //c /c Shared / rw"),
+            ("type=cache,target=c,id=i,uid=1,mode=0770,sharing=locked,ro", "cache /i /w/c Locked / ro owner=770:1:0"),
+            ("type=cache,from=s,source=d,target=/c", "cache //c /c Shared /d rw from=1"),
+            ("type=$T,target=/x,size=1k", "tmpfs /x 1024 rw"),
             ("type=secret,id=a/b", "secret a/b /run/secrets/b - 400 0:0"),
             ("type=secret,target=/t/s,required", "secret s /t/s - 400 0:0 required"),
             ("type=secret,id=s,env=TOK", "secret s - TOK 400 0:0"),

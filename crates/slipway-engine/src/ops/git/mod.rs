@@ -29,9 +29,9 @@ use slipway_solver::Cancel;
 use slipway_store::{DbError, FsError, KeyLock, Snapshot, SnapshotError, Store};
 
 use super::secret::{self, SecretError};
-use super::ssh::{self, SshError};
 use crate::layer::untar;
 use crate::now_ns;
+use crate::ssh::{self, NoSocketError};
 use program::{Git, GitError, Reach};
 use refs::Resolved;
 use tree::SubdirError;
@@ -50,7 +50,7 @@ pub(crate) enum GitSourceError {
     #[error("unset ssh forward key default")]
     NoAgent,
     #[error(transparent)]
-    Ssh(#[from] SshError),
+    Ssh(#[from] NoSocketError),
     #[error("git printed no time for commit {0}")]
     NoTime(String),
     #[error(transparent)]
@@ -179,7 +179,7 @@ fn git_for<'a>(source: &GitSource, inputs: GitInputs<'a>) -> Result<Git<'a>, Git
         false => None,
         true => {
             let forwarded = inputs.ssh.iter().find(|ssh| ssh.id == "default");
-            Some(ssh::agent(forwarded.ok_or(GitSourceError::NoAgent)?)?.to_owned())
+            Some(ssh::socket(forwarded.ok_or(GitSourceError::NoAgent)?)?.to_owned())
         }
     };
     Ok(Git {

@@ -1,8 +1,8 @@
 //! What the steps of a build may use of the machine: `--resource` and its older spellings (`spec/cli.md` section 3.1).
 
 use super::Moment;
-use super::sandbox::size_bytes;
 use crate::request::StepLimits;
+use crate::size::bytes_of;
 
 /// What Docker gives a program that may use one processor: a tenth of a second out of each.
 const PERIOD_US: u64 = 100_000;
@@ -114,7 +114,7 @@ fn set(parsed: &mut Parsed, name: &str, value: &str) -> Result<(), String> {
 }
 
 fn size(value: &str) -> Result<u64, String> {
-    size_bytes(value).ok_or_else(|| format!("invalid size: '{value}'"))
+    bytes_of(value).ok_or_else(|| format!("invalid size: '{value}'"))
 }
 
 fn number(value: &str) -> Result<Option<u64>, String> {

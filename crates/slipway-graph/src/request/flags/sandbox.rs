@@ -3,6 +3,7 @@
 use super::Moment;
 use super::csv;
 use crate::op::{HostAddress, Network, Ulimit};
+use crate::size;
 
 const ULIMIT_KINDS: [&str; 15] = [
     "core",
@@ -146,49 +147,13 @@ fn parse_ulimit(text: &str) -> Result<Ulimit, UlimitError> {
 
 /// `--shm-size`; 0 is as good as not given.
 pub(crate) fn shm_size(text: &str) -> Result<Option<u64>, SandboxFlagError> {
-    let size = size_bytes(text).ok_or_else(|| SandboxFlagError::ShmSize { value: text.to_owned() })?;
+    let size = size::bytes_of(text).ok_or_else(|| SandboxFlagError::ShmSize { value: text.to_owned() })?;
     Ok((size > 0).then_some(size))
-}
-
-/// A decimal number with an optional binary unit: `64m`, `1.5g`, `512KiB`.
-pub(crate) fn size_bytes(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
-    let unit = unit.strip_suffix('b').unwrap_or(&unit);
-    let unit = unit.strip_suffix('i').unwrap_or(unit);
-    let exponent = match unit {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return None,
-    };
-    let number: f64 = number.parse().ok()?;
-    Some((number * 1024_f64.powi(exponent)) as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_binary() {
-        for (text, expected) in [
-            ("0", Some(0)),
-            ("64m", Some(64 << 20)),
-            ("1.5g", Some(1_610_612_736)),
-            ("2KiB", Some(2048)),
-            ("3 kb", Some(3072)),
-            ("", None),
-            ("x", None),
-            ("1z", None),
-        ] {
-            assert_eq!(size_bytes(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn hosts_have_addresses() {
