@@ -18,6 +18,8 @@ pub enum Capability {
     UserNamespace,
     /// Many ids: those of root, or a range of subordinate ids and the programs that map them.
     SubordinateIds,
+    /// Files of any owner, beyond the end of a range of subordinate ids, too: root has that, and who has only one id.
+    AnyId,
     /// Being root, for what only root can prepare (files of other owners).
     Root,
     /// Making a user with subordinate ids, and running programs as that user.
@@ -31,10 +33,11 @@ pub enum Capability {
 }
 
 impl Capability {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
+        Self::AnyId,
         Self::Root,
         Self::NewUser,
         Self::PrivateNetwork,
@@ -53,6 +56,7 @@ impl Capability {
             Self::Overlay => "overlay",
             Self::UserNamespace => "userns",
             Self::SubordinateIds => "subid",
+            Self::AnyId => "any-id",
             Self::Root => "root",
             Self::NewUser => "new-user",
             Self::PrivateNetwork => "private-network",
@@ -77,6 +81,8 @@ impl Capability {
             Self::Overlay => fails("overlayfs", &["unshare", "-Urm", "sh", "-c", mount]),
             Self::UserNamespace => fails("a user namespace", &["unshare", "-Ur", "true"]),
             Self::SubordinateIds if is_root() => None,
+            Self::AnyId if is_root() || Self::SubordinateIds.probe().is_some() => None,
+            Self::AnyId => Some("a range of subordinate ids has an end".to_owned()),
             Self::SubordinateIds => {
                 fails("mapping subordinate ids", &["unshare", "-U", "--map-auto", "--map-root-user", "true"])
             }
