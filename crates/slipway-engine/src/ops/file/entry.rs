@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
 use slipway_sandbox::owners::{self, Owner};
 
 use super::ModeChange;
@@ -21,6 +22,22 @@ impl Wanted {
     /// The same as a file that is there.
     pub(super) fn of(meta: &Meta) -> Wanted {
         Wanted { mode: meta.mode, uid: meta.uid, gid: meta.gid }
+    }
+
+    fn owner(self) -> Owner {
+        Owner { uid: self.uid, gid: self.gid }
+    }
+
+    /// `EINVAL` is all that the kernel says about an id that the user namespace lacks.
+    fn refused(self, errno: Errno) -> io::Error {
+        match errno {
+            Errno::INVAL => io::Error::other(format!(
+                "owner {}:{} lies outside of the ids of this user namespace; longer ranges in /etc/subuid and \
+                 /etc/subgid, or `--sandbox=single-id`, have it",
+                self.uid, self.gid
+            )),
+            other => other.into(),
+        }
     }
 }
 
@@ -58,7 +75,7 @@ impl Changes {
 /// Sets owner and mode of an open file.
 pub(super) fn dress(file: impl AsFd, wanted: Wanted) -> io::Result<()> {
     let file = file.as_fd();
-    owners::give(file, Owner { uid: wanted.uid, gid: wanted.gid })?;
+    owners::give(file, wanted.owner()).map_err(|errno| wanted.refused(errno))?;
     // Afterwards, because a change of the owner takes setuid away.
     Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(wanted.mode))?)
 }
@@ -66,10 +83,23 @@ pub(super) fn dress(file: impl AsFd, wanted: Wanted) -> io::Result<()> {
 /// [`dress`] for what cannot be opened without side effects: links, devices, FIFOs.
 pub(super) fn dress_at(dir: impl AsFd, name: &[u8], wanted: Wanted, is_link: bool) -> io::Result<()> {
     let dir = dir.as_fd();
-    owners::give_at(dir, name, Owner { uid: wanted.uid, gid: wanted.gid })?;
+    owners::give_at(dir, name, wanted.owner()).map_err(|errno| wanted.refused(errno))?;
     if !is_link {
         // Follows links, but this is the device that was made a moment ago in a folder that nobody else knows.
         rustix::fs::chmodat(dir, name, Mode::from_raw_mode(wanted.mode), AtFlags::empty())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_the_namespace_lacks_is_named() {
+        let wanted = Wanted { mode: 0o644, uid: 70_000, gid: 5 };
+        let text = wanted.refused(Errno::INVAL).to_string();
+        assert!(text.starts_with("owner 70000:5 lies outside"), "{text}");
+        assert_eq!(wanted.refused(Errno::ROFS).raw_os_error(), Some(Errno::ROFS.raw_os_error()));
+    }
 }
