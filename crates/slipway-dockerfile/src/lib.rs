@@ -37,7 +37,7 @@ pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, Lo
 pub use outline::{Outline, OutlineArg, OutlineMount, outline};
 pub use parse::{parse, parse_trigger};
 pub use slipway_graph::quote::quoted;
-pub use stages::form_errors;
+pub use stages::with_form_errors;
 pub use suggest::similar_stage;
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};
 pub use targets::{Target, targets};

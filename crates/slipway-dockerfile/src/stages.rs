@@ -113,17 +113,21 @@ fn sections<'a>(
     (before, sections)
 }
 
-/// What is wrong with the form of the instructions of a file of which the parser has found errors already; in the order
-/// of the file.
+/// The errors that the parser found in a file, and what else is wrong with the form of its instructions.
 ///
-/// With these, the first error of a file is the one that the reference builder reports, which takes instructions apart
-/// one after the other and ends at the first that is malformed.
-pub fn form_errors(dockerfile: &Dockerfile) -> Vec<Diagnostic> {
-    let mut errors = Vec::new();
-    sections(&dockerfile.instructions, &mut errors);
-    // A `FROM` may be among what the parser could not take apart.
-    errors.retain(|error| error.is_about_form);
-    errors
+/// The first one is that which the reference builder reports: it takes all lines apart, then one instruction after the
+/// other, and ends at the first mistake.
+pub fn with_form_errors(dockerfile: &Dockerfile, errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let (mut all, malformed): (Vec<_>, Vec<_>) = errors.into_iter().partition(|error| !error.is_about_form);
+    // Behind an instruction that is missing in the tree, a `FROM` may be missing, too.
+    let first_malformed = malformed.iter().map(|error| error.lines.first).min().unwrap_or_default();
+    let mut others = Vec::new();
+    sections(&dockerfile.instructions, &mut others);
+    others.retain(|error| error.is_about_form || error.lines.first < first_malformed);
+    others.extend(malformed);
+    others.sort_by_key(|error| error.lines.first);
+    all.extend(others);
+    all
 }
 
 impl<'a> Stages<'a> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
 use slipway_dockerfile::{
-    Diagnostic, Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages,
-    LowerInputs, Lowered, Lowering, form_errors, lower, parse, similar_stage,
+    Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered,
+    Lowering, lower, parse, similar_stage, with_form_errors,
 };
 use slipway_graph::event::FileWarning;
 use slipway_graph::request::BuildRequest;
@@ -68,7 +68,7 @@ impl Frontend<'_> {
         let (mut outcome, facts) = match language::check(&dockerfile, &self.request.build_args) {
             Err(error) => (Err(BuildFailure::Other(Box::new(error))), Facts::default()),
             Ok(()) if !diagnostics.is_empty() => {
-                (Err(BuildFailure::Dockerfile(with_form_errors(diagnostics, &dockerfile))), Facts::default())
+                (Err(BuildFailure::Dockerfile(with_form_errors(&dockerfile, diagnostics))), Facts::default())
             }
             Ok(()) => self.lower(&dockerfile),
         };
@@ -176,13 +176,6 @@ impl Reading {
             })));
         }
     }
-}
-
-/// What the parser found and what is wrong with the form of instructions, the one that the reference reports first.
-fn with_form_errors(mut errors: Vec<Diagnostic>, dockerfile: &Dockerfile) -> Vec<Diagnostic> {
-    errors.extend(form_errors(dockerfile));
-    errors.sort_by_key(|error| (error.is_about_form, error.lines.first));
-    errors
 }
 
 /// The rules that fired, each once.

@@ -173,10 +173,12 @@ fn check_trigger(args: &Args) -> Result<(), ArgumentError> {
     }
 }
 
-/// The message about a keyword that the language does not have.
+/// The message about a keyword that the language does not have. What was meant is spelt in the case of `word`.
 pub(super) fn unknown_instruction(word: &str) -> String {
     let known = Keyword::ALL.iter().map(|keyword| keyword.as_str());
-    match closest(&word.to_ascii_uppercase(), known) {
+    let is_lower = !word.contains(|c: char| c.is_ascii_uppercase());
+    let spelt = |meant: &str| if is_lower { meant.to_ascii_lowercase() } else { meant.to_owned() };
+    match closest(&word.to_ascii_uppercase(), known).map(spelt) {
         Some(meant) => format!("unknown instruction: {word} (did you mean {meant}?)"),
         None => format!("unknown instruction: {word}"),
     }

@@ -210,10 +210,12 @@ impl Options {
 }
 
 fn kind_of(value: &str) -> Result<Kind, String> {
-    Kind::ALL
-        .into_iter()
-        .find(|kind| kind.as_str() == value.to_lowercase())
-        .ok_or_else(|| format!("unsupported mount type {}", quoted(value)))
+    let lower = value.to_lowercase();
+    Kind::ALL.into_iter().find(|kind| kind.as_str() == lower).ok_or_else(|| {
+        let closest = suggest::closest(&lower, Kind::ALL.map(Kind::as_str));
+        let tail = closest.map(|kind| format!(" (did you mean {kind}?)")).unwrap_or_default();
+        format!("unsupported mount type {}{tail}", quoted(value))
+    })
 }
 
 fn sharing_of(value: &str) -> Result<CacheSharing, String> {
