@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use slipway_graph::git::redacted;
 use slipway_graph::op::{HostAddress, HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
-use slipway_graph::request::{CacheBypass, NamedContext};
+use slipway_graph::request::{CacheBypass, NamedContext, ShellPoint};
 use slipway_graph::{GitReference, Graph, LineRange, MainContext, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
 
 use crate::environment::Environment;
 use crate::facts::{FactLog, Facts, Seen};
 use crate::globals::Globals;
+use crate::instructions::Command;
 use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
 use crate::stages::{Line, Origin, Outside, Stage, Stages};
 use crate::step_name::{self, StepNames};
@@ -45,6 +46,8 @@ pub struct LowerInputs<'a> {
     pub ulimits: &'a [Ulimit],
     /// `--label`: put on the final image, over the labels of the Dockerfile.
     pub labels: &'a BTreeMap<String, String>,
+    /// Where the target stage ends, for somebody to sit down there: the result is a `RUN` that does nothing.
+    pub shell: Option<ShellPoint>,
     /// Whether `RUN --network=host` is permitted.
     pub allows_host_network: bool,
     /// Whether `RUN --security=insecure` is permitted.
@@ -148,8 +151,11 @@ fn lower_with(
         note_foreign_base(&stages.stages[*index], known, log);
     }
     let mut build = Build::new(dockerfile, inputs, known, &stages, globals, log)?;
-    let errors: Vec<Diagnostic> =
-        plan.stages.iter().flat_map(|(index, lines)| lower_stage(*index, lines, &mut build)).collect();
+    let errors: Vec<Diagnostic> = plan
+        .stages
+        .iter()
+        .flat_map(|(index, lines)| lower_stage(*index, lines, *index == target, &mut build))
+        .collect();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -295,7 +301,7 @@ fn remote_source(name: &str, url: &str) -> Result<Source, String> {
 }
 
 /// Lowers one stage; those it needs have been lowered. Gives what is wrong with it.
-fn lower_stage(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Vec<Diagnostic> {
+fn lower_stage(index: usize, lines: &[Line<'_>], is_target: bool, build: &mut Build<'_>) -> Vec<Diagnostic> {
     build.log.begin_stage(index);
     let mut stage = match begin(index, lines, build) {
         Ok(stage) => stage,
@@ -305,15 +311,41 @@ fn lower_stage(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Vec<D
         }
     };
     let mut errors = Vec::new();
-    for line in lines {
+    let shell = build.inputs.shell.filter(|_| is_target);
+    let end = match shell.map(|point| shell_place(index, lines, point, build)).transpose() {
+        Ok(place) => place.unwrap_or(lines.len()),
+        Err(error) => return vec![error],
+    };
+    for line in &lines[..end] {
         let mut step = Step { instruction: &line.instruction, is_trigger: line.is_trigger, stage: &mut stage, build };
         if let Err(error) = line.command.lower(&mut step) {
             build.log.close();
             errors.push(error);
         }
     }
+    if shell.is_some() {
+        let here = lines.get(end);
+        let instruction = here.map_or(build.stages.stages[index].from, |line| &line.instruction);
+        stage.ignores_cache = true;
+        let mut step = Step { instruction, is_trigger: false, stage: &mut stage, build };
+        errors.extend(Command::for_shell(here.map(|line| &line.command)).lower(&mut step).err());
+    }
     build.finished.insert(index, stage);
     errors
+}
+
+/// How many of the lines are carried out before `point`.
+fn shell_place(index: usize, lines: &[Line<'_>], point: ShellPoint, build: &Build<'_>) -> Result<usize, Diagnostic> {
+    let Some(wanted) = point.line else { return Ok(lines.len()) };
+    let from = build.stages.stages[index].from;
+    let last = lines.last().map_or(from.lines.last, |line| line.instruction.lines.last.max(from.lines.last));
+    if !(from.lines.first..=last).contains(&wanted) {
+        let name = build.stages.display_name(index);
+        let message = format!("line {wanted} is not in stage {name}, which has lines {} to {last}", from.lines.first);
+        return Err(error_at(from, from.span, message));
+    }
+    let is_before = |line: &Line<'_>| line.is_trigger || line.instruction.lines.last < wanted;
+    Ok(lines.iter().take_while(|line| is_before(line)).count())
 }
 
 /// The state of a stage before its first instruction.

@@ -139,6 +139,7 @@ fn lower_all(dockerfile: &Dockerfile) -> Result<(), String> {
         extra_hosts: &[],
         shm_size_bytes: None,
         ulimits: &[],
+        shell: None,
         labels: &BTreeMap::new(),
         allows_host_network: false,
         allows_insecure: false,

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
@@ -43,6 +44,7 @@ use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
 use crate::ops::git::GitInputs;
 use crate::ops::http::HttpInputs;
+use crate::ops::shell::ShellSeat;
 use crate::ops::{EngineOps, RemoteSources, StoreCache};
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
@@ -59,6 +61,8 @@ pub struct EngineParts {
     pub search_path: OsString,
     /// Variables of the host that the `git` program may see: `PATH`, proxies, certificates.
     pub git_variables: Vec<(String, OsString)>,
+    /// Who wants a shell in steps: in those that fail, and where the request says so.
+    pub shell_seat: Option<Arc<dyn ShellSeat>>,
 }
 
 /// Builds images. One engine serves any number of builds.
@@ -67,6 +71,7 @@ pub struct Engine {
     registry: Registry,
     flavor: OverlayFlavor,
     search_path: OsString,
+    shell_seat: Option<Arc<dyn ShellSeat>>,
     nofile: OriginalLimit,
     git_variables: Vec<(String, OsString)>,
 }
@@ -236,8 +241,8 @@ impl Engine {
             OverlayFlavor::Outside => OriginalLimit::read(),
             OverlayFlavor::Root | OverlayFlavor::UserNamespace => descriptors::raise_limit(),
         };
-        let EngineParts { store, registry, flavor, search_path, git_variables } = parts;
-        Engine { store, registry, flavor, search_path, nofile, git_variables }
+        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat } = parts;
+        Engine { store, registry, flavor, search_path, shell_seat, nofile, git_variables }
     }
 
     /// Builds what `request` asks for. `stdin` is read only if the request says so.
@@ -347,6 +352,8 @@ impl Engine {
             secrets: &request.secrets,
             agents,
             limits: &request.limits,
+            shell_seat: self.shell_seat.as_deref(),
+            shell_at: request.shell.filter(|_| is_image).map(|_| result),
             host_files: &host_files,
             sources,
             git_inputs,

@@ -107,6 +107,7 @@ impl Frontend<'_> {
             extra_hosts: &request.extra_hosts,
             shm_size_bytes: request.shm_size_bytes,
             ulimits: &request.ulimits,
+            shell: request.shell,
             labels: &request.labels,
             allows_host_network: request.allows_host_network,
             allows_insecure: request.allows_insecure,

@@ -40,6 +40,7 @@ mod stdin_context;
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;
 pub use inspect::{Checked, Inspector, OpenStore};
+pub use ops::shell::ShellSeat;
 
 /// Now, in nanoseconds since 1970.
 fn now_ns() -> i64 {

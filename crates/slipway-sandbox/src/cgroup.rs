@@ -304,7 +304,8 @@ fn hierarchies(mountinfo: &str, own_groups: &str) -> Vec<Hierarchy> {
         // In a container the mount may begin below the top; what lies above it cannot be named.
         let inside = own.strip_prefix(root.trim_end_matches('/')).unwrap_or(own);
         let mount_point = PathBuf::from(mount_point);
-        let own = mount_point.join(inside.trim_start_matches('/'));
+        // Joining an empty path would add a slash.
+        let own: PathBuf = mount_point.join(inside.trim_start_matches('/')).components().collect();
         // The same hierarchy may be mounted more than once; the first is where programs look.
         if !found.iter().any(|known| known.version == version && known.controllers == controllers) {
             found.push(Hierarchy { version, mount_point, controllers, own });

@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::thread::UnshareFlags;
 
 use crate::call::CallError;
-use crate::host_programs::find_program;
+use crate::host_programs::{find_program, is_static_program};
 use crate::keeper::{Keeper, KeeperError, Link, Role};
 use crate::mounts::{self, Attributes};
 
@@ -192,32 +192,7 @@ fn find_qemu(architecture: &Architecture, search_path: &OsStr) -> Result<PathBuf
     let plain = format!("qemu-{}", architecture.qemu);
     let found = find_program(search_path, &name).or_else(|| find_program(search_path, &plain));
     let path = found.ok_or(EmulatorError::NoProgram { program: name })?;
-    if is_static(&path) { Ok(path) } else { Err(EmulatorError::NotStatic(path)) }
-}
-
-/// Whether an ELF file asks for no dynamic linker (program header `PT_INTERP`, elf(5)).
-fn is_static(path: &Path) -> bool {
-    const PT_INTERP: u32 = 3;
-    let bytes = read_beginning(path).unwrap_or_default();
-    let number = |at: usize, length: usize| -> Option<u64> {
-        let mut number = [0; 8];
-        number[..length].copy_from_slice(bytes.get(at..at + length)?);
-        Some(u64::from_le_bytes(number))
-    };
-    let is_little_64_bit = bytes.starts_with(b"\x7fELF\x02\x01");
-    let headers = || {
-        let (first, size, n) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-        (0..n).map(|index| number(usize::try_from(first + index * size).ok()?, 4)).collect::<Option<Vec<u64>>>()
-    };
-    // What cannot be read as one of our own programs is left to the kernel.
-    !is_little_64_bit || headers().is_none_or(|kinds| !kinds.contains(&PT_INTERP.into()))
-}
-
-fn read_beginning(path: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(16 << 10).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    if is_static_program(&path) { Ok(path) } else { Err(EmulatorError::NotStatic(path)) }
 }
 
 /// An entry of the host's list.
@@ -301,7 +276,7 @@ mod tests {
 
     #[test]
     fn our_own_program_begins_as_its_architecture_says() {
-        let own = read_beginning(Path::new("/proc/self/exe")).unwrap();
+        let own = crate::host_programs::read_beginning(Path::new("/proc/self/exe")).unwrap();
         let name = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         let architecture = Architecture::named(name).unwrap();
         let matches = own.iter().zip(architecture.header()).zip(architecture.mask());

@@ -110,6 +110,7 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
         control_groups,
         rlimits,
         shm_size_bytes,
+        terminal,
         stdout,
         stderr,
     } = spec;
@@ -121,7 +122,10 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
     let root = filesystems::prepare(root, privilege)?.enter(&attach_at, shm_size_bytes, privilege, &mounts)?;
     rustix::process::umask(Mode::from(0o022));
 
-    connect_output(&root, &stdout, &stderr, credentials.uid)?;
+    match terminal {
+        Some(terminal) => take_terminal(&terminal, credentials.uid)?,
+        None => connect_output(&root, &stdout, &stderr, credentials.uid)?,
+    }
     make_if_covered(&root, &cwd)?;
     let is_inside = change_directory(&root, &cwd)?;
     close_others_on_exec().named(|| "close_range(3, CLOEXEC)".to_owned())?;
@@ -204,6 +208,16 @@ fn connect_output(root: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd, uid: u32) 
     rustix::stdio::dup2_stderr(stderr).named(|| "dup2(stderr)".to_owned())?;
     own_pipe(stdout, uid)?;
     own_pipe(stderr, uid)
+}
+
+/// Makes `terminal` the one of this session, so that Ctrl-C and job control work in it.
+fn take_terminal(terminal: &OwnedFd, uid: u32) -> Result<(), CallError> {
+    rustix::stdio::dup2_stdin(terminal).named(|| "dup2(stdin)".to_owned())?;
+    rustix::stdio::dup2_stdout(terminal).named(|| "dup2(stdout)".to_owned())?;
+    rustix::stdio::dup2_stderr(terminal).named(|| "dup2(stderr)".to_owned())?;
+    // Only for those who open it again by name; where it may not be given away they cannot.
+    let _ = rustix::fs::fchown(terminal, Some(Uid::from_raw(uid)), None::<Gid>);
+    rustix::process::ioctl_tiocsctty(terminal).named(|| "ioctl(TIOCSCTTY)".to_owned())
 }
 
 /// Lets the step's user open `/dev/stdout` again, which programs do (`tee /dev/stderr`).

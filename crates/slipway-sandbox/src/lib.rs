@@ -64,7 +64,7 @@ mod wire;
 pub use call::CallError;
 pub use cgroup::{ControlGroup, LimitError, Limits};
 pub use emulation::{Emulation, Emulator, EmulatorError};
-pub use host_programs::find_program;
+pub use host_programs::{find_program, is_static_program};
 pub use init::init_if_requested;
 pub use private_network::{NAME_SERVER, PrivateNetwork, PrivateNetworkError};
 pub use program::ExecError;

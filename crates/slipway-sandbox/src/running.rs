@@ -95,6 +95,7 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     let mut inherited: Vec<BorrowedFd<'_>> =
         vec![spec_file.as_fd(), report_writer.as_fd(), spec.root.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
     inherited.extend(spec.mounts.iter().map(|mount| mount.source.as_fd()));
+    inherited.extend(spec.terminal.iter().map(AsFd::as_fd));
     inherited.extend(spec.user_namespace.iter().map(AsFd::as_fd));
     inherited.extend(spec.control_groups.iter().map(AsFd::as_fd));
     inherited.extend(channel.iter().map(|channel| channel.as_fd()));

@@ -8,7 +8,7 @@ use crate::mounts::Attributes;
 
 /// One process to run: its root, its program, who it is, and where its output goes.
 ///
-/// Standard input is always empty (`/dev/null`). Descriptors are handed over as they are; the process sees none but
+/// Standard input is empty (`/dev/null`) unless there is a terminal. Descriptors are handed over as they are; the process sees none but
 /// 0 to 2.
 #[derive(Debug)]
 pub struct Spec {
@@ -43,6 +43,8 @@ pub struct Spec {
     pub rlimits: Vec<ResourceLimit>,
     /// Size of `/dev/shm`; Docker's default is 64 MiB.
     pub shm_size_bytes: u64,
+    /// A terminal that becomes the process's own: its input and, in place of the two below, its output.
+    pub terminal: Option<OwnedFd>,
     /// Where standard output goes.
     pub stdout: OwnedFd,
     /// Where standard error goes.

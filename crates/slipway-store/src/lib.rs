@@ -62,7 +62,7 @@ pub use lock::KeyLock;
 pub use open::OpenError;
 pub use overlay::{MountError, OverlayFlavor};
 pub use record::Record;
-pub use snapshot::{ActiveSnapshot, LayerId, Snapshot, SnapshotError, SnapshotId};
+pub use snapshot::{ActiveSnapshot, LayerId, MountedSnapshot, Snapshot, SnapshotError, SnapshotId};
 pub use sweep::{SweepError, Swept};
 
 /// An open store. Clones share one connection; threads may use it at once.

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Doctor,
     /// List images of the local store
     Images(ImagesArgs),
+    /// Open a shell where an instruction would run, or at the end of a stage
+    Shell(Box<ShellArgs>),
     /// The same commands as `docker buildx …`
     #[command(hide = true, subcommand)]
     Buildx(BuildCommand),
@@ -60,6 +62,16 @@ pub(crate) enum ImageCommand {
     /// List images of the local store
     #[command(name = "ls", alias = "list")]
     List(ImagesArgs),
+}
+
+/// The flags of `shell`.
+#[derive(Debug, Args)]
+pub(crate) struct ShellArgs {
+    /// Where: the end of a stage, or the line of its Dockerfile that would be carried out next
+    #[arg(value_name = "STAGE[:LINE]")]
+    pub(crate) point: String,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 /// The flags of `images`.
@@ -189,6 +201,12 @@ pub(crate) struct BuildArgs {
     /// SSH agent socket or keys to expose to the build (default|<id>[=<socket>|<key>[,<key>]])
     #[arg(long = "ssh")]
     ssh: Vec<String>,
+    /// What becomes of a step that fails: with `shell`, a shell opens in its place (needs a terminal)
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = on_failure)]
+    pub(crate) on_failure: String,
+    /// Where a shell is wanted instead of a result, `STAGE[:LINE]`; never typed as a flag
+    #[arg(skip)]
+    pub(crate) shell: String,
     /// Name and optionally a tag (name:tag)
     #[arg(short = 't', long = "tag")]
     tags: Vec<String>,
@@ -286,6 +304,7 @@ impl BuildArgs {
             ],
             resources: self.resources,
             cgroup_parent: self.cgroup_parent,
+            shell: self.shell,
             shm_size: self.shm_size,
             ulimits: self.ulimits,
             secrets: self.secrets,
@@ -355,6 +374,13 @@ fn let_values_begin_with_hyphens(command: clap::Command) -> clap::Command {
         if takes_next_word { arg.allow_hyphen_values(true) } else { arg }
     });
     command.mut_subcommands(let_values_begin_with_hyphens)
+}
+
+fn on_failure(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" | "shell" => Ok(text.to_owned()),
+        _ => Err("expected shell"),
+    }
 }
 
 fn go_bool(text: &str) -> Result<bool, String> {

@@ -32,6 +32,8 @@ pub(crate) const NO_PROXY: [EnvVar; 2] = [EnvVar("NO_PROXY"), EnvVar("no_proxy")
 pub(crate) const SSL_CERT_FILE: EnvVar = EnvVar("SSL_CERT_FILE");
 /// The progress style that `--progress=auto` stands for.
 pub(crate) const BUILDKIT_PROGRESS: EnvVar = EnvVar("BUILDKIT_PROGRESS");
+/// What kind of terminal the user sits at.
+pub(crate) const TERM: EnvVar = EnvVar("TERM");
 /// If set to anything, there are no colours.
 pub(crate) const NO_COLOR: EnvVar = EnvVar("NO_COLOR");
 /// How many bytes of output one stream of a step may have; -1 is unlimited.

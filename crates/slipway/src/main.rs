@@ -14,6 +14,7 @@ mod interrupt;
 mod place;
 mod progress;
 mod report;
+mod shell_seat;
 mod surroundings;
 
 use std::ffi::OsString;
@@ -45,6 +46,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         | Command::Builder(BuildCommand::Build(args))
         | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
         Command::Doctor => commands::doctor::run(),
+        Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
     }
 }

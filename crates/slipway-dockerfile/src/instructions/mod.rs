@@ -104,6 +104,14 @@ impl Command {
         }
     }
 
+    /// A `RUN` that does nothing, where `here` would come next; with its mounts, if that is a `RUN` as well.
+    pub(crate) fn for_shell(here: Option<&Command>) -> Command {
+        Command::Run(match here {
+            Some(Command::Run(run)) => run.without_command(),
+            Some(_) | None => run::Run::default(),
+        })
+    }
+
     /// The names that an `ARG` declares.
     pub(crate) fn declared_args(&self) -> Vec<&str> {
         match self {
@@ -180,6 +188,13 @@ fn is_legacy(instruction: &Instruction) -> bool {
 enum CommandLine {
     Exec(Vec<String>),
     Shell(String),
+}
+
+/// Nothing, in shell form.
+impl Default for CommandLine {
+    fn default() -> CommandLine {
+        CommandLine::Shell(String::new())
+    }
 }
 
 impl CommandLine {

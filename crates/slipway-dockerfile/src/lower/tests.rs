@@ -91,6 +91,7 @@ impl Case {
             extra_hosts: &[],
             shm_size_bytes: None,
             ulimits: &[],
+            shell: None,
             labels: &self.labels,
             allows_host_network: self.allows,
             allows_insecure: self.allows,

@@ -1,8 +1,8 @@
 //! `RUN`: prepare a snapshot, run a program in it, commit the snapshot.
 
-mod mounts;
+pub(super) mod mounts;
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -23,12 +23,13 @@ use slipway_sandbox::{
     CallError, ControlGroup, Credentials, LimitError, Privilege, Resource, ResourceLimit, SpawnError, Spec,
 };
 use slipway_solver::Cancel;
-use slipway_store::{ActiveSnapshot, CacheMountError, Snapshot, SnapshotError, Store};
+use slipway_store::{ActiveSnapshot, CacheMountError, MountedSnapshot, Snapshot, SnapshotError, Store};
 
 use super::emulators::{self, Emulators, StepEmulation};
 use super::limit;
 use super::network::{Networks, StepNetwork};
 use super::secret::SecretError;
+use super::shell::{Shell, ShellError, ShellSeat};
 use crate::descriptors::OriginalLimit;
 use crate::now_ns;
 use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
@@ -86,6 +87,8 @@ pub(crate) enum ExecError {
     Snapshot(#[from] SnapshotError),
     #[error("cannot wait for the step")]
     Wait(#[source] CallError),
+    #[error(transparent)]
+    Shell(#[from] ShellError),
     #[error("canceled")]
     Canceled,
 }
@@ -96,6 +99,7 @@ impl ExecError {
         match self {
             ExecError::OutOfMemory { .. } => Some("`--memory` says how much memory steps may use".to_owned()),
             ExecError::Spawn { hint, .. } => hint.clone(),
+            ExecError::Shell(error) => error.hint(),
             ExecError::Limit(error) => error.hint().map(str::to_owned),
             _ => None,
         }
@@ -111,6 +115,7 @@ pub(crate) struct HostFiles {
     /// An existing directory where sandboxes attach their roots, each in its own mount table.
     attach_at: PathBuf,
     nofile: OriginalLimit,
+    search_path: OsString,
     networks: Networks,
     emulators: Emulators,
 }
@@ -119,8 +124,12 @@ impl HostFiles {
     /// `attach_at` is an empty directory that may be used by any number of builds at once; `search_path` is where
     /// helper programs are looked for. Nothing is read yet.
     pub(crate) fn new(attach_at: PathBuf, nofile: OriginalLimit, search_path: OsString) -> HostFiles {
-        let (networks, emulators) = (Networks::new(search_path.clone()), Emulators::new(search_path));
-        HostFiles { attach_at, nofile, networks, emulators }
+        let (networks, emulators) = (Networks::new(search_path.clone()), Emulators::new(search_path.clone()));
+        HostFiles { attach_at, nofile, search_path, networks, emulators }
+    }
+
+    pub(super) fn search_path(&self) -> &OsStr {
+        &self.search_path
     }
 }
 
@@ -134,10 +143,21 @@ pub(crate) struct Run<'a> {
     pub(crate) secrets: &'a [Secret],
     pub(crate) agents: &'a Agents,
     pub(crate) limits: &'a StepLimits,
+    /// Who is asked in when the step fails.
+    pub(crate) shell_seat: Option<&'a dyn ShellSeat>,
     pub(crate) host_files: &'a HostFiles,
     pub(crate) events: &'a dyn Events,
     pub(crate) step: StepId,
     pub(crate) cancel: &'a Cancel,
+}
+
+/// Where programs of a step start: the file system and what goes with the step.
+pub(super) struct Place<'a> {
+    mounted: MountedSnapshot,
+    pub(super) root: Root,
+    user: ProcessUser,
+    network: StepNetwork<'a>,
+    emulation: StepEmulation,
 }
 
 impl Run<'_> {
@@ -149,6 +169,16 @@ impl Run<'_> {
 
     /// Everything that is opened in the file system is closed again when this returns.
     fn run_in(&self, active: &ActiveSnapshot) -> Result<(), ExecError> {
+        let place = self.arrive(active)?;
+        let result = self.run_at(&place, None);
+        if let (Err(error), Some(seat)) = (&result, self.shell_seat) {
+            self.offer_shell(&place, seat, error);
+        }
+        result
+    }
+
+    /// Finds or makes what the step's programs start from.
+    pub(super) fn arrive(&self, active: &ActiveSnapshot) -> Result<Place<'_>, ExecError> {
         let mounted = active.mount()?;
         let root = open_root(mounted.as_fd())?;
         let user = Accounts::read(&root)?
@@ -160,32 +190,41 @@ impl Run<'_> {
             cwd: self.exec.cwd.clone(),
             source: errno.into(),
         })?;
-        let not_mounted = |source| not_started(command(), SpawnError::Setup(source), None);
         let network = self.host_files.networks.for_step(self.exec.network, self.events);
         let emulation = self.host_files.emulators.for_step(self.platform);
+        Ok(Place { mounted, root, user, network, emulation })
+    }
+
+    /// Runs the step's program, or a shell in its place.
+    pub(super) fn run_at(&self, place: &Place<'_>, shell: Option<Shell>) -> Result<(), ExecError> {
         let group = limit::group(self.limits)?;
-        let mut prepared = self.prepare_mounts(&root, network)?;
+        let mut prepared = self.prepare_mounts(&place.root, place.network)?;
         if let Some(group) = &group {
             show_control_groups(&mut prepared, group)?;
         }
-        show_interpreter(&mut prepared, &emulation)?;
+        show_interpreter(&mut prepared, &place.emulation)?;
+        if let Some(toolbox) = shell.as_ref().and_then(|shell| shell.toolbox.as_ref()) {
+            prepared.mounts.push(toolbox.to_mount()?);
+        }
         sort_parents_first(&mut prepared.mounts);
+        let not_mounted = |source| not_started(self.exec.args.join(" "), SpawnError::Setup(source), None);
         make_nested_mount_points(&prepared.mounts).map_err(not_mounted)?;
-        let stubs = stubs::make(root.as_fd(), &stub_targets(&prepared.mounts)).map_err(not_mounted)?;
-        let result = self.spawn_and_wait(mounted.as_fd(), prepared, &user, network, group.as_ref(), &emulation);
-        let removed = stubs.remove(root.as_fd()).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
+        let root = place.root.as_fd();
+        let stubs = stubs::make(root, &stub_targets(&prepared.mounts)).map_err(not_mounted)?;
+        let result = self.spawn_and_wait(place, prepared, group.as_ref(), shell);
+        let removed = stubs.remove(root).map_err(|source| ExecError::Mount { target: "/".to_owned(), source });
         result.and(removed)
     }
 
     fn spawn_and_wait(
         &self,
-        mounted: BorrowedFd<'_>,
+        place: &Place<'_>,
         prepared: Prepared,
-        user: &ProcessUser,
-        network: StepNetwork<'_>,
         group: Option<&ControlGroup>,
-        emulation: &StepEmulation,
+        shell: Option<Shell>,
     ) -> Result<(), ExecError> {
+        let Place { mounted, user, network, emulation, .. } = place;
+        let mounted = mounted.as_fd();
         let command = || self.exec.args.join(" ");
         let pipe = || {
             let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
@@ -198,8 +237,8 @@ impl Run<'_> {
         let spec = Spec {
             root,
             attach_at: self.host_files.attach_at.clone(),
-            args: self.exec.args.iter().map(OsString::from).collect(),
-            env: self.environment(env, user),
+            args: shell.as_ref().map_or(&self.exec.args, |shell| &shell.args).iter().map(OsString::from).collect(),
+            env: self.environment(env, user, shell.as_ref()),
             cwd: PathBuf::from(&self.exec.cwd),
             credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
             hostname: self.exec.hostname.clone(),
@@ -216,6 +255,7 @@ impl Run<'_> {
             control_groups: mount_error("/sys/fs/cgroup", limit::entrances(group))?,
             rlimits: self.resource_limits()?,
             shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
+            terminal: shell.map(|shell| shell.terminal),
             stdout,
             stderr,
         };
@@ -276,11 +316,14 @@ impl Run<'_> {
         }
     }
 
-    fn environment(&self, from_mounts: Vec<String>, user: &ProcessUser) -> Vec<OsString> {
+    fn environment(&self, from_mounts: Vec<String>, user: &ProcessUser, shell: Option<&Shell>) -> Vec<OsString> {
         let exec = self.exec;
         let mut env: Vec<String> = exec.env.iter().chain(&exec.proxy_env).cloned().chain(from_mounts).collect();
         if !env.iter().any(|pair| pair.starts_with("HOME=")) {
             env.push(format!("HOME={}", user.home));
+        }
+        if let Some(shell) = shell {
+            shell.add_to_environment(&mut env);
         }
         env.into_iter().map(OsString::from).collect()
     }

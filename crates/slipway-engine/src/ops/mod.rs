@@ -10,6 +10,7 @@ mod limit;
 mod local;
 mod network;
 mod secret;
+pub(crate) mod shell;
 mod ssh;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
@@ -30,6 +31,7 @@ use file::FileOpError;
 use files::FileError;
 use git::{GitInputs, GitSourceError, GitSources};
 use http::{HttpError, HttpInputs, HttpSources};
+use shell::ShellSeat;
 
 /// Why a vertex failed.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,9 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) secrets: &'a [Secret],
     pub(crate) agents: &'a Agents,
     pub(crate) limits: &'a StepLimits,
+    pub(crate) shell_seat: Option<&'a dyn ShellSeat>,
+    /// The vertex that somebody sits down in instead of it being run.
+    pub(crate) shell_at: Option<VertexId>,
     pub(crate) host_files: &'a exec::HostFiles,
     pub(crate) sources: &'a RemoteSources,
     pub(crate) git_inputs: GitInputs<'a>,
@@ -241,12 +246,16 @@ impl EngineOps<'_> {
             secrets: self.secrets,
             agents: self.agents,
             limits: self.limits,
+            shell_seat: self.shell_seat,
             host_files: self.host_files,
             events: self.events,
             step: self.steps[vertex.0],
             cancel,
         };
-        Ok(Output::Snapshot(run.carry_out()?))
+        match self.shell_at == Some(vertex) {
+            true => Err(run.sit_down()?.into()),
+            false => Ok(Output::Snapshot(run.carry_out()?)),
+        }
     }
 
     fn file(&self, op: &FileOp, inputs: &[Output]) -> Result<Output, OpError> {

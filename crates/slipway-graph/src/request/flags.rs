@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use slipway_oci::{Platform, PlatformParseError};
 
-use super::{BuildRequest, CacheBypass, StepLimits};
+use super::{BuildRequest, CacheBypass, ShellPoint, StepLimits};
 use output::OutputFlags;
 
 pub use call::{CallError, parse as parse_call};
@@ -56,6 +56,8 @@ pub struct BuildFlags {
     pub resource_flags: Vec<ResourceFlag>,
     pub resources: Vec<String>,
     pub cgroup_parent: String,
+    /// `STAGE[:LINE]`, where somebody wants to sit down.
+    pub shell: String,
     pub secrets: Vec<String>,
     pub ssh: Vec<String>,
     pub outputs: Vec<String>,
@@ -186,6 +188,10 @@ impl BuildRequest {
         let ulimits = flags.ulimits.iter().map(|text| sandbox::ulimit(text)).collect::<Result<_, _>>()?;
         let cgroup_parent = Some(flags.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
         let limits = StepLimits { cgroup_parent, ..limits::parse(&flags.resource_flags, &flags.resources)? };
+        let (target, shell) = match flags.shell.as_str() {
+            "" => (flags.target.as_str(), None),
+            point => shell_point(point),
+        };
         let tags = output::tags(&flags.tags)?;
         let output_flags = OutputFlags {
             outputs: &flags.outputs,
@@ -202,7 +208,8 @@ impl BuildRequest {
         Ok(BuildRequest {
             dockerfile: context::dockerfile(&flags.file, &context)?,
             context,
-            target: Some(flags.target.clone()).filter(|target| !target.is_empty()),
+            target: Some(target.to_owned()).filter(|target| !target.is_empty()),
+            shell,
             build_args,
             labels,
             platforms: platforms(&flags.platforms, surroundings)?,
@@ -227,6 +234,15 @@ impl BuildRequest {
             jobs: flags.jobs,
             call,
         })
+    }
+}
+
+/// The stage and the place in it that `STAGE[:LINE]` means.
+fn shell_point(text: &str) -> (&str, Option<ShellPoint>) {
+    let split = text.rsplit_once(':').and_then(|(stage, line)| Some((stage, line.parse().ok()?)));
+    match split {
+        Some((stage, line)) => (stage, Some(ShellPoint { line: Some(line) })),
+        None => (text, Some(ShellPoint { line: None })),
     }
 }
 
@@ -466,6 +482,17 @@ mod tests {
         let flags = flags(|flags| flags.build_args = texts(&["SOURCE_DATE_EPOCH=8"]));
         let request = BuildRequest::from_flags(&flags, &made).unwrap();
         assert_eq!(request.build_args["SOURCE_DATE_EPOCH"], "8");
+    }
+
+    #[test]
+    fn a_shell_is_wanted_at_a_line_or_at_the_end_of_a_stage() {
+        let point = |text: &str| {
+            let request = request(|flags| flags.shell = text.to_owned());
+            (request.target.unwrap_or_default(), request.shell.and_then(|point| point.line))
+        };
+        assert_eq!(point("build"), ("build".to_owned(), None));
+        assert_eq!(point("build:12"), ("build".to_owned(), Some(12)));
+        assert_eq!(point(":3"), (String::new(), Some(3)));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct BuildRequest {
     pub shm_size_bytes: Option<u64>,
     pub ulimits: Vec<Ulimit>,
     pub limits: StepLimits,
+    /// Instead of the target being built, somebody sits down in it.
+    pub shell: Option<ShellPoint>,
     pub secrets: Vec<Secret>,
     pub ssh: Vec<Ssh>,
     /// Empty: the image goes to the local image store.
@@ -156,6 +158,13 @@ impl StepLimits {
     pub fn is_none(&self) -> bool {
         *self == StepLimits::default()
     }
+}
+
+/// A place in the target stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShellPoint {
+    /// The line that would be carried out next; `None` is the end of the stage.
+    pub line: Option<usize>,
 }
 
 /// A secret that steps may ask for by id.

@@ -135,6 +135,7 @@ impl Root {
             control_groups: Vec::new(),
             rlimits: Vec::new(),
             shm_size_bytes: 64 << 20,
+            terminal: None,
             stdout: output.try_clone().unwrap(),
             stderr: output.try_clone().unwrap(),
         }
@@ -217,6 +218,7 @@ pub(crate) fn run_step_if_requested() -> Option<ExitCode> {
         control_groups: Vec::new(),
         rlimits: Vec::new(),
         shm_size_bytes: 64 << 20,
+        terminal: None,
         stdout: output.try_clone().unwrap(),
         stderr: output,
     };

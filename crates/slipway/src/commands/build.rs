@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use slipway_engine::{Built, Engine, EngineParts};
+use slipway_engine::{Built, Engine, EngineParts, ShellSeat};
 use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation};
 use slipway_registry::Registry;
 use slipway_sandbox::ladder::Place;
@@ -17,6 +18,7 @@ use crate::cli::{BuildArgs, Rejected};
 use crate::commands::call;
 use crate::progress::{Recording, Reporter, Style};
 use crate::report::CommandError;
+use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
 use crate::{client_config, env_vars, interrupt, place};
 
@@ -33,6 +35,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let context = only_context(&mut args, words)?;
     let style = Style::choose(&args.progress, args.quiet).map_err(|error| CommandError::Options(error.into()))?;
     let is_quiet = args.quiet;
+    let wants_shell = args.on_failure == "shell" || !args.shell.is_empty();
     let sandbox = args.sandbox;
     let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
@@ -49,7 +52,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let reporter = || Reporter::start(style, is_debug);
     let built = match build_from_cache(&request, place, reporter, &remarks) {
         Some(built) => built,
-        None => build(&request, place, reporter, remarks)?,
+        None => build(&request, place, wants_shell, reporter, remarks)?,
     };
     write_image_id(&request, &built)?;
     if is_quiet { print_image_id(&built) } else { Ok(()) }
@@ -59,15 +62,21 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
 fn build(
     request: &BuildRequest,
     place: Place,
+    wants_shell: bool,
     reporter: impl Fn() -> Reporter,
     mut remarks: Vec<String>,
 ) -> Result<Built, CommandError> {
     let flavor = enter_namespace(place)?;
     let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
-    let (engine, registry) = engine(place, flavor).map_err(|error| CommandError::Preparation(error.into()))?;
     let reporter = reporter();
+    let seat = wants_shell.then(|| TerminalSeat::new(reporter.stillness())).flatten();
+    let is_unattended = wants_shell && seat.is_none();
+    let (engine, registry) = engine(place, flavor, seat).map_err(|error| CommandError::Preparation(error.into()))?;
     let outcome = engine.build(request, &mut io::stdin(), &reporter, &cancel);
     remarks.extend(registry.warnings());
+    if is_unattended && outcome.is_err() {
+        remarks.push("--on-failure=shell needs a terminal on standard input and standard error.".to_owned());
+    }
     reporter.finish(remarks);
     outcome.map_err(CommandError::Build)
 }
@@ -83,13 +92,16 @@ fn build_from_cache(
     remarks: &[String],
 ) -> Option<Built> {
     let is_read_twice = request.context != ContextLocation::Stdin && request.dockerfile != DockerfileLocation::Stdin;
-    let may_hit = is_read_twice && !request.pulls_always && request.cache_bypass == CacheBypass::Nothing;
+    let may_hit = is_read_twice
+        && !request.pulls_always
+        && request.cache_bypass == CacheBypass::Nothing
+        && request.shell.is_none();
     // A store that is not there yet has nothing, and is made by who will use it.
     let has_store = place::store_root(place).join("oci-layout").exists();
     if !matches!(place, Place::Outside(_)) || !may_hit || !has_store {
         return None;
     }
-    let (engine, registry) = engine(place, OverlayFlavor::Outside).ok()?;
+    let (engine, registry) = engine(place, OverlayFlavor::Outside, None).ok()?;
     let recording = Recording::default();
     // Nobody watches for signals, so Ctrl-C ends the process, and nothing that it runs.
     let built = engine.build(request, &mut io::empty(), &recording, &Cancel::new()).ok()?;
@@ -99,12 +111,13 @@ fn build_from_cache(
     Some(built)
 }
 
-fn engine(place: Place, flavor: OverlayFlavor) -> Result<(Engine, Registry), OpenError> {
+fn engine(place: Place, flavor: OverlayFlavor, seat: Option<TerminalSeat>) -> Result<(Engine, Registry), OpenError> {
     let store = Store::open(&place::store_root(place), flavor)?;
     let registry = Registry::new(client_config::registry_config());
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
     let git_variables = client_config::git_variables();
-    let parts = EngineParts { store, registry: registry.clone(), flavor, search_path, git_variables };
+    let shell_seat = seat.map(|seat| Arc::new(seat) as Arc<dyn ShellSeat>);
+    let parts = EngineParts { store, registry: registry.clone(), flavor, search_path, git_variables, shell_seat };
     Ok((Engine::new(parts), registry))
 }
 

@@ -4,3 +4,4 @@ pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod doctor;
 pub(crate) mod images;
+pub(crate) mod shell;

@@ -10,6 +10,7 @@ mod plain;
 mod recording;
 mod tty;
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
@@ -95,6 +96,9 @@ trait Screen {
 
     fn tick(&mut self, out: &mut Vec<u8>);
 
+    /// Somebody else writes on the terminal now; what is drawn afterwards begins below that.
+    fn let_go(&mut self) {}
+
     /// The build is over; whatever is missing from the picture is drawn now.
     fn finish(&mut self, out: &mut Vec<u8>);
 }
@@ -128,6 +132,8 @@ struct Drawing {
 
 enum Message {
     Event(Event),
+    /// Draws nothing until the other end of the second channel is gone, and says so on the first.
+    Hold(Sender<()>, Receiver<()>),
     /// With what is to be said after the last step.
     Finish(Vec<String>),
 }
@@ -143,12 +149,38 @@ impl Reporter {
         Reporter { next_step: AtomicU32::new(0), drawing }
     }
 
+    /// For those who write on the same screen.
+    pub(crate) fn stillness(&self) -> Stillness {
+        Stillness { sender: self.drawing.as_ref().map(|drawing| drawing.sender.clone()) }
+    }
+
     /// Draws what is left, then `remarks` on the machine or the flags, and the warnings about the Dockerfile.
     pub(crate) fn finish(self, remarks: Vec<String>) {
         let Some(Drawing { sender, thread }) = self.drawing else { return };
         // If the drawing thread is gone, it took the screen with it, and there is nobody to tell.
         let _ = sender.send(Message::Finish(remarks));
         let _ = thread.join();
+    }
+}
+
+/// Keeps the screen still, for others to write on it.
+#[derive(Clone)]
+pub(crate) struct Stillness {
+    sender: Option<Sender<Message>>,
+}
+
+impl Stillness {
+    /// Returns when all that has happened is drawn. Until the returned value is dropped nothing is drawn; events wait.
+    pub(crate) fn begin(&self) -> Sender<()> {
+        let (release, until) = crossbeam_channel::bounded(0);
+        let (held_sender, held) = crossbeam_channel::bounded(1);
+        if let Some(sender) = &self.sender
+            && sender.send(Message::Hold(held_sender, until)).is_ok()
+        {
+            // An error means that nothing will be drawn any more, which is just as good.
+            let _ = held.recv();
+        }
+        release
     }
 }
 
@@ -179,8 +211,13 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
     let mut all_remarks = Vec::new();
     let mut out = Vec::new();
     let mut next_tick = None;
+    let mut waiting = VecDeque::new();
     loop {
-        match receive(receiver, &mut next_tick, screen.interval()) {
+        let received = match waiting.pop_front() {
+            Some(message) => Received::Message(message),
+            None => receive(receiver, &mut next_tick, screen.interval()),
+        };
+        match received {
             Received::Message(Message::Event(event)) => {
                 let event = limit.apply(event);
                 if let Event::Remark { message } = &event {
@@ -193,6 +230,12 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
                 }
                 failures.note(&event);
                 screen.event(&event, &mut out);
+            }
+            Received::Message(Message::Hold(held, until)) => {
+                flush(&mut out);
+                screen.let_go();
+                drop(held);
+                waiting.extend(collect_until(receiver, &until));
             }
             Received::Message(Message::Finish(remarks)) => {
                 screen.finish(&mut out);
@@ -211,6 +254,20 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
         }
         if receiver.is_empty() || out.len() > 64 * 1024 {
             flush(&mut out);
+        }
+    }
+}
+
+/// What comes in until the other end of `until` is gone.
+fn collect_until(receiver: &Receiver<Message>, until: &Receiver<()>) -> Vec<Message> {
+    let mut messages = Vec::new();
+    loop {
+        crossbeam_channel::select! {
+            recv(receiver) -> message => match message {
+                Ok(message) => messages.push(message),
+                Err(_) => return messages,
+            },
+            recv(until) -> _ => return messages,
         }
     }
 }

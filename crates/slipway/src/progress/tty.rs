@@ -134,6 +134,10 @@ impl Tty {
 }
 
 impl Screen for Tty {
+    fn let_go(&mut self) {
+        self.n_drawn = 0;
+    }
+
     fn event(&mut self, event: &Event, _: &mut Vec<u8>) {
         match event {
             Event::StepPlanned { step, name } => self.row(*step).name.clone_from(name),

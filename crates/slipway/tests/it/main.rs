@@ -22,6 +22,7 @@ mod process;
 mod registry;
 mod secrets;
 mod sharing;
+mod shell;
 mod site;
 mod unprivileged;
 mod urls;
@@ -48,7 +49,7 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
     Test { name, needs: &[], run }
 }
 
-const SUBJECTS: [(&str, &[Test]); 18] = [
+const SUBJECTS: &[(&str, &[Test])] = &[
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("cached", cached::TESTS),
@@ -65,6 +66,7 @@ const SUBJECTS: [(&str, &[Test]); 18] = [
     ("registry", registry::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
+    ("shell", shell::TESTS),
     ("unprivileged", unprivileged::TESTS),
     ("urls", urls::TESTS),
 ];

@@ -19,7 +19,7 @@ use crate::{Diagnostic, Heredoc, Instruction, history, paths, step_name};
 const SCRIPT_FOLDER: &str = "/dev/pipes";
 const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     command: CommandLine,
     heredocs: Vec<Heredoc>,
@@ -40,6 +40,11 @@ struct MountText {
 }
 
 impl Run {
+    /// The same surroundings with nothing to do in them.
+    pub(super) fn without_command(&self) -> Run {
+        Run { command: CommandLine::default(), heredocs: Vec::new(), ..self.clone() }
+    }
+
     /// The stages, images and contexts that are mounted, each with the target as written.
     pub(crate) fn mount_sources(&self) -> impl Iterator<Item = (&str, &str)> {
         self.mounts.iter().filter_map(|mount| Some((mount.from.as_deref()?, mount.target.as_str())))

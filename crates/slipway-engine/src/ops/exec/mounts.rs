@@ -33,13 +33,21 @@ pub(super) struct Prepared {
     pub(super) held: Vec<Box<dyn Any>>,
 }
 
-pub(super) struct PreparedMount {
+pub(in crate::ops) struct PreparedMount {
     target: String,
     kind: Kind,
     source: OwnedFd,
     attributes: Attributes,
     /// Put in place by the sandbox, not asked for by the step.
     is_of_sandbox: bool,
+}
+
+impl PreparedMount {
+    /// A folder that the sandbox brings along, for looking only.
+    pub(in crate::ops) fn toolbox(target: &str, source: OwnedFd) -> PreparedMount {
+        let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
+        PreparedMount { target: target.to_owned(), kind: Kind::Directory, source, attributes, is_of_sandbox: true }
+    }
 }
 
 impl Prepared {
