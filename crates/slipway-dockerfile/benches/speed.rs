@@ -90,7 +90,6 @@ fn inputs() -> LowerInputs<'static> {
         target_platform: platform,
         is_platform_explicit: false,
         is_multi_platform: false,
-        main_context: &slipway_graph::MainContext::Folder,
         named_contexts: &NO_CONTEXTS,
         cache_bypass: &CACHED,
         network: Network::default(),

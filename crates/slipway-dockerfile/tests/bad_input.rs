@@ -25,7 +25,6 @@ fn errors(text: &[u8]) -> Vec<String> {
         target_platform: platform,
         is_platform_explicit: false,
         is_multi_platform: false,
-        main_context: &slipway_graph::MainContext::Folder,
         named_contexts: &BTreeMap::new(),
         cache_bypass: &CacheBypass::default(),
         network: Network::default(),
