@@ -13,31 +13,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
-use slipway_dockerfile::IgnoreRules;
-use slipway_dockerfile::{Diagnostic, Dockerfile, ImageKey, Lowered};
+use slipway_dockerfile::{Diagnostic, ImageKey, Lowered};
 use slipway_graph::op::HttpSource;
-use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
+use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation};
 use slipway_graph::{Event, Events, Graph, LineRange, MainContext, StepId, VertexId};
 use slipway_oci::{Digest, Platform};
 use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{OverlayFlavor, Snapshot, Store};
-use tempfile::TempDir;
 
 use crate::assemble::{LayerFacts, assemble};
-use crate::contexts::{Contexts, ContextsError, MAIN};
+use crate::contexts::Contexts;
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, Image, ImageLayer};
 use crate::frontend::Frontend;
 use crate::images::Images;
+use crate::inputs::{Fetched, InputError, find_inputs};
 use crate::layer::diff::open_dir;
 use crate::layers::{self, LayerMaker};
 use crate::observe::{self, BuildObserver};
@@ -49,7 +47,6 @@ use crate::ops::{EngineOps, RemoteSources, StoreCache};
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
 use crate::ssh::Agents;
-use crate::stdin_context::{self, StdinContext};
 
 /// What an engine is made of.
 pub struct EngineParts {
@@ -140,31 +137,6 @@ impl BuildError {
     }
 }
 
-/// Why the Dockerfile cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InputError {
-    #[error("unable to prepare context: path \"{}\" not found", .0.display())]
-    NoContext(PathBuf),
-    #[error("failed to read dockerfile: open {name}: no such file or directory")]
-    NoDockerfile { name: String },
-    #[error("failed to read dockerfile: open {name}")]
-    ReadDockerfile { name: String, source: io::Error },
-    #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
-    TwoDockerfiles,
-    #[error("contexts and Dockerfiles at URLs cannot be checked yet, only built")]
-    NotFetched,
-    #[error("cannot look into the context")]
-    Context(#[source] io::Error),
-    #[error("building for several platforms at once is not supported yet")]
-    SeveralPlatforms,
-    #[error("invalid SOURCE_DATE_EPOCH: {0}")]
-    Epoch(String),
-    #[error("the base image of the stage cannot be resolved")]
-    Unresolved,
-    #[error("cannot make a folder for the context")]
-    TemporaryFolder(#[source] io::Error),
-}
-
 /// What all parts of a build get.
 #[derive(Clone, Copy)]
 struct Job<'a> {
@@ -183,53 +155,10 @@ struct Wanted<'a> {
     is_image: bool,
 }
 
-/// What had to be fetched before the Dockerfile can be read.
-#[derive(Default)]
-pub(crate) struct Fetched {
-    context: Option<RemoteContext>,
-    /// The Dockerfile at a URL.
-    dockerfile: Option<Vec<u8>>,
-}
-
-/// Contexts and Dockerfile of a build, found and read.
-pub(crate) struct Inputs {
-    pub(crate) contexts: Contexts,
-    pub(crate) main_context: MainContext,
-    /// As people know the file.
-    dockerfile_name: String,
-    /// Where it lies, as typed; the name if it lies nowhere.
-    dockerfile_path: String,
-    pub(crate) dockerfile_text: Vec<u8>,
-    /// A context that came as an archive lies here; removed with the value.
-    _temporary: Option<TempDir>,
-}
-
 /// The root file system of the target, and how many steps had to run for it.
 struct Solved {
     snapshot: Snapshot,
     n_run: usize,
-}
-
-impl Inputs {
-    /// The file that was parsed, for messages.
-    pub(crate) fn source(&self, dockerfile: &Dockerfile) -> SourceFile {
-        SourceFile {
-            name: self.dockerfile_name.clone(),
-            path: self.dockerfile_path.clone(),
-            text: dockerfile.text.clone(),
-        }
-    }
-
-    /// The ignore rules of the main context; what is remote has none.
-    pub(crate) fn ignore_rules(&self) -> Result<IgnoreRules, ContextsError> {
-        match self.main_context {
-            MainContext::Folder => {
-                let ignore = self.contexts.get(MAIN)?.ignore();
-                Ok(ignore.map(|ignore| ignore.rules.clone()).unwrap_or_default())
-            }
-            MainContext::Git(_) | MainContext::File(_) | MainContext::Archive(_) => Ok(IgnoreRules::default()),
-        }
-    }
 }
 
 impl Engine {
@@ -412,151 +341,6 @@ impl Engine {
         let facts = LayerFacts { layers_ns: &layers_ns, step_names: &step_names, epoch };
         let assembled = assemble(lowered.config.clone(), lowered.n_base_history, diff_ids, &facts)?;
         Ok(Image { assembled, snapshot, layers: image_layers })
-    }
-}
-
-/// Step a. File digests are remembered in `store`.
-pub(crate) fn find_inputs(
-    request: &BuildRequest,
-    fetched: Fetched,
-    stdin: &mut dyn Read,
-    store: Option<Store>,
-) -> Result<Inputs, Box<dyn Error + Send + Sync>> {
-    let mut contexts = Contexts::new(store);
-    add_named(&mut contexts, &request.named_contexts);
-    let mut temporary = None;
-    let folder = match &request.context {
-        ContextLocation::Git(_) | ContextLocation::Http(_) => {
-            let remote = fetched.context.ok_or(InputError::NotFetched)?;
-            let found = match dockerfile_beside(&request.dockerfile, fetched.dockerfile, stdin)? {
-                Some(found) => found,
-                None => remote.dockerfile(&request.dockerfile)?,
-            };
-            return Ok(Inputs {
-                contexts,
-                main_context: remote.context,
-                dockerfile_path: found.name.clone(),
-                dockerfile_name: found.name,
-                dockerfile_text: found.text,
-                _temporary: None,
-            });
-        }
-        ContextLocation::Folder(path) if !path.is_dir() => return Err(InputError::NoContext(path.clone()).into()),
-        ContextLocation::Folder(path) => path.clone(),
-        ContextLocation::Stdin => match stdin_context::read(stdin)? {
-            StdinContext::Folder(unpacked) => {
-                let path = unpacked.path().to_owned();
-                temporary = Some(unpacked);
-                path
-            }
-            StdinContext::Dockerfile(text) => {
-                if request.dockerfile != DockerfileLocation::Default {
-                    return Err(InputError::TwoDockerfiles.into());
-                }
-                let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
-                contexts.add(MAIN, empty.path().to_owned(), None);
-                let dockerfile_name = "Dockerfile".to_owned();
-                let dockerfile_path = dockerfile_name.clone();
-                return Ok(Inputs {
-                    contexts,
-                    main_context: MainContext::Folder,
-                    dockerfile_name,
-                    dockerfile_path,
-                    dockerfile_text: text,
-                    _temporary: Some(empty),
-                });
-            }
-        },
-    };
-    let in_archive = temporary.is_some();
-    let found = match dockerfile_beside(&request.dockerfile, fetched.dockerfile, stdin)? {
-        Some(found) => found,
-        // What a stranger packed may hold links to anywhere.
-        None if in_archive => {
-            let files = Root::open(&folder).map_err(InputError::Context)?;
-            remote_context::read(&files, &remote_context::dockerfile_path(&files, &request.dockerfile))?
-        }
-        None => read_dockerfile(&folder, &request.dockerfile)?,
-    };
-    let dockerfile_path = match (&found.path, &request.dockerfile) {
-        (Some(path), _) => path.strip_prefix("./").unwrap_or(path).to_string_lossy().into_owned(),
-        (None, DockerfileLocation::Stdin) => "stdin".to_owned(),
-        (None, _) => found.name.clone(),
-    };
-    let own_ignore_file = found.path.map(|mut path| {
-        path.as_mut_os_string().push(".dockerignore");
-        path
-    });
-    match in_archive {
-        true => contexts.add_unpacked(MAIN, folder),
-        false => contexts.add(MAIN, folder, own_ignore_file),
-    }
-    let (dockerfile_name, dockerfile_text) = (found.name, found.text);
-    let main_context = MainContext::Folder;
-    Ok(Inputs { contexts, main_context, dockerfile_name, dockerfile_path, dockerfile_text, _temporary: temporary })
-}
-
-/// A Dockerfile that was found.
-pub(crate) struct FoundDockerfile {
-    /// Where on this machine it lies, if it does.
-    pub(crate) path: Option<PathBuf>,
-    /// As people know it.
-    pub(crate) name: String,
-    pub(crate) text: Vec<u8>,
-}
-
-/// A Dockerfile that is not in the context: on standard input, or what was `fetched` from its URL.
-fn dockerfile_beside(
-    location: &DockerfileLocation,
-    fetched: Option<Vec<u8>>,
-    stdin: &mut dyn Read,
-) -> Result<Option<FoundDockerfile>, InputError> {
-    let text = match location {
-        DockerfileLocation::Default | DockerfileLocation::Path(_) => return Ok(None),
-        DockerfileLocation::Url(_) => fetched.ok_or(InputError::NotFetched)?,
-        DockerfileLocation::Stdin => {
-            let mut text = Vec::new();
-            let error = |source| InputError::ReadDockerfile { name: "-".to_owned(), source };
-            stdin.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(error)?;
-            text
-        }
-    };
-    Ok(Some(FoundDockerfile { path: None, name: "Dockerfile".to_owned(), text }))
-}
-
-/// Looks for the Dockerfile on this machine. `folder` is the context; paths are relative to the working directory.
-fn read_dockerfile(
-    folder: &Path,
-    location: &DockerfileLocation,
-) -> Result<FoundDockerfile, Box<dyn Error + Send + Sync>> {
-    let path = match location {
-        DockerfileLocation::Path(path) => path.clone(),
-        DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => {
-            let usual = folder.join("Dockerfile");
-            let lower_case = folder.join("dockerfile");
-            if !usual.exists() && lower_case.exists() { lower_case } else { usual }
-        }
-    };
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let file = match std::fs::File::open(&path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(InputError::NoDockerfile { name }.into()),
-        Err(source) => return Err(InputError::ReadDockerfile { name, source }.into()),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_DOCKERFILE_BYTES)
-        .read_to_end(&mut text)
-        .map_err(|source| InputError::ReadDockerfile { name: name.clone(), source })?;
-    Ok(FoundDockerfile { path: Some(path), name, text })
-}
-
-pub(crate) const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
-
-fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) {
-    for (name, context) in named {
-        if let NamedContext::Folder(path) = context {
-            contexts.add(name, path.clone(), None);
-        }
     }
 }
 

@@ -14,7 +14,8 @@ use slipway_graph::request::BuildRequest;
 use slipway_graph::{Event, Events, MainContext, StepId};
 use slipway_oci::Platform;
 
-use crate::build::{BuildFailure, InputError, SourceFile, internal_step};
+use crate::build::{BuildFailure, SourceFile, internal_step};
+use crate::inputs::InputError;
 use crate::language;
 
 /// Finds out about an image. Called from several threads at once.

@@ -14,9 +14,10 @@ use slipway_graph::request::BuildRequest;
 use slipway_registry::Registry;
 use slipway_store::{OpenError, Store};
 
-use crate::build::{BuildError, BuildFailure, Fetched, Inputs, SourceFile, find_inputs, internal_step, other};
+use crate::build::{BuildError, BuildFailure, SourceFile, internal_step, other};
 use crate::frontend::{Frontend, Reading};
 use crate::images::Images;
+use crate::inputs::{Fetched, Inputs, find_inputs};
 
 /// Opens the store if somebody has to look into it.
 pub type OpenStore<'a> = &'a (dyn Fn() -> Result<Store, OpenError> + Sync);

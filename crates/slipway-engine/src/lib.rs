@@ -26,6 +26,7 @@ mod frontend;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod images;
+mod inputs;
 mod inspect;
 mod language;
 mod layer;

@@ -14,7 +14,7 @@ use slipway_graph::request::DockerfileLocation;
 use slipway_graph::request::flags::parse_bool;
 use slipway_graph::{GitReference, GitTimes, MainContext};
 
-use crate::build::{FoundDockerfile, InputError, MAX_DOCKERFILE_BYTES};
+use crate::inputs::{FoundDockerfile, InputError, MAX_DOCKERFILE_BYTES};
 use crate::ops::http::{HttpError, HttpInputs, HttpSources};
 use crate::rootfs::Root;
 
