@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 /// Changes with every change of [`SCHEMA`].
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 2;
 
 /// The tables whose rows point at files and so may outlive them in a power loss, dependents last.
 pub(crate) const TABLES_WITH_BOOT: [&str; 4] = ["blobs", "layers", "snapshots", "images"];
@@ -76,6 +76,19 @@ const SCHEMA: &str = "
         key TEXT NOT NULL,
         value BLOB NOT NULL,
         PRIMARY KEY (kind, key)
+    );
+    -- `notes` is the digests of the notes that the record refers to, with spaces between.
+    CREATE TABLE builds (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        n_bytes INTEGER NOT NULL,
+        notes TEXT NOT NULL,
+        record BLOB NOT NULL
+    );
+    CREATE INDEX builds_by_size ON builds (n_bytes);
+    CREATE TABLE build_notes (
+        digest TEXT PRIMARY KEY,
+        note BLOB NOT NULL
     );
     CREATE INDEX blobs_by_boot ON blobs (boot) WHERE boot IS NOT NULL;
     CREATE INDEX layers_by_boot ON layers (boot) WHERE boot IS NOT NULL;

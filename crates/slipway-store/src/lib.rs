@@ -8,7 +8,8 @@
 //!   layers/<layer id>/         what one step changed, in overlay form: whiteouts are character devices 0:0
 //!   active/<session>/          what one living process is writing; the folder carries its flock
 //!     <n>.upper/, <n>.work/    the two folders of an overlay mount
-//!     <n>.blob                 a blob that is not complete yet
+//!     <n>.blob, <n>.log        a blob, the log of a build, that is not complete yet
+//!   builds/<id>.log            what the steps of a build wrote, compressed
 //!   cache-mounts/<hash>/<n>/   a folder of `RUN --mount=type=cache`; `<hash>` is that of its id
 //!   cache-mounts/<hash>/<n>.lock      held by its users; not empty once the folder has its first files
 //!   cache-mounts/<hash>/<n>.seeding   held by who puts the first files there
@@ -28,6 +29,7 @@
 //! - The clock is the caller's: times come in as arguments, in nanoseconds since 1970.
 
 mod blob;
+mod build;
 mod cache_mount;
 mod database;
 mod durability;
@@ -52,6 +54,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 pub use blob::{Blob, BlobError, BlobWriter};
+pub use build::{BuildLimits, BuildLogWriter, BuildRecordError, KeptBuild, NewBuild};
 pub use cache_mount::{CacheMount, CacheMountError, Sharing};
 pub use database::DbError;
 pub use durability::SyncError;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::database::{Database, SCHEMA_VERSION};
 use crate::{DbError, FsError, Inner, OverlayFlavor, Store, lock};
 
-const FOLDERS: [&str; 6] = ["blobs/sha256", "layers", "active", "cache-mounts", "locks", "empty"];
+const FOLDERS: [&str; 7] = ["blobs/sha256", "builds", "layers", "active", "cache-mounts", "locks", "empty"];
 const OCI_LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
