@@ -39,6 +39,7 @@ fn lowered(dockerfile: &Dockerfile) -> Vec<Diagnostic> {
         extra_hosts: &[],
         shm_size_bytes: None,
         ulimits: &[],
+        shell: None,
         labels: &BTreeMap::new(),
         allows_host_network: false,
         allows_insecure: false,
