@@ -109,6 +109,12 @@ pub enum BuildFailure {
         /// What to try, where that is known for sure.
         hint: Option<String>,
     },
+    /// slipway did, while it worked on a step; `message` is what the panic said.
+    Panic {
+        lines: Option<LineRange>,
+        name: String,
+        message: String,
+    },
     /// The user interrupted.
     Canceled,
     /// What the request names is of no use; nothing was begun.
@@ -133,6 +139,7 @@ impl BuildError {
         match self.failure {
             BuildFailure::Dockerfile(_) | BuildFailure::Step { .. } | BuildFailure::Canceled => ErrorClass::User,
             BuildFailure::Request(_) | BuildFailure::Other(_) => ErrorClass::Environment,
+            BuildFailure::Panic { .. } => ErrorClass::Bug,
         }
     }
 }
@@ -210,7 +217,9 @@ impl Engine {
         let reading = frontend.read(&inputs.dockerfile_text);
         let source = inputs.source(&reading.dockerfile);
         reading.report(step, &source, events);
-        let with_source = |failure| match cancel.is_canceled() && !matches!(failure, BuildFailure::Step { .. }) {
+        let with_source = |failure| match cancel.is_canceled()
+            && !matches!(failure, BuildFailure::Step { .. } | BuildFailure::Panic { .. })
+        {
             // Whatever was in the way of those who were told to stop.
             true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
             false => BuildError { failure, dockerfile: Some(source.clone()) },
@@ -304,6 +313,10 @@ impl Engine {
                 let vertex = graph.vertex(vertex);
                 let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
                 BuildFailure::Step { lines, name, source: Box::new(error), hint }
+            }
+            SolveError::Panicked { vertex, message } => {
+                let vertex = graph.vertex(vertex);
+                BuildFailure::Panic { lines: vertex.lines, name: vertex.name.clone(), message }
             }
         })?;
         let snapshot = match output.into_iter().next() {

@@ -83,6 +83,11 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
         self.events.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
     }
 
+    fn panicked(&self, vertex: VertexId, message: &str) {
+        let message = format!("slipway panicked: {message}");
+        self.events.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
+    }
+
     fn canceled(&self, vertex: VertexId) {
         self.events.emit(Event::StepCanceled { step: self.steps[vertex.0] });
     }

@@ -9,10 +9,14 @@
 //!    very output that an earlier build used) and the *content key* (it came out equal).
 //! 4. An output is recorded under all its keys after it is complete, never before.
 //!
+//! A panic while a vertex is worked on ends the walk as a failure does: others are canceled, and the error holds its text.
+//!
 //! Identical work of several processes is done once: whoever runs a vertex holds the lock of its definition key, and
 //! looks again after having waited for it.
 
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 
 use slipway_graph::{Graph, KeyWriter, VertexId};
@@ -64,6 +68,8 @@ pub trait Observer<O: Ops>: Sync {
     /// The vertex ran; its output is recorded.
     fn done(&self, vertex: VertexId, output: &O::Output);
     fn failed(&self, vertex: VertexId, error: &O::Error);
+    /// What was done for the vertex panicked; `message` is what the panic said.
+    fn panicked(&self, vertex: VertexId, message: &str);
     /// Started, but stopped because of a failure elsewhere or by the user.
     fn canceled(&self, vertex: VertexId);
 }
@@ -83,6 +89,9 @@ pub enum SolveError<E> {
     /// The first vertex that failed, and why. Others were canceled.
     #[error("a step failed")]
     Vertex { vertex: VertexId, error: E },
+    /// Work on this vertex was the first to panic: a mistake in the program, not in what it was given.
+    #[error("work on a step panicked: {message}")]
+    Panicked { vertex: VertexId, message: String },
     #[error("canceled")]
     Canceled,
 }
@@ -211,8 +220,10 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
                     n_running += 1;
                     let sender = sender.clone();
                     scope.spawn(move || {
+                        // Nothing that the work touched is used again: the walk ends with the first panic.
+                        let result = catch_unwind(AssertUnwindSafe(|| work.carry_out()));
                         // The receiver outlives the scope, so sending cannot fail.
-                        let _ = sender.send((id, work.carry_out()));
+                        let _ = sender.send((id, result));
                     });
                 }
                 if n_running == 0 {
@@ -221,7 +232,7 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
                 let (id, result) = receiver.recv().expect("a running vertex sends its result");
                 n_running -= 1;
                 match result {
-                    Ok(Some(output)) => {
+                    Ok(Ok(Some(output))) => {
                         self.states[id.0] = VertexState::Solved(output);
                         for user in &users[id.0] {
                             if let VertexState::Waiting { missing_inputs } = &mut self.states[user.0] {
@@ -232,16 +243,22 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
                             }
                         }
                     }
-                    Ok(None) => {}
-                    Err(error) => {
-                        first_failure.get_or_insert((id, error));
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => {
+                        first_failure.get_or_insert(SolveError::Vertex { vertex: id, error });
+                        self.plan.cancel.cancel();
+                    }
+                    Err(payload) => {
+                        let message = panic_message(payload.as_ref());
+                        self.observer.panicked(id, &message);
+                        first_failure.get_or_insert(SolveError::Panicked { vertex: id, message });
                         self.plan.cancel.cancel();
                     }
                 }
             }
         });
         match first_failure {
-            Some((vertex, error)) => Err(SolveError::Vertex { vertex, error }),
+            Some(failure) => Err(failure),
             None if self.plan.cancel.is_canceled() => Err(SolveError::Canceled),
             None => Ok(()),
         }
@@ -355,6 +372,11 @@ impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
         }
         Ok(None)
     }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it gave no reason".to_owned())
 }
 
 fn input_definitions(graph: &Graph, definitions: &[Option<Digest>], id: VertexId) -> Vec<Digest> {

@@ -85,14 +85,26 @@ fn build_error(error: &BuildError) -> String {
     match &error.failure {
         BuildFailure::Dockerfile(diagnostics) => dockerfile_errors(diagnostics, file),
         BuildFailure::Step { lines, source, hint, .. } => {
-            let block =
-                file.zip(*lines).map(|(file, lines)| excerpt(&file.name, &file.text, lines, None)).unwrap_or_default();
-            block + &hint_line(hint.as_deref()) + &failed_to_solve(&chain(source.as_ref()))
+            step_excerpt(file, *lines) + &hint_line(hint.as_deref()) + &failed_to_solve(&chain(source.as_ref()))
+        }
+        BuildFailure::Panic { lines, name, message } => {
+            let hint = "this is a mistake in slipway, not in the Dockerfile: please report it, with this output";
+            step_excerpt(file, *lines) + &hint_line(Some(hint)) + &failed_to_solve(&panic_text(name, message))
         }
         BuildFailure::Canceled => failed_to_solve("context canceled"),
         BuildFailure::Request(source) => format!("ERROR: failed to build: {}\n", chain(source.as_ref())),
         BuildFailure::Other(source) => failed_to_solve(&chain(source.as_ref())),
     }
+}
+
+/// The lines that a step came from, if it came from any.
+fn step_excerpt(file: Option<&SourceFile>, lines: Option<LineRange>) -> String {
+    file.zip(lines).map(|(file, lines)| excerpt(&file.name, &file.text, lines, None)).unwrap_or_default()
+}
+
+/// What is said of a panic while slipway worked on the step `name`.
+pub(crate) fn panic_text(name: &str, message: &str) -> String {
+    format!("slipway panicked in the step `{name}`: {message}")
 }
 
 /// A block and a hint for each finding. With several, each block is followed by its message, and the first one, which
@@ -269,6 +281,23 @@ ERROR: failed to build: failed to solve: no stage is named `biulder`
         assert_eq!(shown.matches("error: ").count(), 2);
         assert!(shown.ends_with("error: second\nERROR: failed to build: failed to solve: first\n"));
         assert!(!shown.contains('^'), "a whole line needs no second mark: {shown}");
+    }
+
+    #[test]
+    fn a_panic_is_slipways_own_fault() {
+        let (name, message) = ("[2/2] RUN b".to_owned(), "index out of bounds".to_owned());
+        let lines = Some(LineRange { first: 2, last: 2 });
+        let error = CommandError::Build(BuildError {
+            failure: BuildFailure::Panic { lines, name, message },
+            dockerfile: Some(file("FROM a\nRUN b\n")),
+        });
+        let (text, code) = render(&error);
+        assert_eq!(code, exit_code::BUG);
+        let end = "\
+hint: this is a mistake in slipway, not in the Dockerfile: please report it, with this output
+ERROR: failed to build: failed to solve: slipway panicked in the step `[2/2] RUN b`: index out of bounds
+";
+        assert!(text.starts_with("Dockerfile:2\n") && text.ends_with(end), "{text}");
     }
 
     #[test]

@@ -24,6 +24,9 @@ struct MadeUp {
     /// Vertices whose output says nothing about their version: they come out equal when rebuilt.
     comes_out_equal: BTreeSet<usize>,
     fails: BTreeSet<usize>,
+    panics: BTreeSet<usize>,
+    /// Vertices that run until the build is canceled.
+    waits: BTreeSet<usize>,
     ran: Mutex<Vec<usize>>,
 }
 
@@ -45,11 +48,18 @@ impl Ops for MadeUp {
         Ok(Some(key("content", &texts)))
     }
 
-    fn run(&self, vertex: VertexId, inputs: &[String], _: &Cancel) -> Result<String, String> {
+    fn run(&self, vertex: VertexId, inputs: &[String], cancel: &Cancel) -> Result<String, String> {
         assert_eq!(inputs.len(), self.inputs[vertex.0].len());
         self.ran.lock().unwrap().push(vertex.0);
         if self.fails.contains(&vertex.0) {
             return Err(format!("{} failed", self.names[vertex.0]));
+        }
+        assert!(!self.panics.contains(&vertex.0), "{} is not ready for this", self.names[vertex.0]);
+        while self.waits.contains(&vertex.0) && !cancel.is_canceled() {
+            std::thread::yield_now();
+        }
+        if self.waits.contains(&vertex.0) {
+            return Err("stopped".to_owned());
         }
         let version = match self.comes_out_equal.contains(&vertex.0) {
             true => 0,
@@ -88,6 +98,8 @@ impl Cache<MadeUp> for Memory {
 struct Seen {
     cached: Mutex<BTreeSet<usize>>,
     done: Mutex<BTreeSet<usize>>,
+    panicked: Mutex<BTreeMap<usize, String>>,
+    canceled: Mutex<BTreeSet<usize>>,
 }
 
 impl Observer<MadeUp> for Seen {
@@ -100,7 +112,12 @@ impl Observer<MadeUp> for Seen {
         self.done.lock().unwrap().insert(vertex.0);
     }
     fn failed(&self, _: VertexId, _: &String) {}
-    fn canceled(&self, _: VertexId) {}
+    fn panicked(&self, vertex: VertexId, message: &str) {
+        self.panicked.lock().unwrap().insert(vertex.0, message.to_owned());
+    }
+    fn canceled(&self, vertex: VertexId) {
+        self.canceled.lock().unwrap().insert(vertex.0);
+    }
 }
 
 /// `edges[i]` are the inputs of vertex `i`.
@@ -200,6 +217,22 @@ fn after_a_failure_nothing_starts_and_the_failure_is_named() {
     assert_eq!((vertex, error.as_str()), (VertexId(1), "v1 failed"));
     ops.fails.clear();
     assert_eq!(run(&graph, &ops, &memory, 3).ran, [1, 2, 3], "what was done before the failure is kept");
+}
+
+#[test]
+fn a_panic_ends_the_build_and_cancels_what_runs_beside_it() {
+    let (graph, mut ops) = graph(&[&[], &[0], &[0], &[1, 2]], &[]);
+    ops.panics.insert(1);
+    ops.waits.insert(2);
+    let seen = Seen::default();
+    let plan = Plan { graph: &graph, targets: &[VertexId(3)], jobs: 4, cancel: &Cancel::new() };
+    let result = solve(&plan, &ops, &Memory::default(), &seen);
+    let Err(SolveError::Panicked { vertex, message }) = result else { panic!("expected the panic, not {result:?}") };
+    assert_eq!((vertex, message.as_str()), (VertexId(1), "v1 is not ready for this"));
+    assert_eq!(seen.panicked.into_inner().unwrap(), BTreeMap::from([(1, message)]));
+    // Whether it had begun when the panic came is chance; it is not left waiting either way.
+    assert!(seen.canceled.into_inner().unwrap().is_subset(&BTreeSet::from([2])));
+    assert!(!ops.ran.into_inner().unwrap().contains(&3));
 }
 
 /// Random graphs: inputs run before their users, each vertex at most once, and exactly what is reachable runs.

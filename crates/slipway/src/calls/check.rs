@@ -6,7 +6,7 @@ use slipway_engine::{BuildFailure, Checked, chain};
 use slipway_graph::LineRange;
 
 use super::{Location, base64, json};
-use crate::report::excerpt;
+use crate::report::{excerpt, panic_text};
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -103,6 +103,7 @@ fn message_and_lines(failure: &BuildFailure) -> (String, Option<LineRange>) {
             None => ("the Dockerfile is not valid".to_owned(), None),
         },
         BuildFailure::Step { lines, source, .. } => (chain(source.as_ref()), *lines),
+        BuildFailure::Panic { lines, name, message } => (panic_text(name, message), *lines),
         BuildFailure::Canceled => ("context canceled".to_owned(), None),
         BuildFailure::Request(source) | BuildFailure::Other(source) => (chain(source.as_ref()), None),
     }
