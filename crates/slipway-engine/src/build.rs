@@ -304,7 +304,9 @@ impl Engine {
         let solved = std::thread::scope(|scope| {
             let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request), cancel);
             let exported = if is_image { observe::exported(graph, result) } else { BTreeSet::new() };
-            let observer = BuildObserver { graph, events, steps: &steps, exported, layers: &layers, n_run: &n_run };
+            let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
+            let (steps, layers, n_run) = (&steps, &layers, &n_run);
+            let observer = BuildObserver { graph, events, steps, exported, layers, host_files, n_run };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
         });
         let output = solved.map_err(|error| match error {

@@ -10,6 +10,7 @@ use slipway_solver::Observer;
 
 use crate::chain;
 use crate::layers::LayerMaker;
+use crate::ops::exec::HostFiles;
 use crate::ops::{EngineOps, OpError, Output};
 
 /// One step a vertex, in the order of the graph.
@@ -20,6 +21,8 @@ pub(crate) struct BuildObserver<'a> {
     /// Vertices whose newest layer is part of the image.
     pub(crate) exported: BTreeSet<VertexId>,
     pub(crate) layers: &'a LayerMaker,
+    /// What is told which steps are left; `None` in a process that runs no step.
+    pub(crate) host_files: Option<&'a HostFiles>,
     /// How many vertices were started.
     pub(crate) n_run: &'a AtomicUsize,
 }
@@ -59,6 +62,16 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
         for id in vertices {
             let name = self.graph.vertex(*id).name.clone();
             self.events.emit(Event::StepPlanned { step: self.steps[id.0], name });
+        }
+    }
+
+    fn left(&self, vertices: &[VertexId]) {
+        if let Some(host_files) = self.host_files {
+            let steps = vertices.iter().filter_map(|id| match &self.graph.vertex(*id).op {
+                Op::Exec(exec) => Some(exec),
+                Op::Source(_) | Op::File(_) | Op::Merge => None,
+            });
+            host_files.expect(steps);
         }
     }
 

@@ -74,6 +74,14 @@ impl KeeperError {
     }
 }
 
+/// A keeper that has been started and may not be ready yet; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    keeper: Keeper,
+    report: File,
+    since: Instant,
+}
+
 /// A running keeper; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -85,6 +93,12 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Starts a keeper and waits until it is ready, at most `patience`.
     pub(crate) fn start(role: Role, arguments: &[&OsStr], patience: Duration) -> Result<Self, KeeperError> {
+        Self::begin(role, arguments)?.finish(patience)
+    }
+
+    /// Starts a keeper that gets ready while the caller does something else. The calling thread has to live until
+    /// [`Starting::finish`] returns, or the keeper may end with it.
+    pub(crate) fn begin(role: Role, arguments: &[&OsStr]) -> Result<Starting, KeeperError> {
         let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2(keeper)".to_owned());
         let ((control, control_writer), (report, report_writer)) = (pipe()?, pipe()?);
         let mut args = vec![ARGV0.to_owned(), role.word().to_owned(), number(&control), number(&report_writer)];
@@ -94,18 +108,8 @@ impl Keeper {
         let inherited = [control.as_fd(), report_writer.as_fd()];
         let (pid, pidfd) = namespaces::start(libc::CLONE_NEWPID, &args, &inherited)?;
         // From here on it ends when it goes out of scope.
-        let mut keeper = Self { pidfd, pid, control: control_writer.into() };
-        drop(report_writer);
-        let (mut report, until) = (File::from(report), Instant::now() + patience);
-        loop {
-            let line = read_line(&mut report, until).named(|| "read(report of a keeper)".to_owned())?;
-            match line.as_deref() {
-                None => return Err(KeeperError::Late(patience)),
-                Some(READY) => return Ok(keeper),
-                Some(WANTS_IDS) => keeper.give_ids()?,
-                Some(reason) => return Err(KeeperError::Refused(reason.to_owned())),
-            }
-        }
+        let keeper = Self { pidfd, pid, control: control_writer.into() };
+        Ok(Starting { keeper, report: report.into(), since: Instant::now() })
     }
 
     /// Gives the keeper's user namespace all ids that this process has, under the same numbers.
@@ -124,6 +128,22 @@ impl Keeper {
         // It has not been waited for, so that the number is still its own.
         let path = format!("/proc/{}/ns/{kind}", self.pid);
         File::open(&path).map(OwnedFd::from).named(|| format!("open({path})"))
+    }
+}
+
+impl Starting {
+    /// Waits until the keeper is ready, at most until `patience` has passed since it was started.
+    pub(crate) fn finish(self, patience: Duration) -> Result<Keeper, KeeperError> {
+        let Self { mut keeper, mut report, since } = self;
+        loop {
+            let line = read_line(&mut report, since + patience).named(|| "read(report of a keeper)".to_owned())?;
+            match line.as_deref() {
+                None => return Err(KeeperError::Late(patience)),
+                Some(READY) => return Ok(keeper),
+                Some(WANTS_IDS) => keeper.give_ids()?,
+                Some(reason) => return Err(KeeperError::Refused(reason.to_owned())),
+            }
+        }
     }
 }
 

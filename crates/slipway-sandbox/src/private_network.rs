@@ -27,7 +27,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::host_programs::find_program;
-use crate::keeper::{Keeper, KeeperError, Role};
+use crate::keeper::{Keeper, KeeperError, Role, Starting};
 use crate::network;
 
 /// Answers names inside the network, also where the host's own name server listens on its loopback only.
@@ -41,6 +41,9 @@ const ANY_PORT: u16 = 9;
 
 /// How long a helper has to answer. They take 5 to 20 ms.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long to wait before looking again. A look takes 20 µs.
+const PAUSE: Duration = Duration::from_micros(100);
 
 const DEVICE: &str = "tap0";
 
@@ -89,18 +92,30 @@ pub struct PrivateNetwork {
     _keeper: Keeper,
 }
 
+/// A private network that is being made; it ends when this is dropped.
+#[derive(Debug)]
+pub struct StartingNetwork(Starting);
+
+impl StartingNetwork {
+    /// Waits until it is there. Every helper has a limited time for that.
+    pub fn finish(self) -> Result<PrivateNetwork, PrivateNetworkError> {
+        // The keeper has its own limit for each helper; this one is for the keeper.
+        let keeper = self.0.finish(PATIENCE * 4)?;
+        let namespace = keeper.namespace("net").map_err(KeeperError::from)?;
+        Ok(PrivateNetwork { namespace, _keeper: keeper })
+    }
+}
+
 impl PrivateNetwork {
-    /// Makes one with the help of a program found in `search_path`, a list as in `PATH`.
-    pub fn start(search_path: &OsStr) -> Result<Self, PrivateNetworkError> {
+    /// Begins to make one with the help of a program found in `search_path`, a list as in `PATH`. It takes 5 to 10 ms,
+    /// in which the caller may do something else; the calling thread has to live until it is finished.
+    pub fn begin(search_path: &OsStr) -> Result<StartingNetwork, PrivateNetworkError> {
         let helpers: Vec<PathBuf> = HELPERS.iter().filter_map(|(name, _)| find_program(search_path, name)).collect();
         if helpers.is_empty() {
             return Err(PrivateNetworkError::NoHelper);
         }
         let arguments: Vec<&OsStr> = helpers.iter().map(|path| path.as_os_str()).collect();
-        // The keeper has its own limit for each helper; this one is for the keeper.
-        let keeper = Keeper::start(Role::Network, &arguments, PATIENCE * 4)?;
-        let namespace = keeper.namespace("net").map_err(KeeperError::from)?;
-        Ok(Self { namespace, _keeper: keeper })
+        Ok(StartingNetwork(Keeper::begin(Role::Network, &arguments)?))
     }
 
     /// The namespace to join.
@@ -186,7 +201,7 @@ impl Waiting {
         if Instant::now() > until {
             return Err(format!("no answer within {} s", PATIENCE.as_secs()));
         }
-        thread::sleep(Duration::from_micros(500));
+        thread::sleep(PAUSE);
         Ok(())
     }
 

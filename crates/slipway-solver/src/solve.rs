@@ -63,6 +63,9 @@ pub trait Cache<O: Ops>: Sync {
 pub trait Observer<O: Ops>: Sync {
     /// All vertices that the targets reach, inputs first, before anything else is reported.
     fn planned(&self, vertices: &[VertexId]);
+    /// All vertices that the first look into the cache has left, before the first of them starts. They will run,
+    /// unless their inputs come out as they once were. Called by the thread that solves.
+    fn left(&self, vertices: &[VertexId]);
     fn cached(&self, vertex: VertexId);
     fn started(&self, vertex: VertexId);
     /// The vertex ran; its output is recorded.
@@ -106,6 +109,7 @@ pub fn solve<O: Ops, C: Cache<O>>(
     let mut solver = Solver::new(plan, ops, cache, observer)?;
     solver.look_up_from_targets()?;
     solver.report_untouched();
+    solver.report_left();
     solver.run_the_rest()?;
     Ok(plan.targets.iter().map(|t| solver.output(*t)).collect())
 }
@@ -202,6 +206,12 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
                 self.observer.cached(id);
             }
         }
+    }
+
+    fn report_left(&self) {
+        let is_left = |id: &VertexId| matches!(self.states[id.0], VertexState::Waiting { .. });
+        let left: Vec<VertexId> = self.plan.graph.iter().map(|(id, _)| id).filter(is_left).collect();
+        self.observer.left(&left);
     }
 
     /// Step 3: one thread a vertex, started when its inputs are there and a place is free.

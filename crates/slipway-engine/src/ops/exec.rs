@@ -128,6 +128,14 @@ impl HostFiles {
         HostFiles { attach_at, nofile, search_path, networks, emulators }
     }
 
+    /// Begins to make what takes a while, as one of these is going to run. For a thread that lives as long as the
+    /// build does.
+    pub(crate) fn expect<'a>(&self, steps: impl Iterator<Item = &'a Exec>) {
+        for exec in steps {
+            self.networks.begin(exec.network);
+        }
+    }
+
     pub(super) fn search_path(&self) -> &OsStr {
         &self.search_path
     }

@@ -2,17 +2,17 @@
 //! (`spec/dockerfile.md` section 11.1).
 //!
 //! Steps that do not ask for a certain network share a private one, from which the host's loopback cannot be reached.
-//! It is made when the first of them runs, and ends with the build. A machine that cannot have one is named once, and
-//! its own network taken.
+//! It is begun as soon as it is known that one of them is left to run, so that it gets ready while files are copied and
+//! images pulled, and ends with the build. A machine that cannot have one is named once, and its own network taken.
 
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use slipway_graph::op::{HostAddress, Network};
 use slipway_graph::{Event, Events};
-use slipway_sandbox::{NAME_SERVER, PrivateNetwork, PrivateNetworkError};
+use slipway_sandbox::{NAME_SERVER, PrivateNetwork, PrivateNetworkError, StartingNetwork};
 
 /// Any address outside: asking the kernel which of its own it would use sends nothing (TEST-NET-2, RFC 5737).
 const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 51, 100, 1), 9);
@@ -21,6 +21,8 @@ const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 51, 100, 1), 9);
 pub(crate) struct Networks {
     /// Where helper programs are looked for, as in `PATH`.
     search_path: OsString,
+    /// What the first step that needs it waits for.
+    begun: Mutex<Option<Result<StartingNetwork, PrivateNetworkError>>>,
     /// `None` where there cannot be one.
     private: OnceLock<Option<PrivateNetwork>>,
     resolver_settings: OnceLock<Vec<u8>>,
@@ -39,7 +41,16 @@ impl Networks {
     /// Nothing is made or read yet.
     pub(crate) fn new(search_path: OsString) -> Networks {
         let (private, resolver_settings, host_settings) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Networks { search_path, private, resolver_settings, host_settings }
+        Networks { search_path, begun: Mutex::new(None), private, resolver_settings, host_settings }
+    }
+
+    /// Begins to make what steps that ask for `wanted` will share. Called once, by a thread that lives as long as the
+    /// build does, and before any step runs.
+    pub(crate) fn begin(&self, wanted: Network) {
+        if wanted == Network::Default {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            begun.get_or_insert_with(|| PrivateNetwork::begin(&self.search_path));
+        }
     }
 
     /// The network for a step that asks for `wanted`.
@@ -55,7 +66,9 @@ impl Networks {
     }
 
     fn start_private(&self, events: &dyn Events) -> Option<PrivateNetwork> {
-        let error = match PrivateNetwork::start(&self.search_path) {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = begun.unwrap_or_else(|| PrivateNetwork::begin(&self.search_path));
+        let error = match begun.and_then(StartingNetwork::finish) {
             Ok(network) => return Some(network),
             Err(error) => error,
         };

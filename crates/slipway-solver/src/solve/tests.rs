@@ -96,6 +96,7 @@ impl Cache<MadeUp> for Memory {
 
 #[derive(Default)]
 struct Seen {
+    left: Mutex<BTreeSet<usize>>,
     cached: Mutex<BTreeSet<usize>>,
     done: Mutex<BTreeSet<usize>>,
     panicked: Mutex<BTreeMap<usize, String>>,
@@ -104,6 +105,9 @@ struct Seen {
 
 impl Observer<MadeUp> for Seen {
     fn planned(&self, _: &[VertexId]) {}
+    fn left(&self, vertices: &[VertexId]) {
+        self.left.lock().unwrap().extend(vertices.iter().map(|id| id.0));
+    }
     fn cached(&self, vertex: VertexId) {
         self.cached.lock().unwrap().insert(vertex.0);
     }
@@ -143,6 +147,7 @@ fn graph(edges: &[&[usize]], ignores_cache: &[usize]) -> (Graph, MadeUp) {
 
 struct Outcome {
     ran: Vec<usize>,
+    left: BTreeSet<usize>,
     cached: BTreeSet<usize>,
     result: Result<Vec<String>, SolveError<String>>,
 }
@@ -153,7 +158,8 @@ fn run(graph: &Graph, ops: &MadeUp, memory: &Memory, target: usize) -> Outcome {
     let result = solve(&plan, ops, memory, &seen);
     let ran = std::mem::take(&mut *ops.ran.lock().unwrap());
     assert!(result.is_err() || seen.done.lock().unwrap().len() == ran.len());
-    Outcome { ran, cached: seen.cached.into_inner().unwrap(), result }
+    let (left, cached) = (seen.left.into_inner().unwrap(), seen.cached.into_inner().unwrap());
+    Outcome { ran, left, cached, result }
 }
 
 #[test]
@@ -164,7 +170,7 @@ fn a_second_build_runs_nothing() {
     assert_eq!(first.ran.len(), 4);
     assert_eq!(first.result.unwrap(), ["v30(v10(v00()),v20(v00()))"]);
     let second = run(&graph, &ops, &memory, 3);
-    assert!(second.ran.is_empty());
+    assert!(second.ran.is_empty() && second.left.is_empty());
     assert_eq!(second.cached.len(), 4);
 }
 
@@ -182,6 +188,7 @@ fn a_hit_hides_what_is_behind_it() {
     run(&graph, &ops, &memory, 1);
     let outcome = run(&graph, &ops, &memory, 2);
     assert_eq!(outcome.ran, [2]);
+    assert_eq!(outcome.left, BTreeSet::from([2]));
     assert_eq!(outcome.cached, BTreeSet::from([0, 1]));
 }
 

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use slipway_test::capability::Capability;
@@ -17,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test { name: "one_helper_serves_a_build", needs: PRIVATE, run: one_helper_serves_a_build },
     Test { name: "the_helper_ends_with_a_killed_build", needs: PRIVATE, run: the_helper_ends_with_a_killed_build },
     test("no_network_needs_no_helper", no_network_needs_no_helper),
+    test("a_build_in_which_no_step_runs_starts_no_helper", a_build_in_which_no_step_runs_starts_no_helper),
     test("a_machine_without_a_helper_is_told_once", a_machine_without_a_helper_is_told_once),
     test("a_helper_that_hangs_is_not_waited_for", a_helper_that_hangs_is_not_waited_for),
 ];
@@ -101,6 +103,33 @@ fn no_network_needs_no_helper() {
     assert!(!built.stderr.contains(NO_PRIVATE_NETWORK), "{}", built.stderr);
 }
 
+/// The helper is started before the first step needs it, which must not be before one is known to be left.
+fn a_build_in_which_no_step_runs_starts_no_helper() {
+    let site = Site::new("FROM busybox\nRUN true\nCOPY file /\n");
+    let started = site.path("started");
+    let helper = format!("#!/bin/busybox sh\n/bin/busybox touch {}\nexit 1\n", started.display());
+    let folder = own_helper(&site, &helper);
+    let build = |text: &str| {
+        site.write("file", text);
+        run(site.build_command(&["."]).env("PATH", &folder)).success();
+        started.exists()
+    };
+    assert!(build("first"), "the step has a network");
+    fs::remove_file(&started).unwrap();
+    assert!(!build("first"), "nothing runs");
+    assert!(!build("second"), "a file is copied, and no step runs");
+}
+
+/// A folder with nothing but a `pasta` that is this script.
+fn own_helper(site: &Site, script: &str) -> PathBuf {
+    let folder = site.path("bin");
+    fs::create_dir(&folder).unwrap();
+    let program = folder.join("pasta");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
 fn a_machine_without_a_helper_is_told_once() {
     let site = Site::new("FROM busybox\nRUN echo 1\nRUN echo 2\n");
     let built = run(site.build_command(&["."]).env("PATH", "/nonexistent")).success();
@@ -110,10 +139,7 @@ fn a_machine_without_a_helper_is_told_once() {
 
 fn a_helper_that_hangs_is_not_waited_for() {
     let site = Site::new("FROM busybox\nRUN true\n");
-    let (folder, program) = (site.path("bin"), site.path("bin/pasta"));
-    fs::create_dir(&folder).unwrap();
-    fs::write(&program, "#!/bin/sh\nexec sleep 3600\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = own_helper(&site, "#!/bin/sh\nexec sleep 3600\n");
     let built = run(site.build_command(&["."]).env("PATH", &folder)).success();
     let told = format!("{NO_PRIVATE_NETWORK}: `pasta`: no answer within 1 s");
     assert!(built.stderr.contains(&told), "{}", built.stderr);
