@@ -68,12 +68,18 @@ impl Store {
 
     /// Whether the blob is here, file and row.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool, BlobError> {
-        let is_known = self.database().run(|c| find(c, digest))?.is_some();
-        Ok(is_known && self.blob_path(digest).exists())
+        let is_here = || {
+            let is_known = self.database().run(|c| find(c, digest))?.is_some();
+            Ok::<_, BlobError>(is_known && self.blob_path(digest).exists())
+        };
+        self.find_to_use(is_here, |is_here| is_here.then(|| digest.to_string()).into_iter().collect())
     }
 
     /// The blob opened for reading, and its size in bytes; `None` if it is not here.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<(File, u64)>, BlobError> {
+        if !self.has_blob(digest)? {
+            return Ok(None);
+        }
         let Some(size_bytes) = self.database().run(|c| find(c, digest))? else { return Ok(None) };
         let path = self.blob_path(digest);
         match File::open(&path) {
@@ -99,6 +105,8 @@ impl BlobWriter {
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(BlobError::WrongDigest { expected: expected.clone(), found: digest });
         }
+        // Before it can be found, so that nobody takes it away once it is there.
+        self.store.use_name(digest.as_str())?;
         let path = self.store.blob_path(&digest);
         let boot = self.store.database().boot();
         self.store.database().write(|tx| {
@@ -189,7 +197,8 @@ mod tests {
         assert_eq!(n_entries(&store, "blobs/sha256"), 1);
         drop(store.blob_writer().unwrap());
         let session = std::fs::read_dir(store.root().join("active")).unwrap().next().unwrap().unwrap().path();
-        assert_eq!(std::fs::read_dir(session).unwrap().count(), 0, "dropped writers leave files");
+        let files = std::fs::read_dir(session).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(files.collect::<Vec<_>>(), ["uses"], "dropped writers leave files");
     }
 
     #[test]

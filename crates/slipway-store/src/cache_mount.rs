@@ -34,6 +34,7 @@ pub enum Sharing {
 #[derive(Debug)]
 pub struct CacheMount {
     path: PathBuf,
+    name: String,
     /// Holds the lock.
     _lock: File,
 }
@@ -51,6 +52,11 @@ impl CacheMount {
     /// The folder to mount.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What it is called among the things that take space ([`crate::Usage::name`]).
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -91,7 +97,14 @@ impl Store {
                 Sharing::Locked => lock::wait_alone(&lock_file, &mut keep_waiting),
             };
             if is_ours.map_err(FsError::on("flock", &lock_path))? {
-                return Ok(Some(CacheMount { path, _lock: lock_file }));
+                if !is_seeded(&lock_file).map_err(FsError::on("fstat", &lock_path))? {
+                    // It was taken away while we waited.
+                    continue;
+                }
+                let hash = copies.file_name().unwrap_or_default().to_string_lossy();
+                let name = format!("cache-mounts/{hash}/{number}");
+                self.use_name(&name)?;
+                return Ok(Some(CacheMount { path, name, _lock: lock_file }));
             }
             if sharing == Sharing::Locked {
                 return Ok(None);

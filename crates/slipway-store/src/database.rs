@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 /// Changes with every change of [`SCHEMA`].
-pub(crate) const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 
 /// The tables whose rows point at files and so may outlive them in a power loss, dependents last.
 pub(crate) const TABLES_WITH_BOOT: [&str; 4] = ["blobs", "layers", "snapshots", "images"];
@@ -90,6 +90,16 @@ const SCHEMA: &str = "
         digest TEXT PRIMARY KEY,
         note BLOB NOT NULL
     );
+    -- When a layer, blob, cache mount or clone was used, how large it is once somebody measured it, and what it is for
+    -- people. A row may outlive what it is about.
+    CREATE TABLE usage (
+        name TEXT PRIMARY KEY,
+        last_used_ns INTEGER,
+        n_uses INTEGER NOT NULL DEFAULT 0,
+        size_bytes INTEGER,
+        type TEXT,
+        description TEXT
+    ) WITHOUT ROWID;
     CREATE INDEX blobs_by_boot ON blobs (boot) WHERE boot IS NOT NULL;
     CREATE INDEX layers_by_boot ON layers (boot) WHERE boot IS NOT NULL;
     CREATE INDEX snapshots_by_boot ON snapshots (boot) WHERE boot IS NOT NULL;
@@ -206,6 +216,7 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         transaction.execute_batch(SCHEMA)?;
+    }
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()

@@ -3,12 +3,21 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use slipway_oci::{Descriptor, DiffId, Digest};
 
-use crate::{DbError, LayerId, Store};
+use crate::{DbError, LayerId, SnapshotError, Store};
 
 impl Store {
     /// A layer whose tar has this diff ID, if one is in the store.
     pub fn layer_by_diff_id(&self, diff_id: &DiffId) -> Result<Option<LayerId>, DbError> {
-        self.database().run(|c| find(c, diff_id))
+        let found: Result<_, SnapshotError> = self.find_to_use(
+            || Ok(self.database().run(|c| find(c, diff_id))?),
+            |found| found.iter().map(|layer| layer.as_str().to_owned()).collect(),
+        );
+        match found {
+            Ok(found) => Ok(found),
+            Err(SnapshotError::Db(error)) => Err(error),
+            // What cannot be kept from being taken away counts as not found.
+            Err(_) => Ok(None),
+        }
     }
 
     /// The diff ID of a layer and the length of its tar in bytes, once somebody has made the tar.

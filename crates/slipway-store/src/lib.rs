@@ -9,11 +9,13 @@
 //!   active/<session>/          what one living process is writing; the folder carries its flock
 //!     <n>.upper/, <n>.work/    the two folders of an overlay mount
 //!     <n>.blob, <n>.log        a blob, the log of a build, that is not complete yet
+//!     uses                     the names of what the process found or made: it stays until the process ends
 //!   builds/<id>.log            what the steps of a build wrote, compressed
 //!   cache-mounts/<hash>/<n>/   a folder of `RUN --mount=type=cache`; `<hash>` is that of its id
 //!   cache-mounts/<hash>/<n>.lock      held by its users; not empty once the folder has its first files
 //!   cache-mounts/<hash>/<n>.seeding   held by who puts the first files there
 //!   locks/<hex>                one file a key that somebody is working on
+//!   taking                     its lock is shared by who looks for something, held alone by who takes something away
 //!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
 //!   empty/                     the lower layer of a first layer
 //!   sandbox, single-id/        not ours: what the binary knows of the machine, and the store of a user with one id
@@ -41,12 +43,15 @@ mod layer;
 mod lock;
 mod open;
 mod overlay;
+mod prune;
 mod record;
 mod remove;
 mod repository;
 mod session;
 mod snapshot;
 mod sweep;
+mod usage;
+mod uses;
 #[cfg(test)]
 mod testing;
 
@@ -64,9 +69,11 @@ pub use image::{ImageError, ImageRecord};
 pub use lock::KeyLock;
 pub use open::OpenError;
 pub use overlay::{MountError, OverlayFlavor};
+pub use prune::{Bounds, PruneError};
 pub use record::Record;
 pub use snapshot::{ActiveSnapshot, LayerId, MountedSnapshot, Snapshot, SnapshotError, SnapshotId};
 pub use sweep::{SweepError, Swept};
+pub use usage::{Usage, UsageError, UsageKind};
 
 /// An open store. Clones share one connection; threads may use it at once.
 #[derive(Clone)]

@@ -75,6 +75,12 @@ pub(crate) fn try_shared(file: impl AsFd) -> io::Result<bool> {
     try_lock(file, FlockOperation::NonBlockingLockShared)
 }
 
+/// Waits for a lock on `file` that others may share. Only for files that nobody has alone for long: this wait cannot be
+/// cancelled.
+pub(crate) fn shared(file: impl AsFd) -> io::Result<()> {
+    Ok(flock(file, FlockOperation::LockShared)?)
+}
+
 /// Waits for the exclusive lock on `file`; `false` if `keep_waiting` gave up first.
 pub(crate) fn wait_alone(file: impl AsFd, mut keep_waiting: impl FnMut() -> bool) -> io::Result<bool> {
     let mut pause = FIRST_PAUSE;

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use slipway_oci::Digest;
 
-use crate::{DbError, Snapshot, SnapshotId, Store};
+use crate::uses::names_of;
+use crate::{DbError, FsError, Snapshot, SnapshotId, Store};
 
 /// What a key led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +17,20 @@ pub struct Record {
 impl Store {
     /// What `key` led to, if the snapshot is still there.
     pub fn lookup(&self, key: &Digest) -> Result<Option<Record>, DbError> {
-        self.database().run(|c| find(c, key))
+        let found = self.find_to_use(
+            || Ok(self.database().run(|c| find(c, key))?),
+            |found| found.iter().flat_map(|record| names_of(&record.snapshot)).collect(),
+        );
+        unless_fs(found, None)
     }
 
     /// [`Store::lookup`] for several keys; the answers are in their order.
     pub fn lookup_many(&self, keys: &[Digest]) -> Result<Vec<Option<Record>>, DbError> {
-        self.database().read(|c| keys.iter().map(|key| find(c, key)).collect())
+        let found = self.find_to_use(
+            || Ok(self.database().read(|c| keys.iter().map(|key| find(c, key)).collect())?),
+            |found: &Vec<Option<Record>>| found.iter().flatten().flat_map(|record| names_of(&record.snapshot)).collect(),
+        );
+        unless_fs(found, vec![None; keys.len()])
     }
 
     /// Records that each of `keys` leads to the committed `snapshot`, whatever it led to before.
@@ -36,6 +45,24 @@ impl Store {
             })
         })
     }
+}
+
+/// What cannot be kept from being taken away counts as not found.
+fn unless_fs<T>(found: Result<T, FindError>, nothing: T) -> Result<T, DbError> {
+    match found {
+        Ok(found) => Ok(found),
+        Err(FindError::Fs(_)) => Ok(nothing),
+        Err(FindError::Db(error)) => Err(error),
+    }
+}
+
+/// Why a record cannot be found and kept.
+#[derive(Debug, thiserror::Error)]
+enum FindError {
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
 
 fn find(connection: &Connection, key: &Digest) -> rusqlite::Result<Option<Record>> {

@@ -7,11 +7,17 @@
 use std::ffi::CString;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
+
+use crate::session::Temporary;
+
+/// More do not make a disk faster.
+const MAX_THREADS: usize = 8;
 
 /// Removes a file or a whole tree, links not followed; nothing there is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
@@ -24,6 +30,38 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
             std::fs::remove_dir(path)
         }
     }
+}
+
+/// Removes many files and trees, on all processors at once; what cannot be removed is left to a later sweep.
+///
+/// One folder takes one thread at a time, so trees are taken apart two levels deep.
+pub(crate) fn remove_all(garbage: Vec<Temporary>) {
+    let mut parts: Vec<PathBuf> = Vec::new();
+    for top in garbage.iter().map(Temporary::path) {
+        for folder in subfolders(top) {
+            parts.extend(subfolders(&folder));
+            parts.push(folder);
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..n_threads.min(parts.len()) {
+            scope.spawn(|| {
+                while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // A folder that another thread is still emptying is finished with the whole.
+                    let _ = remove(part);
+                }
+            });
+        }
+    });
+    // Dropped, each removes what is left of itself.
+    drop(garbage);
+}
+
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
 /// Removes everything in `top`, depth first.

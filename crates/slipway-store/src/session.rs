@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use crate::remove::remove;
+use crate::uses::Uses;
 use crate::{FsError, Store, lock};
 
 /// The folder of one process, locked as long as this value lives.
@@ -17,6 +18,7 @@ pub(crate) struct Session {
     path: PathBuf,
     name: String,
     next: AtomicU64,
+    uses: Uses,
     /// Holds the lock.
     _folder: File,
 }
@@ -32,7 +34,12 @@ impl Session {
         Temporary { path: self.path.join(name), _session: Arc::clone(self) }
     }
 
-    fn start(active: &Path) -> Result<Session, FsError> {
+    /// What this process uses of the store.
+    pub(crate) fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    fn start(root: &Path, active: &Path) -> Result<Session, FsError> {
         loop {
             let folder = tempfile::Builder::new()
                 .prefix("")
@@ -52,13 +59,15 @@ impl Session {
             }
             let path = folder.keep();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            return Ok(Session { path, name, next: AtomicU64::new(0), _folder: file });
+            let uses = Uses::new(root, &path);
+            return Ok(Session { path, name, next: AtomicU64::new(0), uses, _folder: file });
         }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.uses.forget();
         // Everything temporary in it holds the session, so it is empty; if not, the next process sweeps it.
         let _ = std::fs::remove_dir(&self.path);
     }
@@ -93,9 +102,14 @@ impl Store {
         let active = self.root().join("active");
         // Leftovers that cannot be removed are no reason not to build; an explicit sweep reports them.
         let _ = sweep_dead(&active);
-        let started = Arc::new(Session::start(&active)?);
+        let started = Arc::new(Session::start(self.root(), &active)?);
         *session = Some(Arc::clone(&started));
         Ok(started)
+    }
+
+    /// This process's session, if there was a reason for one.
+    pub(crate) fn started_session(&self) -> Option<Arc<Session>> {
+        self.0.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -127,6 +127,8 @@ impl Store {
         distinct_from_top(&below)?;
         let session = self.session()?;
         let id = session.unique_name();
+        // Before it can be found, so that nobody takes it away once it is there.
+        self.use_name(&id)?;
         let upper = session.temporary(&format!("{id}.upper"));
         make_root_folder(upper.path(), below.last().map(|top| self.layer_path(top)))?;
         Ok(ActiveSnapshot { store: self.clone(), session, id: LayerId(id), below, upper })
@@ -242,13 +244,16 @@ impl ActiveSnapshot {
         tar_size_bytes: u64,
         created_ns: i64,
     ) -> Result<LayerId, SnapshotError> {
-        self.store.database().write(|tx| {
-            if let Some(layer) = tx.run(|c| crate::layer::find(c, diff_id))? {
-                return Ok(layer);
-            }
-            self.insert_layer(tx, Some((diff_id, tar_size_bytes)), created_ns)?;
-            Ok(self.id.clone())
-        })
+        let commit = || {
+            self.store.database().write(|tx| {
+                if let Some(layer) = tx.run(|c| crate::layer::find(c, diff_id))? {
+                    return Ok(layer);
+                }
+                self.insert_layer(tx, Some((diff_id, tar_size_bytes)), created_ns)?;
+                Ok::<_, SnapshotError>(self.id.clone())
+            })
+        };
+        self.store.find_to_use(commit, |layer| vec![layer.as_str().to_owned()])
     }
 
     fn insert_layer(

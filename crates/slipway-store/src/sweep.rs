@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::remove::remove_all;
 use crate::{DbError, FsError, Store, session};
 
 /// What a sweep removed.
@@ -58,8 +59,9 @@ impl Store {
             }
             Ok::<_, SweepError>(garbage)
         })?;
-        // Dropping the list removes the files.
-        Ok(garbage.len())
+        let n_removed = garbage.len();
+        remove_all(garbage);
+        Ok(n_removed)
     }
 }
 
