@@ -15,7 +15,7 @@ use crate::globals::Globals;
 use crate::instructions::Command;
 use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
 use crate::stages::{Line, Origin, Outside, Stage, Stages};
-use crate::step_name::{self, StepNames};
+use crate::step_name::StepNames;
 use crate::{Diagnostic, Dockerfile, Span};
 
 /// Everything outside the Dockerfile and its base images that decides about the graph.
@@ -389,10 +389,10 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
 fn step_names(index: usize, lines: &[Line<'_>], build: &Build<'_>) -> StepNames {
     let stage = &build.stages.stages[index];
     let is_base_a_step = matches!(&stage.base, Origin::Outside(outside) if *outside != Outside::Scratch);
-    let platform = step_name::platform_prefix(&stage.platform, &build.inputs.target_platform);
     StepNames {
         stage: (build.stages.stages.len() > 1).then(|| build.stages.display_name(index)),
-        platform: build.inputs.is_multi_platform.then_some(platform),
+        platform: build.inputs.is_multi_platform.then(|| stage.platform.clone()),
+        target: None,
         total: usize::from(is_base_a_step) + lines.iter().filter(|line| line.command.is_step()).count(),
         n_given: 0,
     }

@@ -92,6 +92,12 @@ impl StageBuilder {
         }
     }
 
+    /// The name of the next step, whose text is `text`.
+    pub(crate) fn next_name(&mut self, text: &str) -> String {
+        self.names.target = step_name::stated_target(&self.platform, &self.env);
+        self.names.next(text)
+    }
+
     /// `command` as it is run by the shell of the stage.
     pub(crate) fn in_shell(&self, command: &str) -> Vec<String> {
         let shell = &self.config.config.shell;

@@ -228,7 +228,12 @@ impl<'a> Stages<'a> {
             (Some(outside), _) => (Origin::Outside(outside), platform),
             // A stage that is based on another one runs where that one runs.
             (None, Some(index)) => (Origin::Stage(index), self.stages[index].platform.clone()),
-            (None, None) => (Origin::Outside(outside(&base_text, &platform, inputs).map_err(error)?), platform),
+            (None, None) => {
+                let outside = outside(&base_text, &platform, inputs).map_err(error)?;
+                // As in the reference: what has no files is for the platform that is built for.
+                let platform = if outside == Outside::Scratch { inputs.target_platform.clone() } else { platform };
+                (Origin::Outside(outside), platform)
+            }
         };
         let lines = if is_replaced { Vec::new() } else { lines };
         Ok(Stage { name: head.name, from, base_text, base, platform, lines, is_replaced })

@@ -2,13 +2,17 @@
 
 use slipway_oci::Platform;
 
+use crate::environment::Environment;
+
 /// Counts the steps of a stage and writes their names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepNames {
     /// `build`, `stage-1`; `None` in a file with one stage.
     pub(crate) stage: Option<String>,
-    /// `linux/amd64->arm64`, where several platforms are built.
-    pub(crate) platform: Option<String>,
+    /// What the stage runs on, where several platforms are built.
+    pub(crate) platform: Option<Platform>,
+    /// What the next steps build for, if the stage says so.
+    pub(crate) target: Option<Platform>,
     /// How many steps there will be; 0 for an image that is only copied from, whose steps have no number.
     pub(crate) total: usize,
     pub(crate) n_given: usize,
@@ -27,21 +31,34 @@ impl StepNames {
     /// One more name for the step that [`StepNames::next`] gave last: a step may need several vertices.
     pub(crate) fn current(&self, text: &str) -> String {
         let width = self.total.to_string().len();
-        let words = [self.platform.as_deref(), self.stage.as_deref()];
+        let platform = self.platform.as_ref().map(|platform| platform_prefix(platform, self.target.as_ref()));
+        let words = [platform.as_deref(), self.stage.as_deref()];
         let prefix: String = words.into_iter().flatten().map(|w| format!("{w} ")).collect();
         format!("[{prefix}{:width$}/{}] {text}", self.n_given, self.total)
     }
 }
 
-/// The platform part of step names: `step`, and what it builds for where that differs.
-pub(crate) fn platform_prefix(step: &Platform, target: &Platform) -> String {
+/// The platform part of step names: `step`, and what it builds for where that has another architecture.
+fn platform_prefix(step: &Platform, target: Option<&Platform>) -> String {
     let step_text = step.to_string();
-    if step == target {
+    let Some(target) = target.filter(|target| (&target.os, &target.architecture) != (&step.os, &step.architecture))
+    else {
         return step_text;
-    }
+    };
     let target_text = target.to_string();
     let same_os = format!("{}/", step.os);
     format!("{step_text}->{}", target_text.strip_prefix(&same_os).unwrap_or(&target_text))
+}
+
+/// What steps on `platform` build for, as far as `TARGETPLATFORM` or its parts are in sight.
+pub(crate) fn stated_target(platform: &Platform, env: &Environment) -> Option<Platform> {
+    if let Some(stated) = env.get("TARGETPLATFORM").and_then(|text| text.parse().ok()) {
+        return Some(stated);
+    }
+    let [os, architecture, variant] = ["TARGETOS", "TARGETARCH", "TARGETVARIANT"].map(|name| env.get(name));
+    os.or(architecture).or(variant)?;
+    let filled = |part: Option<&'_ str>, own: &str| part.filter(|text| !text.is_empty()).unwrap_or(own).to_owned();
+    Some(Platform::new(&filled(os, &platform.os), &filled(architecture, &platform.architecture), variant))
 }
 
 /// `instruction` with its keyword in upper case.
@@ -76,10 +93,23 @@ mod tests {
     }
 
     #[test]
-    fn platforms_are_shown_with_their_target() {
+    fn platforms_are_shown_with_the_target_that_is_in_sight() {
         let (amd, arm) = (Platform::new("linux", "amd64", None), Platform::new("linux", "arm", None));
-        assert_eq!(platform_prefix(&amd, &amd), "linux/amd64");
-        assert_eq!(platform_prefix(&amd, &arm), "linux/amd64->arm/v7");
+        for (variables, expected) in [
+            (&[][..], "linux/amd64"),
+            (&[("TARGETPLATFORM", "linux/amd64")], "linux/amd64"),
+            (&[("TARGETPLATFORM", "linux/arm/v7")], "linux/amd64->arm/v7"),
+            (&[("TARGETPLATFORM", "windows/amd64")], "linux/amd64->windows/amd64"),
+            (&[("TARGETARCH", "arm64"), ("TARGETVARIANT", "")], "linux/amd64->arm64"),
+            (&[("TARGETOS", "linux")], "linux/amd64"),
+            (&[("TARGETARCH", "arm64"), ("TARGETPLATFORM", "nonsense/x/y/z")], "linux/amd64->arm64"),
+        ] {
+            let mut env = Environment::default();
+            variables.iter().for_each(|(name, value)| env.set(name, value));
+            assert_eq!(platform_prefix(&amd, stated_target(&amd, &env).as_ref()), expected, "{variables:?}");
+        }
+        let mut names = StepNames { platform: Some(arm), total: 2, ..Default::default() };
+        assert_eq!(names.next("COPY a b"), "[linux/arm/v7 1/2] COPY a b");
     }
 
     #[test]

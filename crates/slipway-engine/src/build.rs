@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
-use slipway_dockerfile::{Diagnostic, ImageKey, Lowered};
+use slipway_dockerfile::{Diagnostic, ImageKey};
 use slipway_graph::op::HttpSource;
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation};
 use slipway_graph::{Event, Events, Graph, LineRange, MainContext, StepId, VertexId};
@@ -37,13 +37,14 @@ use crate::frontend::Frontend;
 use crate::images::Images;
 use crate::inputs::{Fetched, InputError, find_inputs};
 use crate::layer::diff::open_dir;
-use crate::layers::{self, LayerMaker};
+use crate::layers::{self, BlobForm, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
 use crate::ops::git::GitInputs;
 use crate::ops::http::HttpInputs;
 use crate::ops::shell::ShellSeat;
 use crate::ops::{EngineOps, RemoteSources, StoreCache};
+use crate::platforms::{Blueprint, ImagePlan};
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
 use crate::ssh::Agents;
@@ -76,7 +77,7 @@ pub struct Engine {
 /// What came of a build.
 #[derive(Debug)]
 pub struct Built {
-    /// Digest of the image config.
+    /// Digest of the image config, or of the index of several images.
     pub image_id: Option<Digest>,
 }
 
@@ -157,14 +158,14 @@ struct Job<'a> {
 /// What to solve.
 struct Wanted<'a> {
     graph: &'a Graph,
-    result: VertexId,
-    /// Whether the layers of the result will be those of an image.
-    is_image: bool,
+    results: &'a [VertexId],
+    /// `None` unless the layers of the results will be those of images; then in which form, if they leave the store.
+    image_form: Option<Option<BlobForm>>,
 }
 
-/// The root file system of the target, and how many steps had to run for it.
+/// The root file systems of the images, and how many steps had to run for them.
 struct Solved {
-    snapshot: Snapshot,
+    snapshots: Vec<Snapshot>,
     n_run: usize,
 }
 
@@ -224,17 +225,22 @@ impl Engine {
             true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
             false => BuildError { failure, dockerfile: Some(source.clone()) },
         };
-        let lowered = reading.outcome.map_err(with_source)?;
-        let wanted = Wanted { graph: &lowered.graph, result: lowered.result, is_image: true };
-        let solved = self.solve(wanted, &inputs.contexts, job).map_err(with_source)?;
-        let Solved { snapshot, n_run } = solved;
-        let image = self.image(&lowered, snapshot, request, cancel).map_err(|e| with_source(BuildFailure::Other(e)))?;
-        let export = Export { store: &self.store, registry: &self.registry, image: &image, events, cancel };
-        export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
+        let blueprint = reading.outcome.map_err(with_source)?;
+        let Blueprint { graph, images, is_multi } = &blueprint;
+        let results: Vec<VertexId> = images.iter().map(|image| image.result).collect();
+        let form = export::wanted_form(request, *is_multi);
+        let wanted = Wanted { graph, results: &results, image_form: Some(form) };
+        let Solved { snapshots, n_run } = self.solve(wanted, &inputs.contexts, job).map_err(with_source)?;
+        let images = images.iter().zip(snapshots);
+        let images = images.map(|(image, snapshot)| self.image(graph, image, snapshot, job));
+        let images = images.collect::<Result<Vec<_>, _>>().map_err(|e| with_source(BuildFailure::Other(e)))?;
+        let (store, registry, is_multi) = (&self.store, &self.registry, *is_multi);
+        let export = Export { store, registry, images: &images, is_multi, events, cancel };
+        let image_id = export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
         }
-        Ok(Built { image_id: Some(image.assembled.digest.clone()) })
+        Ok(Built { image_id })
     }
 
     /// What is remote and needed before anything else: the context, because the Dockerfile is in it, or the
@@ -262,16 +268,16 @@ impl Engine {
     fn fetch_context(&self, context: MainContext, job: Job<'_>) -> Result<RemoteContext, BuildFailure> {
         let mut graph = Graph::new();
         let result = context.add_to(&mut graph, &Platform::host());
-        let wanted = Wanted { graph: &graph, result, is_image: false };
-        let Solved { snapshot, .. } = self.solve(wanted, &Contexts::new(Some(self.store.clone())), job)?;
-        let view = self.store.view(&snapshot).map_err(|error| BuildFailure::Other(error.into()))?;
+        let wanted = Wanted { graph: &graph, results: &[result], image_form: None };
+        let Solved { snapshots, .. } = self.solve(wanted, &Contexts::new(Some(self.store.clone())), job)?;
+        let view = self.store.view(&snapshots[0]).map_err(|error| BuildFailure::Other(error.into()))?;
         let files = open_dir(view.as_fd(), c".").map_err(|errno| InputError::Context(errno.into()));
         Ok(RemoteContext { context, files: Root::new(files.map_err(|error| BuildFailure::Other(error.into()))?) })
     }
 
     /// Step d.
     fn solve(&self, wanted: Wanted<'_>, contexts: &Contexts, job: Job<'_>) -> Result<Solved, BuildFailure> {
-        let (Wanted { graph, result, is_image }, Job { request, sources, agents, events, cancel }) = (wanted, job);
+        let (Wanted { graph, results, image_form }, Job { request, sources, agents, events, cancel }) = (wanted, job);
         let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
         let git_inputs = GitInputs {
@@ -291,25 +297,27 @@ impl Engine {
             agents,
             limits: &request.limits,
             shell_seat: self.shell_seat.as_deref(),
-            shell_at: request.shell.filter(|_| is_image).map(|_| result),
+            shell_at: request.shell.and(image_form).and(results.first().copied()),
             host_files: &host_files,
             sources,
             git_inputs,
             events,
             steps: &steps,
         };
-        let targets = [result];
-        let plan = Plan { graph, targets: &targets, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
+        let plan = Plan { graph, targets: results, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
         let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
-            let layers = LayerMaker::start(scope, self.store.clone(), export::wanted_form(request), cancel);
-            let exported = if is_image { observe::exported(graph, result) } else { BTreeSet::new() };
+            let layers = LayerMaker::start(scope, self.store.clone(), image_form.flatten(), cancel);
+            let exported = match image_form {
+                Some(_) => results.iter().flat_map(|result| observe::exported(graph, *result)).collect(),
+                None => BTreeSet::new(),
+            };
             let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
             let (steps, layers, n_run) = (&steps, &layers, &n_run);
             let observer = BuildObserver { graph, events, steps, exported, layers, host_files, n_run };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
         });
-        let output = solved.map_err(|error| match error {
+        let outputs = solved.map_err(|error| match error {
             SolveError::Canceled => BuildFailure::Canceled,
             SolveError::Vertex { vertex, error } => {
                 let vertex = graph.vertex(vertex);
@@ -321,23 +329,21 @@ impl Engine {
                 BuildFailure::Panic { lines: vertex.lines, name: vertex.name.clone(), message }
             }
         })?;
-        let snapshot = match output.into_iter().next() {
-            Some(output) => ops.snapshot_of(&output).map_err(|e| BuildFailure::Other(Box::new(e)))?,
-            None => Snapshot::scratch(),
-        };
-        Ok(Solved { snapshot, n_run: n_run.into_inner() })
+        let snapshots = outputs.iter().map(|output| ops.snapshot_of(output)).collect::<Result<_, _>>();
+        let snapshots = snapshots.map_err(|e| BuildFailure::Other(Box::new(e)))?;
+        Ok(Solved { snapshots, n_run: n_run.into_inner() })
     }
 
     /// Steps e and f.
     fn image(
         &self,
-        lowered: &Lowered,
+        graph: &Graph,
+        image: &ImagePlan,
         snapshot: Snapshot,
-        request: &BuildRequest,
-        cancel: &Cancel,
+        Job { request, cancel, .. }: Job<'_>,
     ) -> Result<Image, Box<dyn Error + Send + Sync>> {
         // A base image may list a layer several times (the empty one, mostly); its stack holds each once.
-        let base = &lowered.config.rootfs.diff_ids;
+        let base = &image.config.rootfs.diff_ids;
         let n_base_on_stack = base.iter().collect::<std::collections::BTreeSet<_>>().len();
         let finished = layers::finish(&self.store, &snapshot, cancel)?;
         let (mut image_layers, mut layers_ns) = (Vec::new(), Vec::new());
@@ -350,11 +356,10 @@ impl Engine {
             layers_ns.push(self.store.layer_created_ns(&layer)?.unwrap_or_else(|| snapshot.created_ns()));
         }
         let diff_ids = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
-        let graph = &lowered.graph;
-        let step_names: Vec<String> = observe::layer_names(graph, lowered.result);
+        let step_names: Vec<String> = observe::layer_names(graph, image.result);
         let epoch = epoch(&request.build_args)?;
         let facts = LayerFacts { layers_ns: &layers_ns, step_names: &step_names, epoch };
-        let assembled = assemble(lowered.config.clone(), lowered.n_base_history, diff_ids, &facts)?;
+        let assembled = assemble(image.config.clone(), image.n_base_history, diff_ids, &facts)?;
         Ok(Image { assembled, snapshot, layers: image_layers })
     }
 }

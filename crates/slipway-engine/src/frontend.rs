@@ -1,13 +1,13 @@
 //! What does a Dockerfile mean for a request, and what is to be said about it? Steps b and c of a build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::sync::Arc;
 
 use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
 use slipway_dockerfile::{
-    Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered,
-    Lowering, lower, parse, similar_stage, with_form_errors,
+    Diagnostic, Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages,
+    LowerInputs, Lowering, lower, parse, similar_stage, with_form_errors,
 };
 use slipway_graph::event::FileWarning;
 use slipway_graph::request::BuildRequest;
@@ -17,6 +17,7 @@ use slipway_oci::Platform;
 use crate::build::{BuildFailure, SourceFile, internal_step};
 use crate::inputs::InputError;
 use crate::language;
+use crate::platforms::{Blueprint, Platforms};
 
 /// Finds out about an image. Called from several threads at once.
 pub(crate) type LookUp<'a> = &'a (dyn Fn(&ImageKey) -> Result<KnownImage, Box<dyn Error + Send + Sync>> + Sync);
@@ -38,7 +39,14 @@ pub(crate) struct Reading {
     pub(crate) dockerfile: Dockerfile,
     pub(crate) facts: Facts,
     pub(crate) warnings: Vec<Warning>,
-    pub(crate) outcome: Result<Lowered, BuildFailure>,
+    pub(crate) outcome: Result<Blueprint, BuildFailure>,
+}
+
+/// What lowering came to for all platforms together.
+enum AllLowered {
+    Done(Blueprint),
+    /// Each once.
+    NeedImages(Vec<ImageQuestion>),
 }
 
 /// Why a base image is not known.
@@ -85,22 +93,69 @@ impl Frontend<'_> {
         Reading { dockerfile, facts, warnings, outcome }
     }
 
-    /// Asks for images until lowering knows enough.
-    fn lower(&self, dockerfile: &Dockerfile) -> (Result<Lowered, BuildFailure>, Facts) {
-        let request = self.request;
-        let target_platform = match request.platforms.as_slice() {
-            [] => Platform::host(),
-            [only] => only.clone(),
-            _ => return (Err(BuildFailure::Other(Box::new(InputError::SeveralPlatforms))), Facts::default()),
+    /// Asks for images until lowering knows enough. What was seen on the way is that of the first platform: the others
+    /// would say it again.
+    fn lower(&self, dockerfile: &Dockerfile) -> (Result<Blueprint, BuildFailure>, Facts) {
+        let platforms = match Platforms::of(self.request) {
+            Ok(platforms) => platforms,
+            Err(error) => return (Err(BuildFailure::Other(Box::new(error))), Facts::default()),
         };
-        let inputs = LowerInputs {
+        let mut known = KnownImages::new();
+        loop {
+            let (lowered, facts) = self.lower_all(dockerfile, &platforms, &known);
+            let questions = match lowered {
+                Err(errors) => return (Err(BuildFailure::Dockerfile(errors)), facts),
+                Ok(AllLowered::Done(blueprint)) => return (Ok(blueprint), facts),
+                Ok(AllLowered::NeedImages(questions)) => questions,
+            };
+            let n_known = known.len();
+            if let Err(failure) = self.answer(dockerfile, &questions, platforms.is_multi, &mut known) {
+                return (Err(failure), facts);
+            }
+            // Asked the same thing twice: going on would never end.
+            if known.len() == n_known {
+                return (Err(BuildFailure::Other(Box::new(InputError::Unresolved))), facts);
+            }
+        }
+    }
+
+    /// One round for every platform, so that all images that are known to be needed can be looked up at once.
+    fn lower_all(
+        &self,
+        dockerfile: &Dockerfile,
+        platforms: &Platforms,
+        known: &KnownImages,
+    ) -> (Result<AllLowered, Vec<Diagnostic>>, Facts) {
+        let (mut lowered, mut questions, mut first_facts) = (Vec::new(), Vec::new(), None);
+        let mut asked = HashSet::new();
+        for platform in &platforms.targets {
+            let (outcome, facts) = lower(dockerfile, &self.lower_inputs(platforms, platform), known);
+            let facts = first_facts.get_or_insert(facts);
+            match outcome {
+                Err(errors) => return (Err(errors), std::mem::take(facts)),
+                Ok(Lowering::Done(done)) => lowered.push(*done),
+                Ok(Lowering::NeedImages(more)) => {
+                    questions.extend(more.into_iter().filter(|question| asked.insert(question.key.clone())));
+                }
+            }
+        }
+        let facts = first_facts.unwrap_or_default();
+        match questions.is_empty() {
+            true => (Ok(AllLowered::Done(Blueprint::of(lowered, platforms.is_multi))), facts),
+            false => (Ok(AllLowered::NeedImages(questions)), facts),
+        }
+    }
+
+    fn lower_inputs(&self, platforms: &Platforms, target: &Platform) -> LowerInputs<'_> {
+        let request = self.request;
+        LowerInputs {
             target: request.target.as_deref(),
             needs_all_stages: self.needs_all_stages,
             build_args: &request.build_args,
             build_platform: Platform::host(),
-            target_platform,
-            is_platform_explicit: !request.platforms.is_empty(),
-            is_multi_platform: false,
+            target_platform: target.clone(),
+            is_platform_explicit: platforms.is_explicit,
+            is_multi_platform: platforms.is_multi,
             named_contexts: &request.named_contexts,
             main_context: self.main_context,
             cache_bypass: &request.cache_bypass,
@@ -112,23 +167,6 @@ impl Frontend<'_> {
             labels: &request.labels,
             allows_host_network: request.allows_host_network,
             allows_insecure: request.allows_insecure,
-        };
-        let mut known = KnownImages::new();
-        loop {
-            let (outcome, facts) = lower(dockerfile, &inputs, &known);
-            let questions = match outcome {
-                Err(errors) => return (Err(BuildFailure::Dockerfile(errors)), facts),
-                Ok(Lowering::Done(lowered)) => return (Ok(*lowered), facts),
-                Ok(Lowering::NeedImages(questions)) => questions,
-            };
-            let n_known = known.len();
-            if let Err(failure) = self.answer(dockerfile, &questions, &mut known) {
-                return (Err(failure), facts);
-            }
-            // Asked the same thing twice: going on would never end.
-            if known.len() == n_known {
-                return (Err(BuildFailure::Other(Box::new(InputError::Unresolved))), facts);
-            }
         }
     }
 
@@ -137,13 +175,15 @@ impl Frontend<'_> {
         &self,
         dockerfile: &Dockerfile,
         questions: &[ImageQuestion],
+        is_multi_platform: bool,
         known: &mut KnownImages,
     ) -> Result<(), BuildFailure> {
         let (look_up, events) = (self.look_up, self.events);
         let answers: Vec<_> = std::thread::scope(|scope| {
             let ask = |question: &'_ ImageQuestion| {
                 let key = question.key.clone();
-                let name = format!("[internal] load metadata for {}", image_name(&question.key.place));
+                let platform = if is_multi_platform { format!("{} ", key.platform) } else { String::new() };
+                let name = format!("[{platform}internal] load metadata for {}", image_name(&key.place));
                 scope.spawn(move || internal_step(events, events.new_step(), &name, || look_up(&key)))
             };
             let threads: Vec<_> = questions.iter().map(ask).collect();

@@ -105,12 +105,13 @@ impl Images<'_> {
 
     fn by_reference(&self, reference: &Reference, platform: &Platform) -> Result<KnownImage, ImageError> {
         if !self.pulls_always {
-            if let Some(image) = self.store.image(reference)?
-                && image.platform.matches(platform)
+            if let Some(named) = self.store.image(reference)?
+                && let Some(image) = named.for_platform(platform)
                 && let Some(config) = self.store_config(&image.config, reference)?
             {
                 let chain_id = ChainId::of_stack(&image.layers);
-                return Ok(KnownImage { origin: ImageOrigin::Store, manifest: image.config, chain_id, config });
+                let manifest = image.config.clone();
+                return Ok(KnownImage { origin: ImageOrigin::Store, manifest, chain_id, config });
             }
             if let Some(known) = self.remembered(reference, platform)? {
                 return Ok(known);

@@ -32,8 +32,6 @@ pub(crate) enum InputError {
     NotFetched,
     #[error("cannot look into the context")]
     Context(#[source] io::Error),
-    #[error("building for several platforms at once is not supported yet")]
-    SeveralPlatforms,
     #[error("invalid SOURCE_DATE_EPOCH: {0}")]
     Epoch(String),
     #[error("the base image of the stage cannot be resolved")]

@@ -3,6 +3,7 @@
 //! ```text
 //! build.rs      Engine::build, the table of contents of a build
 //! frontend.rs   a Dockerfile becomes a graph and warnings; inspect.rs: questions about one instead of a build
+//! platforms.rs  several platforms in one graph
 //! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
 //! language.rs   whether the file is in the built-in language
 //! images.rs     what a name stands for, and its layers into the store
@@ -33,6 +34,7 @@ mod layer;
 mod layers;
 mod observe;
 mod ops;
+mod platforms;
 mod remote_context;
 mod rootfs;
 mod ssh;

@@ -37,7 +37,7 @@ pub struct Vertex {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     vertices: Vec<Vertex>,
-    known: HashMap<(Op, Vec<VertexId>, Platform, bool), VertexId>,
+    known: HashMap<(Op, Vec<VertexId>, Option<Platform>, bool), VertexId>,
 }
 
 impl Graph {
@@ -46,15 +46,28 @@ impl Graph {
         Graph::default()
     }
 
-    /// Adds `vertex`, unless one with the same op, inputs and platform is there: then that one is returned
-    /// (and keeps its name).
+    /// Adds `vertex`, unless one with the same op and inputs is there: then that one is returned (and keeps its name).
+    /// The platform makes a difference only where a program runs.
     pub fn add(&mut self, vertex: Vertex) -> VertexId {
         assert!(vertex.inputs.iter().all(|i| i.0 < self.vertices.len()), "inputs are added before their users");
-        let identity = (vertex.op.clone(), vertex.inputs.clone(), vertex.platform.clone(), vertex.ignores_cache);
+        let platform = matches!(vertex.op, Op::Exec(_)).then(|| vertex.platform.clone());
+        let identity = (vertex.op.clone(), vertex.inputs.clone(), platform, vertex.ignores_cache);
         *self.known.entry(identity).or_insert_with(|| {
             self.vertices.push(vertex);
             VertexId(self.vertices.len() - 1)
         })
+    }
+
+    /// Adds all vertices of `other`. Gives the ids that they have here, in the order of `other`.
+    pub fn absorb(&mut self, other: Graph) -> Vec<VertexId> {
+        let mut places: Vec<VertexId> = Vec::with_capacity(other.len());
+        for mut vertex in other.vertices {
+            for input in &mut vertex.inputs {
+                *input = places[input.0];
+            }
+            places.push(self.add(vertex));
+        }
+        places
     }
 
     /// The vertex called `id`.
@@ -91,5 +104,42 @@ impl Graph {
             }
         }
         is_reachable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{LocalSource, Source};
+
+    fn graph(platform: &str, ops: &[Op]) -> Graph {
+        let mut graph = Graph::new();
+        let mut inputs = Vec::new();
+        for op in ops {
+            let vertex = Vertex {
+                op: op.clone(),
+                inputs,
+                platform: platform.parse().unwrap(),
+                name: format!("{platform} step"),
+                ignores_cache: false,
+                lines: None,
+            };
+            inputs = vec![graph.add(vertex)];
+        }
+        graph
+    }
+
+    #[test]
+    fn what_two_graphs_have_in_common_is_there_once() {
+        let context = |name: &str| Op::Source(Source::Local(LocalSource { name: name.to_owned() }));
+        let mut both = Graph::new();
+        let amd = both.absorb(graph("linux/amd64", &[Op::Source(Source::Scratch), context("a")]));
+        let arm = both.absorb(graph("linux/arm64", &[Op::Source(Source::Scratch), context("a"), context("b")]));
+        assert_eq!(amd, arm[..2]);
+        assert_eq!(both.len(), 3);
+        assert_eq!(both.vertex(arm[2]).inputs, [arm[1]]);
+        // A vertex keeps the name that it was first added with.
+        assert_eq!(both.vertex(arm[1]).name, "linux/amd64 step");
+        assert_eq!(both.vertex(arm[2]).name, "linux/arm64 step");
     }
 }

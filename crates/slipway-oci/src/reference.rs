@@ -69,6 +69,11 @@ impl Reference {
         Reference { digest: Some(digest), ..self.clone() }
     }
 
+    /// What has this digest in the same repository, whatever the tag stands for.
+    pub fn at_digest(&self, digest: Digest) -> Reference {
+        Reference { tag: None, ..self.with_digest(digest) }
+    }
+
     /// The short form that people type: no `docker.io/`, no `library/`.
     pub fn familiar(&self) -> String {
         let name = match self.host.as_str() {

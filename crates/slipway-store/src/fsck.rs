@@ -85,8 +85,9 @@ impl Store {
 
     fn check_images(&self) -> Result<Vec<Finding>, DbError> {
         let query = "
-            SELECT images.name, diff_ids.value FROM images, json_each(images.record, '$.layers') AS diff_ids
-            WHERE NOT EXISTS (SELECT 1 FROM layers WHERE layers.diff_id = diff_ids.value)
+            SELECT images.name, diff_ids.value
+            FROM images, json_tree(images.record) AS lists, json_each(lists.value) AS diff_ids
+            WHERE lists.key = 'layers' AND NOT EXISTS (SELECT 1 FROM layers WHERE layers.diff_id = diff_ids.value)
             AND NOT EXISTS (
                 SELECT 1 FROM layer_blobs JOIN blobs USING (digest) WHERE layer_blobs.diff_id = diff_ids.value
             )";
@@ -174,6 +175,7 @@ mod tests {
             layers: vec![unpacked, packed, missing.clone()],
             created: None,
             platform: Platform::new("linux", "amd64", None),
+            others: Vec::new(),
         };
         store.name_image(&"app".parse().unwrap(), &image).unwrap();
         let image = "docker.io/library/app:latest".to_owned();

@@ -11,13 +11,25 @@ use crate::{DbError, Store};
 pub struct ImageRecord {
     /// The manifest or index, a blob of this store; `None` for an image that was never in a compressed form.
     pub manifest: Option<Descriptor>,
-    /// The image config, a blob of this store; for an index, the config of the platform that was asked for.
+    /// The image config, a blob of this store; for an index, that of the image which this machine can run.
     pub config: Digest,
     /// The layers, bottom first.
     pub layers: Vec<DiffId>,
     /// As in the image config: RFC 3339.
     pub created: Option<String>,
     pub platform: Platform,
+    /// For an index, the images for other platforms; these have a manifest and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<ImageRecord>,
+}
+
+impl ImageRecord {
+    /// The image for `platform`, or for one whose programs run there as well.
+    pub fn for_platform(&self, platform: &Platform) -> Option<&ImageRecord> {
+        let find =
+            |wanted: &Platform| std::iter::once(self).chain(&self.others).find(|image| image.platform.matches(wanted));
+        platform.and_older_variants().iter().find_map(find)
+    }
 }
 
 /// Why an image cannot be named or found.
@@ -117,6 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_stand_for_several_platforms() {
+        let (_folder, store) = empty_store();
+        let platform = |text: &str| text.parse::<Platform>().unwrap();
+        let other = ImageRecord { platform: platform("linux/arm/v6"), ..image(&store, "{ }") };
+        let both = ImageRecord { others: vec![other.clone()], ..image(&store, "{}") };
+        store.name_image(&name("app"), &both).unwrap();
+        let found = store.image(&name("app")).unwrap().unwrap();
+        assert_eq!(found.for_platform(&platform("linux/amd64")), Some(&both));
+        // A processor for v7 runs programs for v6 as well, but not the other way round.
+        assert_eq!(found.for_platform(&platform("linux/arm/v7")), Some(&other));
+        assert_eq!(found.for_platform(&platform("linux/arm/v5")), None);
+    }
+
+    #[test]
     fn no_name_for_an_image_whose_config_is_missing() {
         let (_folder, store) = empty_store();
         let image = ImageRecord { config: digest("not stored"), ..image(&store, "{}") };
@@ -135,6 +161,7 @@ mod tests {
             layers: Vec::new(),
             created: None,
             platform: Platform::new("linux", "amd64", None),
+            others: Vec::new(),
         }
     }
 }

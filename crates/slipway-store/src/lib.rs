@@ -50,10 +50,10 @@ mod repository;
 mod session;
 mod snapshot;
 mod sweep;
-mod usage;
-mod uses;
 #[cfg(test)]
 mod testing;
+mod usage;
+mod uses;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

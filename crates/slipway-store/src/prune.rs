@@ -119,34 +119,37 @@ impl Store {
             .filter(|(_, layers)| layers.iter().any(|layer| names.contains(layer.as_str())))
             .map(|(row, _)| row)
             .collect();
-        self.database().write(|tx| {
-            tx.run(|c| {
-                for row in &snapshots {
-                    c.prepare_cached("DELETE FROM snapshots WHERE seq = ?1")?.execute([row])?;
-                }
-                for Usage { name, kind, .. } in &gone {
-                    let query = match kind {
-                        UsageKind::Layer => "DELETE FROM layers WHERE id = ?1",
-                        UsageKind::Blob => "DELETE FROM blobs WHERE digest = ?1",
-                        UsageKind::Facts => "DELETE FROM facts WHERE 'facts/' || kind = ?1",
-                        UsageKind::CacheMount | UsageKind::Clone => continue,
-                    };
-                    c.prepare_cached(query)?.execute(params![name])?;
-                    c.prepare_cached("DELETE FROM usage WHERE name = ?1")?.execute(params![name])?;
-                }
-                Ok(())
+        self.database()
+            .write(|tx| {
+                tx.run(|c| {
+                    for row in &snapshots {
+                        c.prepare_cached("DELETE FROM snapshots WHERE seq = ?1")?.execute([row])?;
+                    }
+                    for Usage { name, kind, .. } in &gone {
+                        let query = match kind {
+                            UsageKind::Layer => "DELETE FROM layers WHERE id = ?1",
+                            UsageKind::Blob => "DELETE FROM blobs WHERE digest = ?1",
+                            UsageKind::Facts => "DELETE FROM facts WHERE 'facts/' || kind = ?1",
+                            UsageKind::CacheMount | UsageKind::Clone => continue,
+                        };
+                        c.prepare_cached(query)?.execute(params![name])?;
+                        c.prepare_cached("DELETE FROM usage WHERE name = ?1")?.execute(params![name])?;
+                    }
+                    Ok(())
+                })
             })
-        })
-        .map_err(|error: DbError| error)?;
+            .map_err(|error: DbError| error)?;
         Ok(gone)
     }
 
     /// Layers of which there is a blob.
     fn unpackable_layers(&self) -> Result<HashSet<String>, DbError> {
         self.database().run(|c| {
-            c.prepare("SELECT id FROM layers WHERE diff_id IN (SELECT diff_id FROM layer_blobs JOIN blobs USING (digest))")?
-                .query_map([], |row| row.get(0))?
-                .collect()
+            c.prepare(
+                "SELECT id FROM layers WHERE diff_id IN (SELECT diff_id FROM layer_blobs JOIN blobs USING (digest))",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
         })
     }
 
@@ -366,11 +369,8 @@ mod tests {
 
     #[test]
     fn excess_is_what_is_above_the_bounds() {
-        let bounds = |reserved, max, free| Bounds {
-            reserved_bytes: reserved,
-            max_used_bytes: max,
-            min_free_bytes: free,
-        };
+        let bounds =
+            |reserved, max, free| Bounds { reserved_bytes: reserved, max_used_bytes: max, min_free_bytes: free };
         for (bounds, expected) in [
             (bounds(None, None, None), u64::MAX),
             (bounds(Some(30), None, None), 70),

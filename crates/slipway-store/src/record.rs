@@ -28,7 +28,9 @@ impl Store {
     pub fn lookup_many(&self, keys: &[Digest]) -> Result<Vec<Option<Record>>, DbError> {
         let found = self.find_to_use(
             || Ok(self.database().read(|c| keys.iter().map(|key| find(c, key)).collect())?),
-            |found: &Vec<Option<Record>>| found.iter().flatten().flat_map(|record| names_of(&record.snapshot)).collect(),
+            |found: &Vec<Option<Record>>| {
+                found.iter().flatten().flat_map(|record| names_of(&record.snapshot)).collect()
+            },
         );
         unless_fs(found, vec![None; keys.len()])
     }

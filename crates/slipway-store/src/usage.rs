@@ -118,11 +118,7 @@ impl Store {
         Ok(found)
     }
 
-    fn layers_in_use(
-        &self,
-        known: &HashMap<String, Known>,
-        images: &NeededByImages,
-    ) -> Result<Vec<Usage>, UsageError> {
+    fn layers_in_use(&self, known: &HashMap<String, Known>, images: &NeededByImages) -> Result<Vec<Usage>, UsageError> {
         let mut parents = parents(&self.stacks()?);
         let rows: Vec<(String, Option<String>, i64)> = self.database().run(|c| {
             c.prepare("SELECT id, diff_id, created_ns FROM layers")?
@@ -352,7 +348,11 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, FsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(FsError::on("open", folder))?,
     };
-    Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())).map(|entry| entry.path()).collect())
+    Ok(entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()))
+        .map(|entry| entry.path())
+        .collect())
 }
 
 /// Whether somebody holds a lock on the file.

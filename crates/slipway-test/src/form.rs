@@ -105,6 +105,17 @@ const INDEX: &[Member] = &[
     omitted("annotations"),
 ];
 
+/// The types of an index of several images, the one that the reference uses first.
+const LISTS: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+
+const INDEX_OF_LISTS: &[Member] = &[
+    Member("schemaVersion", Always, Shape::Any),
+    Member("mediaType", Always, Shape::Any),
+    Member("manifests", Always, Shape::Object(DESCRIPTOR)),
+    omitted("annotations"),
+];
+
 const INDEX_ENTRY: &[Member] = &[
     Member("mediaType", Always, Shape::Any),
     Member("digest", Always, Shape::Any),
@@ -120,18 +131,37 @@ const PLATFORM: &[Member] = &[
     omitted("variant"),
 ];
 
-/// A line for each document that is not in the usual form. An index is given where it lies beside the blobs.
-pub(crate) fn unusual(config: &[u8], manifest: &[u8], index: &[u8]) -> Vec<String> {
+/// A line for each document of an image that is not in the usual form.
+pub(crate) fn unusual(config: &[u8], manifest: &[u8]) -> Vec<String> {
     let documents = [
         ("config", config, compact(&usual(&parsed(config), Shape::Object(CONFIG)))),
         ("manifest", manifest, indented(&usual(&parsed(manifest), Shape::Object(MANIFEST)))),
-        ("index", index, compact(&usual(&parsed(index), Shape::Object(INDEX)))),
     ];
-    let is_unusual = |(name, bytes, expected): (&str, &[u8], String)| {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        (text != expected).then(|| format!("json {name} {}", compact(&without_chance(&parsed(bytes)))))
-    };
-    documents.into_iter().filter_map(is_unusual).collect()
+    documents.into_iter().filter_map(|(name, bytes, expected)| remark(name, bytes, &expected)).collect()
+}
+
+/// A line if the index that lies beside the blobs is not in the usual form.
+pub(crate) fn unusual_index(index: &[u8]) -> Vec<String> {
+    let value = parsed(index);
+    // What stands for several platforms has none.
+    let is_list = value["manifests"][0]["mediaType"].as_str().is_some_and(|kind| LISTS.contains(&kind));
+    let shape = Shape::Object(if is_list { INDEX_OF_LISTS } else { INDEX });
+    remark("index", index, &compact(&usual(&value, shape))).into_iter().collect()
+}
+
+/// A line if the index of several images is not in the usual form.
+pub(crate) fn unusual_list(list: &[u8]) -> Vec<String> {
+    remark("list", list, &indented(&usual(&parsed(list), Shape::Object(INDEX)))).into_iter().collect()
+}
+
+/// A line if the index of several images has not the type that the reference uses by default.
+pub(crate) fn unusual_list_type(list: &Value) -> Option<String> {
+    (list["mediaType"] != LISTS[0]).then(|| format!("type {}", list["mediaType"]))
+}
+
+fn remark(name: &str, bytes: &[u8], expected: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    (text != expected).then(|| format!("json {name} {}", compact(&without_chance(&parsed(bytes)))))
 }
 
 /// A line for each blob type besides those of the layers that the reference does not use by default.
@@ -154,10 +184,19 @@ pub(crate) fn names(index: &Value, manifest: &Value) -> Vec<String> {
             }
         }
     }
-    for (key, value) in manifest["annotations"].as_object().into_iter().flatten() {
-        lines.push(format!("annotation {key} {value}"));
-    }
+    lines.extend(annotations(manifest));
     lines
+}
+
+/// The annotations of a manifest or index.
+pub(crate) fn annotations(document: &Value) -> Vec<String> {
+    let annotations = document["annotations"].as_object();
+    annotations.into_iter().flatten().map(|(key, value)| format!("annotation {key} {value}")).collect()
+}
+
+/// The annotations of an entry of an index.
+pub(crate) fn descriptor_annotations(entry: &Value) -> Vec<String> {
+    annotations(entry).into_iter().map(|line| format!("entry {line}")).collect()
 }
 
 /// A document that is none is shown as the text it is.
@@ -241,7 +280,9 @@ mod tests {
     const INDEX_TEXT: &str = r#"{"schemaVersion":2,"mediaType":"i","manifests":[{"mediaType":"m","digest":"d","size":1,"platform":{"architecture":"amd64","os":"linux"}}]}"#;
 
     fn lines(config: &str) -> Vec<String> {
-        unusual(config.as_bytes(), MANIFEST_TEXT.as_bytes(), INDEX_TEXT.as_bytes())
+        let mut lines = unusual(config.as_bytes(), MANIFEST_TEXT.as_bytes());
+        lines.extend(unusual_index(INDEX_TEXT.as_bytes()));
+        lines
     }
 
     #[test]
@@ -264,10 +305,9 @@ mod tests {
             assert!(lines.len() == 1 && lines[0].starts_with("json config {"), "{other}: {lines:?}");
         }
         let index = INDEX_TEXT.replace(r#","platform":{"architecture":"amd64","os":"linux"}"#, "");
-        let lines = unusual(CONFIG_TEXT.as_bytes(), MANIFEST_TEXT.replace("  ", " ").as_bytes(), index.as_bytes());
-        assert_eq!(lines.len(), 2);
+        assert_eq!(unusual(CONFIG_TEXT.as_bytes(), MANIFEST_TEXT.replace("  ", " ").as_bytes()).len(), 1);
         assert_eq!(
-            lines[1],
+            unusual_index(index.as_bytes())[0],
             r#"json index {"schemaVersion":2,"mediaType":"i","manifests":[{"mediaType":"m","digest":"…","size":"…"}]}"#
         );
     }

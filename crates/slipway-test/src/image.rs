@@ -25,6 +25,7 @@
 //! Lines about names, annotations, media types, times and the form of the JSON documents ([`crate::form`]) are there
 //! only where these are not what every build without further flags has.
 //! Layers and history entries of the base image are only counted, so that a record does not depend on its bytes.
+//! Of an index every image is told, in its order, each after a line `image` with the platform that the index says.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,13 +63,25 @@ const OLDEST_CLOCK: i64 = 1_500_000_000;
 /// Files up to this size are shown, not digested.
 const SHOWN_BYTES: usize = 200;
 
-/// An image, read whole.
+/// An image or an index of several, read whole.
 #[derive(Debug)]
 pub struct Image {
+    /// What lies beside the blobs.
+    index: Value,
+    /// What is unusual about how that is written.
+    unusual: Vec<String>,
+    /// The index that the name stands for; `None` if it stands for one image.
+    list: Option<Value>,
+    /// At least one; in the order of the list.
+    images: Vec<Single>,
+}
+
+/// One image for one platform.
+#[derive(Debug)]
+struct Single {
     config: Value,
     manifest: Value,
-    index: Value,
-    /// What is unusual about how the three are written.
+    /// What is unusual about how the two are written.
     unusual: Vec<String>,
     /// Uncompressed, in order.
     layers: Vec<Vec<u8>>,
@@ -78,41 +91,83 @@ impl Image {
     /// Reads an OCI layout: a folder, or a tar archive of one. Every blob is checked against its digest.
     pub fn read(path: &Path) -> Result<Self> {
         let files = if path.is_dir() { folder_files(path)? } else { archive_files(path)? };
-        let file = |name: &str| files.get(name).with_context(|| format!("the layout has no `{name}`"));
-        let index_bytes = file("index.json")?;
+        let index_bytes = files.get("index.json").context("the layout has no `index.json`")?;
         let index = document(index_bytes)?;
-        let (mut manifest_bytes, mut manifest) = (index_bytes.as_slice(), index.clone());
-        while let Some(manifests) = manifest.get("manifests").and_then(Value::as_array) {
-            let first = manifests.first().context("an index without manifests")?;
-            manifest_bytes = blob(&files, &first["digest"])?;
-            manifest = document(manifest_bytes)?;
-        }
-        let config_bytes = blob(&files, &manifest["config"]["digest"])?;
-        let config = document(config_bytes)?;
-        let unusual = form::unusual(config_bytes, manifest_bytes, index_bytes);
-        let mut layers = Vec::new();
-        for layer in manifest["layers"].as_array().into_iter().flatten() {
-            layers.push(decompress(blob(&files, &layer["digest"])?)?);
-        }
-        let image = Self { config, manifest, index, unusual, layers };
-        image.verify_diff_ids()?;
-        Ok(image)
+        let mut unusual = form::unusual_index(index_bytes);
+        let root_bytes = blob(&files, &index["manifests"][0]["digest"])?;
+        let root = document(root_bytes)?;
+        let Some(entries) = root.get("manifests").and_then(Value::as_array) else {
+            return Ok(Self { index, unusual, list: None, images: vec![Single::read(&files, root_bytes)?] });
+        };
+        unusual.extend(form::unusual_list(root_bytes));
+        let image = |entry: &Value| Single::read(&files, blob(&files, &entry["digest"])?);
+        let images = entries.iter().map(image).collect::<Result<Vec<_>>>()?;
+        ensure!(!images.is_empty(), "an index without manifests");
+        Ok(Self { index, unusual, list: Some(root), images })
     }
 
     /// The labels of its config.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        let labels = self.config["config"]["Labels"].as_object();
+        let labels = self.images[0].config["config"]["Labels"].as_object();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         labels.into_iter().flatten().map(|(name, value)| (name.clone(), text(value))).collect()
     }
 
     /// The summary, as the module describes it.
     pub fn summary(&self, base: &Base) -> Result<String> {
+        let Some(list) = &self.list else {
+            let names = form::names(&self.index, &self.images[0].manifest);
+            return Ok(joined(&self.images[0].lines(base, &names, &self.unusual)?));
+        };
+        let mut lines = form::names(&self.index, list);
+        lines.extend(self.unusual.iter().cloned());
+        lines.extend(form::unusual_list_type(list));
+        for (index, image) in self.images.iter().enumerate() {
+            let entry = &list["manifests"][index];
+            lines.push(format!("image {}", native_or_name(&entry["platform"])));
+            lines.extend(form::descriptor_annotations(entry));
+            lines.extend(image.lines(base, &form::annotations(&image.manifest), &[])?);
+        }
+        Ok(joined(&lines))
+    }
+
+    /// Whether `text` occurs in the config or anywhere in a layer.
+    pub fn contains(&self, text: &str) -> bool {
+        let has = |bytes: &[u8]| contains(bytes, text.as_bytes());
+        self.images.iter().any(|image| has(image.config.to_string().as_bytes()) || image.layers.iter().any(|l| has(l)))
+    }
+
+    /// Number of history entries.
+    pub fn n_history(&self) -> usize {
+        self.images[0].config["history"].as_array().map_or(0, Vec::len)
+    }
+
+    /// The digests of the uncompressed layers, as the config lists them.
+    pub fn diff_ids(&self) -> Vec<String> {
+        self.images[0].diff_ids()
+    }
+}
+
+impl Single {
+    fn read(files: &BTreeMap<String, Vec<u8>>, manifest_bytes: &[u8]) -> Result<Self> {
+        let manifest = document(manifest_bytes)?;
+        let config_bytes = blob(files, &manifest["config"]["digest"])?;
+        let config = document(config_bytes)?;
+        let unusual = form::unusual(config_bytes, manifest_bytes);
+        let mut layers = Vec::new();
+        for layer in manifest["layers"].as_array().into_iter().flatten() {
+            layers.push(decompress(blob(files, &layer["digest"])?)?);
+        }
+        let image = Self { config, manifest, unusual, layers };
+        image.verify_diff_ids()?;
+        Ok(image)
+    }
+
+    /// The lines of the summary. `names` and `unusual` are what is to be said of it besides its own documents.
+    fn lines(&self, base: &Base, names: &[String], unusual: &[String]) -> Result<Vec<String>> {
         let n_base_layers = if self.diff_ids().starts_with(&base.diff_ids) { base.diff_ids.len() } else { 0 };
         let n_base_history = if n_base_layers > 0 { base.n_history } else { 0 };
-        let platform = format!("{}/{}", plain(&self.config["os"]), plain(&self.config["architecture"]));
-        let is_native = platform == format!("linux/{}", base::architecture());
-        let mut lines = vec![format!("platform {}", if is_native { "native" } else { &platform })];
+        let mut lines = vec![format!("platform {}", native_or_name(&self.config))];
         for key in CONFIG_KEYS {
             let value = &self.config["config"][key];
             if !is_empty(value) {
@@ -122,7 +177,7 @@ impl Image {
         if let Some(author) = self.config.get("author") {
             lines.push(format!("author {author}"));
         }
-        lines.extend(form::names(&self.index, &self.manifest));
+        lines.extend(names.iter().cloned());
         let history = self.config["history"].as_array().map_or(&[][..], Vec::as_slice);
         for (index, entry) in history.iter().enumerate() {
             lines.push(match index < n_base_history {
@@ -133,7 +188,7 @@ impl Image {
         if self.config["created"] != history.last().map_or(Value::Null, |last| last["created"].clone()) {
             lines.push("created at another time than the last entry of the history".to_owned());
         }
-        lines.extend(self.unusual.iter().cloned());
+        lines.extend(self.unusual.iter().chain(unusual).cloned());
         lines.extend(form::unusual_types(&self.manifest));
         for (index, layer) in self.layers.iter().enumerate() {
             if index < n_base_layers {
@@ -145,22 +200,10 @@ impl Image {
             lines.push(format!("layer{remark}"));
             lines.extend(entry_lines(tar::read(layer)?).into_iter().map(|l| format!("  {l}")));
         }
-        Ok(joined(&lines))
+        Ok(lines)
     }
 
-    /// Whether `text` occurs in the config or anywhere in a layer.
-    pub fn contains(&self, text: &str) -> bool {
-        let has = |bytes: &[u8]| contains(bytes, text.as_bytes());
-        has(self.config.to_string().as_bytes()) || self.layers.iter().any(|l| has(l))
-    }
-
-    /// Number of history entries.
-    pub fn n_history(&self) -> usize {
-        self.config["history"].as_array().map_or(0, Vec::len)
-    }
-
-    /// The digests of the uncompressed layers, as the config lists them.
-    pub fn diff_ids(&self) -> Vec<String> {
+    fn diff_ids(&self) -> Vec<String> {
         self.config["rootfs"]["diff_ids"].as_array().into_iter().flatten().map(plain).collect()
     }
 
@@ -169,6 +212,13 @@ impl Image {
         ensure!(actual == self.diff_ids(), "the layers do not match `rootfs.diff_ids`");
         Ok(())
     }
+}
+
+/// The platform that a config or an entry of an index states.
+fn native_or_name(stated: &Value) -> String {
+    let platform = format!("{}/{}", plain(&stated["os"]), plain(&stated["architecture"]));
+    let variant = stated["variant"].as_str().map(|variant| format!("/{variant}")).unwrap_or_default();
+    if platform == format!("linux/{}", base::architecture()) { "native".to_owned() } else { platform + &variant }
 }
 
 /// The summary of a tar archive, as `type=tar` makes it.

@@ -101,7 +101,7 @@ pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnost
     }
     // The text sees the variables as they are before the instruction, as everything in it does.
     let text = without_logins(&step.text(""));
-    let name = step.stage.names.next(&text);
+    let name = step.stage.next_name(&text);
     let mut op = OpBuilder { actions: Vec::new(), inputs: vec![base], name: name.clone() };
     for source in &words.sources {
         add_source(copy, source, &words, &mut op, step)?;

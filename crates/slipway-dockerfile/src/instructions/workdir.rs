@@ -42,7 +42,7 @@ fn make(path: &str, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let mkdir = MkdirAction { path: paths::clean(path), mode: 0o755, owner, mtime: step.build.epoch };
     let op = Op::File(FileOp { actions: vec![FileAction::Mkdir(mkdir)] });
     let text = step.text("");
-    let name = step.stage.names.next(&text);
+    let name = step.stage.next_name(&text);
     // The cache is never bypassed for folders.
     step.stage.vertex = step.add(op, vec![step.stage.vertex], name, false);
     Ok(())

@@ -1,13 +1,14 @@
 //! `type=oci` and `type=docker`: an image layout as a tar archive or a folder (`spec/dockerfile.md` section 8.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
 use slipway_graph::request::{Destination, ImageOutput};
-use slipway_oci::{Descriptor, Digest, ImageConfig, Index, IndexOrManifest, Manifest, Reference, media_type};
+use slipway_oci::{Descriptor, Digest, Index, IndexOrManifest, Manifest, Reference, media_type};
 
+use super::documents::Documents;
 use super::{Export, ExportError, write_to};
 use crate::layer::tar_writer::{Entry, EntryKind, TarWriter};
 
@@ -34,38 +35,46 @@ pub(super) fn export(
     dest: &Destination,
     options: &ImageOutput,
     kind: Kind,
-) -> Result<(), ExportError> {
-    let (descriptor, manifest_bytes, manifest) = export.manifest(options)?;
-    let index = index_entries(&descriptor, &options.names, &export.image.assembled.config);
-    let docker = match kind {
-        Kind::Oci => None,
-        Kind::Docker => Some(docker_manifest(&manifest, &options.names)?),
+) -> Result<Descriptor, ExportError> {
+    if kind == Kind::Docker && export.is_multi {
+        return Err(ExportError::DockerIndex);
+    }
+    let documents = export.documents(options)?;
+    let entries = index_entries(export, &documents.root, &options.names);
+    let docker = match (kind, documents.manifests.as_slice()) {
+        (Kind::Docker, [manifest]) => Some(docker_manifest(manifest, &options.names)?),
+        _ => None,
     };
     match dest {
         Destination::Folder(path) => {
             let error = |source| ExportError::Write { path: path.clone(), source };
-            write_folder(export, path, index, &manifest_bytes, &manifest, docker.as_deref()).map_err(error)
+            write_folder(export, path, entries, &documents, docker.as_deref()).map_err(error)?;
         }
         Destination::Stdout | Destination::File(_) => write_to(dest, |out| {
-            let index = index_bytes(index)?;
+            let index = index_bytes(entries)?;
             let error = |source| match dest {
                 Destination::File(path) => ExportError::Write { path: path.clone(), source },
                 _ => ExportError::Stdout(source),
             };
             let files = small_files(&index, docker.as_deref());
-            write_tar(export, out, &files, &manifest_bytes, &manifest).map_err(error)
-        }),
+            write_tar(export, out, &files, &documents).map_err(error)
+        })?,
     }
+    Ok(documents.root)
 }
 
 /// One descriptor for each name, so that readers find the image under all of them.
-fn index_entries(descriptor: &Descriptor, names: &[Reference], config: &ImageConfig) -> Vec<Descriptor> {
-    let platform = config.platform();
+fn index_entries(export: &Export<'_>, root: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
+    let platform = match export.images {
+        [only] if !export.is_multi => Some(only.platform()),
+        _ => None,
+    };
     let mut base = BTreeMap::new();
-    if let Some(created) = &config.created {
+    // Times of the same form are in the order of their texts.
+    if let Some(created) = export.images.iter().filter_map(|image| image.assembled.config.created.as_ref()).max() {
         base.insert("org.opencontainers.image.created".to_owned(), whole_seconds(created));
     }
-    let entry = |annotations| Descriptor { annotations, platform: Some(platform.clone()), ..descriptor.clone() };
+    let entry = |annotations| Descriptor { annotations, platform: platform.clone(), ..root.clone() };
     if names.is_empty() {
         return vec![entry(base)];
     }
@@ -110,39 +119,20 @@ fn small_files<'a>(index: &'a [u8], docker: Option<&'a [u8]>) -> Vec<(&'static s
     files
 }
 
-/// Digests of all blobs but the manifest, sorted, each once.
-fn blob_digests(manifest: &Manifest) -> Vec<Digest> {
-    let all = manifest.layers.iter().chain([&manifest.config]).map(|blob| blob.digest.clone());
-    let mut digests: Vec<Digest> = all.collect();
-    digests.sort();
-    digests.dedup();
-    digests
-}
-
 fn write_tar(
     export: &Export<'_>,
     out: &mut dyn Write,
     files: &[(&str, &[u8])],
-    manifest_bytes: &[u8],
-    manifest: &Manifest,
+    documents: &Documents,
 ) -> io::Result<()> {
     let mut tar = TarWriter::new(out);
     let mut buffer = vec![0; 1 << 20];
     for folder in ["blobs", "blobs/sha256"] {
         tar.entry(&header(EntryKind::Directory, folder, 0))?;
     }
-    let mut digests = blob_digests(manifest);
-    let manifest_digest = Digest::of(manifest_bytes);
-    digests.push(manifest_digest.clone());
-    digests.sort();
-    for digest in digests {
+    for digest in all_digests(documents) {
         let path = format!("blobs/sha256/{}", digest.hex());
-        if digest == manifest_digest {
-            tar.entry(&header(EntryKind::File, &path, manifest_bytes.len() as u64))?;
-            tar.data(&mut &*manifest_bytes, &mut buffer)?;
-            continue;
-        }
-        let (mut file, size) = export.blob_file(&digest).map_err(io::Error::other)?;
+        let (mut file, size) = export.blob_file(digest).map_err(io::Error::other)?;
         tar.entry(&header(EntryKind::File, &path, size))?;
         tar.data(&mut file, &mut buffer)?;
     }
@@ -151,6 +141,12 @@ fn write_tar(
         tar.data(&mut &**bytes, &mut buffer)?;
     }
     tar.finish()?.flush()
+}
+
+/// Digests of all blobs and documents, sorted, each once.
+fn all_digests(documents: &Documents) -> BTreeSet<&Digest> {
+    let blobs = documents.blobs().into_iter().map(|blob| &blob.digest);
+    blobs.chain(documents.documents.iter().map(|document| &document.descriptor.digest)).collect()
 }
 
 fn header(kind: EntryKind, path: &str, size: u64) -> Entry<'_> {
@@ -164,17 +160,15 @@ fn write_folder(
     export: &Export<'_>,
     folder: &Path,
     entries: Vec<Descriptor>,
-    manifest_bytes: &[u8],
-    manifest: &Manifest,
+    documents: &Documents,
     docker: Option<&[u8]>,
 ) -> io::Result<()> {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs)?;
-    for digest in blob_digests(manifest) {
-        let (mut file, _) = export.blob_file(&digest).map_err(io::Error::other)?;
+    for digest in all_digests(documents) {
+        let (mut file, _) = export.blob_file(digest).map_err(io::Error::other)?;
         write_file(&blobs, digest.hex(), &mut file)?;
     }
-    write_file(&blobs, Digest::of(manifest_bytes).hex(), &mut &*manifest_bytes)?;
     let mut all = other_entries(&folder.join("index.json"), &entries)?;
     all.extend(entries);
     let index = index_bytes(all).map_err(io::Error::other)?;

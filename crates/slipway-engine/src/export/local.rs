@@ -5,12 +5,13 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use super::split::{self, Part};
 use super::{Export, ExportError};
 use crate::layer::diff::{open_dir, open_file, read_link, sorted_names, stat_at};
 use crate::layer::untar;
@@ -22,17 +23,55 @@ pub(crate) enum LocalError {
     Write { dest: PathBuf, path: String, source: io::Error },
 }
 
-pub(super) fn export(export: &Export<'_>, dest: &Path, deletes_others: bool) -> Result<(), ExportError> {
-    let view = export.store.view(&export.image.snapshot)?;
-    let create = |source| ExportError::Write { path: dest.to_owned(), source };
-    std::fs::create_dir_all(dest).map_err(create)?;
-    let target = untar::open_host_dir(dest).map_err(|errno| create(errno.into()))?;
-    let source = open_dir(view.as_fd(), c".").map_err(|errno| create(errno.into()))?;
+/// `splits`: as [`split::parts`].
+pub(super) fn export(
+    export: &Export<'_>,
+    dest: &Path,
+    deletes_others: bool,
+    splits: Option<bool>,
+) -> Result<(), ExportError> {
+    let parts = split::parts(export, splits)?;
+    let folders: Vec<&str> = parts.iter().filter_map(|part| part.folder.as_deref()).collect();
+    if deletes_others && !folders.is_empty() {
+        keep_only(dest, &folders)?;
+    }
+    for (index, Part { folder, view }) in parts.iter().enumerate() {
+        let dest = folder.as_ref().map_or_else(|| dest.to_owned(), |folder| dest.join(folder));
+        // What lies in the same folder as the first one is added to it.
+        let deletes_others = deletes_others && (folder.is_some() || index == 0);
+        copy_files(view.as_fd(), &dest, deletes_others)?;
+    }
+    Ok(())
+}
+
+fn copy_files(files: BorrowedFd<'_>, dest: &Path, deletes_others: bool) -> Result<(), ExportError> {
+    let target = open_folder(dest)?;
+    let create = |errno: Errno| ExportError::Write { path: dest.to_owned(), source: errno.into() };
+    let source = open_dir(files, c".").map_err(create)?;
     let mut copy = Copy { path: Vec::new(), deletes_others };
     copy.folder(&source, &target).map_err(|errno| {
         let path = String::from_utf8_lossy(&copy.path).into_owned();
         LocalError::Write { dest: dest.to_owned(), path, source: errno.into() }
     })?;
+    Ok(())
+}
+
+/// The folder at `dest`, made if it is not there.
+fn open_folder(dest: &Path) -> Result<OwnedFd, ExportError> {
+    let create = |source| ExportError::Write { path: dest.to_owned(), source };
+    std::fs::create_dir_all(dest).map_err(create)?;
+    untar::open_host_dir(dest).map_err(|errno| create(errno.into()))
+}
+
+/// Removes everything from `dest` that is not called one of `names`.
+fn keep_only(dest: &Path, names: &[&str]) -> Result<(), ExportError> {
+    let target = open_folder(dest)?;
+    let error = |errno: Errno| ExportError::Write { path: dest.to_owned(), source: errno.into() };
+    for name in sorted_names(target.as_fd()).map_err(error)? {
+        if !names.iter().any(|kept| kept.as_bytes() == name.as_bytes()) {
+            remove(&target, &name).map_err(error)?;
+        }
+    }
     Ok(())
 }
 

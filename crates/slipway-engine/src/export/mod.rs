@@ -3,9 +3,11 @@
 //! Nothing half-made is ever visible: archives are written beside their place and renamed, names are given last.
 
 mod archive;
+mod documents;
 mod image;
 mod local;
 mod registry;
+mod split;
 mod tar;
 
 use std::io;
@@ -13,7 +15,7 @@ use std::path::PathBuf;
 
 use slipway_graph::request::{BuildRequest, Compression, Destination, ImageOutput, Output};
 use slipway_graph::{Event, Events};
-use slipway_oci::{Descriptor, DiffId, Manifest, media_type};
+use slipway_oci::{Descriptor, DiffId, Digest, Manifest, Platform, media_type};
 use slipway_registry::{PushError, Registry};
 use slipway_solver::Cancel;
 use slipway_store::{Snapshot, Store};
@@ -31,11 +33,17 @@ pub(crate) enum ExportError {
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
     #[error("the blob {0} is not in the store any more")]
-    BlobMissing(slipway_oci::Digest),
+    BlobMissing(Digest),
     #[error("cannot make the manifest")]
     Json(#[from] serde_json::Error),
     #[error("tag is needed when pushing to registry")]
     NoName,
+    #[error("docker exporter does not currently support exporting manifest lists")]
+    DockerIndex,
+    #[error("cannot overwrite {path} from {first} with {second} when split option is disabled")]
+    Overwrite { path: String, first: String, second: String },
+    #[error("cannot compare the files of the platforms")]
+    Compare(#[source] io::Error),
     #[error(transparent)]
     Layer(#[from] LayerError),
     #[error(transparent)]
@@ -62,6 +70,13 @@ pub(crate) struct Image {
     pub(crate) layers: Vec<ImageLayer>,
 }
 
+impl Image {
+    /// The platform that its config says it is for.
+    pub(crate) fn platform(&self) -> Platform {
+        self.assembled.config.platform()
+    }
+}
+
 /// One layer of an image.
 pub(crate) struct ImageLayer {
     pub(crate) diff_id: DiffId,
@@ -73,42 +88,59 @@ pub(crate) struct ImageLayer {
 pub(crate) struct Export<'a> {
     pub(crate) store: &'a Store,
     pub(crate) registry: &'a Registry,
-    pub(crate) image: &'a Image,
+    /// One a platform, in the order of the request; at least one.
+    pub(crate) images: &'a [Image],
+    /// Whether names stand for an index, be it of one image.
+    pub(crate) is_multi: bool,
     pub(crate) events: &'a dyn Events,
     pub(crate) cancel: &'a Cancel,
 }
 
 /// Writes all outputs of `request`; without any, the image goes into the local store under its tags.
-pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<(), ExportError> {
-    if request.outputs.is_empty() {
-        return export.step("exporting to image", || image::export(export, &default_output(request)));
-    }
-    for output in &request.outputs {
-        match output {
+///
+/// Gives the id of the result: the digest of the config, or of the index of several images if one is made.
+pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Option<Digest>, ExportError> {
+    let mut index = None;
+    let default = [Output::Image(default_output(request))];
+    let outputs = if request.outputs.is_empty() { default.as_slice() } else { request.outputs.as_slice() };
+    for output in outputs {
+        let root = match output {
             Output::Image(options) => export.step("exporting to image", || image::export(export, options))?,
             Output::Oci { dest, image } => {
-                export.step("exporting to oci image format", || {
-                    archive::export(export, dest, image, archive::Kind::Oci)
-                })?;
+                let kind = archive::Kind::Oci;
+                Some(export.step("exporting to oci image format", || archive::export(export, dest, image, kind))?)
             }
             Output::Docker { dest, image } => {
                 let kind = archive::Kind::Docker;
-                export.step("exporting to docker image format", || archive::export(export, dest, image, kind))?;
+                Some(export.step("exporting to docker image format", || archive::export(export, dest, image, kind))?)
             }
-            Output::Local { dest, deletes_others } => {
-                export.step("exporting to client directory", || local::export(export, dest, *deletes_others))?;
+            Output::Local { dest, deletes_others, splits } => {
+                let write = || local::export(export, dest, *deletes_others, *splits);
+                export.step("exporting to client directory", write)?;
+                None
             }
-            Output::Tar { dest } => export.step("exporting to client tarball", || tar::export(export, dest))?,
-            Output::CacheOnly => {}
-        }
+            Output::Tar { dest, splits } => {
+                export.step("exporting to client tarball", || tar::export(export, dest, *splits))?;
+                None
+            }
+            Output::CacheOnly => None,
+        };
+        index = root.or(index);
     }
-    Ok(())
+    match export.images {
+        [only] if !export.is_multi => Ok(Some(only.assembled.digest.clone())),
+        _ => Ok(index.map(|index| index.digest)),
+    }
 }
 
-/// The compressed form that the outputs of `request` want, if any does: made while the build goes on.
-pub(crate) fn wanted_form(request: &BuildRequest) -> Option<BlobForm> {
+/// The compressed form that the outputs of `request` want, if any does: made while the build goes on. An index
+/// (`is_multi`) names compressed blobs wherever it is kept.
+pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<BlobForm> {
+    if request.outputs.is_empty() && is_multi {
+        return Some(BlobForm::of(&default_output(request)));
+    }
     request.outputs.iter().find_map(|output| match output {
-        Output::Image(image) => image.push.is_some().then(|| BlobForm::of(image)),
+        Output::Image(image) => (is_multi || image.push.is_some()).then(|| BlobForm::of(image)),
         Output::Oci { image, .. } | Output::Docker { image, .. } => Some(BlobForm::of(image)),
         Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => None,
     })
@@ -127,36 +159,32 @@ fn default_output(request: &BuildRequest) -> ImageOutput {
 }
 
 impl Export<'_> {
-    fn step(&self, name: &str, work: impl FnOnce() -> Result<(), ExportError>) -> Result<(), ExportError> {
+    fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T, ExportError>) -> Result<T, ExportError> {
         let step = self.events.new_step();
         self.events.emit(Event::StepPlanned { step, name: name.to_owned() });
         self.events.emit(Event::StepStarted { step, at: std::time::SystemTime::now() });
         let result = work();
         let at = std::time::SystemTime::now();
         self.events.emit(match &result {
-            Ok(()) => Event::StepDone { step, at },
+            Ok(_) => Event::StepDone { step, at },
             Err(error) => Event::StepFailed { step, message: error.to_string(), at },
         });
         result
     }
 
-    /// The manifest for `options`, every blob that it names being in the store afterwards.
-    fn manifest(&self, options: &ImageOutput) -> Result<(Descriptor, Vec<u8>, Manifest), ExportError> {
-        self.store.put_blob(&self.image.assembled.bytes)?;
+    /// The manifest of `image` for `options`, every blob that it names being in the store afterwards.
+    fn manifest(&self, image: &Image, options: &ImageOutput) -> Result<(Descriptor, Vec<u8>, Manifest), ExportError> {
+        self.store.put_blob(&image.assembled.bytes)?;
         let (manifest_type, config_type) = match options.uses_oci_types {
             true => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
             false => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
         };
-        let layers = self.image.layers.iter().map(|layer| self.layer_blob(layer, options));
+        let layers = image.layers.iter().map(|layer| self.layer_blob(image, layer, options));
         let manifest = Manifest {
             schema_version: 2,
             media_type: Some(manifest_type.to_owned()),
             artifact_type: None,
-            config: Descriptor::new(
-                config_type,
-                self.image.assembled.digest.clone(),
-                self.image.assembled.bytes.len() as u64,
-            ),
+            config: Descriptor::new(config_type, image.assembled.digest.clone(), image.assembled.bytes.len() as u64),
             layers: layers.collect::<Result<Vec<Descriptor>, ExportError>>()?,
             subject: None,
             annotations: options.annotations.clone(),
@@ -166,7 +194,7 @@ impl Export<'_> {
         Ok((Descriptor::new(manifest_type, blob.digest, blob.size_bytes), bytes, manifest))
     }
 
-    fn layer_blob(&self, layer: &ImageLayer, options: &ImageOutput) -> Result<Descriptor, ExportError> {
+    fn layer_blob(&self, image: &Image, layer: &ImageLayer, options: &ImageOutput) -> Result<Descriptor, ExportError> {
         let is_kept = layer.place.is_none() && !options.forces_compression;
         let mut known = self.store.layer_blobs(&layer.diff_id)?;
         known.retain(|blob| is_kept || blob.media_type == layer_media_type(options.compression, true));
@@ -177,15 +205,15 @@ impl Export<'_> {
         }
         let place = match layer.place {
             Some(place) => place,
-            None => self.place_of(&layer.diff_id)?,
+            None => self.place_of(image, &layer.diff_id)?,
         };
-        let blob = layers::blob(self.store, &self.image.snapshot, place, BlobForm::of(options), self.cancel)?;
+        let blob = layers::blob(self.store, &image.snapshot, place, BlobForm::of(options), self.cancel)?;
         Ok(in_family(blob, options.uses_oci_types))
     }
 
-    /// Where on the stack the layer with this diff ID is.
-    fn place_of(&self, diff_id: &DiffId) -> Result<usize, ExportError> {
-        for (place, layer) in self.image.snapshot.layers().iter().enumerate() {
+    /// Where on the stack of `image` the layer with this diff ID is.
+    fn place_of(&self, image: &Image, diff_id: &DiffId) -> Result<usize, ExportError> {
+        for (place, layer) in image.snapshot.layers().iter().enumerate() {
             if self.store.diff_id(layer)?.is_some_and(|(known, _)| known == *diff_id) {
                 return Ok(place);
             }
@@ -193,7 +221,7 @@ impl Export<'_> {
         Err(ExportError::BlobMissing(diff_id.0.clone()))
     }
 
-    fn blob_file(&self, digest: &slipway_oci::Digest) -> Result<(std::fs::File, u64), ExportError> {
+    fn blob_file(&self, digest: &Digest) -> Result<(std::fs::File, u64), ExportError> {
         self.store.open_blob(digest)?.ok_or_else(|| ExportError::BlobMissing(digest.clone()))
     }
 }

@@ -1,29 +1,35 @@
-//! Pushes an image: layers and config first, all at the same time, then the manifest under each name.
+//! Pushes an image: layers and config first, all at the same time, then the manifest under each name; an index when
+//! all its manifests are there.
 
 use std::io::Read;
 
 use slipway_graph::request::{ImageOutput, Push};
 use slipway_oci::{Descriptor, Reference};
 
+use super::documents::{Document, Documents};
 use super::{Export, ExportError};
 
-pub(super) fn push(export: &Export<'_>, options: &ImageOutput, push: Push) -> Result<Descriptor, ExportError> {
+pub(super) fn push(export: &Export<'_>, options: &ImageOutput, push: Push) -> Result<Documents, ExportError> {
     if options.names.is_empty() {
         return Err(ExportError::NoName);
     }
-    let (descriptor, bytes, manifest) = export.manifest(options)?;
-    let mut blobs: Vec<&Descriptor> = manifest.layers.iter().chain([&manifest.config]).collect();
-    blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
-    blobs.dedup_by(|a, b| a.digest == b.digest);
+    let documents = export.documents(options)?;
+    let blobs = documents.blobs();
     for name in &options.names {
         push_blobs(export, name, &blobs)?;
+        let put = |target: &Reference, media_type: &str, bytes: &[u8]| {
+            export.registry.push_manifest(target, media_type, bytes).map_err(Box::new)
+        };
+        for Document { descriptor, bytes } in documents.below_root() {
+            put(&name.at_digest(descriptor.digest.clone()), &descriptor.media_type, bytes)?;
+        }
         let target = match push.by_digest {
-            true => name.with_digest(descriptor.digest.clone()),
+            true => name.at_digest(documents.root.digest.clone()),
             false => name.with_default_tag(),
         };
-        export.registry.push_manifest(&target, &descriptor.media_type, &bytes).map_err(Box::new)?;
+        put(&target, &documents.root.media_type, documents.root_bytes())?;
     }
-    Ok(descriptor)
+    Ok(documents)
 }
 
 fn push_blobs(export: &Export<'_>, name: &Reference, blobs: &[&Descriptor]) -> Result<(), ExportError> {

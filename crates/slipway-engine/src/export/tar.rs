@@ -4,14 +4,15 @@ use std::os::fd::AsFd;
 
 use slipway_graph::request::Destination;
 
-use super::{Export, ExportError, write_to};
-use crate::layer::diff;
+use super::{Export, ExportError, split, write_to};
+use crate::layer::diff::{self, Tree};
 
-pub(super) fn export(export: &Export<'_>, dest: &Destination) -> Result<(), ExportError> {
-    let view = export.store.view(&export.image.snapshot)?;
+pub(super) fn export(export: &Export<'_>, dest: &Destination, splits: Option<bool>) -> Result<(), ExportError> {
+    let parts = split::parts(export, splits)?;
+    let trees: Vec<Tree<'_>> =
+        parts.iter().map(|part| Tree { folder: part.folder.as_deref(), root: part.view.as_fd() }).collect();
     write_to(dest, |out| {
-        // Compared with nothing, every file is a change.
-        diff::write_layer(view.as_fd(), None, out)?;
+        diff::write_trees(&trees, out)?;
         Ok(())
     })
 }

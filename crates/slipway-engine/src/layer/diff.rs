@@ -35,13 +35,7 @@ pub(crate) fn write_layer<W: Write>(
     lower: Option<BorrowedFd<'_>>,
     out: W,
 ) -> Result<W, DiffError> {
-    let mut walk = Walk {
-        tar: TarWriter::new(out),
-        buffer: vec![0; BUFFER_BYTES],
-        path: Vec::new(),
-        links: HashMap::new(),
-        pending: Vec::new(),
-    };
+    let mut walk = Walk::new(TarWriter::new(out), Vec::new());
     let upper = open_dir(upper, c".").map_err(|e| walk.read_error(e))?;
     let lower = match lower {
         Some(lower) => Some(open_dir(lower, c".").map_err(|e| walk.read_error(e))?),
@@ -49,6 +43,46 @@ pub(crate) fn write_layer<W: Write>(
     };
     walk.directory(Folders { upper: &upper, lower: lower.as_ref(), is_replaced: false })?;
     walk.tar.finish().map_err(DiffError::Write)
+}
+
+/// A file system that becomes part of an archive.
+pub(crate) struct Tree<'a> {
+    /// The folder of the archive that it is put in; `None` is the archive's root.
+    pub(crate) folder: Option<&'a str>,
+    pub(crate) root: BorrowedFd<'a>,
+}
+
+/// Writes all files of `trees` as one tar to `out`.
+pub(crate) fn write_trees<W: Write>(trees: &[Tree<'_>], out: W) -> Result<W, DiffError> {
+    let mut tar = TarWriter::new(out);
+    for tree in trees {
+        let folder = tree.folder.unwrap_or_default().as_bytes();
+        if !folder.is_empty() {
+            tar.entry(&made_folder(folder)).map_err(DiffError::Write)?;
+        }
+        let mut walk = Walk::new(tar, folder.to_vec());
+        let root = open_dir(tree.root, c".").map_err(|e| walk.read_error(e))?;
+        // Compared with nothing, every file is a change.
+        walk.directory(Folders { upper: &root, lower: None, is_replaced: false })?;
+        tar = walk.tar;
+    }
+    tar.finish().map_err(DiffError::Write)
+}
+
+/// A folder that no image has.
+fn made_folder(path: &[u8]) -> Entry<'_> {
+    Entry {
+        kind: EntryKind::Directory,
+        path,
+        link: b"",
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: 0,
+        size: 0,
+        device: (0, 0),
+        capability: None,
+    }
 }
 
 struct Walk<W: Write> {
@@ -85,6 +119,11 @@ struct Folders<'a> {
 }
 
 impl<W: Write> Walk<W> {
+    /// What is found is written with `path` in front of its name.
+    fn new(tar: TarWriter<W>, path: Vec<u8>) -> Self {
+        Walk { tar, buffer: vec![0; BUFFER_BYTES], path, links: HashMap::new(), pending: Vec::new() }
+    }
+
     fn directory(&mut self, folders: Folders<'_>) -> Result<(), DiffError> {
         let mut names = sorted_names(folders.upper.as_fd()).map_err(|e| self.read_error(e))?;
         if let (Some(lower), true) = (folders.lower, folders.is_replaced) {

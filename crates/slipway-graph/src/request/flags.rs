@@ -193,11 +193,13 @@ impl BuildRequest {
             point => shell_point(point),
         };
         let tags = output::tags(&flags.tags)?;
+        let platforms = platforms(&flags.platforms, surroundings)?;
         let output_flags = OutputFlags {
             outputs: &flags.outputs,
             pushes: flags.push,
             loads: flags.load,
             annotations: &flags.annotations,
+            has_several_platforms: platforms.len() > 1,
             has_iidfile: !flags.iidfile.is_empty(),
             allows_delete: granted.local_delete,
         };
@@ -212,7 +214,7 @@ impl BuildRequest {
             shell,
             build_args,
             labels,
-            platforms: platforms(&flags.platforms, surroundings)?,
+            platforms,
             named_contexts,
             cache_bypass: cache_bypass(flags)?,
             pulls_always: flags.pull,

@@ -214,9 +214,12 @@ pub enum Output {
     /// A `docker save` archive.
     Docker { dest: Destination, image: ImageOutput },
     /// The files themselves, into a folder.
-    Local { dest: PathBuf, deletes_others: bool },
-    /// The files themselves, as a tar archive.
-    Tar { dest: Destination },
+    ///
+    /// Whether the files of each platform go into a folder of their own is what `splits` says; `None` does so where
+    /// several platforms are built.
+    Local { dest: PathBuf, deletes_others: bool, splits: Option<bool> },
+    /// The files themselves, as a tar archive; `splits` as for folders.
+    Tar { dest: Destination, splits: Option<bool> },
     /// Nothing but the cache.
     CacheOnly,
 }

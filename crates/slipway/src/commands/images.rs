@@ -117,6 +117,7 @@ mod tests {
             layers: Vec::new(),
             created: created.map(str::to_owned),
             platform: Platform::new("linux", "amd64", None),
+            others: Vec::new(),
         };
         let images = [
             ("app:v1".parse().unwrap(), image(Some("2026-01-09T23:00:00Z"))),

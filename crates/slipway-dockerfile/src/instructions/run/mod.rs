@@ -94,7 +94,7 @@ pub(super) fn lower(run: &Run, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
     let mounts = mounts(run, &script, &mut inputs, step)?;
     let addition = script.shown.as_ref().map(|shown| format!(" ({shown})")).unwrap_or_default();
     let text = step.text(&addition);
-    let name = step.stage.names.next(&text);
+    let name = step.stage.next_name(&text);
     let exec = Exec {
         env: env(step, &mounts),
         proxy_env: proxy_env(step.build.inputs.build_args),

@@ -38,6 +38,8 @@ pub enum OutputError {
     LocalMode { mode: String },
     #[error("tag is needed when pushing to registry")]
     PushWithoutName,
+    #[error("docker exporter does not support exporting manifest lists, use the oci exporter instead")]
+    DockerIndex,
     #[error("invalid tag {tag:?}: {source}")]
     Tag { tag: String, source: ReferenceParseError },
     #[error("invalid annotation {text:?}, expected key=value")]
@@ -72,6 +74,7 @@ impl OutputError {
             | OutputError::StdoutTwice
             | OutputError::DeleteNotAllowed { .. }
             | OutputError::PushWithoutName
+            | OutputError::DockerIndex
             | OutputError::Tag { .. }
             | OutputError::Annotation { .. }
             | OutputError::Unsupported { .. } => Moment::Build,
@@ -92,6 +95,7 @@ pub(crate) struct OutputFlags<'a> {
     pub(crate) pushes: bool,
     pub(crate) loads: bool,
     pub(crate) annotations: &'a [String],
+    pub(crate) has_several_platforms: bool,
     pub(crate) has_iidfile: bool,
     pub(crate) allows_delete: bool,
 }
@@ -126,6 +130,9 @@ pub(crate) fn parse(
     }
     let reader = Reader { tags, annotations: &annotations, allows_delete: flags.allows_delete, surroundings };
     let outputs = typed.iter().map(|output| reader.read(output)).collect::<Result<Vec<_>, _>>()?;
+    if flags.has_several_platforms && outputs.iter().any(|output| matches!(output, Output::Docker { .. })) {
+        return Err(OutputError::DockerIndex);
+    }
     if outputs.iter().filter(|output| writes_to_stdout(output)).count() > 1 {
         return Err(OutputError::StdoutTwice);
     }
@@ -134,7 +141,9 @@ pub(crate) fn parse(
 
 fn writes_to_stdout(output: &Output) -> bool {
     match output {
-        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest } => *dest == Destination::Stdout,
+        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest, .. } => {
+            *dest == Destination::Stdout
+        }
         Output::Image(_) | Output::Local { .. } | Output::CacheOnly => false,
     }
 }
@@ -226,7 +235,7 @@ impl Reader<'_> {
     fn read(&self, typed: &Typed) -> Result<Output, OutputError> {
         match typed.kind.as_str() {
             "local" => self.local(typed),
-            "tar" => Ok(Output::Tar { dest: self.file("tar", typed)? }),
+            "tar" => Ok(Output::Tar { dest: self.file("tar", typed)?, splits: splits(typed)? }),
             "oci" => Ok(Output::Oci { dest: self.archive("oci", typed)?, image: self.image(typed)? }),
             "docker" if typed.attributes.contains_key("context") => {
                 Err(OutputError::Unsupported { option: "type=docker,context=…".to_owned() })
@@ -242,9 +251,6 @@ impl Reader<'_> {
 
     fn local(&self, typed: &Typed) -> Result<Output, OutputError> {
         let dest = self.folder("local", typed)?;
-        if typed.flag("platform-split", false)? {
-            return Err(OutputError::Unsupported { option: "platform-split=true".to_owned() });
-        }
         let deletes_others = match typed.attributes.get("mode").map(String::as_str) {
             None | Some("copy") => false,
             Some("delete") => true,
@@ -253,7 +259,7 @@ impl Reader<'_> {
         if deletes_others && !self.allows_delete && !self.is_below_working_dir(&dest) {
             return Err(OutputError::DeleteNotAllowed { dest: dest.display().to_string() });
         }
-        Ok(Output::Local { dest, deletes_others })
+        Ok(Output::Local { dest, deletes_others, splits: splits(typed)? })
     }
 
     /// Whether `dest` is a real sub-folder of the working directory, as far as its spelling tells.
@@ -348,6 +354,14 @@ impl Reader<'_> {
     }
 }
 
+/// Whether platforms get folders of their own, if somebody says so.
+fn splits(typed: &Typed) -> Result<Option<bool>, OutputError> {
+    match typed.attributes.contains_key("platform-split") {
+        true => typed.flag("platform-split", false).map(Some),
+        false => Ok(None),
+    }
+}
+
 fn push(typed: &Typed) -> Result<Option<Push>, OutputError> {
     let by_digest = typed.flag("push-by-digest", false)?;
     let is_insecure = typed.flag("registry.insecure", false)?;
@@ -385,6 +399,7 @@ mod tests {
         pushes: false,
         loads: false,
         annotations: &[],
+        has_several_platforms: false,
         has_iidfile: false,
         allows_delete: false,
     };
@@ -414,15 +429,21 @@ mod tests {
 
     #[test]
     fn places_are_read() {
-        let local = |dest: &str| Output::Local { dest: dest.into(), deletes_others: false };
+        let local = |dest: &str| Output::Local { dest: dest.into(), deletes_others: false, splits: None };
         for (text, expected) in [
             ("out", local("out")),
             ("dest=x", local("dest=x")),
             ("type=local,dest=.", local(".")),
-            ("type=local,dest=a/b,mode=delete", Output::Local { dest: "a/b".into(), deletes_others: true }),
-            ("-", Output::Tar { dest: Destination::Stdout }),
-            ("type=tar", Output::Tar { dest: Destination::Stdout }),
-            ("type=tar,dest=x.tar", Output::Tar { dest: Destination::File("x.tar".into()) }),
+            (
+                "type=local,dest=a/b,mode=delete,platform-split=true",
+                Output::Local { dest: "a/b".into(), deletes_others: true, splits: Some(true) },
+            ),
+            ("-", Output::Tar { dest: Destination::Stdout, splits: None }),
+            ("type=tar", Output::Tar { dest: Destination::Stdout, splits: None }),
+            (
+                "type=tar,dest=x.tar,platform-split=0",
+                Output::Tar { dest: Destination::File("x.tar".into()), splits: Some(false) },
+            ),
             ("type=cacheonly", Output::CacheOnly),
             (
                 "TYPE=oci,dest=l,tar=false",
