@@ -340,6 +340,7 @@ mod tests {
             layers: vec![DiffId(digest("packed")), DiffId(digest("bare"))],
             created: None,
             platform: Platform::new("linux", "amd64", None),
+            others: Vec::new(),
         };
         builder.name_image(&"app".parse().unwrap(), &image).unwrap();
         drop(builder);
