@@ -229,35 +229,41 @@ pub fn archive_summary(path: &Path) -> Result<String> {
 
 /// The summary of a folder, as `type=local` makes it: without owners, which that output does not keep.
 pub fn folder_summary(root: &Path) -> Result<String> {
-    let mut lines = Vec::new();
+    let mut found = BTreeMap::new();
     let mut pending = vec![String::new()];
     while let Some(folder) = pending.pop() {
         for item in fs::read_dir(root.join(&folder)).with_context(|| format!("read_dir({})", root.display()))? {
             let name = item?.file_name();
             let path = format!("{folder}{}", name.to_string_lossy());
-            let full = root.join(&path);
-            let metadata = full.symlink_metadata()?;
-            let mut entry = Entry {
-                mode: metadata.permissions().mode() & 0o7777,
-                mtime: metadata.mtime(),
-                path,
-                ..Entry::default()
-            };
+            let metadata = root.join(&path).symlink_metadata()?;
             if metadata.is_dir() {
-                entry.kind = Kind::Directory;
-                entry.path.push('/');
-                pending.push(entry.path.clone());
-            } else if metadata.is_symlink() {
-                entry.kind = Kind::Symlink;
-                entry.link = fs::read_link(&full)?.to_string_lossy().into_owned();
-            } else {
-                entry.data = fs::read(&full)?;
+                pending.push(format!("{path}/"));
             }
-            lines.push((entry.path.clone(), entry_line(&entry, None)));
+            found.insert(path, metadata);
         }
     }
-    lines.sort();
-    Ok(joined(&lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>()))
+    let mut first_names = BTreeMap::new();
+    let mut lines = Vec::new();
+    for (path, metadata) in &found {
+        let full = root.join(path);
+        let mode = metadata.permissions().mode() & 0o7777;
+        let mut entry = Entry { mode, mtime: metadata.mtime(), path: path.clone(), ..Entry::default() };
+        let first = first_names.entry((metadata.dev(), metadata.ino())).or_insert(path);
+        if metadata.is_dir() {
+            entry.kind = Kind::Directory;
+            entry.path.push('/');
+        } else if *first != path {
+            entry.kind = Kind::Hardlink;
+            entry.link = first.to_string();
+        } else if metadata.is_symlink() {
+            entry.kind = Kind::Symlink;
+            entry.link = fs::read_link(&full)?.to_string_lossy().into_owned();
+        } else {
+            entry.data = fs::read(&full)?;
+        }
+        lines.push(entry_line(&entry, None));
+    }
+    Ok(joined(&lines))
 }
 
 /// The SHA-256 of `bytes`, in hexadecimal.

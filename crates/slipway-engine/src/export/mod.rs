@@ -44,6 +44,8 @@ pub(crate) enum ExportError {
     Overwrite { path: String, first: String, second: String },
     #[error("cannot compare the files of the platforms")]
     Compare(#[source] io::Error),
+    #[error("cannot open the layers of the image")]
+    Layers(#[source] io::Error),
     #[error(transparent)]
     Layer(#[from] LayerError),
     #[error(transparent)]
