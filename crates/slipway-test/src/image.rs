@@ -20,7 +20,8 @@
 //! | `l` `h` | symbolic link, hard link | `-> target` |
 //! | `w` | whiteout: the path is removed | |
 //!
-//! `@` gives a file's time where it lies before 2017: no clock gives such a time, so it was set on purpose.
+//! `@` gives the time of a file or of a history entry where it lies before 2017: no clock gives such a time, so it was
+//! set on purpose.
 //! `native` is the platform of the machine, so that one record serves all of them.
 //! Lines about names, annotations, media types, times and the form of the JSON documents ([`crate::form`]) are there
 //! only where these are not what every build without further flags has.
@@ -60,6 +61,9 @@ const CONFIG_KEYS: [&str; 13] = [
 /// Times before this (2017-07-14) were set on purpose.
 const OLDEST_CLOCK: i64 = 1_500_000_000;
 
+/// The same for times that are written as texts.
+pub(crate) const OLDEST_YEAR: &str = "2017";
+
 /// Files up to this size are shown, not digested.
 const SHOWN_BYTES: usize = 200;
 
@@ -94,6 +98,7 @@ impl Image {
         let index_bytes = files.get("index.json").context("the layout has no `index.json`")?;
         let index = document(index_bytes)?;
         let mut unusual = form::unusual_index(index_bytes);
+        unusual.extend(files.get("manifest.json").map(|bytes| form::docker_manifest(bytes)));
         let root_bytes = blob(&files, &index["manifests"][0]["digest"])?;
         let root = document(root_bytes)?;
         let Some(entries) = root.get("manifests").and_then(Value::as_array) else {
@@ -362,6 +367,10 @@ fn history_line(entry: &Value) -> String {
     let comment = plain(&entry["comment"]);
     if comment != "buildkit.dockerfile.v0" {
         line.push_str(&format!(" comment={comment:?}"));
+    }
+    let created = plain(&entry["created"]);
+    if !created.is_empty() && created.as_str() < OLDEST_YEAR {
+        line.push_str(&format!(" @{created}"));
     }
     line
 }

@@ -32,12 +32,14 @@ pub(crate) enum DiffError {
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes the changes in `upper` as a tar to `out`. `lower` is the merged file system below; `None` is an empty one.
+/// Later times than `latest` (seconds since 1970) are written as that.
 pub(crate) fn write_layer<W: Write>(
     upper: BorrowedFd<'_>,
     lower: Option<BorrowedFd<'_>>,
+    latest: Option<i64>,
     out: W,
 ) -> Result<W, DiffError> {
-    let mut walk = Walk::new(TarWriter::new(out), b"", None);
+    let mut walk = Walk::new(TarWriter::no_later_than(latest, out), b"", None);
     let upper = open_dir(upper, c".").map_err(|e| walk.read_error(e))?;
     let lower = match lower {
         Some(lower) => Some(open_dir(lower, c".").map_err(|e| walk.read_error(e))?),
@@ -589,7 +591,7 @@ mod tests {
 
         fn layer(&self) -> Vec<u8> {
             let (upper, lower) = (open(&self.path("upper")), open(&self.path("lower")));
-            write_layer(upper.as_fd(), Some(lower.as_fd()), Vec::new()).unwrap()
+            write_layer(upper.as_fd(), Some(lower.as_fd()), None, Vec::new()).unwrap()
         }
     }
 
@@ -638,7 +640,7 @@ mod tests {
     fn without_anything_below_all_is_new() {
         let trees = Trees::new();
         trees.dir("upper/a").file("upper/a/f", "1");
-        let layer = write_layer(open(&trees.path("upper")).as_fd(), None, Vec::new()).unwrap();
+        let layer = write_layer(open(&trees.path("upper")).as_fd(), None, None, Vec::new()).unwrap();
         assert_eq!(listing(&layer).len(), 2);
     }
 
