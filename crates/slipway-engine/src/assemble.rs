@@ -3,13 +3,13 @@
 use slipway_oci::{DiffId, Digest, History, ImageConfig};
 
 /// What is known of the layers besides their content.
-pub(crate) struct LayerFacts<'a> {
+struct LayerFacts<'a> {
     /// When each layer was made, bottom first, in nanoseconds since 1970.
-    pub(crate) layers_ns: &'a [i64],
+    layers_ns: &'a [i64],
     /// Names of the steps that made the topmost layers, in their order.
-    pub(crate) step_names: &'a [String],
+    step_names: &'a [String],
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
-    pub(crate) epoch: Option<i64>,
+    epoch: Option<i64>,
 }
 
 /// The config as a value and as the bytes that its digest is made of.
@@ -20,9 +20,30 @@ pub(crate) struct Assembled {
     pub(crate) digest: Digest,
 }
 
+/// An image that lacks nothing but the diff IDs of its layers.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) config: ImageConfig,
+    pub(crate) n_base_history: usize,
+    /// As [`LayerFacts::layers_ns`].
+    pub(crate) layers_ns: Vec<i64>,
+    /// As [`LayerFacts::step_names`].
+    pub(crate) step_names: Vec<String>,
+    /// `SOURCE_DATE_EPOCH` of the build.
+    pub(crate) epoch: Option<i64>,
+}
+
+impl Draft {
+    /// The image with these layers, and with times for `epoch`.
+    pub(crate) fn finish(&self, diff_ids: Vec<DiffId>, epoch: Option<i64>) -> Result<Assembled, serde_json::Error> {
+        let facts = LayerFacts { layers_ns: &self.layers_ns, step_names: &self.step_names, epoch };
+        assemble(self.config.clone(), self.n_base_history, diff_ids, &facts)
+    }
+}
+
 /// Puts layers and times into what lowering made of the config. The first `n_base_history` entries of the history came
 /// with the base image and are kept as they are.
-pub(crate) fn assemble(
+fn assemble(
     mut config: ImageConfig,
     n_base_history: usize,
     diff_ids: Vec<DiffId>,

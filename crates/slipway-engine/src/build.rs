@@ -28,11 +28,11 @@ use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{OverlayFlavor, Snapshot, Store};
 
-use crate::assemble::{LayerFacts, assemble};
+use crate::assemble::Draft;
 use crate::contexts::Contexts;
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
-use crate::export::{self, Export, Image, ImageLayer};
+use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
 use crate::frontend::Frontend;
 use crate::images::Images;
 use crate::inputs::{Fetched, InputError, find_inputs};
@@ -79,6 +79,8 @@ pub struct Engine {
 pub struct Built {
     /// Digest of the image config, or of the index of several images.
     pub image_id: Option<Digest>,
+    /// The last output that is an image with a manifest.
+    pub image: Option<ExportedImage>,
 }
 
 /// A Dockerfile as the user knows it.
@@ -235,12 +237,13 @@ impl Engine {
         let images = images.map(|(image, snapshot)| self.image(graph, image, snapshot, job));
         let images = images.collect::<Result<Vec<_>, _>>().map_err(|e| with_source(BuildFailure::Other(e)))?;
         let (store, registry, is_multi) = (&self.store, &self.registry, *is_multi);
-        let export = Export { store, registry, images: &images, is_multi, events, cancel };
-        let image_id = export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
+        let wants_manifest = request.metadata_file.is_some();
+        let export = Export { store, registry, images: &images, is_multi, wants_manifest, events, cancel };
+        let exported = export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
         }
-        Ok(Built { image_id })
+        Ok(Built { image_id: exported.id, image: exported.image })
     }
 
     /// What is remote and needed before anything else: the context, because the Dockerfile is in it, or the
@@ -358,9 +361,10 @@ impl Engine {
         let diff_ids = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let step_names: Vec<String> = observe::layer_names(graph, image.result);
         let epoch = epoch(&request.build_args)?;
-        let facts = LayerFacts { layers_ns: &layers_ns, step_names: &step_names, epoch };
-        let assembled = assemble(image.config.clone(), image.n_base_history, diff_ids, &facts)?;
-        Ok(Image { assembled, snapshot, layers: image_layers })
+        let (config, n_base_history) = (image.config.clone(), image.n_base_history);
+        let draft = Draft { config, n_base_history, layers_ns, step_names, epoch };
+        let assembled = draft.finish(diff_ids, epoch)?;
+        Ok(Image { draft, assembled, snapshot, layers: image_layers })
     }
 }
 

@@ -3,17 +3,18 @@
 //! A layer is hashed as soon as the step that made it commits, on a thread of its own while the next step runs. If an
 //! output of the build will need the compressed bytes, they are made in the same pass, so that files are read once.
 
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 
-use slipway_graph::request::{Compression, ImageOutput};
-use slipway_oci::{Descriptor, DiffId, Sha256};
+use slipway_graph::request::{self, ImageOutput};
+use slipway_oci::{Descriptor, DiffId, Digest, Sha256};
 use slipway_solver::Cancel;
 use slipway_store::{BlobWriter, DbError, LayerId, Snapshot, SnapshotError, Store};
 
 use crate::layer::compress::{Compressor, layer_media_type};
+use crate::layer::decompress::Compression;
 use crate::layer::diff::{self, DiffError};
 use crate::layer::untar;
 
@@ -28,6 +29,12 @@ pub(crate) enum LayerError {
     Compress(#[source] io::Error),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error("cannot read the layer {digest} of the base image", digest = .digest)]
+    Missing { digest: Digest },
+    #[error("cannot decompress a layer of the base image")]
+    Decompress(#[source] io::Error),
+    #[error("the layer {digest} holds {found} instead of {expected}", found = .found.0, expected = .expected.0)]
+    OtherContent { digest: Digest, expected: DiffId, found: DiffId },
     #[error(transparent)]
     Blob(#[from] slipway_store::BlobError),
     #[error(transparent)]
@@ -37,7 +44,7 @@ pub(crate) enum LayerError {
 /// How blobs are to be compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlobForm {
-    pub(crate) compression: Compression,
+    pub(crate) compression: request::Compression,
     pub(crate) level: Option<u32>,
 }
 
@@ -123,6 +130,59 @@ pub(crate) fn blob(
         .ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
 }
 
+/// The layer at `index` of `snapshot` with the times of all entries no later than `latest` (seconds since 1970).
+pub(crate) fn no_younger_than(
+    store: &Store,
+    snapshot: &Snapshot,
+    index: usize,
+    latest: i64,
+    form: BlobForm,
+    cancel: &Cancel,
+) -> Result<(DiffId, Descriptor), LayerError> {
+    let layers = snapshot.layers();
+    let place = Place { below: layers[..index].to_vec(), layer: layers[index].clone() };
+    let made = write(store, &place, Some(form), Some(latest), cancel)?;
+    let blob = made.blob.ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))?;
+    Ok((made.diff_id, blob))
+}
+
+/// The layer that `blob` is, compressed in another way.
+pub(crate) fn in_form(
+    store: &Store,
+    diff_id: &DiffId,
+    blob: &Descriptor,
+    form: BlobForm,
+    cancel: &Cancel,
+) -> Result<Descriptor, LayerError> {
+    let missing = || LayerError::Missing { digest: blob.digest.clone() };
+    let (file, _) = store.open_blob(&blob.digest)?.ok_or_else(missing)?;
+    let source = Compression::of_layer(&blob.media_type).ok_or_else(missing)?;
+    let mut plain = source.reader(BufReader::with_capacity(1 << 20, file)).map_err(LayerError::Decompress)?;
+    let compressor = Compressor::new(form.compression, form.level, store.blob_writer()?);
+    let compressor = compressor.map_err(LayerError::Compress)?;
+    let mut sink = TarSink { hasher: Sha256::new(), n_bytes: 0, blob: Some(compressor), cancel };
+    io::copy(&mut plain, &mut sink).map_err(LayerError::Decompress)?;
+    let found = DiffId(sink.hasher.finish());
+    if found != *diff_id {
+        return Err(LayerError::OtherContent { digest: blob.digest.clone(), expected: diff_id.clone(), found });
+    }
+    committed(store, diff_id, sink.blob, form)?.ok_or_else(missing)
+}
+
+/// Keeps the blob of the layer `diff_id`, if one was written.
+fn committed(
+    store: &Store,
+    diff_id: &DiffId,
+    compressor: Option<Compressor<BlobWriter>>,
+    form: BlobForm,
+) -> Result<Option<Descriptor>, LayerError> {
+    let Some(compressor) = compressor else { return Ok(None) };
+    let blob = compressor.finish().map_err(LayerError::Compress)?.commit(None)?;
+    let descriptor = Descriptor::new(layer_media_type(form.compression, true), blob.digest, blob.size_bytes);
+    store.add_layer_blob(diff_id, &descriptor)?;
+    Ok(Some(descriptor))
+}
+
 fn ensure(store: &Store, place: &Place, form: Option<BlobForm>, cancel: &Cancel) -> Result<DiffId, LayerError> {
     if let Some((diff_id, _)) = store.diff_id(&place.layer)? {
         let is_complete = match form {
@@ -153,6 +213,26 @@ fn make(
     form: Option<BlobForm>,
     cancel: &Cancel,
 ) -> Result<(DiffId, Option<Descriptor>), LayerError> {
+    let Written { diff_id, n_bytes, blob } = write(store, place, form, None, cancel)?;
+    store.set_diff_id(&place.layer, &diff_id, n_bytes)?;
+    Ok((diff_id, blob))
+}
+
+/// A layer as a tar.
+struct Written {
+    diff_id: DiffId,
+    n_bytes: u64,
+    /// The compressed tar, if a form was asked for.
+    blob: Option<Descriptor>,
+}
+
+fn write(
+    store: &Store,
+    place: &Place,
+    form: Option<BlobForm>,
+    latest: Option<i64>,
+    cancel: &Cancel,
+) -> Result<Written, LayerError> {
     let path = store.layer_path(&place.layer);
     let upper = untar::open_host_dir(&path)
         .map_err(|errno| LayerError::Open { layer: place.layer.clone(), source: errno.into() })?;
@@ -168,14 +248,13 @@ fn make(
         }
     };
     let tar = TarSink { hasher: Sha256::new(), n_bytes: 0, blob, cancel };
-    let tar = diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), tar)?;
-    let diff_id = DiffId(tar.hasher.finish());
-    store.set_diff_id(&place.layer, &diff_id, tar.n_bytes)?;
-    let (Some(compressor), Some(form)) = (tar.blob, form) else { return Ok((diff_id, None)) };
-    let blob = compressor.finish().map_err(LayerError::Compress)?.commit(None)?;
-    let descriptor = Descriptor::new(layer_media_type(form.compression, true), blob.digest, blob.size_bytes);
-    store.add_layer_blob(&diff_id, &descriptor)?;
-    Ok((diff_id, Some(descriptor)))
+    let tar = diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), latest, tar)?;
+    let (diff_id, n_bytes) = (DiffId(tar.hasher.finish()), tar.n_bytes);
+    let blob = match form {
+        Some(form) => committed(store, &diff_id, tar.blob, form)?,
+        None => None,
+    };
+    Ok(Written { diff_id, n_bytes, blob })
 }
 
 /// Takes the tar: hashes it, counts it, and passes it on to the compressor if there is one.

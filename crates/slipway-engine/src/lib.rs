@@ -42,6 +42,7 @@ mod stdin_context;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;
+pub use export::ExportedImage;
 pub use inspect::{Checked, Inspector, OpenStore};
 pub use ops::shell::ShellSeat;
 

@@ -122,7 +122,7 @@ fn product(run: &Run, workspace: &Workspace, image: &Path) -> Result<Product> {
     match field("type").unwrap_or("local") {
         "local" => Ok(Product::Folder(dest)),
         "tar" => Ok(Product::Archive(dest)),
-        "oci" => Ok(Product::Image(Box::new(Image::read(&dest)?))),
+        "oci" | "docker" => Ok(Product::Image(Box::new(Image::read(&dest)?))),
         other => bail!("the runner cannot read an output of type `{other}`"),
     }
 }

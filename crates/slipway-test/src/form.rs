@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::image::OLDEST_YEAR;
+
 use self::Presence::{Always, NullIfEmpty, OmittedIfEmpty};
 
 /// The media types that a summary does not mention.
@@ -178,8 +180,9 @@ pub(crate) fn names(index: &Value, manifest: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for entry in index["manifests"].as_array().into_iter().flatten() {
         for (key, value) in entry["annotations"].as_object().into_iter().flatten() {
-            // When an image that has no time of its own was written is of no interest.
-            if key != "org.opencontainers.image.created" {
+            // What the clock said is of no interest.
+            let is_clock = key == "org.opencontainers.image.created" && value.as_str() >= Some(OLDEST_YEAR);
+            if !is_clock {
                 lines.push(format!("index {key} {value}"));
             }
         }
@@ -197,6 +200,16 @@ pub(crate) fn annotations(document: &Value) -> Vec<String> {
 /// The annotations of an entry of an index.
 pub(crate) fn descriptor_annotations(entry: &Value) -> Vec<String> {
     annotations(entry).into_iter().map(|line| format!("entry {line}")).collect()
+}
+
+/// The line for the `manifest.json` of `docker save`: its bytes, but for the digests in it.
+pub(crate) fn docker_manifest(document: &[u8]) -> String {
+    let text = String::from_utf8_lossy(document);
+    let mut parts = text.split("blobs/sha256/");
+    let first = parts.next().unwrap_or_default();
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let rest: String = parts.map(|part| format!("blobs/sha256/…{}", part.trim_start_matches(is_digit))).collect();
+    format!("json manifest.json {first}{rest}")
 }
 
 /// A document that is none is shown as the text it is.

@@ -20,7 +20,8 @@
 //! | `l` `h` | symbolic link, hard link | `-> target` |
 //! | `w` | whiteout: the path is removed | |
 //!
-//! `@` gives a file's time where it lies before 2017: no clock gives such a time, so it was set on purpose.
+//! `@` gives the time of a file or of a history entry where it lies before 2017: no clock gives such a time, so it was
+//! set on purpose.
 //! `native` is the platform of the machine, so that one record serves all of them.
 //! Lines about names, annotations, media types, times and the form of the JSON documents ([`crate::form`]) are there
 //! only where these are not what every build without further flags has.
@@ -60,6 +61,9 @@ const CONFIG_KEYS: [&str; 13] = [
 /// Times before this (2017-07-14) were set on purpose.
 const OLDEST_CLOCK: i64 = 1_500_000_000;
 
+/// The same for times that are written as texts.
+pub(crate) const OLDEST_YEAR: &str = "2017";
+
 /// Files up to this size are shown, not digested.
 const SHOWN_BYTES: usize = 200;
 
@@ -94,6 +98,7 @@ impl Image {
         let index_bytes = files.get("index.json").context("the layout has no `index.json`")?;
         let index = document(index_bytes)?;
         let mut unusual = form::unusual_index(index_bytes);
+        unusual.extend(files.get("manifest.json").map(|bytes| form::docker_manifest(bytes)));
         let root_bytes = blob(&files, &index["manifests"][0]["digest"])?;
         let root = document(root_bytes)?;
         let Some(entries) = root.get("manifests").and_then(Value::as_array) else {
@@ -229,35 +234,41 @@ pub fn archive_summary(path: &Path) -> Result<String> {
 
 /// The summary of a folder, as `type=local` makes it: without owners, which that output does not keep.
 pub fn folder_summary(root: &Path) -> Result<String> {
-    let mut lines = Vec::new();
+    let mut found = BTreeMap::new();
     let mut pending = vec![String::new()];
     while let Some(folder) = pending.pop() {
         for item in fs::read_dir(root.join(&folder)).with_context(|| format!("read_dir({})", root.display()))? {
             let name = item?.file_name();
             let path = format!("{folder}{}", name.to_string_lossy());
-            let full = root.join(&path);
-            let metadata = full.symlink_metadata()?;
-            let mut entry = Entry {
-                mode: metadata.permissions().mode() & 0o7777,
-                mtime: metadata.mtime(),
-                path,
-                ..Entry::default()
-            };
+            let metadata = root.join(&path).symlink_metadata()?;
             if metadata.is_dir() {
-                entry.kind = Kind::Directory;
-                entry.path.push('/');
-                pending.push(entry.path.clone());
-            } else if metadata.is_symlink() {
-                entry.kind = Kind::Symlink;
-                entry.link = fs::read_link(&full)?.to_string_lossy().into_owned();
-            } else {
-                entry.data = fs::read(&full)?;
+                pending.push(format!("{path}/"));
             }
-            lines.push((entry.path.clone(), entry_line(&entry, None)));
+            found.insert(path, metadata);
         }
     }
-    lines.sort();
-    Ok(joined(&lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>()))
+    let mut first_names = BTreeMap::new();
+    let mut lines = Vec::new();
+    for (path, metadata) in &found {
+        let full = root.join(path);
+        let mode = metadata.permissions().mode() & 0o7777;
+        let mut entry = Entry { mode, mtime: metadata.mtime(), path: path.clone(), ..Entry::default() };
+        let first = first_names.entry((metadata.dev(), metadata.ino())).or_insert(path);
+        if metadata.is_dir() {
+            entry.kind = Kind::Directory;
+            entry.path.push('/');
+        } else if *first != path {
+            entry.kind = Kind::Hardlink;
+            entry.link = first.to_string();
+        } else if metadata.is_symlink() {
+            entry.kind = Kind::Symlink;
+            entry.link = fs::read_link(&full)?.to_string_lossy().into_owned();
+        } else {
+            entry.data = fs::read(&full)?;
+        }
+        lines.push(entry_line(&entry, None));
+    }
+    Ok(joined(&lines))
 }
 
 /// The SHA-256 of `bytes`, in hexadecimal.
@@ -356,6 +367,10 @@ fn history_line(entry: &Value) -> String {
     let comment = plain(&entry["comment"]);
     if comment != "buildkit.dockerfile.v0" {
         line.push_str(&format!(" comment={comment:?}"));
+    }
+    let created = plain(&entry["created"]);
+    if !created.is_empty() && created.as_str() < OLDEST_YEAR {
+        line.push_str(&format!(" @{created}"));
     }
     line
 }

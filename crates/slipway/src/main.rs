@@ -11,6 +11,7 @@ mod containers_config;
 mod env_vars;
 mod exit_code;
 mod interrupt;
+mod metadata;
 mod place;
 mod progress;
 mod report;

@@ -9,7 +9,7 @@ use slipway_graph::request::{Destination, ImageOutput};
 use slipway_oci::{Descriptor, Digest, Index, IndexOrManifest, Manifest, Reference, media_type};
 
 use super::documents::Documents;
-use super::{Export, ExportError, write_to};
+use super::{Export, ExportError, ExportedImage, write_to};
 use crate::layer::tar_writer::{Entry, EntryKind, TarWriter};
 
 /// Which reader it is for.
@@ -22,12 +22,19 @@ pub(super) enum Kind {
 
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// Annotation with the full name of an image.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Annotation with its tag (image spec, `annotations.md`).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DockerManifest {
     config: String,
-    repo_tags: Vec<String>,
-    layers: Vec<String>,
+    /// `null` instead of no items, as in the reference.
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
 }
 
 pub(super) fn export(
@@ -35,12 +42,13 @@ pub(super) fn export(
     dest: &Destination,
     options: &ImageOutput,
     kind: Kind,
-) -> Result<Descriptor, ExportError> {
+) -> Result<ExportedImage, ExportError> {
     if kind == Kind::Docker && export.is_multi {
         return Err(ExportError::DockerIndex);
     }
     let documents = export.documents(options)?;
-    let entries = index_entries(export, &documents.root, &options.names);
+    let pointer = dated(&documents);
+    let entries = index_entries(&pointer, &options.names);
     let docker = match (kind, documents.manifests.as_slice()) {
         (Kind::Docker, [manifest]) => Some(docker_manifest(manifest, &options.names)?),
         _ => None,
@@ -60,31 +68,31 @@ pub(super) fn export(
             write_tar(export, out, &files, &documents).map_err(error)
         })?,
     }
-    Ok(documents.root)
+    Ok(ExportedImage { descriptor: pointer, ..documents.exported(&options.names) })
+}
+
+/// The pointer to the result, with the time that it was made.
+fn dated(documents: &Documents) -> Descriptor {
+    let mut pointer = documents.pointer.clone();
+    // Times of the same form are in the order of their texts.
+    if let Some(created) = documents.configs.iter().filter_map(|made| made.config.created.as_ref()).max() {
+        pointer.annotations.insert("org.opencontainers.image.created".to_owned(), whole_seconds(created));
+    }
+    pointer
 }
 
 /// One descriptor for each name, so that readers find the image under all of them.
-fn index_entries(export: &Export<'_>, root: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
-    let platform = match export.images {
-        [only] if !export.is_multi => Some(only.platform()),
-        _ => None,
-    };
-    let mut base = BTreeMap::new();
-    // Times of the same form are in the order of their texts.
-    if let Some(created) = export.images.iter().filter_map(|image| image.assembled.config.created.as_ref()).max() {
-        base.insert("org.opencontainers.image.created".to_owned(), whole_seconds(created));
-    }
-    let entry = |annotations| Descriptor { annotations, platform: platform.clone(), ..root.clone() };
+fn index_entries(pointer: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
     if names.is_empty() {
-        return vec![entry(base)];
+        return vec![pointer.clone()];
     }
     let named = |name: &Reference| {
-        let mut annotations = base.clone();
-        annotations.insert("io.containerd.image.name".to_owned(), name.with_default_tag().to_string());
+        let mut annotations = pointer.annotations.clone();
+        annotations.insert(IMAGE_NAME.to_owned(), name.with_default_tag().to_string());
         if let Some(tag) = name.tag_or_latest() {
-            annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag.to_owned());
+            annotations.insert(REF_NAME.to_owned(), tag.to_owned());
         }
-        entry(annotations)
+        Descriptor { annotations, ..pointer.clone() }
     };
     names.iter().map(named).collect()
 }
@@ -104,10 +112,11 @@ fn index_bytes(manifests: Vec<Descriptor>) -> Result<Vec<u8>, serde_json::Error>
 
 fn docker_manifest(manifest: &Manifest, names: &[Reference]) -> Result<Vec<u8>, serde_json::Error> {
     let path = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
+    let some = |items: Vec<String>| Some(items).filter(|items| !items.is_empty());
     slipway_oci::to_compact(&[DockerManifest {
         config: path(&manifest.config.digest),
-        repo_tags: names.iter().map(|name| name.with_default_tag().familiar()).collect(),
-        layers: manifest.layers.iter().map(|layer| path(&layer.digest)).collect(),
+        repo_tags: some(names.iter().map(|name| name.with_default_tag().familiar()).collect()),
+        layers: some(manifest.layers.iter().map(|layer| path(&layer.digest)).collect()),
     }])
 }
 
@@ -159,7 +168,7 @@ fn header(kind: EntryKind, path: &str, size: u64) -> Entry<'_> {
 fn write_folder(
     export: &Export<'_>,
     folder: &Path,
-    entries: Vec<Descriptor>,
+    mut entries: Vec<Descriptor>,
     documents: &Documents,
     docker: Option<&[u8]>,
 ) -> io::Result<()> {
@@ -168,6 +177,10 @@ fn write_folder(
     for digest in all_digests(documents) {
         let (mut file, _) = export.blob_file(digest).map_err(io::Error::other)?;
         write_file(&blobs, digest.hex(), &mut file)?;
+    }
+    for entry in &mut entries {
+        // Others may come to lie beside it.
+        entry.annotations.entry(REF_NAME.to_owned()).or_insert_with(|| "latest".to_owned());
     }
     let mut all = other_entries(&folder.join("index.json"), &entries)?;
     all.extend(entries);
@@ -188,8 +201,8 @@ fn other_entries(index: &Path, new: &[Descriptor]) -> io::Result<Vec<Descriptor>
     };
     let parsed = IndexOrManifest::parse(&bytes, media_type::OCI_INDEX).map_err(io::Error::other)?;
     let IndexOrManifest::Index(parsed) = parsed else { return Ok(Vec::new()) };
-    let name = |d: &Descriptor| d.annotations.get("org.opencontainers.image.ref.name").cloned();
-    let replaced: Vec<Option<String>> = new.iter().map(name).collect();
+    let name = |d: &Descriptor| [IMAGE_NAME, REF_NAME].map(|key| d.annotations.get(key).cloned());
+    let replaced: Vec<[Option<String>; 2]> = new.iter().map(name).collect();
     Ok(parsed.manifests.into_iter().filter(|old| !replaced.contains(&name(old))).collect())
 }
 

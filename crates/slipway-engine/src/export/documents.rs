@@ -1,21 +1,25 @@
 //! The JSON documents of a result: a manifest for each image, and an index where there may be several
 //! (`spec/dockerfile.md` sections 4.5 and 8.5).
 
-use std::collections::BTreeMap;
+use slipway_graph::request::{Annotated, Annotation, ImageOutput};
+use slipway_oci::{Descriptor, Index, Manifest, Platform, Reference, media_type};
 
-use slipway_graph::request::ImageOutput;
-use slipway_oci::{Descriptor, Index, Manifest, media_type};
-
-use super::{Export, ExportError};
+use super::pack::Packed;
+use super::{Export, ExportError, ExportedImage};
+use crate::assemble::Assembled;
 
 /// What an image output consists of; all of it is in the store.
 pub(super) struct Documents {
     /// What the names of the result point to: the index, else the only manifest.
     pub(super) root: Descriptor,
+    /// The same with annotations and platform, as an index that lists it has it.
+    pub(super) pointer: Descriptor,
     /// Manifests and index; what another one names comes first, the root last.
     pub(super) documents: Vec<Document>,
     /// One an image, in the order of the request.
     pub(super) manifests: Vec<Manifest>,
+    /// One an image.
+    pub(super) configs: Vec<Assembled>,
 }
 
 /// A document as it is stored.
@@ -35,6 +39,16 @@ impl Documents {
         blobs
     }
 
+    /// What people are told about the result, which got `names`.
+    pub(super) fn exported(&self, names: &[Reference]) -> ExportedImage {
+        let config = match self.configs.as_slice() {
+            [only] if self.documents.len() == 1 => Some(only.digest.clone()),
+            _ => None,
+        };
+        let names = names.iter().map(Reference::to_string).collect();
+        ExportedImage { descriptor: self.pointer.clone(), config, names }
+    }
+
     /// The documents that the root names.
     pub(super) fn below_root(&self) -> &[Document] {
         self.documents.split_last().map_or(&[], |(_, below)| below)
@@ -49,18 +63,48 @@ impl Documents {
 impl Export<'_> {
     /// Everything that an output with `options` consists of.
     pub(super) fn documents(&self, options: &ImageOutput) -> Result<Documents, ExportError> {
-        let (mut documents, mut manifests, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+        self.check_annotations(options)?;
+        let (mut documents, mut manifests, mut configs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut entries = Vec::new();
         for image in self.images {
-            let (descriptor, bytes, manifest) = self.manifest(image, options)?;
-            entries.push(Descriptor { platform: Some(image.platform()), ..descriptor.clone() });
-            documents.push(Document { descriptor, bytes });
+            let Packed { assembled, descriptor, manifest, manifest_bytes } = self.pack(image, options)?;
+            let platform = self.annotated_platform(image);
+            let annotations = options.annotations_on(Annotated::ManifestDescriptor, platform.as_ref());
+            entries.push(Descriptor { platform: Some(image.platform()), annotations, ..descriptor.clone() });
+            documents.push(Document { descriptor, bytes: manifest_bytes });
             manifests.push(manifest);
+            configs.push(assembled);
         }
-        if self.is_multi {
-            documents.push(self.index(entries, options)?);
-        }
+        let pointer = match (self.is_multi, entries.as_slice()) {
+            (false, [only]) => only.clone(),
+            _ => {
+                let index = self.index(entries, options)?;
+                let annotations = options.annotations_on(Annotated::IndexDescriptor, None);
+                let pointer = Descriptor { annotations, ..index.descriptor.clone() };
+                documents.push(index);
+                pointer
+            }
+        };
         let root = documents.last().expect("because a build makes at least one image").descriptor.clone();
-        Ok(Documents { root, documents, manifests })
+        Ok(Documents { root, pointer, documents, manifests, configs })
+    }
+
+    /// Annotations that there is no place for.
+    fn check_annotations(&self, options: &ImageOutput) -> Result<(), ExportError> {
+        let on_index = |a: &Annotation| matches!(a.on, Annotated::Index | Annotated::IndexDescriptor);
+        if !self.is_multi {
+            let is_lost = options.annotations.iter().any(on_index);
+            return if is_lost { Err(ExportError::IndexAnnotations) } else { Ok(()) };
+        }
+        if !options.annotations.is_empty() && !options.uses_oci_types {
+            return Err(ExportError::AnnotationsNeedOci);
+        }
+        let is_there = |platform: &Platform| self.images.iter().any(|image| image.platform() == *platform);
+        let mut platforms = options.annotations.iter().filter_map(|annotation| annotation.platform.as_ref());
+        match platforms.find(|platform| !is_there(platform)) {
+            Some(missing) => Err(ExportError::AnnotatedPlatform(missing.clone())),
+            None => Ok(()),
+        }
     }
 
     fn index(&self, manifests: Vec<Descriptor>, options: &ImageOutput) -> Result<Document, ExportError> {
@@ -69,7 +113,8 @@ impl Export<'_> {
             false => media_type::DOCKER_INDEX,
         };
         let stated = Some(media_type.to_owned());
-        let index = Index { schema_version: 2, media_type: stated, manifests, annotations: BTreeMap::new() };
+        let annotations = options.annotations_on(Annotated::Index, None);
+        let index = Index { schema_version: 2, media_type: stated, manifests, annotations };
         let bytes = slipway_oci::to_indented(&index)?;
         let blob = self.store.put_blob(&bytes)?;
         Ok(Document { descriptor: Descriptor::new(media_type, blob.digest, blob.size_bytes), bytes })

@@ -1,17 +1,18 @@
 //! `type=image` (the default) and `type=registry`: into the local image store, and on to a registry if asked.
 
 use slipway_graph::request::ImageOutput;
-use slipway_oci::{Descriptor, Platform};
+use slipway_oci::{Descriptor, Platform, Reference};
 use slipway_store::ImageRecord;
 
 use super::documents::Documents;
-use super::{Export, ExportError, Image, registry};
+use super::{Export, ExportError, ExportedImage, Image, registry};
+use crate::assemble::Assembled;
 
 /// Gives what the names point to, if that is in a form that can leave the store: one image is stored without.
-pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Option<Descriptor>, ExportError> {
+pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Option<ExportedImage>, ExportError> {
     let documents = match options.push {
         Some(push) => Some(registry::push(export, options, push)?),
-        None if export.is_multi => Some(export.documents(options)?),
+        None if export.is_multi || needs_manifest(export, options) => Some(export.documents(options)?),
         None => {
             for image in export.images {
                 export.store.put_blob(&image.assembled.bytes)?;
@@ -19,32 +20,65 @@ pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Optio
             None
         }
     };
-    let record = record(export, documents.as_ref());
-    for name in &options.names {
-        export.store.name_image(name, &record)?;
+    let names = names(options, documents.as_ref());
+    if options.is_stored {
+        let record = record(export, documents.as_ref());
+        for name in names.iter().chain(&canonical_names(options, documents.as_ref())) {
+            export.store.name_image(name, &record)?;
+        }
     }
-    Ok(documents.map(|documents| documents.root))
+    Ok(documents.map(|documents| documents.exported(&names)))
+}
+
+/// Whether the image has to be more than its config and the snapshots of its layers.
+fn needs_manifest(export: &Export<'_>, options: &ImageOutput) -> bool {
+    export.wants_manifest
+        || options.dangling_prefix.is_some()
+        || options.is_named_by_digest
+        || options.rewrites_times
+        || options.epoch.is_some()
+        || !options.annotations.is_empty()
+}
+
+/// Its names, and the one by digest for images that have no other.
+fn names(options: &ImageOutput, documents: Option<&Documents>) -> Vec<Reference> {
+    let mut names = options.names.clone();
+    if let (Some(prefix), Some(documents)) = (&options.dangling_prefix, documents) {
+        names.push(prefix.with_digest(documents.root.digest.clone()));
+    }
+    names
+}
+
+/// `name@digest` for each name, if that is wanted.
+fn canonical_names(options: &ImageOutput, documents: Option<&Documents>) -> Vec<Reference> {
+    match documents {
+        Some(documents) if options.is_named_by_digest => {
+            options.names.iter().map(|name| name.with_digest(documents.root.digest.clone())).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// What the names stand for: the image for this machine, or else the first, with all others beside it.
 fn record(export: &Export<'_>, documents: Option<&Documents>) -> ImageRecord {
-    let manifest = |index: usize| Some(documents?.documents.get(index)?.descriptor.clone());
-    let mut records: Vec<ImageRecord> =
-        export.images.iter().enumerate().map(|(index, image)| record_of(image, manifest(index))).collect();
+    let one = |(index, image): (usize, &Image)| match documents {
+        Some(documents) => record_of(&documents.configs[index], Some(documents.documents[index].descriptor.clone())),
+        None => record_of(&image.assembled, None),
+    };
+    let mut records: Vec<ImageRecord> = export.images.iter().enumerate().map(one).collect();
     let host = Platform::host();
     let main = records.iter().position(|record| record.platform.matches(&host)).unwrap_or(0);
     let main = records.remove(main);
     ImageRecord { manifest: documents.map(|documents| documents.root.clone()), others: records, ..main }
 }
 
-fn record_of(image: &Image, manifest: Option<Descriptor>) -> ImageRecord {
-    let assembled = &image.assembled;
+fn record_of(assembled: &Assembled, manifest: Option<Descriptor>) -> ImageRecord {
     ImageRecord {
         manifest,
         config: assembled.digest.clone(),
         layers: assembled.config.rootfs.diff_ids.clone(),
         created: assembled.config.created.clone(),
-        platform: image.platform(),
+        platform: assembled.config.platform(),
         others: Vec::new(),
     }
 }

@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use super::split::{self, Part};
 use super::{Export, ExportError};
 use crate::layer::diff::{open_dir, open_file, read_link, sorted_names, stat_at};
+use crate::layer::merged_links::MergedLinks;
 use crate::layer::untar;
+use crate::rootfs::{Root, TreePath};
 
 /// Why the folder cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -35,20 +37,21 @@ pub(super) fn export(
     if deletes_others && !folders.is_empty() {
         keep_only(dest, &folders)?;
     }
-    for (index, Part { folder, view }) in parts.iter().enumerate() {
+    for (index, Part { folder, view, links }) in parts.into_iter().enumerate() {
         let dest = folder.as_ref().map_or_else(|| dest.to_owned(), |folder| dest.join(folder));
         // What lies in the same folder as the first one is added to it.
         let deletes_others = deletes_others && (folder.is_some() || index == 0);
-        copy_files(view.as_fd(), &dest, deletes_others)?;
+        copy_files(view.as_fd(), links, &dest, deletes_others)?;
     }
     Ok(())
 }
 
-fn copy_files(files: BorrowedFd<'_>, dest: &Path, deletes_others: bool) -> Result<(), ExportError> {
+fn copy_files(files: BorrowedFd<'_>, links: MergedLinks, dest: &Path, deletes_others: bool) -> Result<(), ExportError> {
     let target = open_folder(dest)?;
     let create = |errno: Errno| ExportError::Write { path: dest.to_owned(), source: errno.into() };
     let source = open_dir(files, c".").map_err(create)?;
-    let mut copy = Copy { path: Vec::new(), deletes_others };
+    let root = Root::open(dest).map_err(|source| ExportError::Write { path: dest.to_owned(), source })?;
+    let mut copy = Copy { path: Vec::new(), dest: root, links, deletes_others };
     copy.folder(&source, &target).map_err(|errno| {
         let path = String::from_utf8_lossy(&copy.path).into_owned();
         LocalError::Write { dest: dest.to_owned(), path, source: errno.into() }
@@ -78,6 +81,9 @@ fn keep_only(dest: &Path, names: &[&str]) -> Result<(), ExportError> {
 struct Copy {
     /// What is being copied, for errors.
     path: Vec<u8>,
+    /// The top of what is written.
+    dest: Root,
+    links: MergedLinks,
     deletes_others: bool,
 }
 
@@ -110,6 +116,12 @@ impl Copy {
         if there.is_some() && !(kind == FileType::Directory && there == Some(FileType::Directory)) {
             remove(target, name)?;
         }
+        if kind != FileType::Directory
+            && let Some(first) = self.links.earlier(&self.path, &stat)
+            && self.link(&first, target, name)?
+        {
+            return Ok(());
+        }
         match kind {
             FileType::Directory => {
                 if there != Some(FileType::Directory) {
@@ -129,6 +141,20 @@ impl Copy {
             FileType::Fifo => rustix::fs::mknodat(target, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), 0),
             // Devices and sockets of an image have no meaning in a folder of the host.
             _ => Ok(()),
+        }
+    }
+}
+
+impl Copy {
+    /// Whether `name` in `target` could be made another name of what was written at `first`: not every file system
+    /// knows hard links, and there is a limit to their number.
+    fn link(&self, first: &TreePath, target: &OwnedFd, name: &CStr) -> Result<bool, Errno> {
+        let folder = self.dest.open_dir(&first.parent().unwrap_or_default());
+        let folder = folder.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        match rustix::fs::linkat(&folder, first.name().unwrap_or_default(), target, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno),
         }
     }
 }

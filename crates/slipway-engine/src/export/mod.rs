@@ -6,6 +6,7 @@ mod archive;
 mod documents;
 mod image;
 mod local;
+mod pack;
 mod registry;
 mod split;
 mod tar;
@@ -13,17 +14,16 @@ mod tar;
 use std::io;
 use std::path::PathBuf;
 
-use slipway_graph::request::{BuildRequest, Compression, Destination, ImageOutput, Output};
+use slipway_graph::request::{BuildRequest, Destination, ImageOutput, Output};
 use slipway_graph::{Event, Events};
-use slipway_oci::{Descriptor, DiffId, Digest, Manifest, Platform, media_type};
+use slipway_oci::{Descriptor, DiffId, Digest, Platform};
 use slipway_registry::{PushError, Registry};
 use slipway_solver::Cancel;
 use slipway_store::{Snapshot, Store};
 
-use crate::assemble::Assembled;
-use crate::layer::compress::layer_media_type;
+use crate::assemble::{Assembled, Draft};
 use crate::layer::diff::DiffError;
-use crate::layers::{self, BlobForm, LayerError};
+use crate::layers::{BlobForm, LayerError};
 
 /// Why a result cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +40,18 @@ pub(crate) enum ExportError {
     NoName,
     #[error("docker exporter does not currently support exporting manifest lists")]
     DockerIndex,
+    #[error("index annotations not supported for single platform export")]
+    IndexAnnotations,
+    #[error("cannot export annotations with \"oci-mediatypes=false\"")]
+    AnnotationsNeedOci,
+    #[error("invalid annotation: no platform {0} found in source")]
+    AnnotatedPlatform(Platform),
     #[error("cannot overwrite {path} from {first} with {second} when split option is disabled")]
     Overwrite { path: String, first: String, second: String },
     #[error("cannot compare the files of the platforms")]
     Compare(#[source] io::Error),
+    #[error("cannot open the layers of the image")]
+    Layers(#[source] io::Error),
     #[error(transparent)]
     Layer(#[from] LayerError),
     #[error(transparent)]
@@ -64,6 +72,8 @@ pub(crate) enum ExportError {
 
 /// A finished image, its layers still as snapshots.
 pub(crate) struct Image {
+    /// What `assembled` was made of, for outputs with other layers or times.
+    pub(crate) draft: Draft,
     pub(crate) assembled: Assembled,
     pub(crate) snapshot: Snapshot,
     /// Bottom first, as in the config.
@@ -92,19 +102,39 @@ pub(crate) struct Export<'a> {
     pub(crate) images: &'a [Image],
     /// Whether names stand for an index, be it of one image.
     pub(crate) is_multi: bool,
+    /// Whether somebody asks for the digest of the manifest even if nothing else needs one.
+    pub(crate) wants_manifest: bool,
     pub(crate) events: &'a dyn Events,
     pub(crate) cancel: &'a Cancel,
 }
 
+/// What was written.
+#[derive(Debug, Default)]
+pub(crate) struct Exported {
+    /// The digest of the config, or of the index of several images if one is made.
+    pub(crate) id: Option<Digest>,
+    /// The last output that is an image with a manifest.
+    pub(crate) image: Option<ExportedImage>,
+}
+
+/// An image that was given to somebody.
+#[derive(Clone, Debug)]
+pub struct ExportedImage {
+    /// What its names point to, with the annotations and the platform that are written beside the pointer.
+    pub descriptor: Descriptor,
+    /// `None` if there are several.
+    pub config: Option<Digest>,
+    /// Full names.
+    pub names: Vec<String>,
+}
+
 /// Writes all outputs of `request`; without any, the image goes into the local store under its tags.
-///
-/// Gives the id of the result: the digest of the config, or of the index of several images if one is made.
-pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Option<Digest>, ExportError> {
-    let mut index = None;
-    let default = [Output::Image(default_output(request))];
+pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Exported, ExportError> {
+    let mut exported = Exported::default();
+    let default = [Output::Image(ImageOutput::stored(request.tags.clone()))];
     let outputs = if request.outputs.is_empty() { default.as_slice() } else { request.outputs.as_slice() };
     for output in outputs {
-        let root = match output {
+        let image = match output {
             Output::Image(options) => export.step("exporting to image", || image::export(export, options))?,
             Output::Oci { dest, image } => {
                 let kind = archive::Kind::Oci;
@@ -125,37 +155,29 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Opti
             }
             Output::CacheOnly => None,
         };
-        index = root.or(index);
+        exported.image = image.or(exported.image);
     }
-    match export.images {
-        [only] if !export.is_multi => Ok(Some(only.assembled.digest.clone())),
-        _ => Ok(index.map(|index| index.digest)),
-    }
+    exported.id = match (&exported.image, export.images) {
+        (Some(image), _) => Some(image.config.clone().unwrap_or_else(|| image.descriptor.digest.clone())),
+        (None, [only]) if !export.is_multi && outputs.iter().any(|o| matches!(o, Output::Image(_))) => {
+            Some(only.assembled.digest.clone())
+        }
+        (None, _) => None,
+    };
+    Ok(exported)
 }
 
 /// The compressed form that the outputs of `request` want, if any does: made while the build goes on. An index
 /// (`is_multi`) names compressed blobs wherever it is kept.
 pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<BlobForm> {
     if request.outputs.is_empty() && is_multi {
-        return Some(BlobForm::of(&default_output(request)));
+        return Some(BlobForm::of(&ImageOutput::stored(request.tags.clone())));
     }
     request.outputs.iter().find_map(|output| match output {
         Output::Image(image) => (is_multi || image.push.is_some()).then(|| BlobForm::of(image)),
         Output::Oci { image, .. } | Output::Docker { image, .. } => Some(BlobForm::of(image)),
         Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => None,
     })
-}
-
-fn default_output(request: &BuildRequest) -> ImageOutput {
-    ImageOutput {
-        names: request.tags.clone(),
-        push: None,
-        uses_oci_types: true,
-        compression: Compression::Gzip,
-        compression_level: None,
-        forces_compression: false,
-        annotations: std::collections::BTreeMap::new(),
-    }
 }
 
 impl Export<'_> {
@@ -172,68 +194,14 @@ impl Export<'_> {
         result
     }
 
-    /// The manifest of `image` for `options`, every blob that it names being in the store afterwards.
-    fn manifest(&self, image: &Image, options: &ImageOutput) -> Result<(Descriptor, Vec<u8>, Manifest), ExportError> {
-        self.store.put_blob(&image.assembled.bytes)?;
-        let (manifest_type, config_type) = match options.uses_oci_types {
-            true => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
-            false => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
-        };
-        let layers = image.layers.iter().map(|layer| self.layer_blob(image, layer, options));
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: Some(manifest_type.to_owned()),
-            artifact_type: None,
-            config: Descriptor::new(config_type, image.assembled.digest.clone(), image.assembled.bytes.len() as u64),
-            layers: layers.collect::<Result<Vec<Descriptor>, ExportError>>()?,
-            subject: None,
-            annotations: options.annotations.clone(),
-        };
-        let bytes = slipway_oci::to_indented(&manifest)?;
-        let blob = self.store.put_blob(&bytes)?;
-        Ok((Descriptor::new(manifest_type, blob.digest, blob.size_bytes), bytes, manifest))
-    }
-
-    fn layer_blob(&self, image: &Image, layer: &ImageLayer, options: &ImageOutput) -> Result<Descriptor, ExportError> {
-        let is_kept = layer.place.is_none() && !options.forces_compression;
-        let mut known = self.store.layer_blobs(&layer.diff_id)?;
-        known.retain(|blob| is_kept || blob.media_type == layer_media_type(options.compression, true));
-        for blob in known {
-            if self.store.has_blob(&blob.digest)? {
-                return Ok(in_family(blob, options.uses_oci_types));
-            }
-        }
-        let place = match layer.place {
-            Some(place) => place,
-            None => self.place_of(image, &layer.diff_id)?,
-        };
-        let blob = layers::blob(self.store, &image.snapshot, place, BlobForm::of(options), self.cancel)?;
-        Ok(in_family(blob, options.uses_oci_types))
-    }
-
-    /// Where on the stack of `image` the layer with this diff ID is.
-    fn place_of(&self, image: &Image, diff_id: &DiffId) -> Result<usize, ExportError> {
-        for (place, layer) in image.snapshot.layers().iter().enumerate() {
-            if self.store.diff_id(layer)?.is_some_and(|(known, _)| known == *diff_id) {
-                return Ok(place);
-            }
-        }
-        Err(ExportError::BlobMissing(diff_id.0.clone()))
+    /// The platform whose annotations count for `image`.
+    fn annotated_platform(&self, image: &Image) -> Option<Platform> {
+        self.is_multi.then(|| image.platform())
     }
 
     fn blob_file(&self, digest: &Digest) -> Result<(std::fs::File, u64), ExportError> {
         self.store.open_blob(digest)?.ok_or_else(|| ExportError::BlobMissing(digest.clone()))
     }
-}
-
-/// The same bytes under the media type of the wanted family.
-fn in_family(blob: Descriptor, uses_oci_types: bool) -> Descriptor {
-    let compression = match blob.media_type.as_str() {
-        media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => Compression::Gzip,
-        media_type::OCI_LAYER | media_type::DOCKER_LAYER => Compression::Uncompressed,
-        _ => return blob,
-    };
-    Descriptor { media_type: layer_media_type(compression, uses_oci_types).to_owned(), ..blob }
 }
 
 /// Runs `write` on a new file beside `dest`, which then takes its place; or on standard output.

@@ -7,6 +7,7 @@ use rustix::fs::FileType;
 
 use super::{Export, ExportError, Image};
 use crate::layer::diff::{open_dir, sorted_names, stat_at};
+use crate::layer::merged_links::MergedLinks;
 
 /// The files of one image.
 pub(super) struct Part {
@@ -14,6 +15,7 @@ pub(super) struct Part {
     pub(super) folder: Option<String>,
     /// Its root.
     pub(super) view: OwnedFd,
+    pub(super) links: MergedLinks,
 }
 
 /// The files of all images. `splits` is what was asked for; without a word several platforms are split.
@@ -21,7 +23,8 @@ pub(super) fn parts(export: &Export<'_>, splits: Option<bool>) -> Result<Vec<Par
     let splits = splits.unwrap_or(export.is_multi);
     let part = |image: &Image| -> Result<Part, ExportError> {
         let folder = splits.then(|| image.platform().to_string().replace('/', "_"));
-        Ok(Part { folder, view: export.store.view(&image.snapshot)? })
+        let links = MergedLinks::of(export.store, &image.snapshot).map_err(ExportError::Layers)?;
+        Ok(Part { folder, view: export.store.view(&image.snapshot)?, links })
     };
     let mut parts = export.images.iter().map(part).collect::<Result<Vec<_>, _>>()?;
     match splits {

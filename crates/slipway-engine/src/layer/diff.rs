@@ -16,7 +16,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use slipway_sandbox::owners;
 
+use super::merged_links::MergedLinks;
 use super::tar_writer::{Entry, EntryKind, TarWriter};
+use crate::rootfs::TreePath;
 
 /// How a layer can fail to be written.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +32,14 @@ pub(crate) enum DiffError {
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes the changes in `upper` as a tar to `out`. `lower` is the merged file system below; `None` is an empty one.
+/// Later times than `latest` (seconds since 1970) are written as that.
 pub(crate) fn write_layer<W: Write>(
     upper: BorrowedFd<'_>,
     lower: Option<BorrowedFd<'_>>,
+    latest: Option<i64>,
     out: W,
 ) -> Result<W, DiffError> {
-    let mut walk = Walk::new(TarWriter::new(out), Vec::new());
+    let mut walk = Walk::new(TarWriter::no_later_than(latest, out), b"", None);
     let upper = open_dir(upper, c".").map_err(|e| walk.read_error(e))?;
     let lower = match lower {
         Some(lower) => Some(open_dir(lower, c".").map_err(|e| walk.read_error(e))?),
@@ -46,22 +50,24 @@ pub(crate) fn write_layer<W: Write>(
 }
 
 /// A file system that becomes part of an archive.
-pub(crate) struct Tree<'a> {
+pub(crate) struct Tree {
     /// The folder of the archive that it is put in; `None` is the archive's root.
-    pub(crate) folder: Option<&'a str>,
-    pub(crate) root: BorrowedFd<'a>,
+    pub(crate) folder: Option<String>,
+    pub(crate) root: OwnedFd,
+    pub(crate) links: MergedLinks,
 }
 
 /// Writes all files of `trees` as one tar to `out`.
-pub(crate) fn write_trees<W: Write>(trees: &[Tree<'_>], out: W) -> Result<W, DiffError> {
+pub(crate) fn write_trees<W: Write>(trees: Vec<Tree>, out: W) -> Result<W, DiffError> {
     let mut tar = TarWriter::new(out);
     for tree in trees {
-        let folder = tree.folder.unwrap_or_default().as_bytes();
+        let folder = tree.folder.unwrap_or_default();
+        let folder = folder.as_bytes();
         if !folder.is_empty() {
             tar.entry(&made_folder(folder)).map_err(DiffError::Write)?;
         }
-        let mut walk = Walk::new(tar, folder.to_vec());
-        let root = open_dir(tree.root, c".").map_err(|e| walk.read_error(e))?;
+        let mut walk = Walk::new(tar, folder, Some(tree.links));
+        let root = open_dir(tree.root.as_fd(), c".").map_err(|e| walk.read_error(e))?;
         // Compared with nothing, every file is a change.
         walk.directory(Folders { upper: &root, lower: None, is_replaced: false })?;
         tar = walk.tar;
@@ -90,8 +96,12 @@ struct Walk<W: Write> {
     buffer: Vec<u8>,
     /// Of the entry that is looked at, relative to the root.
     path: Vec<u8>,
+    /// How much of `path` is a folder of the archive that the tree does not have.
+    prefix_length: usize,
     /// Inodes with several names that were met, by device and inode number.
     links: HashMap<(u64, u64), Links>,
+    /// Takes the place of `links` if the walk is over a whole stack.
+    merged: Option<MergedLinks>,
     /// Folders on the way to `path` that are not written yet: written when something below them is.
     pending: Vec<PendingFolder>,
 }
@@ -120,8 +130,16 @@ struct Folders<'a> {
 
 impl<W: Write> Walk<W> {
     /// What is found is written with `path` in front of its name.
-    fn new(tar: TarWriter<W>, path: Vec<u8>) -> Self {
-        Walk { tar, buffer: vec![0; BUFFER_BYTES], path, links: HashMap::new(), pending: Vec::new() }
+    fn new(tar: TarWriter<W>, path: &[u8], merged: Option<MergedLinks>) -> Self {
+        Walk {
+            tar,
+            buffer: vec![0; BUFFER_BYTES],
+            path: path.to_vec(),
+            prefix_length: path.len(),
+            links: HashMap::new(),
+            merged,
+            pending: Vec::new(),
+        }
     }
 
     fn directory(&mut self, folders: Folders<'_>) -> Result<(), DiffError> {
@@ -240,7 +258,12 @@ impl<W: Write> Walk<W> {
     }
 
     /// Of an inode with several names, the one that is in the archive; none if the current entry has to be the first.
-    fn first_link(&self, stat: &Stat) -> Option<Vec<u8>> {
+    fn first_link(&mut self, stat: &Stat) -> Option<Vec<u8>> {
+        if let Some(merged) = &mut self.merged {
+            let (prefix, path) = self.path.split_at(self.prefix_length);
+            let first = merged.earlier(path, stat)?;
+            return Some(TreePath::clean(prefix).join_path(&first).as_bytes().to_vec());
+        }
         match self.links.get(&(stat.st_dev, stat.st_ino)) {
             Some(Links::Written(first)) if stat.st_nlink > 1 => Some(first.clone()),
             _ => None,
@@ -568,7 +591,7 @@ mod tests {
 
         fn layer(&self) -> Vec<u8> {
             let (upper, lower) = (open(&self.path("upper")), open(&self.path("lower")));
-            write_layer(upper.as_fd(), Some(lower.as_fd()), Vec::new()).unwrap()
+            write_layer(upper.as_fd(), Some(lower.as_fd()), None, Vec::new()).unwrap()
         }
     }
 
@@ -617,7 +640,7 @@ mod tests {
     fn without_anything_below_all_is_new() {
         let trees = Trees::new();
         trees.dir("upper/a").file("upper/a/f", "1");
-        let layer = write_layer(open(&trees.path("upper")).as_fd(), None, Vec::new()).unwrap();
+        let layer = write_layer(open(&trees.path("upper")).as_fd(), None, None, Vec::new()).unwrap();
         assert_eq!(listing(&layer).len(), 2);
     }
 

@@ -2,7 +2,8 @@
 //!
 //! [`diff`] walks an overlay upper directory and writes the tar; [`untar`] does the reverse for pulled layers and
 //! `ADD` archives; [`tar_writer`] and [`tar_reader`] (with [`sparse`]) are the format itself, [`compress`] what happens
-//! to the bytes when they leave the store and [`decompress`] when they come in.
+//! to the bytes when they leave the store and [`decompress`] when they come in. [`merged_links`] is for who walks a
+//! whole stack.
 
 pub(crate) mod compress;
 pub(crate) mod decompress;
@@ -10,6 +11,7 @@ pub(crate) mod diff;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod implied;
+pub(crate) mod merged_links;
 mod sparse;
 pub(crate) mod tar_reader;
 pub(crate) mod tar_writer;

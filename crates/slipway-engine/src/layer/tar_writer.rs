@@ -60,6 +60,8 @@ pub(crate) struct Entry<'a> {
 /// Writes entries one after the other to `out`.
 pub(crate) struct TarWriter<W: Write> {
     out: W,
+    /// No entry is dated later.
+    latest: i64,
     /// Data bytes of the current entry that are still to come.
     missing: u64,
     padding: usize,
@@ -67,12 +69,18 @@ pub(crate) struct TarWriter<W: Write> {
 
 impl<W: Write> TarWriter<W> {
     pub(crate) fn new(out: W) -> Self {
-        TarWriter { out, missing: 0, padding: 0 }
+        TarWriter::no_later_than(None, out)
+    }
+
+    /// Later times than `latest` (seconds since 1970) are written as that.
+    pub(crate) fn no_later_than(latest: Option<i64>, out: W) -> Self {
+        TarWriter { out, latest: latest.unwrap_or(i64::MAX), missing: 0, padding: 0 }
     }
 
     /// Writes the header of `entry`; exactly `entry.size` bytes of [`TarWriter::data`] have to follow.
     pub(crate) fn entry(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         self.end_entry()?;
+        let entry = &Entry { mtime: entry.mtime.min(self.latest), ..*entry };
         let mut name = entry.path.to_vec();
         if entry.kind == EntryKind::Directory {
             name.push(b'/');

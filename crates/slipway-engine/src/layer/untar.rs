@@ -509,7 +509,7 @@ mod tests {
     }
 
     fn diff(folder: &Path) -> Vec<u8> {
-        write_layer(open(folder).as_fd(), None, Vec::new()).unwrap()
+        write_layer(open(folder).as_fd(), None, None, Vec::new()).unwrap()
     }
 
     fn has_mark(folder: &Path, name: &CStr) -> bool {

@@ -46,6 +46,8 @@ pub struct BuildRequest {
     pub tags: Vec<Reference>,
     /// Where the image id is written, without a newline.
     pub iidfile: Option<PathBuf>,
+    /// Where a JSON object about the result is written.
+    pub metadata_file: Option<PathBuf>,
     /// How many steps run at the same time; `None` lets the machine decide.
     pub jobs: Option<usize>,
     /// What to do instead of building.
@@ -236,15 +238,75 @@ pub enum Destination {
 /// Choices that all image outputs share (`spec/dockerfile.md` section 8.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageOutput {
+    /// With tags, unless the image is pushed by digest.
     pub names: Vec<Reference>,
     pub push: Option<Push>,
+    /// Whether it gets its names in the local image store.
+    pub is_stored: bool,
+    /// Also name it by its digest under this name.
+    pub dangling_prefix: Option<Reference>,
+    /// Also name it by its digest under each of its names.
+    pub is_named_by_digest: bool,
     pub uses_oci_types: bool,
     pub compression: Compression,
+    /// `None` is the default of the kind.
     pub compression_level: Option<u32>,
     /// Also compress base layers anew.
     pub forces_compression: bool,
-    /// Manifest annotations.
-    pub annotations: BTreeMap<String, String>,
+    /// Files of new layers are no younger than the epoch.
+    pub rewrites_times: bool,
+    /// Takes the place of the build's `SOURCE_DATE_EPOCH`, in seconds since 1970.
+    pub epoch: Option<i64>,
+    /// In the order of precedence: the last of several with one name counts.
+    pub annotations: Vec<Annotation>,
+}
+
+impl ImageOutput {
+    /// What is made of an image that just gets `names` in the local image store.
+    pub fn stored(names: Vec<Reference>) -> ImageOutput {
+        ImageOutput {
+            names,
+            push: None,
+            is_stored: true,
+            dangling_prefix: None,
+            is_named_by_digest: false,
+            uses_oci_types: true,
+            compression: Compression::Gzip,
+            compression_level: None,
+            forces_compression: false,
+            rewrites_times: false,
+            epoch: None,
+            annotations: Vec::new(),
+        }
+    }
+
+    /// The annotations of `on`: those for every platform, and those for `platform`. `None` is an image that was not made
+    /// for several platforms; those for one platform do not count there, as in the reference.
+    pub fn annotations_on(&self, on: Annotated, platform: Option<&Platform>) -> BTreeMap<String, String> {
+        let counts = |a: &&Annotation| a.on == on && (a.platform.is_none() || a.platform.as_ref() == platform);
+        self.annotations.iter().filter(counts).map(|a| (a.key.clone(), a.value.clone())).collect()
+    }
+}
+
+/// A note on a part of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    pub on: Annotated,
+    /// Only in the image for this platform.
+    pub platform: Option<Platform>,
+    pub key: String,
+    pub value: String,
+}
+
+/// The part of an image that has an annotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Annotated {
+    Manifest,
+    /// Where the index, or the layout, names the manifest.
+    ManifestDescriptor,
+    Index,
+    /// Where the layout names the index.
+    IndexDescriptor,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use slipway_engine::{Built, Engine, EngineParts, ShellSeat};
 use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation};
+use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_sandbox::ladder::Place;
 use slipway_sandbox::userns::{self, Entered, Mode};
@@ -20,7 +21,7 @@ use crate::progress::{Recording, Reporter, Style};
 use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
-use crate::{client_config, env_vars, interrupt, place};
+use crate::{client_config, env_vars, interrupt, metadata, place};
 
 /// The file that `--iidfile` names cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
         None => build(&request, place, wants_shell, reporter, remarks)?,
     };
     write_image_id(&request, &built)?;
+    if let Some(path) = &request.metadata_file {
+        metadata::write(path, &built).map_err(|error| CommandError::Preparation(error.into()))?;
+    }
     if is_quiet { print_image_id(&built) } else { Ok(()) }
 }
 
@@ -158,6 +162,7 @@ fn image_id_error(path: &Path, source: io::Error) -> CommandError {
 }
 
 fn print_image_id(built: &Built) -> Result<(), CommandError> {
-    let Some(id) = &built.image_id else { return Ok(()) };
+    // A line without an id stands for a result that has none.
+    let id = built.image_id.as_ref().map(Digest::as_str).unwrap_or_default();
     writeln!(io::stdout(), "{id}").map_err(|error| CommandError::Preparation(error.into()))
 }

@@ -1,13 +1,16 @@
 //! `--output`, `--push`, `--load` and `--tag` (`spec/cli.md` section 4.3, `spec/dockerfile.md` section 8).
 
+mod annotations;
+mod image;
+
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use slipway_oci::{Reference, ReferenceParseError};
+use slipway_oci::{PlatformParseError, Reference, ReferenceParseError};
 
 use super::csv::{self, CsvError};
 use super::{Moment, PathKind, Surroundings, parse_bool};
-use crate::request::{Compression, Destination, ImageOutput, Output, Push};
+use crate::request::{Annotation, Destination, ImageOutput, Output};
 
 /// Why an output is refused.
 #[derive(Debug, thiserror::Error)]
@@ -42,20 +45,44 @@ pub enum OutputError {
     DockerIndex,
     #[error("invalid tag {tag:?}: {source}")]
     Tag { tag: String, source: ReferenceParseError },
-    #[error("invalid annotation {text:?}, expected key=value")]
+    #[error("parse annotations: invalid annotation {text:?}, expected key=value")]
     Annotation { text: String },
+    #[error(
+        "parse annotations: invalid annotation type {text:?}, expected type and optional platform in square brackets"
+    )]
+    AnnotationType { text: String },
+    #[error("parse annotations: unknown annotation type {kind:?}")]
+    UnknownAnnotationType { kind: String },
+    #[error("parse annotations: invalid platform {text:?}: {source}")]
+    AnnotationPlatform { text: String, source: PlatformParseError },
+    #[error("unrecognized annotation type {kind}")]
+    UnknownAttribute { kind: String },
     #[error("exporter {kind:?} could not be found")]
     UnknownType { kind: String },
     #[error("{source}")]
     Name { source: ReferenceParseError },
+    #[error("failed to parse {text}: {source}")]
+    ArchiveName { text: String, source: ReferenceParseError },
+    #[error("failed to push {name}: can't push tagged ref {name} by digest")]
+    TaggedByDigest { name: String },
     #[error("non-bool value specified for {key}: strconv.ParseBool: parsing {value:?}: invalid syntax")]
     NotBool { key: String, value: String },
+    #[error("non-bool value for platform-split: {value}: strconv.ParseBool: parsing {value:?}: invalid syntax")]
+    PlatformSplit { value: String },
+    #[error("non-integer value {value} specified for {key}: strconv.ParseInt: parsing {value:?}: invalid syntax")]
+    NotInteger { key: &'static str, value: String },
+    #[error("invalid SOURCE_DATE_EPOCH: {text}")]
+    Epoch { text: String },
     #[error("unsupported compression type {kind}")]
     Compression { kind: String },
     #[error("invalid compression level {level:?}")]
     CompressionLevel { level: String },
     #[error("exporter option \"compression={kind}\" conflicts with \"oci-mediatypes=false\"")]
-    CompressionNeedsOci { kind: String },
+    CompressionNeedsOci { kind: &'static str },
+    #[error("exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\"")]
+    ArtifactNeedsOci,
+    #[error("exporter option \"rewrite-timestamp\" conflicts with \"unpack\"")]
+    RewriteAndUnpack,
     #[error("`{option}` is not supported by this version of slipway")]
     Unsupported { option: String },
 }
@@ -77,6 +104,9 @@ impl OutputError {
             | OutputError::DockerIndex
             | OutputError::Tag { .. }
             | OutputError::Annotation { .. }
+            | OutputError::AnnotationType { .. }
+            | OutputError::UnknownAnnotationType { .. }
+            | OutputError::AnnotationPlatform { .. }
             | OutputError::Unsupported { .. } => Moment::Build,
             OutputError::LocalMode { .. }
             | OutputError::UnknownType { .. }
@@ -84,7 +114,15 @@ impl OutputError {
             | OutputError::NotBool { .. }
             | OutputError::Compression { .. }
             | OutputError::CompressionLevel { .. }
-            | OutputError::CompressionNeedsOci { .. } => Moment::Solve,
+            | OutputError::CompressionNeedsOci { .. }
+            | OutputError::UnknownAttribute { .. }
+            | OutputError::ArchiveName { .. }
+            | OutputError::TaggedByDigest { .. }
+            | OutputError::PlatformSplit { .. }
+            | OutputError::NotInteger { .. }
+            | OutputError::Epoch { .. }
+            | OutputError::ArtifactNeedsOci
+            | OutputError::RewriteAndUnpack => Moment::Solve,
         }
     }
 }
@@ -124,7 +162,7 @@ pub(crate) fn parse(
         return Err(OutputError::ImageIdOfFiles);
     }
     add_push_and_load(&mut typed, flags.pushes, flags.loads);
-    let annotations = annotations(flags.annotations)?;
+    let annotations = annotations::of_flags(flags.annotations)?;
     if typed.is_empty() && !annotations.is_empty() {
         typed.push(Typed::of_kind("image"));
     }
@@ -208,25 +246,16 @@ fn add_push_and_load(outputs: &mut Vec<Typed>, pushes: bool, loads: bool) {
     }
 }
 
-/// `--annotation [manifest:]KEY=VALUE`.
-fn annotations(texts: &[String]) -> Result<BTreeMap<String, String>, OutputError> {
-    texts
-        .iter()
-        .map(|text| {
-            let (key, value) = text.split_once('=').ok_or_else(|| OutputError::Annotation { text: text.to_owned() })?;
-            match key.split_once(':') {
-                None => Ok((key.to_owned(), value.to_owned())),
-                Some(("manifest", key)) => Ok((key.to_owned(), value.to_owned())),
-                Some((kind, _)) => Err(OutputError::Unsupported { option: format!("--annotation {kind}:…") }),
-            }
-        })
-        .collect()
+/// Whether platforms get folders of their own, if somebody says so.
+fn platform_split(typed: &Typed) -> Result<Option<bool>, OutputError> {
+    let value = typed.attributes.get("platform-split");
+    value.map(|value| parse_bool(value).ok_or_else(|| OutputError::PlatformSplit { value: value.clone() })).transpose()
 }
 
 /// What the outputs have in common while they are read.
 struct Reader<'a> {
     tags: &'a [Reference],
-    annotations: &'a BTreeMap<String, String>,
+    annotations: &'a [Annotation],
     allows_delete: bool,
     surroundings: &'a dyn Surroundings,
 }
@@ -235,7 +264,7 @@ impl Reader<'_> {
     fn read(&self, typed: &Typed) -> Result<Output, OutputError> {
         match typed.kind.as_str() {
             "local" => self.local(typed),
-            "tar" => Ok(Output::Tar { dest: self.file("tar", typed)?, splits: splits(typed)? }),
+            "tar" => Ok(Output::Tar { dest: self.file("tar", typed)?, splits: platform_split(typed)? }),
             "oci" => Ok(Output::Oci { dest: self.archive("oci", typed)?, image: self.image(typed)? }),
             "docker" if typed.attributes.contains_key("context") => {
                 Err(OutputError::Unsupported { option: "type=docker,context=…".to_owned() })
@@ -259,7 +288,7 @@ impl Reader<'_> {
         if deletes_others && !self.allows_delete && !self.is_below_working_dir(&dest) {
             return Err(OutputError::DeleteNotAllowed { dest: dest.display().to_string() });
         }
-        Ok(Output::Local { dest, deletes_others, splits: splits(typed)? })
+        Ok(Output::Local { dest, deletes_others, splits: platform_split(typed)? })
     }
 
     /// Whether `dest` is a real sub-folder of the working directory, as far as its spelling tells.
@@ -309,234 +338,9 @@ impl Reader<'_> {
     }
 
     fn image(&self, typed: &Typed) -> Result<ImageOutput, OutputError> {
-        let names = self.names(typed)?;
-        let push = push(typed)?;
-        if push.is_some() && names.is_empty() {
-            return Err(OutputError::PushWithoutName);
-        }
-        if typed.flag("rewrite-timestamp", false)? {
-            return Err(OutputError::Unsupported { option: "rewrite-timestamp=true".to_owned() });
-        }
-        let uses_oci_types = typed.flag("oci-mediatypes", true)?;
-        let compression = compression(typed)?;
-        if compression == Compression::Zstd && !uses_oci_types {
-            return Err(OutputError::CompressionNeedsOci { kind: "zstd".to_owned() });
-        }
-        let mut annotations = self.annotations.clone();
-        let own = typed.attributes.iter().filter_map(|(key, value)| {
-            let key = key.strip_prefix("annotation.").or_else(|| key.strip_prefix("annotation-manifest."))?;
-            Some((key.to_owned(), value.clone()))
-        });
-        annotations.extend(own);
-        Ok(ImageOutput {
-            names,
-            push,
-            uses_oci_types,
-            compression,
-            compression_level: compression_level(typed, compression)?,
-            forces_compression: typed.flag("force-compression", false)?,
-            annotations,
-        })
-    }
-
-    /// The output's own names, else the tags.
-    fn names(&self, typed: &Typed) -> Result<Vec<Reference>, OutputError> {
-        match typed.attributes.get("name") {
-            Some(names) if !names.is_empty() => names
-                .split(',')
-                .map(|name| {
-                    let name: Reference = name.trim().parse().map_err(|source| OutputError::Name { source })?;
-                    Ok(name.with_default_tag())
-                })
-                .collect(),
-            _ => Ok(self.tags.to_vec()),
-        }
-    }
-}
-
-/// Whether platforms get folders of their own, if somebody says so.
-fn splits(typed: &Typed) -> Result<Option<bool>, OutputError> {
-    match typed.attributes.contains_key("platform-split") {
-        true => typed.flag("platform-split", false).map(Some),
-        false => Ok(None),
-    }
-}
-
-fn push(typed: &Typed) -> Result<Option<Push>, OutputError> {
-    let by_digest = typed.flag("push-by-digest", false)?;
-    let is_insecure = typed.flag("registry.insecure", false)?;
-    Ok(typed.flag("push", false)?.then_some(Push { is_insecure, by_digest }))
-}
-
-fn compression(typed: &Typed) -> Result<Compression, OutputError> {
-    match typed.attributes.get("compression").map(String::as_str) {
-        None | Some("gzip") => Ok(Compression::Gzip),
-        Some("zstd") => Ok(Compression::Zstd),
-        Some("uncompressed") => Ok(Compression::Uncompressed),
-        Some("estargz") => Err(OutputError::Unsupported { option: "compression=estargz".to_owned() }),
-        Some(kind) => Err(OutputError::Compression { kind: kind.to_owned() }),
-    }
-}
-
-fn compression_level(typed: &Typed, compression: Compression) -> Result<Option<u32>, OutputError> {
-    let highest = if compression == Compression::Zstd { 22 } else { 9 };
-    match typed.attributes.get("compression-level") {
-        None => Ok(None),
-        Some(level) => match level.parse() {
-            Ok(number) if number <= highest => Ok(Some(number)),
-            _ => Err(OutputError::CompressionLevel { level: level.to_owned() }),
-        },
+        image::read(typed, self.tags, self.annotations)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::Made;
-    use super::*;
-
-    const NO_FLAGS: OutputFlags<'_> = OutputFlags {
-        outputs: &[],
-        pushes: false,
-        loads: false,
-        annotations: &[],
-        has_several_platforms: false,
-        has_iidfile: false,
-        allows_delete: false,
-    };
-
-    fn made() -> Made {
-        Made::default().with_path(".", PathKind::Folder).with_path("file", PathKind::File)
-    }
-
-    fn read(texts: &[&str], tag: &[&str], flags: &OutputFlags<'_>) -> Result<Vec<Output>, String> {
-        let outputs: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-        let tags: Vec<Reference> = tag.iter().map(|tag| tag.parse().unwrap()).collect();
-        let flags = OutputFlags { outputs: &outputs, ..*flags };
-        parse(&flags, &tags, &made()).map_err(|error| error.to_string())
-    }
-
-    fn image(names: &[&str], push: Option<Push>) -> ImageOutput {
-        ImageOutput {
-            names: names.iter().map(|name| name.parse().unwrap()).collect(),
-            push,
-            uses_oci_types: true,
-            compression: Compression::Gzip,
-            compression_level: None,
-            forces_compression: false,
-            annotations: BTreeMap::new(),
-        }
-    }
-
-    #[test]
-    fn places_are_read() {
-        let local = |dest: &str| Output::Local { dest: dest.into(), deletes_others: false, splits: None };
-        for (text, expected) in [
-            ("out", local("out")),
-            ("dest=x", local("dest=x")),
-            ("type=local,dest=.", local(".")),
-            (
-                "type=local,dest=a/b,mode=delete,platform-split=true",
-                Output::Local { dest: "a/b".into(), deletes_others: true, splits: Some(true) },
-            ),
-            ("-", Output::Tar { dest: Destination::Stdout, splits: None }),
-            ("type=tar", Output::Tar { dest: Destination::Stdout, splits: None }),
-            (
-                "type=tar,dest=x.tar,platform-split=0",
-                Output::Tar { dest: Destination::File("x.tar".into()), splits: Some(false) },
-            ),
-            ("type=cacheonly", Output::CacheOnly),
-            (
-                "TYPE=oci,dest=l,tar=false",
-                Output::Oci { dest: Destination::Folder("l".into()), image: image(&[], None) },
-            ),
-            (
-                "type=docker,dest=d.tar,name=x",
-                Output::Docker { dest: Destination::File("d.tar".into()), image: image(&["x:latest"], None) },
-            ),
-            ("type=docker", Output::Image(image(&[], None))),
-        ] {
-            assert_eq!(read(&[text], &[], &NO_FLAGS), Ok(vec![expected]), "{text}");
-        }
-    }
-
-    #[test]
-    fn names_come_from_the_output_or_the_tags() {
-        let pushed = Some(Push::default());
-        let read = |text| read(&[text], &["app:1"], &NO_FLAGS);
-        assert_eq!(read("type=registry"), Ok(vec![Output::Image(image(&["app:1"], pushed))]));
-        let two = Output::Image(image(&["a:latest", "b:2"], None));
-        assert_eq!(read(r#"type=image,"name=a,b:2""#), Ok(vec![two]));
-    }
-
-    #[test]
-    fn push_and_load_add_what_is_missing() {
-        let pushed = Output::Image(image(&["a:1"], Some(Push::default())));
-        let stored = Output::Image(image(&["a:1"], None));
-        let push = OutputFlags { pushes: true, ..NO_FLAGS };
-        let both = OutputFlags { loads: true, ..push };
-        assert_eq!(read(&[], &["a:1"], &push), Ok(vec![pushed.clone()]));
-        assert_eq!(read(&["type=image"], &["a:1"], &push), Ok(vec![pushed.clone()]));
-        assert_eq!(read(&["type=docker"], &["a:1"], &both), Ok(vec![stored.clone(), pushed.clone()]));
-        assert_eq!(read(&[], &["a:1"], &both), Ok(vec![pushed, stored]));
-    }
-
-    #[test]
-    fn bad_outputs_are_refused() {
-        for (texts, expected) in [
-            (&["type=local"][..], "dest is required for local exporter"),
-            (&["type=oci,tar=false"], "dest is required for oci exporter"),
-            (&["type=local,dest=-"], "dest cannot be stdout for local exporter"),
-            (&["type=local,dest=file"], "destination directory file is a file"),
-            (&["type=tar,dest=."], "destination file . is a directory"),
-            (&["a=b,c"], "invalid value c"),
-            (&["a=b,c=d"], "type is required for output"),
-            (&["-", "type=oci,dest=-"], "multiple outputs configured to write to stdout"),
-            (&["type=foo"], "exporter \"foo\" could not be found"),
-            (&["type=registry"], "tag is needed when pushing to registry"),
-            (
-                &["type=local,dest=.,mode=delete"],
-                "local output mode=delete for destination \".\" requires --allow=buildx.local.delete",
-            ),
-            (&["type=local,dest=x,mode=zz"], "invalid local exporter mode \"zz\""),
-            (
-                &["type=image,push=zz"],
-                "non-bool value specified for push: strconv.ParseBool: parsing \"zz\": invalid syntax",
-            ),
-            (&["type=image,compression=foo"], "unsupported compression type foo"),
-            (
-                &["type=image,compression=zstd,oci-mediatypes=false"],
-                "exporter option \"compression=zstd\" conflicts with \"oci-mediatypes=false\"",
-            ),
-        ] {
-            assert_eq!(read(texts, &[], &NO_FLAGS), Err(expected.to_owned()), "{texts:?}");
-        }
-    }
-
-    #[test]
-    fn an_archive_is_not_written_to_a_terminal() {
-        let outputs = ["-".to_owned()];
-        let flags = OutputFlags { outputs: &outputs, ..NO_FLAGS };
-        let error = parse(&flags, &[], &made().with_terminal()).unwrap_err();
-        assert_eq!(error.to_string(), "dest file is required for tar exporter. refusing to write to console");
-    }
-
-    #[test]
-    fn a_folder_has_no_image_id() {
-        let flags = OutputFlags { has_iidfile: true, ..NO_FLAGS };
-        assert_eq!(read(&["type=image"], &[], &flags).map(|outputs| outputs.len()), Ok(1));
-        let expected = "local and tar exporters are incompatible with image ID file";
-        assert_eq!(read(&["out"], &[], &flags), Err(expected.to_owned()));
-    }
-
-    #[test]
-    fn tags_are_kept_once() {
-        let texts = ["a".to_owned(), "a:latest".to_owned(), "b:1".to_owned()];
-        let names: Vec<String> = tags(&texts).unwrap().iter().map(Reference::familiar).collect();
-        assert_eq!(names, ["a:latest", "b:1"]);
-        let error = tags(&["X".to_owned()]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "invalid tag \"X\": invalid reference format: repository name (library/X) must be lowercase"
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,108 @@
+//! What do the layers and the config of an image look like for one output?
+//!
+//! Outputs differ in compression, in times, and in whether files may be younger than the epoch; the last changes diff
+//! IDs, and so the config.
+
+use slipway_graph::request::{Annotated, Compression, ImageOutput};
+use slipway_oci::{Descriptor, DiffId, Manifest, media_type};
+
+use super::{Export, ExportError, Image, ImageLayer};
+use crate::assemble::Assembled;
+use crate::layer::compress::layer_media_type;
+use crate::layers::{self, BlobForm};
+
+/// An image whose blobs are all in the store.
+pub(super) struct Packed {
+    pub(super) assembled: Assembled,
+    pub(super) descriptor: Descriptor,
+    pub(super) manifest: Manifest,
+    pub(super) manifest_bytes: Vec<u8>,
+}
+
+impl Export<'_> {
+    /// `image` as an output with `options` wants it.
+    pub(super) fn pack(&self, image: &Image, options: &ImageOutput) -> Result<Packed, ExportError> {
+        let (assembled, layers) = self.contents(image, options)?;
+        self.store.put_blob(&assembled.bytes)?;
+        let (manifest_type, config_type) = match options.uses_oci_types {
+            true => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
+            false => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
+        };
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(manifest_type.to_owned()),
+            artifact_type: None,
+            config: Descriptor::new(config_type, assembled.digest.clone(), assembled.bytes.len() as u64),
+            layers,
+            subject: None,
+            annotations: options.annotations_on(Annotated::Manifest, self.annotated_platform(image).as_ref()),
+        };
+        let manifest_bytes = slipway_oci::to_indented(&manifest)?;
+        let blob = self.store.put_blob(&manifest_bytes)?;
+        let descriptor = Descriptor::new(manifest_type, blob.digest, blob.size_bytes);
+        Ok(Packed { assembled, descriptor, manifest, manifest_bytes })
+    }
+
+    fn contents(&self, image: &Image, options: &ImageOutput) -> Result<(Assembled, Vec<Descriptor>), ExportError> {
+        let epoch = options.epoch.or(image.draft.epoch);
+        // What came with the base image stays as it is.
+        let latest = epoch.filter(|_| options.rewrites_times);
+        let (mut diff_ids, mut blobs) = (Vec::new(), Vec::new());
+        for layer in &image.layers {
+            let (diff_id, blob) = match (latest, layer.place) {
+                (Some(latest), Some(place)) => {
+                    let form = BlobForm::of(options);
+                    let made = layers::no_younger_than(self.store, &image.snapshot, place, latest, form, self.cancel);
+                    made.map(|(diff_id, blob)| (diff_id, in_family(blob, options.uses_oci_types)))?
+                }
+                _ => (layer.diff_id.clone(), self.layer_blob(image, layer, options)?),
+            };
+            diff_ids.push(diff_id);
+            blobs.push(blob);
+        }
+        let assembled = match options.epoch.is_some() || latest.is_some() {
+            true => image.draft.finish(diff_ids, epoch)?,
+            false => image.assembled.clone(),
+        };
+        Ok((assembled, blobs))
+    }
+
+    fn layer_blob(&self, image: &Image, layer: &ImageLayer, options: &ImageOutput) -> Result<Descriptor, ExportError> {
+        let form = BlobForm::of(options);
+        let blob = match layer.place {
+            Some(place) => layers::blob(self.store, &image.snapshot, place, form, self.cancel)?,
+            None => self.base_blob(&layer.diff_id, form, options.forces_compression)?,
+        };
+        Ok(in_family(blob, options.uses_oci_types))
+    }
+
+    /// The blob that came with the base image. Made of the same tar in another form if that is forced: written anew from
+    /// the files, the tar need not be the same.
+    fn base_blob(&self, diff_id: &DiffId, form: BlobForm, is_forced: bool) -> Result<Descriptor, ExportError> {
+        let wanted = layer_media_type(form.compression, true);
+        let is_wanted = |blob: &&Descriptor| in_family((*blob).clone(), true).media_type == wanted;
+        let mut known = self.store.layer_blobs(diff_id)?;
+        let mut is_there = Vec::new();
+        for blob in &known {
+            is_there.push(self.store.has_blob(&blob.digest)?);
+        }
+        let mut is_there = is_there.into_iter();
+        known.retain(|_| is_there.next().unwrap_or(false));
+        match (known.iter().find(is_wanted), known.first()) {
+            (Some(blob), _) if is_forced => Ok(blob.clone()),
+            (None, Some(blob)) if is_forced => Ok(layers::in_form(self.store, diff_id, blob, form, self.cancel)?),
+            (_, Some(blob)) => Ok(blob.clone()),
+            (_, None) => Err(ExportError::BlobMissing(diff_id.0.clone())),
+        }
+    }
+}
+
+/// The same bytes under the media type of the wanted family.
+fn in_family(blob: Descriptor, uses_oci_types: bool) -> Descriptor {
+    let compression = match blob.media_type.as_str() {
+        media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => Compression::Gzip,
+        media_type::OCI_LAYER | media_type::DOCKER_LAYER => Compression::Uncompressed,
+        _ => return blob,
+    };
+    Descriptor { media_type: layer_media_type(compression, uses_oci_types).to_owned(), ..blob }
+}

@@ -1,0 +1,118 @@
+//! `--metadata-file`: what programs are told about a result (`spec/cli.md` section 5.4).
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use slipway_engine::{Built, ExportedImage};
+use slipway_oci::{Descriptor, Digest};
+
+/// The file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the metadata file `{}`", path.display())]
+pub(crate) struct MetadataError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The members in the order of their names.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    #[serde(rename = "buildx.build.ref")]
+    build: String,
+    #[serde(flatten)]
+    image: Option<ImageMetadata<'a>>,
+}
+
+#[derive(Serialize)]
+struct ImageMetadata<'a> {
+    #[serde(rename = "containerimage.config.digest", skip_serializing_if = "Option::is_none")]
+    config: Option<&'a Digest>,
+    #[serde(rename = "containerimage.descriptor")]
+    descriptor: &'a Descriptor,
+    #[serde(rename = "containerimage.digest")]
+    digest: &'a Digest,
+    #[serde(rename = "image.name", skip_serializing_if = "String::is_empty")]
+    names: String,
+}
+
+/// Writes `built` to `path`, which has either the old content or the whole new one at any time.
+pub(crate) fn write(path: &Path, built: &Built) -> Result<(), MetadataError> {
+    let error = |source| MetadataError { path: path.to_owned(), source };
+    let text = document(built.image.as_ref(), &build_id()).map_err(|e| error(e.into()))?;
+    replace(path, &text).map_err(error)
+}
+
+fn document(image: Option<&ExportedImage>, build_id: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let image = image.map(|image| ImageMetadata {
+        config: image.config.as_ref(),
+        descriptor: &image.descriptor,
+        digest: &image.descriptor.digest,
+        names: image.names.join(","),
+    });
+    slipway_oci::to_indented(&Metadata { build: format!("slipway/slipway/{build_id}"), image })
+}
+
+/// 25 characters that no other build has: the time and the process are in them.
+fn build_id() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let digest = Digest::of(format!("{} {}", since.as_nanos(), std::process::id()).as_bytes());
+    digest.hex().chars().take(25).collect()
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".slipway-").tempfile_in(folder)?;
+    file.write_all(text)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_described_as_the_reference_does() {
+        let digest = Digest::of(b"");
+        let mut descriptor = Descriptor::new("m", digest.clone(), 5);
+        descriptor.platform = Some("linux/amd64".parse().unwrap());
+        let image = ExportedImage { descriptor, config: Some(digest.clone()), names: vec!["a:1".into(), "b:2".into()] };
+        let expected = r#"{
+  "buildx.build.ref": "slipway/slipway/id",
+  "containerimage.config.digest": "D",
+  "containerimage.descriptor": {
+    "mediaType": "m",
+    "digest": "D",
+    "size": 5,
+    "platform": {
+      "architecture": "amd64",
+      "os": "linux"
+    }
+  },
+  "containerimage.digest": "D",
+  "image.name": "a:1,b:2"
+}"#;
+        let text = String::from_utf8(document(Some(&image), "id").unwrap()).unwrap();
+        assert_eq!(text.replace(digest.as_str(), "D"), expected);
+    }
+
+    #[test]
+    fn a_folder_has_only_a_build() {
+        assert_eq!(document(None, "id").unwrap(), b"{\n  \"buildx.build.ref\": \"slipway/slipway/id\"\n}");
+    }
+
+    #[test]
+    fn the_file_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.json");
+        std::fs::write(&path, "an older and longer text").unwrap();
+        replace(&path, b"{}").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"{}");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+}
