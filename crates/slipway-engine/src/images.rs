@@ -303,7 +303,12 @@ impl Puller<'_> {
             return Ok(Fetched::Known(layer));
         }
         let missing = || ImageError::BlobMissing { image: self.name.to_owned(), digest: diff_id.0.clone() };
-        let descriptor = descriptor.ok_or_else(missing)?;
+        let descriptor = match descriptor {
+            Some(descriptor) => descriptor.clone(),
+            // An image of this store whose layer is only there as a blob: its times were rewritten.
+            None => self.blob_at_hand(diff_id)?.ok_or_else(missing)?,
+        };
+        let descriptor = &descriptor;
         self.keep_blob(descriptor)?;
         let (blob, _) = self.store.open_blob(&descriptor.digest)?.ok_or_else(missing)?;
         let compression = Compression::of_layer(&descriptor.media_type)
@@ -324,6 +329,15 @@ impl Puller<'_> {
         }
         let (diff_id, descriptor) = (diff_id.clone(), descriptor.clone());
         Ok(Fetched::Unpacked(Box::new(Unpacked { active, diff_id, descriptor, n_bytes, implied_folders })))
+    }
+
+    fn blob_at_hand(&self, diff_id: &DiffId) -> Result<Option<Descriptor>, ImageError> {
+        for blob in self.store.layer_blobs(diff_id)? {
+            if self.store.has_blob(&blob.digest)? {
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
     }
 
     /// Commits a layer that lies on top of `below`, which are committed.

@@ -3,6 +3,8 @@
 //! Outputs differ in compression, in times, and in whether files may be younger than the epoch; the last changes diff
 //! IDs, and so the config.
 
+use std::collections::BTreeMap;
+
 use slipway_graph::request::{Annotated, Compression, ImageOutput};
 use slipway_oci::{Descriptor, DiffId, Manifest, media_type};
 
@@ -97,12 +99,41 @@ impl Export<'_> {
     }
 }
 
-/// The same bytes under the media type of the wanted family.
+/// The same bytes under the media type of the wanted family. What the base image noted on the layer is left out, as the
+/// reference does.
 fn in_family(blob: Descriptor, uses_oci_types: bool) -> Descriptor {
     let compression = match blob.media_type.as_str() {
         media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => Compression::Gzip,
+        media_type::OCI_LAYER_ZSTD | media_type::DOCKER_LAYER_ZSTD => Compression::Zstd,
         media_type::OCI_LAYER | media_type::DOCKER_LAYER => Compression::Uncompressed,
         _ => return blob,
     };
-    Descriptor { media_type: layer_media_type(compression, uses_oci_types).to_owned(), ..blob }
+    let media_type = layer_media_type(compression, uses_oci_types).to_owned();
+    Descriptor { media_type, annotations: BTreeMap::new(), ..blob }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_oci::Digest;
+
+    use super::*;
+
+    /// As recorded of the reference, for base images that other tools made.
+    #[test]
+    fn layers_of_other_tools_get_the_types_of_the_output() {
+        for (found, oci, docker) in [
+            (media_type::DOCKER_LAYER_GZIP, media_type::OCI_LAYER_GZIP, media_type::DOCKER_LAYER_GZIP),
+            (media_type::DOCKER_LAYER_ZSTD, media_type::OCI_LAYER_ZSTD, media_type::DOCKER_LAYER_ZSTD),
+            (media_type::OCI_LAYER_ZSTD, media_type::OCI_LAYER_ZSTD, media_type::DOCKER_LAYER_ZSTD),
+            (media_type::OCI_LAYER, media_type::OCI_LAYER, media_type::DOCKER_LAYER),
+            ("application/x.other", "application/x.other", "application/x.other"),
+        ] {
+            let blob = Descriptor::new(found, Digest::of(b""), 1);
+            assert_eq!(in_family(blob.clone(), true).media_type, oci, "{found}");
+            assert_eq!(in_family(blob, false).media_type, docker, "{found}");
+        }
+        let mut noted = Descriptor::new(media_type::OCI_LAYER, Digest::of(b""), 1);
+        noted.annotations.insert("layer.note".to_owned(), "n".to_owned());
+        assert!(in_family(noted, true).annotations.is_empty());
+    }
 }

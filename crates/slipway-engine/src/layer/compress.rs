@@ -72,7 +72,8 @@ pub(crate) fn layer_media_type(kind: Compression, uses_oci_types: bool) -> &'sta
     match (kind, uses_oci_types) {
         (Compression::Gzip, true) => media_type::OCI_LAYER_GZIP,
         (Compression::Gzip, false) => media_type::DOCKER_LAYER_GZIP,
-        (Compression::Zstd, _) => media_type::OCI_LAYER_ZSTD,
+        (Compression::Zstd, true) => media_type::OCI_LAYER_ZSTD,
+        (Compression::Zstd, false) => media_type::DOCKER_LAYER_ZSTD,
         (Compression::Uncompressed, true) => media_type::OCI_LAYER,
         (Compression::Uncompressed, false) => media_type::DOCKER_LAYER,
     }

@@ -20,6 +20,7 @@ mod parallel;
 mod platforms;
 mod process;
 mod registry;
+mod results;
 mod secrets;
 mod sharing;
 mod shell;
@@ -64,6 +65,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("parallel", parallel::TESTS),
     ("platforms", platforms::TESTS),
     ("registry", registry::TESTS),
+    ("results", results::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
     ("shell", shell::TESTS),
