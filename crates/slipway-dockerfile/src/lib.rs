@@ -38,6 +38,6 @@ pub use outline::{Outline, OutlineArg, OutlineMount, outline};
 pub use parse::{parse, parse_trigger};
 pub use slipway_graph::quote::quoted;
 pub use stages::with_form_errors;
-pub use suggest::similar_stage;
+pub use suggest::{similar_base, similar_stage};
 pub use syntax::{Args, Directives, Dockerfile, Flag, Heredoc, Instruction, Keyword, Word};
 pub use targets::{Target, targets};

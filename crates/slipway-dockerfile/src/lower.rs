@@ -115,6 +115,8 @@ pub struct Lowered {
     pub config: ImageConfig,
     /// How many entries at the front of the history come with the base image.
     pub n_base_history: usize,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of what the build makes.
+    pub epoch: Option<i64>,
 }
 
 /// Lowers `dockerfile`, and tells what was seen on the way, however far it led.
@@ -186,18 +188,14 @@ impl<'a> Build<'a> {
         globals: Globals,
         log: &'a FactLog,
     ) -> Result<Build<'a>, Vec<Diagnostic>> {
-        let epoch = inputs.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty());
-        let invalid = |text: &String| {
-            let message = format!("invalid SOURCE_DATE_EPOCH: {text}");
-            vec![error_in(Span::default(), LineRange { first: 1, last: 1 }, message)]
-        };
+        let epoch = epoch(inputs, &globals)?;
         Ok(Build {
             inputs,
             escape: dockerfile.directives.escape,
             globals,
             stages,
             graph: Graph::new(),
-            epoch: epoch.map(|text| text.parse().map_err(|_| invalid(text))).transpose()?,
+            epoch,
             log,
             known,
             finished: BTreeMap::new(),
@@ -432,6 +430,18 @@ fn empty_config(platform: &Platform) -> ImageConfig {
     }
 }
 
+/// `SOURCE_DATE_EPOCH`: the build arg, else the default of a global `ARG`; empty is none (`spec/dockerfile.md`
+/// section 8.8).
+fn epoch(inputs: &LowerInputs<'_>, globals: &Globals) -> Result<Option<i64>, Vec<Diagnostic>> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let text = inputs.build_args.get(NAME).cloned().or_else(|| globals.get(NAME)).filter(|text| !text.is_empty());
+    let parsed = text.as_ref().map(|text| text.parse()).transpose();
+    parsed.map_err(|_| {
+        let message = format!("invalid {NAME}: {}", text.unwrap_or_default());
+        vec![error_in(Span::default(), LineRange { first: 1, last: 1 }, message)]
+    })
+}
+
 /// The result: the target's files, and its config as the request wants it.
 fn finish(mut build: Build<'_>, target: usize) -> Lowered {
     let stage = build.finished.remove(&target).expect("because the target has been lowered");
@@ -442,7 +452,8 @@ fn finish(mut build: Build<'_>, target: usize) -> Lowered {
         false => Platform::new(&config.os, &config.architecture, config.variant.as_deref()),
     };
     (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
-    Lowered { graph: build.graph, result: stage.vertex, config, n_base_history: stage.n_base_history }
+    let (result, n_base_history) = (stage.vertex, stage.n_base_history);
+    Lowered { graph: build.graph, result, config, n_base_history, epoch: build.epoch }
 }
 
 #[cfg(test)]

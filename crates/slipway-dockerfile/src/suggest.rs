@@ -48,6 +48,15 @@ pub fn similar_stage(dockerfile: &Dockerfile, name: &str) -> Option<String> {
     Some(format!("no stage is named `{name}`; `{stage}` is defined on line {line}"))
 }
 
+/// Images that many files are based on, as the reference has them.
+const COMMON_IMAGES: [&str; 7] = ["alpine", "busybox", "centos", "debian", "fedora", "golang", "ubuntu"];
+
+/// The stage or common image that is nearest to `name`, which is no image that can be had.
+pub fn similar_base(dockerfile: &Dockerfile, name: &str) -> Option<String> {
+    let stages: Vec<(String, usize)> = dockerfile.instructions.iter().filter_map(stage_name).collect();
+    closest(name, stages.iter().map(|(stage, _)| stage.as_str()).chain(COMMON_IMAGES)).map(str::to_owned)
+}
+
 /// The name that a `FROM` gives to its stage, and its line.
 fn stage_name(instruction: &Instruction) -> Option<(String, usize)> {
     match (&instruction.keyword, &instruction.args) {
@@ -82,5 +91,8 @@ mod tests {
         let told = similar_stage(&dockerfile, "biulder");
         assert_eq!(told.as_deref(), Some("no stage is named `biulder`; `builder` is defined on line 1"));
         assert_eq!(similar_stage(&dockerfile, "busybox"), None);
+        assert_eq!(similar_base(&dockerfile, "biulder").as_deref(), Some("builder"));
+        assert_eq!(similar_base(&dockerfile, "debain").as_deref(), Some("debian"));
+        assert_eq!(similar_base(&dockerfile, "debian"), None);
     }
 }

@@ -10,7 +10,7 @@
 //! g export       to where it was asked for
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Read;
@@ -343,7 +343,7 @@ impl Engine {
         graph: &Graph,
         image: &ImagePlan,
         snapshot: Snapshot,
-        Job { request, cancel, .. }: Job<'_>,
+        Job { cancel, .. }: Job<'_>,
     ) -> Result<Image, Box<dyn Error + Send + Sync>> {
         // A base image may list a layer several times (the empty one, mostly); its stack holds each once.
         let base = &image.config.rootfs.diff_ids;
@@ -360,18 +360,10 @@ impl Engine {
         }
         let diff_ids = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let step_names: Vec<String> = observe::layer_names(graph, image.result);
-        let epoch = epoch(&request.build_args)?;
-        let (config, n_base_history) = (image.config.clone(), image.n_base_history);
+        let (config, n_base_history, epoch) = (image.config.clone(), image.n_base_history, image.epoch);
         let draft = Draft { config, n_base_history, layers_ns, step_names, epoch };
         let assembled = draft.finish(diff_ids, epoch)?;
         Ok(Image { draft, assembled, snapshot, layers: image_layers })
-    }
-}
-
-fn epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, InputError> {
-    match build_args.get("SOURCE_DATE_EPOCH").map(String::as_str) {
-        None | Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| InputError::Epoch(text.to_owned())),
     }
 }
 

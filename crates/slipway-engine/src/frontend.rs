@@ -7,7 +7,7 @@ use std::sync::Arc;
 use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
 use slipway_dockerfile::{
     Diagnostic, Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages,
-    LowerInputs, Lowering, lower, parse, similar_stage, with_form_errors,
+    LowerInputs, Lowering, lower, parse, similar_base, similar_stage, with_form_errors,
 };
 use slipway_graph::event::FileWarning;
 use slipway_graph::request::BuildRequest;
@@ -15,6 +15,7 @@ use slipway_graph::{Event, Events, MainContext, StepId};
 use slipway_oci::Platform;
 
 use crate::build::{BuildFailure, SourceFile, internal_step};
+use crate::chain;
 use crate::inputs::InputError;
 use crate::language;
 use crate::platforms::{Blueprint, Platforms};
@@ -51,11 +52,13 @@ enum AllLowered {
 
 /// Why a base image is not known.
 #[derive(Debug, thiserror::Error)]
-#[error("{written}")]
+#[error("{written}: {reason}{suggestion}")]
 struct LookUpError {
     /// The image as the Dockerfile names it.
     written: String,
-    source: Box<dyn Error + Send + Sync>,
+    /// The whole chain, because the suggestion comes after it.
+    reason: String,
+    suggestion: String,
 }
 
 /// `# check=error=true`: warnings are errors.
@@ -193,7 +196,13 @@ impl Frontend<'_> {
             let image = answer.map_err(|source| BuildFailure::Step {
                 lines: Some(question.lines),
                 name: question.written.clone(),
-                source: Box::new(LookUpError { written: question.written.clone(), source }),
+                source: Box::new(LookUpError {
+                    written: question.written.clone(),
+                    reason: chain(source.as_ref()),
+                    suggestion: similar_base(dockerfile, &question.written)
+                        .map(|name| format!(" (did you mean {name}?)"))
+                        .unwrap_or_default(),
+                }),
                 hint: similar_stage(dockerfile, &question.written),
             })?;
             known.insert(question.key.clone(), image);

@@ -32,8 +32,6 @@ pub(crate) enum InputError {
     NotFetched,
     #[error("cannot look into the context")]
     Context(#[source] io::Error),
-    #[error("invalid SOURCE_DATE_EPOCH: {0}")]
-    Epoch(String),
     #[error("the base image of the stage cannot be resolved")]
     Unresolved,
     #[error("cannot make a folder for the context")]

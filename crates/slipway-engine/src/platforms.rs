@@ -65,15 +65,17 @@ pub(crate) struct ImagePlan {
     pub(crate) config: ImageConfig,
     /// As [`Lowered::n_base_history`].
     pub(crate) n_base_history: usize,
+    /// As [`Lowered::epoch`].
+    pub(crate) epoch: Option<i64>,
 }
 
 impl Blueprint {
     /// Puts what was lowered for each platform into one graph.
     pub(crate) fn of(lowered: Vec<Lowered>, is_multi: bool) -> Blueprint {
         let mut graph = Graph::new();
-        let images = lowered.into_iter().map(|Lowered { graph: own, result, config, n_base_history }| {
+        let images = lowered.into_iter().map(|Lowered { graph: own, result, config, n_base_history, epoch }| {
             let places = graph.absorb(own);
-            ImagePlan { result: places[result.0], config, n_base_history }
+            ImagePlan { result: places[result.0], config, n_base_history, epoch }
         });
         let images = images.collect();
         Blueprint { graph, images, is_multi }

@@ -1,8 +1,8 @@
 //! `ONBUILD instruction`: kept for the stages that are based on this one (`spec/dockerfile.md` section 3.14).
 
 use super::{Command, flags};
-use crate::stage_builder::Step;
-use crate::{Args, Diagnostic, Instruction, parse};
+use crate::stage_builder::{Step, error_at};
+use crate::{Args, Diagnostic, Instruction, Keyword, parse};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Onbuild {
@@ -33,6 +33,10 @@ pub(crate) fn parse_trigger(trigger: &str, from: &Instruction) -> Result<(Instru
         diagnostic
     };
     let mut instruction = parse::parse_trigger(trigger).map_err(at_from)?;
+    if instruction.keyword == Keyword::From {
+        // No file can say this, but the config of an image can.
+        return Err(error_at(from, from.span, "FROM isn't allowed as an ONBUILD trigger"));
+    }
     let command =
         Command::check(&instruction).and_then(|command| command.check_sources(&instruction)).map_err(at_from)?;
     (instruction.span, instruction.lines) = (from.span, from.lines);

@@ -530,6 +530,24 @@ fn the_epoch_has_to_be_a_number() {
     assert_eq!(case.errors(), ["invalid SOURCE_DATE_EPOCH: abc"]);
 }
 
+#[test]
+fn a_global_arg_gives_the_epoch_unless_a_build_arg_takes_it_back() {
+    let case = || Case::new("ARG SOURCE_DATE_EPOCH=7\nFROM scratch\n");
+    assert_eq!(case().lowered().epoch, Some(7));
+    assert_eq!(case().arg("SOURCE_DATE_EPOCH", "8").lowered().epoch, Some(8));
+    assert_eq!(case().arg("SOURCE_DATE_EPOCH", "").lowered().epoch, None);
+    let wrong = Case::new("ARG SOURCE_DATE_EPOCH=soon\nFROM scratch\n");
+    assert_eq!(wrong.errors(), ["invalid SOURCE_DATE_EPOCH: soon"]);
+    let unset = Case::new("FROM scratch\nARG SOURCE_DATE_EPOCH=7\n");
+    assert_eq!(unset.lowered().epoch, None, "an arg of a stage is a variable and no more");
+}
+
+#[test]
+fn an_image_cannot_trigger_from() {
+    let case = Case::new("FROM image\n").image("image:latest", image_config(&[], &["FROM busybox"]));
+    assert_eq!(case.errors(), ["FROM isn't allowed as an ONBUILD trigger"]);
+}
+
 /// Most instructions in one file; histories and step names are those that BuildKit 0.25 gave, apart from the history
 /// of `HEALTHCHECK`, which later versions print as it is here.
 #[test]

@@ -162,11 +162,10 @@ impl Accounts {
 }
 
 impl User {
-    /// A line of passwd(5); `None` for comments and such. As with the reference, an id that is missing or no number
-    /// is 0.
+    /// A line of passwd(5); `None` for an empty one. As with the reference, an id that is missing or no number is 0.
     fn parse(line: &str) -> Option<User> {
-        let (name, rest) = line.trim().split_once(':')?;
-        let (name, mut fields) = (name.to_owned(), rest.split(':'));
+        let mut fields = line.trim().split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
         let (uid, gid) = (id_or_root(fields.nth(1)), id_or_root(fields.next()));
         Some(User { name, uid, gid, home: fields.nth(1).unwrap_or_default().to_owned() })
     }
@@ -175,8 +174,8 @@ impl User {
 impl Group {
     /// A line of group(5), read in the same way.
     fn parse(line: &str) -> Option<Group> {
-        let (name, rest) = line.trim().split_once(':')?;
-        let (name, mut fields) = (name.to_owned(), rest.split(':'));
+        let mut fields = line.trim().split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
         let gid = id_or_root(fields.nth(1));
         let members = fields.next().unwrap_or_default();
         let members = members.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect();
@@ -257,6 +256,7 @@ mod tests {
             ("5", "5:0 [0] /"),
             ("5:web", "5:33 [33] /"),
             ("7", "7:0 [0] /"),
+            ("broken", "0:0 [0] /"),
             ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
             ("app:nosuch", "unable to find group nosuch: no matching entries in group file"),
             ("-1", "uids and gids must be in range 0-2147483647: `-1`"),
