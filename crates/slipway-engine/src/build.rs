@@ -34,6 +34,7 @@ use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
 use crate::frontend::Frontend;
+use crate::full_disk;
 use crate::images::Images;
 use crate::inputs::{Fetched, InputError, find_inputs};
 use crate::layer::diff::open_dir;
@@ -325,6 +326,7 @@ impl Engine {
             SolveError::Vertex { vertex, error } => {
                 let vertex = graph.vertex(vertex);
                 let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
+                let hint = hint.or_else(|| full_disk::hint(&error, self.store.root()));
                 BuildFailure::Step { lines, name, source: Box::new(error), hint }
             }
             SolveError::Panicked { vertex, message } => {

@@ -24,6 +24,7 @@ mod descriptors;
 mod durability;
 mod export;
 mod frontend;
+mod full_disk;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod images;

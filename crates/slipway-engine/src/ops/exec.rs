@@ -1,5 +1,6 @@
 //! `RUN`: prepare a snapshot, run a program in it, commit the snapshot.
 
+mod advice;
 pub(super) mod mounts;
 
 use std::ffi::{CString, OsStr, OsString};
@@ -31,6 +32,7 @@ use super::network::{Networks, StepNetwork};
 use super::secret::SecretError;
 use super::shell::{Shell, ShellError, ShellSeat};
 use crate::descriptors::OriginalLimit;
+use crate::full_disk;
 use crate::now_ns;
 use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 use crate::ssh::Agents;
@@ -43,7 +45,12 @@ use mounts::{
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecError {
     #[error("process {} did not complete successfully: exit code: {code}", quoted(.command))]
-    Exit { command: String, code: i32 },
+    Exit {
+        command: String,
+        code: i32,
+        /// What to do about it, if that is known.
+        hint: Option<String>,
+    },
     #[error("process {} did not complete successfully: exit code: {code}: {what}", quoted(.command))]
     OutOfMemory { command: String, code: i32, what: String },
     #[error(transparent)]
@@ -98,7 +105,8 @@ impl ExecError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             ExecError::OutOfMemory { .. } => Some("`--memory` says how much memory steps may use".to_owned()),
-            ExecError::Spawn { hint, .. } => hint.clone(),
+            ExecError::Spawn { hint, .. } | ExecError::Exit { hint, .. } => hint.clone(),
+            ExecError::User { source, .. } => advice::on_user(source),
             ExecError::Shell(error) => error.hint(),
             ExecError::Limit(error) => error.hint().map(str::to_owned),
             _ => None,
@@ -215,7 +223,7 @@ impl Run<'_> {
             prepared.mounts.push(toolbox.to_mount()?);
         }
         sort_parents_first(&mut prepared.mounts);
-        let not_mounted = |source| not_started(self.exec.args.join(" "), SpawnError::Setup(source), None);
+        let not_mounted = |source| self.not_started(SpawnError::Setup(source), &place.emulation);
         make_nested_mount_points(&prepared.mounts).map_err(not_mounted)?;
         let root = place.root.as_fd();
         let stubs = stubs::make(root, &stub_targets(&prepared.mounts)).map_err(not_mounted)?;
@@ -270,9 +278,7 @@ impl Run<'_> {
         let spawned = slipway_sandbox::spawn(&spec);
         // Our ends of the pipes go with it: the readers below see the end when the step's do.
         drop(spec);
-        let running = Arc::new(
-            spawned.map_err(|source| not_started(command(), source, emulators::hint(emulation, self.platform)))?,
-        );
+        let running = Arc::new(spawned.map_err(|source| self.not_started(source, emulation))?);
         let to_kill = Arc::clone(&running);
         let guard = self.cancel.on_cancel(move || {
             // It may have ended by itself in this moment, which is what was wanted.
@@ -289,7 +295,7 @@ impl Run<'_> {
             (false, true) => Ok(()),
             (false, false) => Err(match limit::out_of_memory(group) {
                 Some(what) => ExecError::OutOfMemory { command: command(), code, what },
-                None => ExecError::Exit { command: command(), code },
+                None => ExecError::Exit { command: command(), code, hint: full_disk::hint_if_full(self.store.root()) },
             }),
         }
     }
@@ -322,6 +328,15 @@ impl Run<'_> {
                 Ok(0) | Err(_) => drop(open.remove(index)),
             }
         }
+    }
+
+    fn not_started(&self, source: SpawnError, emulation: &StepEmulation) -> ExecError {
+        let (code, missing_emulator) = match &source {
+            SpawnError::Exec(error) => (error.exit_code(), emulators::hint(emulation, self.platform)),
+            SpawnError::Setup(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => (1, None),
+        };
+        let hint = missing_emulator.or_else(|| advice::on_start(&source, self.platform));
+        ExecError::Spawn { command: self.exec.args.join(" "), code, source, hint }
     }
 
     fn environment(&self, from_mounts: Vec<String>, user: &ProcessUser, shell: Option<&Shell>) -> Vec<OsString> {
@@ -360,15 +375,6 @@ fn open_root(mounted: BorrowedFd<'_>) -> Result<Root, ExecError> {
 }
 
 const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
-
-/// `hint` is why there is no emulator, where one may have been needed.
-fn not_started(command: String, source: SpawnError, hint: Option<String>) -> ExecError {
-    let (code, hint) = match &source {
-        SpawnError::Exec(error) => (error.exit_code(), hint),
-        SpawnError::Setup(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => (1, None),
-    };
-    ExecError::Spawn { command, code, source, hint }
-}
 
 /// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
 fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -> Result<(), Errno> {

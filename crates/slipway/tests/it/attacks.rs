@@ -332,6 +332,7 @@ fn user_files_that_are_no_files() {
     for prepare in [
         "rm /etc/passwd; mkfifo /etc/passwd".to_owned(),
         "rm /etc/passwd /etc/group; mkfifo /etc/group; mkfifo /etc/passwd".to_owned(),
+        "rm /etc/group; mkfifo /etc/group".to_owned(),
         "rm /etc/passwd; mkdir /etc/passwd".to_owned(),
         "rm /etc/passwd; ln -s /dev/zero /etc/passwd".to_owned(),
         "rm /etc/passwd; ln -s passwd /etc/passwd".to_owned(),
@@ -352,16 +353,18 @@ fn user_files_that_are_no_files() {
 }
 
 fn a_huge_user_file_is_not_read_whole() {
-    let site = Site::new("FROM busybox\nRUN truncate -s 8G /etc/passwd\nUSER somebody\nRUN id\n");
-    // With less address space than the file has bytes.
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v 6000000; exec \"$@\"", "sh", crate::site::SLIPWAY, "build", "--progress=plain"]);
-    command.args([&busybox_flag(), "--output=type=cacheonly", "."]);
-    let outcome = run(&mut site.with_own_environment(command));
-    let stderr = outcome.failure();
-    assert!(stderr.lines().last().unwrap().starts_with("ERROR: failed to build: failed to solve: "), "{stderr}");
-    assert!(stderr.contains("somebody") || stderr.contains("/etc/passwd"), "{stderr}");
-    site.assert_tidy();
+    for (file, user) in [("/etc/passwd", "somebody"), ("/etc/group", "root:somebody")] {
+        let site = Site::new(&format!("FROM busybox\nRUN truncate -s 10G {file}\nUSER {user}\nRUN id\n"));
+        // With less address space than the file has bytes.
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 6000000; exec \"$@\"", "sh", crate::site::SLIPWAY]);
+        command.args(["build", "--progress=plain", &busybox_flag(), "--output=type=cacheonly", "."]);
+        let outcome = run(&mut site.with_own_environment(command));
+        let stderr = outcome.failure();
+        assert!(stderr.lines().last().unwrap().starts_with("ERROR: failed to build: failed to solve: "), "{stderr}");
+        assert!(stderr.contains("somebody") || stderr.contains(file), "{stderr}");
+        site.assert_tidy();
+    }
 }
 
 /// CVE-2024-40635: a number that wraps around is another user.

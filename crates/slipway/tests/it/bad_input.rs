@@ -1,10 +1,12 @@
 //! What people are told about their mistakes, and that no input makes slipway panic.
 
 use std::fs;
+use std::process::Command;
 
+use slipway_test::capability::Capability;
 use slipway_test::case;
 
-use crate::site::{Outcome, Site, run};
+use crate::site::{Outcome, SLIPWAY, Site, busybox_flag, run};
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -15,6 +17,15 @@ pub(crate) const TESTS: &[Test] = &[
     test("an_unknown_flag_is_a_usage_error", an_unknown_flag_is_a_usage_error),
     test("an_unknown_target_gets_a_suggestion", an_unknown_target_gets_a_suggestion),
     test("a_missing_context_or_dockerfile_is_named", a_missing_context_or_dockerfile_is_named),
+    test("no_byte_of_a_step_is_lost", no_byte_of_a_step_is_lost),
+    test("a_step_that_cannot_start_says_what_to_do", a_step_that_cannot_start_says_what_to_do),
+    test("an_image_without_a_shell_says_what_to_do", an_image_without_a_shell_says_what_to_do),
+    Test { name: "a_full_disk_is_named", needs: &[Capability::Root], run: a_full_disk_is_named },
+    Test {
+        name: "a_machine_without_namespaces_is_told",
+        needs: &[Capability::Root],
+        run: a_machine_without_namespaces_is_told,
+    },
     test("odd_dockerfiles_are_refused", odd_dockerfiles_are_refused),
     test("no_mutation_of_a_dockerfile_makes_it_panic", no_mutation_of_a_dockerfile_makes_it_panic),
 ];
@@ -96,6 +107,118 @@ fn a_missing_context_or_dockerfile_is_named() {
     assert!(stderr.contains("\"no-such-folder\" not found"), "{stderr}");
     let stderr = site.build(&["-f", "Other.Dockerfile"]).failure();
     assert!(stderr.contains("Other.Dockerfile") && stderr.contains("no such file"), "{stderr}");
+}
+
+/// What is shown has a limit, as with the reference builder; what the build hands on has none.
+fn no_byte_of_a_step_is_lost() {
+    let site = Site::new("FROM busybox\nRUN head -c 10000000 /dev/zero; head -c 1000000 /dev/zero >&2\n");
+    // Both streams are in base64: four characters for three bytes, padded with `=`.
+    let n_shown = |variables: &[(&str, &str)]| {
+        let mut command = site.build_command(&["--progress=rawjson", "--no-cache", "--network=none", "."]);
+        let outcome = run(command.envs(variables.iter().copied())).success();
+        let logs = outcome.stderr.split("\"data\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+        logs.map(|data| data.len() / 4 * 3 - data.matches('=').count()).sum::<usize>()
+    };
+    let unlimited = [("BUILDKIT_STEP_LOG_MAX_SIZE", "-1"), ("BUILDKIT_STEP_LOG_MAX_SPEED", "-1")];
+    assert_eq!(n_shown(&unlimited), 11_000_000);
+    let n_by_default = n_shown(&[]);
+    assert!((1..5_000_000).contains(&n_by_default), "{n_by_default}");
+}
+
+/// The line in front of the last one, which says what can be done.
+#[track_caller]
+fn hint_of(stderr: &str) -> &str {
+    let hint = stderr.lines().rev().nth(1).and_then(|line| line.strip_prefix("hint: "));
+    hint.unwrap_or_else(|| panic!("there is no hint: {stderr}"))
+}
+
+#[track_caller]
+fn assert_ends_with(stderr: &str, end: &str) {
+    assert!(stderr.ends_with(&format!("{end}\n")), "{stderr}");
+}
+
+fn a_step_that_cannot_start_says_what_to_do() {
+    let site = Site::new("FROM busybox\nUSER nobody-here\nRUN true\n");
+    let stderr = site.build(&[]).failure();
+    assert_ends_with(&stderr, "unable to find user nobody-here: no matching entries in passwd file");
+    assert!(hint_of(&stderr).contains("`/etc/passwd` of the image has no user `nobody-here`"), "{stderr}");
+    site.write("Dockerfile", "FROM busybox\nUSER 1:none-such\nRUN true\n");
+    let stderr = site.build(&[]).failure();
+    assert_ends_with(&stderr, "unable to find group none-such: no matching entries in group file");
+    assert!(hint_of(&stderr).contains("`/etc/group` of the image has no group `none-such`"), "{stderr}");
+    site.write("program", "neither an ELF file nor a script");
+    site.write("Dockerfile", "FROM busybox\nCOPY --chmod=755 program /\nRUN [\"/program\"]\n");
+    let stderr = site.build(&[]).failure();
+    assert_ends_with(&stderr, "exit code: 255: exec: \"/program\": exec format error");
+    assert!(hint_of(&stderr).starts_with("`/program` is neither a program for linux/"), "{stderr}");
+}
+
+fn an_image_without_a_shell_says_what_to_do() {
+    let site = Site::new("FROM scratch\nCOPY Dockerfile /\nRUN true\n");
+    let stderr = site.build(&[]).failure();
+    assert_ends_with(&stderr, "exit code: 1: exec: \"/bin/sh\": no such file or directory");
+    let hint = hint_of(&stderr);
+    assert!(hint.starts_with("the image has no `/bin/sh`") && hint.contains("`SHELL`"), "{stderr}");
+}
+
+/// Builds with a store on a disk of so many bytes, which ends with the build.
+fn build_on_small_disk(site: &Site, size: &str) -> Outcome {
+    let disk = site.path("disk");
+    fs::create_dir_all(&disk).unwrap();
+    let script = "mount -t tmpfs -o size=$0 none \"$SLIPWAY_ROOT\" && exec \"$@\"";
+    let mut command = site.with_own_environment(Command::new("unshare"));
+    command.env("SLIPWAY_ROOT", &disk).args([
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        size,
+        SLIPWAY,
+        "build",
+        "--progress=plain",
+    ]);
+    run(command.args([&busybox_flag(), "."]))
+}
+
+fn a_full_disk_is_named() {
+    let site = Site::new("FROM busybox\nRUN head -c 20000000 /dev/zero > /big\n");
+    let has_hint = |stderr: &str| {
+        let hint = hint_of(stderr);
+        assert!(hint.starts_with("the disk that holds the store is full; make room where"), "{stderr}");
+        assert!(hint.contains(&site.name("disk")) && hint.contains("`SLIPWAY_ROOT`"), "{stderr}");
+    };
+    // A step says it in words of its own.
+    let stderr = build_on_small_disk(&site, "12m").failure();
+    assert_ends_with(&stderr, "did not complete successfully: exit code: 1");
+    has_hint(&stderr);
+    fs::write(site.path("ctx/big"), vec![1; 20_000_000]).unwrap();
+    site.write("Dockerfile", "FROM busybox\nCOPY big /\n");
+    let stderr = build_on_small_disk(&site, "12m").failure();
+    assert!(stderr.lines().last().unwrap().contains("No space left on device"), "{stderr}");
+    has_hint(&stderr);
+    // With enough room nothing is said about it.
+    site.write("Dockerfile", "FROM busybox\nRUN exit 3\n");
+    let stderr = build_on_small_disk(&site, "64m").failure();
+    assert!(!stderr.contains("hint: "), "{stderr}");
+}
+
+/// Limits of namespaces are kept by each user namespace, so that this one can have its own.
+fn a_machine_without_namespaces_is_told() {
+    let site = Site::new("FROM busybox\nRUN --network=none true\n");
+    let build = |limit: &str, more: &[&str]| {
+        let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$@\"");
+        let mut command = site.with_own_environment(Command::new("unshare"));
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"]).args(more);
+        run(command.args([SLIPWAY, "build", "--progress=plain", &busybox_flag(), "."]))
+    };
+    // Somebody who could not do it but for a user namespace.
+    let stderr = build("max_user_namespaces", &["setpriv", "--bounding-set=-all", "--inh-caps=-all"]).failure();
+    assert!(stderr.lines().last().unwrap().contains("cannot create a user namespace: "), "{stderr}");
+    let hint = hint_of(&stderr);
+    assert!(hint.contains("`user.max_user_namespaces = 0` forbids it") && hint.contains("sysctl -w"), "{stderr}");
+    let stderr = build("max_pid_namespaces", &[]).failure();
+    assert!(stderr.lines().last().unwrap().contains("clone(new namespaces): No space left on device"), "{stderr}");
+    assert!(hint_of(&stderr).contains("`/proc/sys/user/max_*_namespaces`"), "{stderr}");
 }
 
 fn odd_dockerfiles_are_refused() {

@@ -14,6 +14,11 @@ pub(crate) const TESTS: &[Test] = &[
     test("root_finds_no_way_out", root_finds_no_way_out),
     Test { name: "a_user_finds_no_way_out", needs: &[Capability::NewUser], run: a_user_finds_no_way_out },
     test("a_cache_that_swaps_for_a_link_stays_inside", a_cache_that_swaps_for_a_link_stays_inside),
+    Test {
+        name: "control_groups_of_a_user_are_read_only",
+        needs: &[Capability::NewUser],
+        run: control_groups_of_a_user_are_read_only,
+    },
     test("killing_everybody_kills_nobody_else", killing_everybody_kills_nobody_else),
 ];
 
@@ -32,13 +37,45 @@ const ESCAPES: &str = r#"
 #include <sys/sysmacros.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
+#include <linux/capability.h>
+#include <signal.h>
 #include <unistd.h>
 static void attempt(const char *name, long answer) { if (answer >= 0) printf("%s worked\n", name); }
 /* In a process of its own: what works must not change the attempts that follow. */
 #define APART(name, call) do { fflush(stdout); pid_t child = fork(); \
     if (!child) { attempt(name, (long)(call)); fflush(stdout); _exit(0); } waitpid(child, NULL, 0); } while (0)
+/* As the program that was given all capabilities in its file: what it may do is what counts. */
+static int raised(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    if (syscall(SYS_capget, &header, data)) return 1;
+    puts("file capabilities were tried");
+    attempt("file capabilities", data[0].permitted & 1u << CAP_SYS_ADMIN ? 0 : -1);
+    data[0].effective = data[0].permitted;
+    data[1].effective = data[1].permitted;
+    syscall(SYS_capset, &header, data);
+    APART("mount with file capabilities", mount("none", "/mnt", "tmpfs", 0, NULL));
+    fflush(stdout);
+    return 0;
+}
 int main(int argc, char **argv) {
     const char *canary = argv[1];
+    if (!strcmp(canary, "raised")) return raised();
+    /* permitted and inheritable: everything; the effective flag would make the kernel refuse to start it. */
+    unsigned capabilities[5] = {0x02000000, ~0u, ~0u, 0x1ff, 0x1ff};
+    if (setxattr("/raised", "security.capability", capabilities, sizeof capabilities, 0)) return 1;
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) { execl("/raised", "/raised", "raised", NULL); _exit(1); }
+    waitpid(child, NULL, 0);
+    /* Of all processes only the first one of the step and this one are to be seen. */
+    for (pid_t pid = 2; pid < 70000; pid++) {
+        if (pid == getpid() || kill(pid, 0) && errno == ESRCH) continue;
+        APART("tracing a process outside", syscall(SYS_ptrace, PTRACE_SEIZE, pid, 0, 0));
+        attempt("seeing a process outside", 0);
+    }
+    attempt("seeing the parent", getppid() > 1 ? 0 : -1);
     APART("mount", mount("none", "/mnt", "tmpfs", 0, NULL));
     APART("remount", mount(NULL, "/proc/sys", NULL, MS_REMOUNT | MS_BIND, NULL));
     APART("umount", umount2("/proc/sys", MNT_DETACH));
@@ -90,13 +127,20 @@ fn context_with_escapes(site: &Site) -> Canary {
     compile.arg("-static").arg("-o").arg(site.path("ctx/escapes")).arg(site.path("escapes.c"));
     run(&mut compile).success();
     let path = canary.path();
-    site.write("Dockerfile", &format!("FROM busybox\nCOPY escapes /\nRUN /escapes {path}/file > /told; cat /told\n"));
+    site.write(
+        "Dockerfile",
+        &format!("FROM busybox\nCOPY escapes /\nRUN cp /escapes /raised && /escapes {path}/file > /told; cat /told\n"),
+    );
     canary
 }
 
 /// The lines of the step that tell what worked.
 fn what_worked(stderr: &str) -> Vec<&str> {
     assert!(stderr.contains(" all attempts were made\n"), "the program did not come to its end: {stderr}");
+    assert!(
+        stderr.contains(" file capabilities were tried\n"),
+        "the program with file capabilities did not run: {stderr}"
+    );
     stderr.lines().filter(|line| line.ends_with(" worked") && !line.ends_with(HARMLESS)).collect()
 }
 
@@ -115,10 +159,25 @@ fn a_user_finds_no_way_out() {
     let site = Site::new("");
     let canary = context_with_escapes(&site);
     let user = NewUser::new(&site);
-    let outcome = user.build(&site.path("ctx"), &[]);
-    let outcome = outcome.success();
-    assert_eq!(what_worked(&outcome.stderr), [""; 0]);
-    assert_eq!(fs::read_dir(canary.path()).unwrap().count(), 4);
+    for rung in ["subids", "single-id"] {
+        let outcome = user.build(&site.path("ctx"), &["--sandbox", rung]).success();
+        assert_eq!(what_worked(&outcome.stderr), [""; 0], "{rung}");
+        assert_eq!(fs::read_dir(canary.path()).unwrap().count(), 4);
+    }
+}
+
+/// CVE-2023-25809: in a user namespace `/sys` may come from the host, with control groups that its user may write.
+fn control_groups_of_a_user_are_read_only() {
+    let site = Site::new(
+        "FROM busybox\n\
+         RUN grep ' /sys' /proc/mounts; [ -z \"$(grep ' /sys' /proc/mounts | grep -v ' ro,')\" ]\n\
+         RUN n=0; for f in $(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs); do \
+         n=$((n+1)); if echo 0 > $f; then exit 9; fi; done; [ $n -gt 0 ]\n",
+    );
+    let user = NewUser::new(&site);
+    for rung in ["subids", "single-id"] {
+        user.build(&site.path("ctx"), &["--sandbox", rung]).success();
+    }
 }
 
 /// CVE-2024-23651: a naive builder checks `source=` of a cache, and looks it up by its path again to mount it.

@@ -9,15 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use slipway_test::capability::Capability;
 use slipway_test::image::contains;
 
 use crate::site::{Outcome, Site, files_below, run};
+use crate::unprivileged::NewUser;
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
     test("a_secret_file_is_found_nowhere", a_secret_file_is_found_nowhere),
     test("a_secret_variable_is_found_nowhere", a_secret_variable_is_found_nowhere),
     test("a_failing_step_does_not_keep_its_secret", a_failing_step_does_not_keep_its_secret),
+    Test {
+        name: "a_secret_is_found_nowhere_with_a_single_id",
+        needs: &[Capability::NewUser],
+        run: a_secret_is_found_nowhere_with_a_single_id,
+    },
     test("a_missing_secret_is_named", a_missing_secret_is_named),
     test("an_agent_answers_the_step_and_nobody_else", an_agent_answers_the_step_and_nobody_else),
     test("keys_of_files_sign_for_the_step", keys_of_files_sign_for_the_step),
@@ -83,6 +90,22 @@ fn a_failing_step_does_not_keep_its_secret() {
     assert_eq!(outcome.exit_code, Some(1));
     assert!(outcome.stderr.contains("27 /run/secrets/key"), "{}", outcome.stderr);
     assert_canary_nowhere(&site, &outcome);
+}
+
+/// There a thread of the build takes part in what the step does.
+fn a_secret_is_found_nowhere_with_a_single_id() {
+    let site = Site::new(USE_FILE);
+    let user = NewUser::new(&site);
+    fs::write(site.path("key"), CANARY).unwrap();
+    let output = format!("--output=type=oci,dest={},compression=uncompressed", site.path("user/image.tar").display());
+    let arguments = ["--sandbox=single-id", "--secret=id=key,src=../key", &output, "--progress=rawjson"];
+    let outcome = user.build(&site.path("ctx"), &arguments).success();
+    assert!(!outcome.stderr.contains(CANARY), "{}", outcome.stderr);
+    let files = files_below(&site.path("user"));
+    assert!(files.len() > 10, "there is too little to look through");
+    for file in files {
+        assert!(!contains(&fs::read(&file).unwrap(), CANARY.as_bytes()), "the canary is in {}", file.display());
+    }
 }
 
 fn a_missing_secret_is_named() {
