@@ -30,10 +30,6 @@ impl Environment {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.in_order.values().map(|(name, value)| (name.as_str(), value.as_str()))
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.in_order.len()
-    }
 }
 
 #[cfg(test)]
@@ -47,6 +43,6 @@ mod tests {
             environment.set(name, value);
         }
         assert_eq!(environment.iter().collect::<Vec<_>>(), [("b", "2"), ("a", "4")]);
-        assert_eq!((environment.get("a"), environment.get("c"), environment.len()), (Some("4"), None, 2));
+        assert_eq!((environment.get("a"), environment.get("c")), (Some("4"), None));
     }
 }

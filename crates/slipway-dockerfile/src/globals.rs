@@ -2,13 +2,19 @@
 //!
 //! The platform args and the `ARG`s in front of the first `FROM` (`spec/dockerfile.md` section 2.5).
 
+use std::collections::HashMap;
+
 use slipway_oci::Platform;
 
 use crate::lower::LowerInputs;
 
-/// The variables, in the order in which they are declared; the last of a name counts.
+/// The variables; the last of a name counts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Globals(Vec<(String, String)>);
+pub(crate) struct Globals {
+    /// In the order in which they are declared.
+    names: Vec<String>,
+    values: HashMap<String, String>,
+}
 
 impl Globals {
     /// The platform args, each overridable by a build arg. `target_stage` is the value of `TARGETSTAGE`.
@@ -29,17 +35,18 @@ impl Globals {
 
     /// Adds a variable.
     pub(crate) fn set(&mut self, name: &str, value: String) {
-        self.0.push((name.to_owned(), value));
+        self.names.push(name.to_owned());
+        self.values.insert(name.to_owned(), value);
     }
 
     /// The names of all, in the order in which they are declared.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.names.iter().map(String::as_str)
     }
 
     /// The value of `name`.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.clone())
+        self.values.get(name).cloned()
     }
 }
 

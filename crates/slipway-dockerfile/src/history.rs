@@ -1,5 +1,8 @@
 //! The lines of an image's history (`spec/dockerfile.md` section 4.1).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use slipway_oci::History;
 
 /// An entry for an instruction; `has_layer` says whether a layer of files goes with it.
@@ -21,11 +24,15 @@ pub(crate) fn run_text(
     lookup: impl Fn(&str) -> Option<String>,
 ) -> String {
     let mut shown: Vec<(&str, String)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for (name, value) in args {
         let value = lookup(name).or_else(|| value.clone()).unwrap_or_default();
-        match shown.iter_mut().find(|(n, _)| n == name) {
-            Some(known) => known.1 = value,
-            None => shown.push((name, value)),
+        match places.entry(name) {
+            Entry::Occupied(place) => shown[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                place.insert(shown.len());
+                shown.push((name, value));
+            }
         }
     }
     let mut words = vec!["RUN".to_owned()];

@@ -3,6 +3,7 @@
 //! No I/O: [`parse`] takes text, [`lower`] takes what [`parse`] gave. Lowering that has to know a base image returns
 //! the question ([`Lowering::NeedImages`]); whoever can answer does and calls again.
 
+mod budget;
 mod diagnostic;
 mod environment;
 mod expand;

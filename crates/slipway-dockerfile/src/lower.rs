@@ -1,6 +1,6 @@
 //! From syntax tree to graph: what a Dockerfile means for given arguments, platform and base images.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use slipway_graph::git::redacted;
@@ -9,6 +9,7 @@ use slipway_graph::request::{CacheBypass, NamedContext, ShellPoint};
 use slipway_graph::{GitReference, Graph, LineRange, MainContext, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
 
+use crate::budget::Budget;
 use crate::environment::Environment;
 use crate::facts::{FactLog, Facts, Seen};
 use crate::globals::Globals;
@@ -144,7 +145,8 @@ fn lower_with(
     let (stages, globals) = Stages::split(&dockerfile.instructions, dockerfile.directives.escape, inputs, log)?;
     let target = stages.target(inputs.target).map_err(|e| vec![e])?;
     let targets = if inputs.needs_all_stages { (0..stages.stages.len()).collect() } else { vec![target] };
-    let plan = stages.plan(targets, inputs, known)?;
+    let budget = Budget::default();
+    let plan = stages.plan(targets, inputs, known, &budget)?;
     if !plan.questions.is_empty() {
         return Ok(Lowering::NeedImages(plan.questions));
     }
@@ -153,11 +155,17 @@ fn lower_with(
         note_foreign_base(&stages.stages[*index], known, log);
     }
     let mut build = Build::new(dockerfile, inputs, known, &stages, globals, log)?;
-    let errors: Vec<Diagnostic> = plan
-        .stages
-        .iter()
-        .flat_map(|(index, lines)| lower_stage(*index, lines, *index == target, &mut build))
-        .collect();
+    build.budget = budget;
+    build.n_open_uses = stages.n_uses_as_base(&plan);
+    build.keep(target);
+    let mut errors = Vec::new();
+    for (index, lines) in &plan.stages {
+        errors.extend(lower_stage(*index, lines, *index == target, &mut build));
+        // What uses a stage cannot be lowered without it.
+        if !build.files.contains_key(index) {
+            break;
+        }
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -175,8 +183,14 @@ pub(crate) struct Build<'a> {
     pub(crate) epoch: Option<i64>,
     pub(crate) log: &'a FactLog,
     known: &'a KnownImages,
-    /// The stages that have been lowered, by index.
-    finished: BTreeMap<usize, StageBuilder>,
+    /// What the parts of the file have taken over from each other.
+    pub(crate) budget: Budget,
+    /// The files of the stages that have been lowered, by index.
+    files: HashMap<usize, VertexId>,
+    /// Those of them that are still to be the base of others, or the result.
+    finished: HashMap<usize, StageBuilder>,
+    /// How many stages are still to be based on each stage.
+    n_open_uses: HashMap<usize, usize>,
 }
 
 impl<'a> Build<'a> {
@@ -198,8 +212,36 @@ impl<'a> Build<'a> {
             epoch,
             log,
             known,
-            finished: BTreeMap::new(),
+            budget: Budget::default(),
+            files: HashMap::new(),
+            finished: HashMap::new(),
+            n_open_uses: HashMap::new(),
         })
+    }
+
+    /// Lets the stage `index` stay after the last one that is based on it.
+    fn keep(&mut self, index: usize) {
+        *self.n_open_uses.entry(index).or_default() += 1;
+    }
+
+    fn finish_stage(&mut self, index: usize, stage: StageBuilder) {
+        self.files.insert(index, stage.vertex);
+        if self.n_open_uses.get(&index).is_some_and(|n| *n > 0) {
+            self.finished.insert(index, stage);
+        }
+    }
+
+    /// The state of the stage `index`, for another one that is based on it.
+    fn state_of_base(&mut self, index: usize) -> StageBuilder {
+        let n_open = self.n_open_uses.get_mut(&index).expect("because the uses of all stages were counted");
+        *n_open -= 1;
+        let n_open = *n_open;
+        let state = self.finished.get(&index).expect("because bases are lowered first, and kept while they are needed");
+        if n_open > 0 {
+            self.budget.take(state.cost());
+            return state.clone();
+        }
+        self.finished.remove(&index).expect("because it was there a moment ago")
     }
 
     /// The file system without files.
@@ -227,7 +269,7 @@ impl<'a> Build<'a> {
     /// The files of `origin`; a stage has been lowered before it is asked for.
     pub(crate) fn vertex_of(&mut self, origin: &Origin, lines: LineRange) -> Result<VertexId, String> {
         match origin {
-            Origin::Stage(index) => Ok(self.finished[index].vertex),
+            Origin::Stage(index) => Ok(self.files[index]),
             Origin::Outside(outside) => self.outside_vertex(outside, &mut StepNames::default(), lines),
         }
     }
@@ -315,6 +357,11 @@ fn lower_stage(index: usize, lines: &[Line<'_>], is_target: bool, build: &mut Bu
         Err(error) => return vec![error],
     };
     for line in &lines[..end] {
+        build.budget.take(stage.step_cost(&line.command));
+        if let Err(message) = build.budget.check() {
+            errors.push(error_at(&line.instruction, line.instruction.span, message));
+            return errors;
+        }
         let mut step = Step { instruction: &line.instruction, is_trigger: line.is_trigger, stage: &mut stage, build };
         if let Err(error) = line.command.lower(&mut step) {
             build.log.close();
@@ -328,7 +375,7 @@ fn lower_stage(index: usize, lines: &[Line<'_>], is_target: bool, build: &mut Bu
         let mut step = Step { instruction, is_trigger: false, stage: &mut stage, build };
         errors.extend(Command::for_shell(here.map(|line| &line.command)).lower(&mut step).err());
     }
-    build.finished.insert(index, stage);
+    build.finish_stage(index, stage);
     errors
 }
 
@@ -351,7 +398,7 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
     let stage = &build.stages.stages[index];
     let mut names = step_names(index, lines, build);
     let mut state = match &stage.base {
-        Origin::Stage(base) => StageBuilder { has_cmd: false, names, ..build.finished[base].clone() },
+        Origin::Stage(base) => StageBuilder { has_cmd: false, names, ..build.state_of_base(*base) },
         Origin::Outside(outside) => {
             let vertex = build
                 .outside_vertex(outside, &mut names, stage.from.lines)
@@ -366,6 +413,7 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
                 env: Environment::default(),
                 config_places: HashMap::new(),
                 args: Vec::new(),
+                arg_names: HashSet::new(),
                 has_cmd: false,
                 has_workdir: false,
                 ignores_cache: false,
@@ -380,6 +428,8 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
     };
     state.config.created = None;
     state.config.config.on_build.clear();
+    build.budget.take(state.variables_cost());
+    build.budget.check().map_err(|message| error_at(stage.from, stage.from.span, message))?;
     state.apply_config_env();
     Ok(state)
 }

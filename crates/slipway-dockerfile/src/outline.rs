@@ -1,6 +1,6 @@
 //! What can be given to a build of a target: args, secrets, ssh agents (`spec/dockerfile.md` section 9.3).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use slipway_graph::LineRange;
 
@@ -41,18 +41,19 @@ pub fn outline(dockerfile: &Dockerfile, facts: &Facts) -> Outline {
     let Some(target) = facts.target else { return Outline::default() };
     let mut outline = Outline::default();
     (outline.name, outline.description) = name_and_description(dockerfile, target);
-    let order = visiting_order(facts, target);
+    let by_stage = ByStage::of(facts);
     let mut visited = HashSet::new();
-    for stage in order {
-        let args = args_of(facts, stage).into_iter().filter(|arg| visited.insert(arg.name.clone()));
+    let (mut secrets, mut ssh) = (HashSet::new(), HashSet::new());
+    for stage in visiting_order(facts, target) {
+        let args = by_stage.args_of(stage).into_iter().filter(|arg| visited.insert(arg.name.clone()));
         outline.args.extend(args);
-        for fact in facts.facts.iter().filter(|fact| fact.stage == stage) {
-            let (mounts, id, is_required) = match &fact.seen {
-                Seen::Secret { id, is_required } => (&mut outline.secrets, id, *is_required),
-                Seen::Ssh { id, is_required } => (&mut outline.ssh, id, *is_required),
+        for fact in by_stage.facts_of(stage) {
+            let (mounts, known, id, is_required) = match &fact.seen {
+                Seen::Secret { id, is_required } => (&mut outline.secrets, &mut secrets, id, *is_required),
+                Seen::Ssh { id, is_required } => (&mut outline.ssh, &mut ssh, id, *is_required),
                 _ => continue,
             };
-            if mounts.iter().all(|mount| mount.id != *id) {
+            if known.insert(id.as_str()) {
                 mounts.push(OutlineMount { id: id.clone(), is_required, lines: fact.place.lines });
             }
         }
@@ -77,9 +78,10 @@ fn name_and_description(dockerfile: &Dockerfile, target: usize) -> (Option<Strin
 /// The target, then what it is based on, then what it takes files from, each once.
 fn visiting_order(facts: &Facts, target: usize) -> Vec<usize> {
     let mut order = Vec::new();
+    let mut seen = HashSet::new();
     let mut open = vec![target];
     while let Some(stage) = open.pop() {
-        if order.contains(&stage) {
+        if !seen.insert(stage) {
             continue;
         }
         order.push(stage);
@@ -90,47 +92,67 @@ fn visiting_order(facts: &Facts, target: usize) -> Vec<usize> {
     order
 }
 
-/// The args that a stage declares, and those in front of the first stage that its `FROM` or another arg uses.
-fn args_of(facts: &Facts, stage: usize) -> Vec<OutlineArg> {
-    let of_stage = || facts.facts.iter().filter(|fact| fact.stage == stage);
-    let mut used: Vec<&str> = Vec::new();
-    let mut own: Vec<(&Fact, &ArgValue)> = Vec::new();
-    for fact in of_stage() {
-        match &fact.seen {
-            Seen::FromVariables(names) => used.extend(names.iter().map(String::as_str)),
-            Seen::Arg { name } => used.push(name),
-            Seen::OwnArg(arg) => own.push((fact, arg)),
-            _ => {}
-        }
-    }
-    let globals: Vec<(&Fact, &ArgValue, &Vec<String>)> = facts
-        .facts
-        .iter()
-        .filter_map(|fact| match &fact.seen {
-            Seen::GlobalArg { arg, uses } => Some((fact, arg, uses)),
-            _ => None,
-        })
-        .collect();
-    let is_own = |name: &str| own.iter().any(|(_, arg)| arg.name == name);
-    let mut at = 0;
-    while let Some(name) = used.get(at).copied() {
-        at += 1;
-        let global = globals.iter().rev().find(|(_, arg, _)| arg.name == name && !is_own(name));
-        for name in global.into_iter().flat_map(|(_, _, uses)| uses.iter()) {
-            if !used.contains(&name.as_str()) {
-                used.push(name);
+/// The facts of a file, so that those of a stage are found without a walk over all.
+struct ByStage<'f> {
+    stages: HashMap<usize, Vec<&'f Fact>>,
+    /// What is declared in front of the first stage, and the variables in its default.
+    globals: Vec<(&'f Fact, &'f ArgValue, &'f [String])>,
+    /// The last of the globals of each name.
+    last_globals: HashMap<&'f str, usize>,
+}
+
+impl<'f> ByStage<'f> {
+    fn of(facts: &'f Facts) -> ByStage<'f> {
+        let mut by_stage = ByStage { stages: HashMap::new(), globals: Vec::new(), last_globals: HashMap::new() };
+        for fact in &facts.facts {
+            by_stage.stages.entry(fact.stage).or_default().push(fact);
+            if let Seen::GlobalArg { arg, uses } = &fact.seen {
+                by_stage.last_globals.insert(&arg.name, by_stage.globals.len());
+                by_stage.globals.push((fact, arg, uses));
             }
         }
+        by_stage
     }
-    let globals = globals.iter().map(|(fact, arg, _)| (*fact, *arg)).filter(|(_, arg)| !is_own(&arg.name));
-    let mut args: Vec<OutlineArg> = Vec::new();
-    for (fact, arg) in globals.chain(own.iter().copied()).filter(|(_, arg)| used.contains(&arg.name.as_str())) {
-        let ArgValue { name, value, description } = arg.clone();
+
+    fn facts_of(&self, stage: usize) -> impl Iterator<Item = &'f Fact> {
+        self.stages.get(&stage).into_iter().flatten().copied()
+    }
+
+    /// The args that a stage declares, and those in front of the first stage that its `FROM` or another arg uses.
+    fn args_of(&self, stage: usize) -> Vec<OutlineArg> {
+        let mut open: Vec<&str> = Vec::new();
+        let mut own: Vec<(&Fact, &ArgValue)> = Vec::new();
+        for fact in self.facts_of(stage) {
+            match &fact.seen {
+                Seen::FromVariables(names) => open.extend(names.iter().map(String::as_str)),
+                Seen::Arg { name } => open.push(name),
+                Seen::OwnArg(arg) => own.push((fact, arg)),
+                _ => {}
+            }
+        }
+        let own_names: HashSet<&str> = own.iter().map(|(_, arg)| arg.name.as_str()).collect();
+        let (mut used, mut found) = (HashSet::new(), BTreeSet::new());
+        while let Some(name) = open.pop() {
+            if !used.insert(name) || own_names.contains(name) {
+                continue;
+            }
+            let Some(last) = self.last_globals.get(name) else { continue };
+            found.insert(*last);
+            open.extend(self.globals[*last].2.iter().map(String::as_str));
+        }
+        let globals = found.into_iter().map(|at| (self.globals[at].0, self.globals[at].1));
         // The last declaration of a name is the one that counts.
-        args.retain(|known| known.name != name);
-        args.push(OutlineArg { name, value, description, lines: fact.place.lines });
+        let mut args: BTreeMap<usize, OutlineArg> = BTreeMap::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (at, (fact, arg)) in globals.chain(own.iter().copied()).enumerate() {
+            if let Some(earlier) = places.insert(&arg.name, at) {
+                args.remove(&earlier);
+            }
+            let ArgValue { name, value, description } = arg.clone();
+            args.insert(at, OutlineArg { name, value, description, lines: fact.place.lines });
+        }
+        args.into_values().collect()
     }
-    args
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! A stage while its instructions are lowered one after the other, and what an instruction may do to it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use slipway_graph::{LineRange, Op, Vertex, VertexId};
 use slipway_oci::{ImageConfig, Platform};
 
 use crate::environment::Environment;
 use crate::facts::{Seen, Variables, Watched};
-use crate::instructions::is_no_variable;
+use crate::instructions::{Command, is_no_variable};
 use crate::lower::Build;
 use crate::step_name::{self, StepNames};
-use crate::{Diagnostic, Instruction, Keyword, Severity, Span, expand, history, suggest};
+use crate::{Diagnostic, ExpandError, Instruction, Keyword, Severity, Span, budget, expand, history, suggest};
 
-/// Among more variables than that nobody looks for one that was misspelt: each would be compared with all.
-const MAX_SUGGESTED_FROM: usize = 1000;
+/// How often a step holds what it is given of its stage: in its op, the key of that, its name, the history, and on the way.
+const N_COPIES: usize = 8;
 /// What the shell form of instructions runs in unless `SHELL` says otherwise.
 pub(crate) const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 /// The search path of images that have none.
@@ -35,6 +35,8 @@ pub(crate) struct StageBuilder {
     pub(crate) config_places: HashMap<String, usize>,
     /// The declared args, with the values they were declared with; shown in the history of `RUN`.
     pub(crate) args: Vec<(String, Option<String>)>,
+    /// The names among them.
+    pub(crate) arg_names: HashSet<String>,
     /// Whether this stage has had a `CMD`.
     pub(crate) has_cmd: bool,
     /// Whether this stage or one that it is based on has had a `WORKDIR`.
@@ -70,6 +72,31 @@ impl StageBuilder {
                 env.push(pair);
             }
         }
+    }
+
+    /// What it costs to start another stage with this state.
+    pub(crate) fn cost(&self) -> usize {
+        let config = &self.config.config;
+        let history = self.config.history.iter().map(|entry| entry.created_by.as_deref().unwrap_or_default());
+        let labels = config.labels.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+        budget::cost(history.chain(labels)) + self.variables_cost()
+    }
+
+    /// What it costs to give its variables to a program or to another stage.
+    pub(crate) fn variables_cost(&self) -> usize {
+        let args = self.args.iter().flat_map(|(name, value)| [name.as_str(), value.as_deref().unwrap_or_default()]);
+        budget::cost(self.env.iter().flat_map(|(name, value)| [name, value]).chain(args))
+    }
+
+    /// What it costs to give its state to the step that `command` is.
+    pub(crate) fn step_cost(&self, command: &Command) -> usize {
+        if !command.is_step() {
+            return 0;
+        }
+        let config = &self.config.config;
+        let name = self.names.stage.as_deref().unwrap_or_default();
+        let words = [self.cwd(), config.user.as_str(), name].into_iter().chain(config.shell.iter().map(String::as_str));
+        N_COPIES * budget::cost(words) + if matches!(command, Command::Run(_)) { self.variables_cost() } else { 0 }
     }
 
     /// Makes programs see what the config says, over anything else of the same name.
@@ -128,7 +155,7 @@ impl Step<'_, '_> {
         let variables = Watched::new(|name: &str| self.stage.variable(name));
         let expanded = expand::expand(text, self.escape(), |name| variables.get(name));
         self.note_unset(variables.asked());
-        expanded.map_err(|e| self.error(e.to_string()))
+        self.filled_in(expanded)
     }
 
     /// The body of a heredoc with variables filled in.
@@ -136,16 +163,22 @@ impl Step<'_, '_> {
         let variables = Watched::new(|name: &str| self.stage.variable(name));
         let expanded = expand::expand_heredoc(body, |name| variables.get(name));
         self.note_unset(variables.asked());
-        expanded.map_err(|e| self.error(e.to_string()))
+        self.filled_in(expanded)
+    }
+
+    /// Counts what became of a text.
+    fn filled_in(&self, expanded: Result<String, ExpandError>) -> Result<String, Diagnostic> {
+        let expanded = expanded.map_err(|e| self.error(e.to_string()))?;
+        self.build.budget.take(expanded.len());
+        Ok(expanded)
     }
 
     /// Tells which variables have no value though they should. An `ARG` may be left empty.
     fn note_unset(&self, asked: Variables) {
-        let is_declared = |name: &String| self.stage.args.iter().any(|(arg, _)| arg == name);
-        for name in asked.unset.into_iter().filter(|name| !is_declared(name) && !is_no_variable(name)) {
+        let is_known = |name: &str| self.stage.arg_names.contains(name) || is_no_variable(name);
+        for name in asked.unset.into_iter().filter(|name| !is_known(name)) {
             let known = self.stage.env.iter().map(|(name, _)| name);
-            let is_few = self.stage.env.len() <= MAX_SUGGESTED_FROM;
-            let similar = if is_few { suggest::closest(&name, known).map(str::to_owned) } else { None };
+            let similar = suggest::closest(&name, known).map(str::to_owned);
             self.see(Seen::UnsetVariable { name, similar });
         }
     }
@@ -175,6 +208,7 @@ impl Step<'_, '_> {
             _ => expand::expand(&line, self.escape(), variables),
         };
         let text = step_name::with_upper_keyword(&filled.unwrap_or(line));
+        self.build.budget.take(text.len());
         if self.is_trigger { format!("ONBUILD {text}") } else { text }
     }
 

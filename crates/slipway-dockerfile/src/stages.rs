@@ -8,6 +8,7 @@ use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
 use slipway_oci::{Platform, PlatformParseError, Reference};
 
+use crate::budget::Budget;
 use crate::facts::{ArgValue, FactLog, Seen, StageLinks, StagePlatform, Variables, Watched};
 use crate::globals::Globals;
 use crate::instructions::from::From;
@@ -82,6 +83,8 @@ struct Section<'a> {
     lines: Vec<Line<'a>>,
 }
 
+/// What a trigger costs in each stage that it is set off by: it is parsed again there.
+const PER_TRIGGER_BYTES: usize = 16 << 10;
 /// The reference builder's words for an instruction in front of the first `FROM`.
 const NO_STAGE: &str = "no build stage in current context";
 
@@ -152,7 +155,8 @@ impl<'a> Stages<'a> {
             errors.extend(declare(instruction, command, escape, inputs.build_args, &mut globals, seen).err());
         }
         let declared: Vec<&str> = before.iter().flat_map(|(_, command)| command.declared_args()).collect();
-        let head = Head { escape, inputs, globals: &globals, declared: &declared, log };
+        let is_declared = declared.iter().copied().collect();
+        let head = Head { escape, inputs, globals: &globals, declared: &declared, is_declared, log };
         let mut stages = Stages { stages: Vec::new(), by_name: HashMap::new() };
         for (index, section) in sections.into_iter().enumerate() {
             log.begin_stage(index);
@@ -360,6 +364,7 @@ struct Head<'h> {
     globals: &'h Globals,
     /// The args that are declared in front of the first stage, also those without a value.
     declared: &'h [&'h str],
+    is_declared: HashSet<&'h str>,
     log: &'h FactLog,
 }
 
@@ -369,7 +374,7 @@ impl Head<'_> {
         let variables = Watched::new(|name: &str| self.globals.get(name));
         let filled = expand::expand(text, self.escape, |name| variables.get(name));
         let asked = variables.asked();
-        for name in asked.unset.iter().filter(|name| !self.declared.contains(&name.as_str())) {
+        for name in asked.unset.iter().filter(|name| !self.is_declared.contains(name.as_str())) {
             let known = self.declared.iter().copied().chain(self.globals.names());
             let similar = suggest::closest(name, known).map(str::to_owned);
             self.log.add(from, Seen::UndeclaredArg { name: name.clone(), similar });
@@ -521,13 +526,14 @@ impl<'a> Stages<'a> {
         targets: Vec<usize>,
         inputs: &LowerInputs<'_>,
         known: &KnownImages,
+        budget: &Budget,
     ) -> Result<Plan<'a>, Vec<Diagnostic>> {
         let mut plan = Plan { stages: Vec::new(), questions: Vec::new(), asked: HashSet::new() };
         let mut errors = Vec::new();
         let mut seen: BTreeSet<usize> = targets.iter().copied().collect();
         let mut open = targets;
         while let Some(index) = open.pop() {
-            let lines = match self.lines_of(index, known) {
+            let lines = match self.lines_of(index, known, budget) {
                 Ok(lines) => lines,
                 Err(error) => {
                     errors.push(error);
@@ -580,18 +586,31 @@ impl<'a> Stages<'a> {
     }
 
     /// The triggers of the base, then the stage's own instructions.
-    fn lines_of(&self, index: usize, known: &KnownImages) -> Result<Vec<Line<'a>>, Diagnostic> {
+    fn lines_of(&self, index: usize, known: &KnownImages, budget: &Budget) -> Result<Vec<Line<'a>>, Diagnostic> {
         let stage = &self.stages[index];
         if stage.is_replaced {
             return Ok(Vec::new());
         }
         let mut lines = Vec::new();
         for trigger in self.triggers_of(&stage.base, known) {
+            budget.take(PER_TRIGGER_BYTES + trigger.len());
+            budget.check().map_err(|message| error_at(stage.from, stage.from.span, message))?;
             let (instruction, command) = parse_trigger(&trigger, stage.from)?;
             lines.push(Line { instruction: Cow::Owned(instruction), command, is_trigger: true });
         }
         lines.extend(stage.lines.iter().cloned());
         Ok(lines)
+    }
+
+    /// How many stages of `plan` are based on each stage.
+    pub(crate) fn n_uses_as_base(&self, plan: &Plan<'_>) -> HashMap<usize, usize> {
+        let mut n_uses = HashMap::new();
+        for (index, _) in &plan.stages {
+            if let Origin::Stage(base) = &self.stages[*index].base {
+                *n_uses.entry(*base).or_default() += 1;
+            }
+        }
+        n_uses
     }
 
     /// How the stages of `plan` hang together.

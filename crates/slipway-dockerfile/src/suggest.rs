@@ -5,13 +5,22 @@ use crate::syntax::{Args, Dockerfile, Instruction, Keyword};
 /// Two letters may be wrong. A suggestion that is further away is more often noise than help.
 const MAX_DISTANCE: usize = 2;
 
+/// Among more words than that nobody looks for one that was misspelt.
+const MAX_CANDIDATES: usize = 200;
+/// Nor for what a longer word than that was to be.
+const MAX_WORD_BYTES: usize = 200;
+
 /// The candidate that is nearest to `word`, if one is near; of equally near ones the first.
 ///
 /// Upper and lower case differ; callers for which they do not, pass both in one case. `None` also when `word` is
-/// itself a candidate: then its spelling is not what is wrong.
+/// itself a candidate: then its spelling is not what is wrong; and when there are too many to compare with.
 pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(usize, &str)> = None;
-    for candidate in candidates {
+    let candidates: Vec<&str> = candidates.into_iter().take(MAX_CANDIDATES + 1).collect();
+    if candidates.len() > MAX_CANDIDATES || word.len() > MAX_WORD_BYTES {
+        return None;
+    }
+    for candidate in candidates.into_iter().filter(|candidate| candidate.len() <= MAX_WORD_BYTES) {
         let distance = edit_distance(word, candidate);
         if distance == 0 {
             return None;
@@ -83,6 +92,14 @@ mod tests {
         assert_eq!(closest("XYZZY", ["COPY", "FROM"]), None);
         assert_eq!(closest("from", ["from", "form"]), None);
         assert_eq!(closest("ab", ["ax", "ay"]), Some("ax"));
+    }
+
+    #[test]
+    fn too_many_are_not_compared() {
+        let mut candidates = vec!["aaa"; MAX_CANDIDATES];
+        assert_eq!(closest("aab", candidates.clone()), Some("aaa"));
+        candidates.push("aaa");
+        assert_eq!(closest("aab", candidates), None);
     }
 
     #[test]

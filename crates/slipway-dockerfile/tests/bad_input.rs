@@ -108,3 +108,47 @@ fn ranges_of_ports() {
     assert_eq!(errors(text.as_bytes()), [""; 0]);
     assert_eq!(errors(b"FROM scratch\nEXPOSE 1-99999999999\n"), ["invalid containerPort: 1-99999999999"]);
 }
+
+#[test]
+fn tens_of_thousands_of_stages() {
+    assert_eq!(errors("FROM scratch\n".repeat(20_000).as_bytes()), [""; 0]);
+    let line = numbered(4_000, |n| format!("FROM s{n} AS s{}\nLABEL a{n}=b\n", n + 1));
+    assert_eq!(errors(format!("FROM scratch AS s0\n{line}").as_bytes()), [""; 0]);
+    let sources = numbered(4_000, |n| format!("FROM scratch AS s{n}\n"));
+    let copies = numbered(4_000, |n| format!("COPY --from=s{n} a b\n"));
+    assert_eq!(errors(format!("{sources}FROM scratch\n{copies}").as_bytes()), [""; 0]);
+}
+
+#[test]
+fn thousands_of_heredocs_of_one_instruction() {
+    let words = numbered(5_000, |n| format!(" <<e{n}\\\n"));
+    let bodies = numbered(5_000, |n| format!("$a\ne{n}\n"));
+    for keyword in ["COPY", "RUN cat"] {
+        assert_eq!(errors(format!("FROM scratch\n{keyword}{words} /\n{bodies}").as_bytes()), [""; 0], "{keyword}");
+    }
+    let unterminated = format!("FROM scratch\n{}", "COPY <<e /\n".repeat(5_000));
+    assert_eq!(errors(unterminated.as_bytes()), ["unterminated heredoc"]);
+}
+
+/// Each of these would be terabytes with a few times as many lines.
+#[test]
+fn files_whose_parts_multiply() {
+    let too_much = "the stages and steps up to here take over more than 256 MiB from each other and from variables";
+    for (what, text) in [
+        ("variables of steps", numbered(800, |n| format!("ENV a{n}={}\nRUN {n}\n", "x".repeat(1_000)))),
+        ("folders", format!("WORKDIR {}\n", "a".repeat(2_000)).repeat(300)),
+        ("a variable", format!("ENV a={}\n{}", "x".repeat(60_000), "LABEL b=$a$a$a$a$a$a$a$a\n".repeat(700))),
+    ] {
+        let errors = errors(format!("FROM scratch AS base\n{text}").as_bytes());
+        assert!(errors.iter().any(|error| error == too_much), "{what}: {errors:?}");
+    }
+}
+
+#[test]
+fn patterns_that_match_everywhere() {
+    for operator in ["//a/b", "##*a*a*b", "%%*a*a*b", "//a*a*b/c", "//?/b", "//a/"] {
+        let text =
+            format!("FROM scratch\nENV a={}\n{}", "a".repeat(60_000), format!("LABEL b=${{a{operator}}}\n").repeat(4));
+        assert_eq!(errors(text.as_bytes()), [""; 0], "{operator}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The graph of work: vertices that take other vertices as inputs.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use slipway_oci::Platform;
 
@@ -33,11 +34,21 @@ pub struct Vertex {
     pub lines: Option<LineRange>,
 }
 
+impl Vertex {
+    /// What makes it the same as another one.
+    fn identity(&self) -> (&Op, &[VertexId], Option<&Platform>, bool) {
+        let platform = matches!(self.op, Op::Exec(_)).then_some(&self.platform);
+        (&self.op, &self.inputs, platform, self.ignores_cache)
+    }
+}
+
 /// The vertices that the wanted result reaches. Adding a vertex that is there already gives the one that is there.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     vertices: Vec<Vertex>,
-    known: HashMap<(Op, Vec<VertexId>, Option<Platform>, bool), VertexId>,
+    /// By the hash of what makes a vertex the same as another one; an op may be large, and is kept once.
+    known: HashMap<u64, Vec<VertexId>>,
+    hasher: RandomState,
 }
 
 impl Graph {
@@ -50,12 +61,14 @@ impl Graph {
     /// The platform makes a difference only where a program runs.
     pub fn add(&mut self, vertex: Vertex) -> VertexId {
         assert!(vertex.inputs.iter().all(|i| i.0 < self.vertices.len()), "inputs are added before their users");
-        let platform = matches!(vertex.op, Op::Exec(_)).then(|| vertex.platform.clone());
-        let identity = (vertex.op.clone(), vertex.inputs.clone(), platform, vertex.ignores_cache);
-        *self.known.entry(identity).or_insert_with(|| {
-            self.vertices.push(vertex);
-            VertexId(self.vertices.len() - 1)
-        })
+        let alike = self.known.entry(self.hasher.hash_one(vertex.identity())).or_default();
+        if let Some(id) = alike.iter().find(|id| self.vertices[id.0].identity() == vertex.identity()) {
+            return *id;
+        }
+        let id = VertexId(self.vertices.len());
+        alike.push(id);
+        self.vertices.push(vertex);
+        id
     }
 
     /// Adds all vertices of `other`. Gives the ids that they have here, in the order of `other`.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use slipway_test::base::Base;
 use slipway_test::builder::{Builder, Outcome};
 use slipway_test::case::{self, Case};
@@ -72,11 +72,30 @@ fn record(case: &Case, path: &Path, builder: &Builder, base: &Base) -> Result<()
     Ok(())
 }
 
+/// What the client says when it is not the builder that refuses: nobody answered, or the connection broke.
+const NO_ANSWER: [&str; 6] = [
+    "Cannot connect to the Docker daemon",
+    "error during connect",
+    "failed to dial gRPC",
+    "failed to list workers",
+    "rpc error: code = Unavailable",
+    "chroot: ",
+];
+
+/// Fails if what the reference `said` while it failed is no answer: a dead daemon says nothing about a Dockerfile.
+pub(crate) fn ensure_answered(said: &str) -> Result<()> {
+    let broken = said.lines().find(|line| NO_ANSWER.iter().any(|text| line.contains(text)));
+    broken.map_or(Ok(()), |line| Err(anyhow!("the reference builder cannot be reached: {line}")))
+}
+
 /// Checks the hand-written claims of a case, so that none of them contradicts the reference without saying so.
 fn verify_claims(case: &Case, outcomes: &[Outcome]) -> Result<()> {
     let differs = |what: &str| case.differs.iter().any(|(w, _)| w == what);
     for (run, outcome) in case.runs.iter().zip(outcomes) {
         let succeeded = outcome.exit_code == Some(0);
+        if !succeeded {
+            ensure_answered(&outcome.stderr)?;
+        }
         ensure!(succeeded != run.must_fail || differs("outcome"), "`{run}`: {}", outcome.stderr);
     }
     let Some(last) = outcomes.last() else { bail!("no runs") };
@@ -94,4 +113,26 @@ fn verify_claims(case: &Case, outcomes: &[Outcome]) -> Result<()> {
 fn salt() -> Result<String> {
     let nanoseconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
     Ok(format!("{:08x}", (nanoseconds / 1_000) & 0xffff_ffff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ensure_answered;
+
+    #[test]
+    fn a_broken_connection_is_no_answer() {
+        for said in [
+            "ERROR: Cannot connect to the Docker daemon at unix:///run/d.sock. Is the docker daemon running?",
+            "#1 [internal] load\nERROR: failed to build: failed to receive status: rpc error: code = Unavailable desc = \
+             error reading from server: EOF",
+        ] {
+            assert!(ensure_answered(said).is_err(), "{said}");
+        }
+        for said in [
+            "ERROR: failed to build: failed to solve: rpc error: code = Unknown desc = syntax error in pattern",
+            "ERROR: failed to solve: failed to load remote: dial tcp 127.0.0.1:1: connect: connection refused",
+        ] {
+            assert!(ensure_answered(said).is_ok(), "{said}");
+        }
+    }
 }

@@ -14,6 +14,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use slipway_test::image::Image;
 
+use crate::record::ensure_answered;
+
 /// The tables' folder, below the root of the workspace.
 const FOLDER: &str = "crates/slipway-dockerfile/tests";
 
@@ -54,7 +56,11 @@ impl Reference {
             .output()
             .context("run(docker buildx build)")?;
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        Ok(if done.status.success() { Ok(()) } else { Err(said) })
+        if done.status.success() {
+            return Ok(Ok(()));
+        }
+        ensure_answered(&said)?;
+        Ok(Err(said))
     }
 }
 
@@ -156,13 +162,18 @@ fn selected(kind: &str, patterns: &[&str], reference: &Reference) -> Result<Stri
         fs::remove_dir_all(&output)?;
     }
     if let Err(said) = reference.build(&dockerfile, "type=local,dest=output")? {
-        return Ok(format!("=! {}", last_message(&said)?));
+        return Ok(format!("=! {}", without_ref(last_message(&said)?)));
     }
     let mut files = Vec::new();
     files_below(&output, "", &mut files)?;
     files.sort();
     ensure!(files.iter().all(|file| !file.contains(' ')), "a name with a blank cannot be noted");
     Ok(format!("=> {}", files.join(" ")))
+}
+
+/// `message` without the name of what was looked through, which is another one each time.
+fn without_ref(message: &str) -> &str {
+    message.split_once(" of ref ").and_then(|(_, rest)| rest.split_once(": ")).map_or(message, |(_, reason)| reason)
 }
 
 /// `pattern` as a word that means itself.

@@ -204,10 +204,15 @@ impl Pattern {
     }
 
     /// The first match in `text` from `at` on, as long as possible.
-    fn find(&self, text: &str, at: usize) -> Option<(usize, usize)> {
-        let line_starts = [at].into_iter().chain(text[at..].match_indices('\n').map(|(line_end, _)| at + line_end + 1));
-        for start in line_starts {
-            let line = first_line(&text[start..]);
+    ///
+    /// `line_end` is where an earlier search in `text` found the end of its line: a long line with many matches is not
+    /// walked to its end for each of them.
+    fn find(&self, text: &str, at: usize, line_end: &mut Option<usize>) -> Option<(usize, usize)> {
+        let mut start = at;
+        loop {
+            let end = line_end.filter(|end| *end >= start).unwrap_or_else(|| start + first_line(&text[start..]).len());
+            *line_end = Some(end);
+            let line = &text[start..end];
             let found = match self.before.split_first() {
                 None => self.last.find(line),
                 Some((first, others)) => first.find_at_end(line).and_then(|found| {
@@ -219,13 +224,16 @@ impl Pattern {
             if let Some((from, to)) = found {
                 return Some((start + from, start + to));
             }
+            if end == text.len() {
+                return None;
+            }
+            start = end + 1;
         }
-        None
     }
 
     /// The first match, as long as possible, replaced by `replacement` as it stands.
     pub(super) fn replace_first(&self, value: &str, replacement: &str) -> String {
-        match self.find(value, 0) {
+        match self.find(value, 0, &mut None) {
             Some((start, end)) => [&value[..start], replacement, &value[end..]].concat(),
             None => value.to_owned(),
         }
@@ -239,7 +247,8 @@ impl Pattern {
         let mut result = String::new();
         let mut copied = 0;
         let mut at = 0;
-        while let Some((start, end)) = self.find(value, at) {
+        let mut line_end = None;
+        while let Some((start, end)) = self.find(value, at, &mut line_end) {
             // An empty match right behind another match does not count.
             if start < end || start == 0 || start > copied {
                 result.push_str(&value[copied..start]);

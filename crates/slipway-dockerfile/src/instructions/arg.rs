@@ -52,6 +52,7 @@ pub(super) fn lower(arg: &Arg, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
             step.stage.set_variable(name, value);
         }
         shown.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
+        step.stage.arg_names.insert(name.clone());
         step.stage.args.push((name.clone(), value));
     }
     step.record(format!("ARG {}", shown.join(" ")), false);

@@ -1,5 +1,7 @@
 //! `COPY` and `ADD` (`spec/dockerfile.md` sections 3.4 and 3.5).
 
+use std::collections::HashMap;
+
 use slipway_graph::git::{percent_decoded, redacted};
 use slipway_graph::op::{
     CopyAction, FileAction, FileOp, GitSource, HttpSource, MkfileAction, Mode, Owner, OwnerId, Source, Unpack,
@@ -75,8 +77,11 @@ pub(super) fn check_from(copy: &Copy, instruction: &Instruction) -> Result<(), D
 
 /// The sources that are no heredocs, and the destination.
 fn sources_and_dest(instruction: &Instruction) -> Result<(Vec<String>, String), Diagnostic> {
+    // Heredocs are in the order of their words.
     let is_heredoc = |word: &&crate::Word| {
-        instruction.heredocs.iter().any(|h| h.word.span.start <= word.span.start && word.span.end <= h.word.span.end)
+        let heredocs = &instruction.heredocs;
+        let at = heredocs.partition_point(|heredoc| heredoc.word.span.end < word.span.end);
+        heredocs.get(at).is_some_and(|heredoc| heredoc.word.span.start <= word.span.start)
     };
     match words(instruction) {
         [] => Ok((Vec::new(), String::new())),
@@ -149,7 +154,7 @@ impl Expanded {
         let dest = step.expand(&copy.dest)?;
         Ok(Expanded {
             sources,
-            bodies: copy.heredocs.iter().map(|h| body_of(h, copy, step)).collect::<Result<_, _>>()?,
+            bodies: bodies(&copy.heredocs, step)?,
             dest_path: paths::destination(step.stage.cwd(), &dest),
             dest,
             owner: chown.as_deref().map(owner_of),
@@ -180,9 +185,13 @@ impl Expanded {
     }
 }
 
-/// What a heredoc's file holds. Two heredocs of one name both get the later body, as in the reference.
-fn body_of(heredoc: &Heredoc, copy: &Copy, step: &Step<'_, '_>) -> Result<Vec<u8>, Diagnostic> {
-    let heredoc = copy.heredocs.iter().rev().find(|h| h.name == heredoc.name).unwrap_or(heredoc);
+/// What the files of heredocs hold. Two heredocs of one name both get the later body, as in the reference.
+fn bodies(heredocs: &[Heredoc], step: &Step<'_, '_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
+    let last: HashMap<&str, &Heredoc> = heredocs.iter().map(|heredoc| (heredoc.name.as_str(), heredoc)).collect();
+    heredocs.iter().map(|heredoc| body_of(last[heredoc.name.as_str()], step)).collect()
+}
+
+fn body_of(heredoc: &Heredoc, step: &Step<'_, '_>) -> Result<Vec<u8>, Diagnostic> {
     let body = heredoc.stripped_body();
     if !heredoc.expands {
         return Ok(body.into_bytes());

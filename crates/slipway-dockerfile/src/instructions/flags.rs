@@ -28,8 +28,8 @@ pub(super) fn check<'i>(
         let Some((_, kind)) = known.iter().find(|(name, _)| *name == flag.name) else {
             return Err(unknown(instruction, flag, known));
         };
-        let is_repeated = instruction.flags[..index].iter().any(|f| f.name == flag.name);
-        if is_repeated && *kind != FlagKind::Texts {
+        let is_repeated = || instruction.flags[..index].iter().any(|f| f.name == flag.name);
+        if *kind != FlagKind::Texts && is_repeated() {
             return Err(error(format!("duplicate flag specified: --{}", flag.name)));
         }
         match (kind, flag.value.as_deref()) {

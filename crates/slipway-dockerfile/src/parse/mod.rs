@@ -52,6 +52,10 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Diagnostic> {
     })
 }
 
+/// So many comments are kept above an instruction at least. Names are looked for in all of them: a file of comments and
+/// names only would be looked through again for each name.
+const MAX_COMMENTS: usize = 500;
+
 fn error(message: impl ToString, span: Span, lines: LineRange) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
@@ -125,6 +129,9 @@ impl<'a> Parser<'a> {
             self.comments.clear();
         } else {
             self.comments.push(comment.to_owned());
+            if self.comments.len() >= 2 * MAX_COMMENTS {
+                self.comments.drain(..MAX_COMMENTS);
+            }
         }
     }
 

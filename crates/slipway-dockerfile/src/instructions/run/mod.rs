@@ -175,11 +175,13 @@ fn mounts(
     step: &mut Step<'_, '_>,
 ) -> Result<Vec<Mount>, Diagnostic> {
     let mut mounts = Vec::new();
+    let mut n_ssh = 0;
     for written in &run.mounts {
         let expand = |value: &str| step.expand(value).map_err(|diagnostic| diagnostic.message);
         let options = mount::parse(&written.text, expand).map_err(|e| step.error(e))?;
-        let n_ssh = mounts.iter().filter(|m| matches!(m, Mount::Ssh(_))).count();
-        mounts.push(mount::lower(&options, inputs, n_ssh, step)?);
+        let mount = mount::lower(&options, inputs, n_ssh, step)?;
+        n_ssh += usize::from(matches!(mount, Mount::Ssh(_)));
+        mounts.push(mount);
     }
     if let Some((name, body)) = &script.file {
         mounts.push(script_mount(name, body, inputs, step));
