@@ -19,6 +19,7 @@ mod outputs;
 mod parallel;
 mod platforms;
 mod process;
+mod prune;
 mod registry;
 mod secrets;
 mod sharing;
@@ -63,6 +64,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),
     ("platforms", platforms::TESTS),
+    ("prune", prune::TESTS),
     ("registry", registry::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
