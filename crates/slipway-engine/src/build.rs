@@ -241,6 +241,8 @@ impl Engine {
         let wants_manifest = request.metadata_file.is_some();
         let export = Export { store, registry, images: &images, is_multi, wants_manifest, events, cancel };
         let exported = export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
+        // Only what is taken away first when space is short depends on it.
+        let _ = self.store.remember_uses(crate::now_ns());
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
         }

@@ -9,14 +9,13 @@
 //! | `facts/<kind>` | all facts of one kind |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use crate::{DbError, FsError, Store, lock};
+use crate::{DbError, FsError, Store};
 
 /// Larger blobs are no manifests.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
@@ -108,7 +107,7 @@ impl Store {
         found.extend(self.folders("git", UsageKind::Clone)?);
         found.extend(self.database().run(facts)?);
         for usage in &mut found {
-            usage.is_in_use |= used.contains(&usage.name);
+            usage.is_in_use = used.contains(&usage.name);
             let Some(known) = known.get(&usage.name) else { continue };
             (usage.last_used_ns, usage.n_uses) = (known.last_used_ns, known.n_uses);
             usage.record_type = known.record_type.clone().unwrap_or_else(|| usage.record_type.clone());
@@ -190,14 +189,13 @@ impl Store {
             for path in paths {
                 let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
                 let name = path.strip_prefix(self.root()).unwrap_or(&path).display().to_string();
-                let (record_type, is_in_use) = match kind {
-                    UsageKind::CacheMount => ("exec.cachemount", is_locked(&path.with_extension("lock"))?),
-                    _ => ("source.git.checkout", false),
+                let record_type = match kind {
+                    UsageKind::CacheMount => "exec.cachemount",
+                    _ => "source.git.checkout",
                 };
                 found.push(Usage {
                     created_ns: Some(modified_ns(&metadata)),
                     size_bytes: disk_bytes(&path),
-                    is_in_use,
                     ..plain(kind, name, record_type, "")
                 });
             }
@@ -353,12 +351,6 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, FsError> {
         .filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()))
         .map(|entry| entry.path())
         .collect())
-}
-
-/// Whether somebody holds a lock on the file.
-fn is_locked(path: &Path) -> Result<bool, FsError> {
-    let Ok(file) = File::open(path) else { return Ok(false) };
-    Ok(!lock::try_alone(&file).map_err(FsError::on("flock", path))?)
 }
 
 fn modified_ns(metadata: &std::fs::Metadata) -> i64 {

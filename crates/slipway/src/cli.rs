@@ -8,9 +8,10 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use slipway_graph::request::flags::{BuildFlags, ResourceFlag, parse_bool};
+use slipway_graph::size::bytes_of;
 use slipway_sandbox::ladder::Rung;
 
-use crate::exit_code;
+use crate::{cache_filter, exit_code};
 
 /// Builds images from Dockerfiles with no daemon and no root.
 #[derive(Debug, Parser)]
@@ -31,6 +32,10 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildArgs>),
+    /// Say what takes space in the store
+    Du(DiskUsageArgs),
+    /// Take out of the store what nobody needs
+    Prune(PruneArgs),
     /// Say what this machine allows, and what would allow more
     Doctor,
     /// List images of the local store
@@ -53,6 +58,63 @@ pub(crate) enum BuildCommand {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildArgs>),
+    /// Say what takes space in the store
+    Du(DiskUsageArgs),
+    /// Take out of the store what nobody needs
+    Prune(PruneArgs),
+}
+
+/// The flags of `du`.
+#[derive(Debug, Args)]
+pub(crate) struct DiskUsageArgs {
+    /// Only records that this holds for (key=value)
+    #[arg(long = "filter", value_parser = cache_filter::check_form)]
+    pub(crate) filters: Vec<String>,
+    /// How to write the list (table, pretty, json)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) format: String,
+    /// The same as --format=pretty
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) verbose: bool,
+    /// Ignored
+    #[arg(long, hide = true)]
+    timeout: Option<String>,
+}
+
+/// The flags of `prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Also what is remembered between builds, and unpacked layers of images
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) all: bool,
+    /// Only records that this holds for (until=24h)
+    #[arg(long = "filter", value_parser = cache_filter::check_form)]
+    pub(crate) filters: Vec<String>,
+    /// Do not ask
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) force: bool,
+    /// So much stays in any case
+    #[arg(long, value_parser = size)]
+    pub(crate) reserved_space: Option<u64>,
+    /// Old spelling of --reserved-space
+    #[arg(long, hide = true, value_parser = size)]
+    pub(crate) keep_storage: Option<u64>,
+    /// No more than this stays
+    #[arg(long, value_parser = size)]
+    pub(crate) max_used_space: Option<u64>,
+    /// So much is to be free on the disk
+    #[arg(long, value_parser = size)]
+    pub(crate) min_free_space: Option<u64>,
+    /// Say all that is known of what goes
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) verbose: bool,
+    /// Ignored
+    #[arg(long, hide = true)]
+    timeout: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -381,6 +443,11 @@ fn on_failure(text: &str) -> Result<String, &'static str> {
         "" | "shell" => Ok(text.to_owned()),
         _ => Err("expected shell"),
     }
+}
+
+/// A number of bytes; 0 is no bound.
+fn size(text: &str) -> Result<u64, String> {
+    bytes_of(text).ok_or_else(|| format!("invalid size: '{text}'"))
 }
 
 fn go_bool(text: &str) -> Result<bool, String> {

@@ -3,6 +3,7 @@
 //! `main` reads what was typed, runs the command and picks the exit code; nothing else in the workspace prints, reads
 //! environment variables or ends the process.
 
+mod cache_filter;
 mod calls;
 mod cli;
 mod client_config;
@@ -46,6 +47,12 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         | Command::Buildx(BuildCommand::Build(args))
         | Command::Builder(BuildCommand::Build(args))
         | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
+        Command::Du(args) | Command::Buildx(BuildCommand::Du(args)) | Command::Builder(BuildCommand::Du(args)) => {
+            commands::du::run(&args)
+        }
+        Command::Prune(args)
+        | Command::Buildx(BuildCommand::Prune(args))
+        | Command::Builder(BuildCommand::Prune(args)) => commands::prune::run(&args),
         Command::Doctor => commands::doctor::run(),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),

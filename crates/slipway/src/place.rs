@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 
 use slipway_sandbox::ladder::{self, Place, Rung, UnknownRung};
+use slipway_sandbox::userns::{self, Entered, Mode};
+use slipway_store::OverlayFlavor;
 
 use crate::report::CommandError;
 use crate::{client_config, env_vars};
@@ -30,8 +32,19 @@ pub(crate) fn find(wanted: Option<Rung>) -> Result<Place, CommandError> {
     Ok(ladder::find(wanted, &memory())?)
 }
 
+/// Enters the user namespace that goes with the place, if one does; the answer says how the store is to be opened.
+/// Before any thread.
+pub(crate) fn enter(place: Place) -> Result<OverlayFlavor, CommandError> {
+    // What is remembered about the machine may have changed.
+    match userns::enter(place).inspect_err(|_| forget())? {
+        Entered::Inside(Mode::Root) => Ok(OverlayFlavor::Root),
+        Entered::Inside(Mode::UserNamespace { .. }) => Ok(OverlayFlavor::UserNamespace),
+        Entered::Finished(status) => userns::end_like(status),
+    }
+}
+
 /// Forgets which rung was the best, because it turned out not to work.
-pub(crate) fn forget() {
+fn forget() {
     ladder::forget(&memory());
 }
 

@@ -183,6 +183,36 @@ impl Ops for EngineOps<'_> {
     }
 
     fn run(&self, vertex: VertexId, inputs: &[Output], cancel: &Cancel) -> Result<Output, OpError> {
+        let output = self.carry_out(vertex, inputs, cancel)?;
+        self.describe(vertex, &output)?;
+        Ok(output)
+    }
+
+    fn identity(&self, output: &Output) -> Digest {
+        match output {
+            Output::Snapshot(snapshot) => Digest::of(format!("snapshot {}", snapshot.id()).as_bytes()),
+            Output::Context(name) => Digest::of(format!("context {name}").as_bytes()),
+        }
+    }
+}
+
+impl EngineOps<'_> {
+    /// Says what the newest layer is, for those who look at what takes space.
+    fn describe(&self, vertex: VertexId, output: &Output) -> Result<(), OpError> {
+        let described = self.graph.vertex(vertex);
+        let record_type = match described.op {
+            Op::Source(Source::Git(_)) => "source.git.checkout",
+            _ => "regular",
+        };
+        if let Output::Snapshot(snapshot) = output
+            && let Some(top) = snapshot.layers().last()
+        {
+            self.store.describe(top.as_str(), record_type, &described.name)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, vertex: VertexId, inputs: &[Output], cancel: &Cancel) -> Result<Output, OpError> {
         let step = self.steps[vertex.0];
         let op = &self.graph.vertex(vertex).op;
         let is_nothing_to_do = matches!(op, Op::Source(Source::Scratch | Source::Local(_)));
@@ -224,15 +254,6 @@ impl Ops for EngineOps<'_> {
         }
     }
 
-    fn identity(&self, output: &Output) -> Digest {
-        match output {
-            Output::Snapshot(snapshot) => Digest::of(format!("snapshot {}", snapshot.id()).as_bytes()),
-            Output::Context(name) => Digest::of(format!("context {name}").as_bytes()),
-        }
-    }
-}
-
-impl EngineOps<'_> {
     fn http_inputs(&self) -> HttpInputs<'_> {
         HttpInputs { store: self.store, registry: self.registry, secrets: self.secrets }
     }

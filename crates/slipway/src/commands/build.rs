@@ -11,7 +11,6 @@ use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, Dockerf
 use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_sandbox::ladder::Place;
-use slipway_sandbox::userns::{self, Entered, Mode};
 use slipway_solver::Cancel;
 use slipway_store::{OpenError, OverlayFlavor, Store};
 
@@ -70,7 +69,7 @@ fn build(
     reporter: impl Fn() -> Reporter,
     mut remarks: Vec<String>,
 ) -> Result<Built, CommandError> {
-    let flavor = enter_namespace(place)?;
+    let flavor = place::enter(place)?;
     let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
     let reporter = reporter();
     let seat = wants_shell.then(|| TerminalSeat::new(reporter.stillness())).flatten();
@@ -129,15 +128,6 @@ fn only_context(args: &mut BuildArgs, words: &[OsString]) -> Result<String, Comm
     match args.contexts.pop() {
         Some(context) if args.contexts.is_empty() => Ok(context),
         _ => Err(CommandError::Rejected(Rejected::argument_count(words))),
-    }
-}
-
-fn enter_namespace(place: Place) -> Result<OverlayFlavor, CommandError> {
-    // What is remembered about the machine may have changed.
-    match userns::enter(place).inspect_err(|_| place::forget())? {
-        Entered::Inside(Mode::Root) => Ok(OverlayFlavor::Root),
-        Entered::Inside(Mode::UserNamespace { .. }) => Ok(OverlayFlavor::UserNamespace),
-        Entered::Finished(status) => userns::end_like(status),
     }
 }
 

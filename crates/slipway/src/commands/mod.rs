@@ -3,5 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod doctor;
+pub(crate) mod du;
 pub(crate) mod images;
+pub(crate) mod prune;
 pub(crate) mod shell;

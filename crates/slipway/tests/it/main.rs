@@ -19,6 +19,7 @@ mod outputs;
 mod parallel;
 mod platforms;
 mod process;
+mod prune;
 mod registry;
 mod results;
 mod secrets;
@@ -64,6 +65,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),
     ("platforms", platforms::TESTS),
+    ("prune", prune::TESTS),
     ("registry", registry::TESTS),
     ("results", results::TESTS),
     ("secrets", secrets::TESTS),

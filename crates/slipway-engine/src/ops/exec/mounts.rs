@@ -165,6 +165,9 @@ impl Run<'_> {
                 let seed = |folder: &Path| self.seed_cache(cache, folder);
                 let mount = self.store.cache_mount(&id, sharing, seed, || !self.cancel.is_canceled())?;
                 let mount = mount.ok_or(ExecError::Canceled)?;
+                let description = format!("cached mount {} from exec {}", cache.target, self.exec.args.join(" "));
+                // Only people read it.
+                let _ = self.store.describe(mount.name(), "exec.cachemount", &description);
                 let folder = mount.path().to_owned();
                 prepared.held.push(Box::new(mount));
                 prepared.caches.push((id, folder.clone()));

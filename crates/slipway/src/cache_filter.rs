@@ -1,0 +1,224 @@
+//! Which records does a user mean: `--filter` of `du` and `prune` (`spec/cli.md` section 7.3).
+//!
+//! A deliberate difference: `inuse`, `mutable`, `immutable`, `shared` and `private` work, bare or with a boolean; the
+//! reference accepts them and never finds anything. Regular expressions are not known here: `id` is the beginning of
+//! an id, and `~=` is refused.
+
+use std::time::Duration;
+
+use slipway_graph::request::flags::parse_bool;
+use slipway_store::Usage;
+
+const SWITCHES: [&str; 5] = ["inuse", "mutable", "immutable", "shared", "private"];
+
+/// What all filters of a command ask for together.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct CacheFilter {
+    conditions: Vec<Condition>,
+    /// Not used for so long.
+    unused_for: Option<Duration>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Condition {
+    key: String,
+    value: String,
+    is_negated: bool,
+}
+
+/// Why filters mean nothing.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum FilterError {
+    #[error("conflicting filters \"until\" and \"unused-for\"")]
+    Conflict,
+    #[error("\"{key}\" filter expects only one value")]
+    Several { key: String },
+    #[error("\"{key}\" filter expects a duration (e.g., '24h'): time: invalid duration {value:?}")]
+    Duration { key: String, value: String },
+    #[error("\"{key}\" filter expects true or false, not `{value}`")]
+    Switch { key: String, value: String },
+    #[error("filter `{text}`: regular expressions are not supported; write `{key}=VALUE`")]
+    Regex { text: String, key: String },
+    #[error("unknown filter \"{key}\"")]
+    Unknown { key: String },
+}
+
+/// For the parser of the flag: the form only.
+pub(crate) fn check_form(text: &str) -> Result<String, &'static str> {
+    match text.contains('=') || SWITCHES.contains(&text.trim().to_lowercase().as_str()) {
+        true => Ok(text.to_owned()),
+        false => Err("bad format of filter (expected name=value)"),
+    }
+}
+
+impl CacheFilter {
+    /// Reads filters of the right form.
+    pub(crate) fn parse(texts: &[String]) -> Result<CacheFilter, FilterError> {
+        let mut filter = CacheFilter::default();
+        let mut durations: Vec<(String, String)> = Vec::new();
+        for text in texts {
+            let (key, value) = text.split_once('=').unwrap_or((text, "true"));
+            let (key, value) = (key.trim().to_lowercase(), value.to_owned());
+            if let Some(key) = key.strip_suffix('~') {
+                return Err(FilterError::Regex { text: text.clone(), key: key.to_owned() });
+            }
+            if key == "until" || key == "unused-for" {
+                durations.push((key, value));
+                continue;
+            }
+            let is_negated = key.ends_with('!');
+            let key = key.trim_end_matches('!').to_owned();
+            let is_switch = SWITCHES.contains(&key.as_str());
+            if !is_switch && !["id", "parents", "description", "type"].contains(&key.as_str()) {
+                return Err(FilterError::Unknown { key });
+            }
+            if is_switch && parse_bool(&value).is_none() {
+                return Err(FilterError::Switch { key, value });
+            }
+            if filter.conditions.iter().any(|c| c.key == key && c.is_negated == is_negated && c.value != value) {
+                return Err(FilterError::Several { key });
+            }
+            filter.conditions.push(Condition { key, value, is_negated });
+        }
+        filter.unused_for = unused_for(&durations)?;
+        Ok(filter)
+    }
+
+    /// Whether `usage` is meant.
+    pub(crate) fn matches(&self, usage: &Usage, now_ns: i64) -> bool {
+        let is_old = self.unused_for.is_none_or(|limit| {
+            let last_ns = usage.last_used_ns.or(usage.created_ns);
+            last_ns.is_some_and(|last| i128::from(now_ns) - i128::from(last) > limit.as_nanos() as i128)
+        });
+        is_old && self.conditions.iter().all(|condition| condition.holds(usage) != condition.is_negated)
+    }
+}
+
+impl Condition {
+    fn holds(&self, usage: &Usage) -> bool {
+        let parents = || usage.parents.iter().map(String::as_str).collect::<Vec<_>>().join(";");
+        let is = |found: bool| parse_bool(&self.value) == Some(found);
+        match self.key.as_str() {
+            "id" => usage.name.starts_with(&self.value),
+            "parents" => parents() == self.value,
+            "description" => usage.description == self.value,
+            "type" => usage.record_type == self.value,
+            "inuse" => is(usage.is_in_use),
+            "mutable" => is(usage.is_mutable()),
+            "immutable" => is(!usage.is_mutable()),
+            "shared" => is(usage.is_of_image),
+            "private" => is(!usage.is_of_image),
+            _ => false,
+        }
+    }
+}
+
+fn unused_for(durations: &[(String, String)]) -> Result<Option<Duration>, FilterError> {
+    let [(key, value), rest @ ..] = durations else { return Ok(None) };
+    if rest.iter().any(|(other, _)| other != key) {
+        return Err(FilterError::Conflict);
+    }
+    if rest.iter().any(|(_, other)| other != value) {
+        return Err(FilterError::Several { key: key.clone() });
+    }
+    let wrong = || FilterError::Duration { key: key.clone(), value: value.clone() };
+    duration_of(value).map(Some).ok_or_else(wrong)
+}
+
+/// A duration as Go writes them: `1h30m`, `1.5s`, `100ms`, `0`.
+fn duration_of(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let n_digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|n| *n > 0)?;
+        let (number, after) = rest.split_at(n_digits);
+        let n_unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(n_unit);
+        let factor = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * factor;
+        rest = after;
+    }
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_store::UsageKind;
+
+    use super::*;
+
+    fn parse(texts: &[&str]) -> Result<CacheFilter, FilterError> {
+        CacheFilter::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn usage() -> Usage {
+        Usage {
+            name: "abc-1".to_owned(),
+            kind: UsageKind::CacheMount,
+            record_type: "exec.cachemount".to_owned(),
+            description: "cached mount /c".to_owned(),
+            parents: ["p".to_owned(), "q".to_owned()].into(),
+            created_ns: Some(0),
+            last_used_ns: Some(10_000_000_000),
+            n_uses: 1,
+            size_bytes: 1,
+            is_in_use: false,
+            is_of_image: false,
+        }
+    }
+
+    #[test]
+    fn all_filters_have_to_agree() {
+        for (filters, expected) in [
+            (&["id=abc"][..], true),
+            (&["id=bc"], false),
+            (&["ID =abc", "type=regular"], false),
+            (&["type!=regular"], true),
+            (&["parents=p;q"], true),
+            (&["parents=p"], false),
+            (&["description=cached mount /c"], true),
+            (&["mutable", "inuse=false", "private=1"], true),
+            (&["immutable"], false),
+            (&["until=5s"], true),
+            (&["unused-for=1m"], false),
+        ] {
+            let found = parse(filters).unwrap().matches(&usage(), 20_000_000_000);
+            assert_eq!(found, expected, "{filters:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_have_the_texts_of_the_reference() {
+        for (filters, expected) in [
+            (&["until=1h", "unused-for=2h"][..], "conflicting filters \"until\" and \"unused-for\""),
+            (&["type=a", "type=b"], "\"type\" filter expects only one value"),
+            (&["until=zz"], "\"until\" filter expects a duration (e.g., '24h'): time: invalid duration \"zz\""),
+        ] {
+            assert_eq!(parse(filters).unwrap_err().to_string(), expected);
+        }
+        assert_eq!(check_form("x"), Err("bad format of filter (expected name=value)"));
+        assert!(check_form("inuse").is_ok());
+        assert!(matches!(parse(&["id~=a"]), Err(FilterError::Regex { .. })));
+        assert!(matches!(parse(&["zzz=a"]), Err(FilterError::Unknown { .. })));
+    }
+
+    #[test]
+    fn durations_are_those_of_go() {
+        for (text, expected) in
+            [("1h30m", Some(5400.0)), ("1.5s", Some(1.5)), ("0", Some(0.0)), ("5", None), ("", None)]
+        {
+            assert_eq!(duration_of(text).map(|d| d.as_secs_f64()), expected, "{text}");
+        }
+    }
+}

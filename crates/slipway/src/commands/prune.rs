@@ -1,0 +1,79 @@
+//! `slipway prune`: takes out of the store what nobody needs (`spec/cli.md` section 7.2).
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, Write as _};
+
+use jiff::Timestamp;
+use slipway_store::{Bounds, Store, Usage};
+
+use crate::cache_filter::CacheFilter;
+use crate::cli::PruneArgs;
+use crate::commands::du::{block, last_used, now_ns, size};
+use crate::place;
+use crate::report::CommandError;
+
+/// Asks, takes away, and lists what went.
+pub(crate) fn run(args: &PruneArgs) -> Result<(), CommandError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| CommandError::Options(error);
+    if args.keep_storage.is_some() {
+        let remark = "Flag --keep-storage has been deprecated, keep-storage flag has been changed to reserved-space";
+        writeln!(io::stderr(), "{remark}").map_err(|error| failed(error.into()))?;
+    }
+    let filter = CacheFilter::parse(&args.filters).map_err(|error| failed(error.into()))?;
+    // The namespace first: what is typed afterwards is read once only.
+    let place = place::find(None)?;
+    let flavor = place::enter(place)?;
+    if !args.force && !is_confirmed(args.all).map_err(|error| failed(error.into()))? {
+        return Ok(());
+    }
+    let store = Store::open(&place::store_root(place), flavor).map_err(|error| failed(error.into()))?;
+    let now = Timestamp::now();
+    let bounds = Bounds {
+        reserved_bytes: args.reserved_space.or(args.keep_storage),
+        max_used_bytes: args.max_used_space,
+        min_free_bytes: args.min_free_space,
+    };
+    let is_wanted = |usage: &Usage| (args.all || usage.record_type != "internal") && filter.matches(usage, now_ns(now));
+    let gone = store.prune(!args.all, bounds, is_wanted).map_err(|error| failed(error.into()))?;
+    let text = list(&gone, args.verbose, now);
+    io::stdout().write_all(text.as_bytes()).map_err(|error| failed(error.into()))
+}
+
+fn is_confirmed(is_all: bool) -> io::Result<bool> {
+    let what = if is_all { "all build cache" } else { "all dangling build cache" };
+    let mut stdout = io::stdout();
+    write!(stdout, "WARNING! This will remove {what}. Are you sure you want to continue? [y/N] ")?;
+    stdout.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+fn list(gone: &[Usage], is_verbose: bool, now: Timestamp) -> String {
+    let mut text = String::new();
+    if !is_verbose && !gone.is_empty() {
+        text.push_str("ID\tRECLAIMABLE\tSIZE\tLAST ACCESSED\n");
+    }
+    for usage in gone {
+        let _ = match is_verbose {
+            true => writeln!(text, "{}", block(usage, now)),
+            false => {
+                let (id, size, last) = (&usage.name, size(usage.size_bytes), last_used(usage, now));
+                writeln!(text, "{id:<40}\t{:<5}\t{size:<10}\t{last}", true)
+            }
+        };
+    }
+    let total = gone.iter().map(|usage| usage.size_bytes).sum();
+    let _ = writeln!(text, "Total:\t{}", size(total));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_gone_is_a_total_of_nothing() {
+        assert_eq!(list(&[], false, Timestamp::now()), "Total:\t0B\n");
+    }
+}

@@ -1,0 +1,120 @@
+//! What takes space, and what goes: while builds run, after kills, and for the words that users type.
+
+use std::process::Stdio;
+
+use crate::process::{Running, wait_until};
+use crate::site::{Outcome, Site, run};
+use crate::{Test, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test("while_a_build_runs", while_a_build_runs),
+    test("killed_while_pruning", killed_while_pruning),
+    test("what_went_is_built_again", what_went_is_built_again),
+    test("words", words),
+];
+
+fn command(site: &Site, words: &[&str]) -> Outcome {
+    run(site.slipway().args(words))
+}
+
+fn text(outcome: &Outcome) -> String {
+    String::from_utf8_lossy(&outcome.stdout).into_owned()
+}
+
+const STEPS: &str = "FROM busybox\nCOPY many /many\nRUN echo a > /a\nRUN --mount=type=cache,target=/c date > /c/x; ls -R /many | wc -l > /b\n";
+
+fn site() -> Site {
+    let site = Site::new(STEPS);
+    for number in 0..500 {
+        site.write(&format!("many/{}/{number}", number % 7), "text\n");
+    }
+    site
+}
+
+fn while_a_build_runs() {
+    let site = Site::new(
+        "FROM busybox
+         RUN echo a > /a
+         RUN --mount=type=cache,target=/c echo started; while [ ! -e /c/go ]; do sleep 0.01; done; cat /a > /b
+         RUN cat /a /b > /c
+        ",
+    );
+    let mut build = site.start(&["--output=type=cacheonly"]);
+    build.wait_for("started\n");
+    command(&site, &["prune", "-af"]).success();
+    let mounts = site.store().usage().unwrap();
+    let mount = mounts.iter().find(|usage| usage.record_type == "exec.cachemount").unwrap();
+    assert!(mount.is_in_use);
+    std::fs::write(site.path("store").join(&mount.name).join("go"), "").unwrap();
+    build.finish().success();
+    assert_eq!(site.store().fsck().unwrap(), []);
+    command(&site, &["prune", "-af"]).success();
+    assert_eq!(site.store().usage().unwrap(), []);
+    site.assert_tidy();
+}
+
+fn killed_while_pruning() {
+    let site = site();
+    let expected = site.summary(&[]);
+    for round in 0..6 {
+        let prune = Running::start(site.slipway().args(["prune", "-af"]).stdin(Stdio::null()));
+        // Each round is killed a little later on its way.
+        let mut n_looked = 0;
+        wait_until("it is somewhere", || {
+            n_looked += 1;
+            n_looked > round
+        });
+        prune.kill();
+        site.assert_tidy();
+        assert_eq!(site.summary(&[]), expected, "round {round}");
+    }
+}
+
+fn what_went_is_built_again() {
+    let site = site();
+    let tag = ["-t", "app"];
+    site.build(&tag).success();
+    let again = site.build(&tag).success();
+    assert_eq!(again.steps().ran, Vec::<String>::new());
+    let expected = site.summary(&[]);
+    // Nothing of the image goes, and then what can be had from its blobs.
+    command(&site, &["prune", "-f"]).success();
+    assert_eq!(site.store().fsck().unwrap(), []);
+    command(&site, &["prune", "-af"]).success();
+    assert_eq!(site.store().fsck().unwrap(), []);
+    assert_eq!(site.summary(&[]), expected);
+}
+
+fn words() {
+    let site = site();
+    site.build(&["--output=type=cacheonly"]).success();
+    let table = text(&command(&site, &["buildx", "du"]).success());
+    assert!(table.starts_with("ID  ") && table.contains("RECLAIMABLE   SIZE"), "{table}");
+    assert!(table.contains("\nReclaimable:\t") && table.contains("\nTotal:\t\t"), "{table}");
+    let mounts = text(&command(&site, &["du", "--filter", "type=exec.cachemount", "--format=json"]).success());
+    assert!(mounts.lines().count() == 1 && mounts.contains("cached mount /c from exec "), "{mounts}");
+    let pretty = text(&command(&site, &["builder", "du", "--verbose", "--filter", "type=regular"]).success());
+    assert!(pretty.contains("RUN echo a > /a") && !pretty.contains("Total:"), "{pretty}");
+    let both = command(&site, &["du", "--verbose", "--format", "json"]).failure();
+    assert_eq!(both, "ERROR: --format and --verbose cannot be used together\n");
+    let bad = command(&site, &["du", "--filter", "x"]);
+    assert_eq!(bad.exit_code, Some(125));
+    let expected = "invalid argument \"x\" for \"--filter\" flag: bad format of filter (expected name=value)\n";
+    assert!(bad.stderr.starts_with(expected), "{}", bad.stderr);
+    let conflict = command(&site, &["prune", "-f", "--filter", "until=1h", "--filter", "unused-for=2h"]).failure();
+    assert_eq!(conflict, "ERROR: conflicting filters \"until\" and \"unused-for\"\n");
+
+    let before = site.store().usage().unwrap();
+    let asked = command(&site, &["prune"]).success();
+    let question = "WARNING! This will remove all dangling build cache. Are you sure you want to continue? [y/N] ";
+    assert_eq!(text(&asked), question);
+    let young = text(&command(&site, &["prune", "-af", "--filter", "until=1h"]).success());
+    assert_eq!(young, "Total:\t0B\n");
+    let much = text(&command(&site, &["prune", "-af", "--keep-storage=1g"]).success());
+    assert_eq!(much, "Total:\t0B\n");
+    assert_eq!(site.store().usage().unwrap(), before);
+    let gone = text(&command(&site, &["prune", "-af"]).success());
+    assert!(gone.starts_with("ID\tRECLAIMABLE\tSIZE\tLAST ACCESSED\n"), "{gone}");
+    assert_eq!(gone.lines().count(), before.len() + 2);
+    assert_eq!(site.store().usage().unwrap(), []);
+}
