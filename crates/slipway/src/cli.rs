@@ -2,6 +2,8 @@
 //!
 //! Flags are only read here; what their values mean is decided in `slipway-graph`, `request/flags.rs`.
 
+pub(crate) mod bake;
+
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -31,6 +33,9 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildArgs>),
+    /// Build what a bake file describes
+    #[command(alias = "f")]
+    Bake(Box<bake::BakeArgs>),
     /// Say what this machine allows, and what would allow more
     Doctor,
     /// List images of the local store
@@ -53,6 +58,9 @@ pub(crate) enum BuildCommand {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildArgs>),
+    /// Build what a bake file describes
+    #[command(alias = "f")]
+    Bake(Box<bake::BakeArgs>),
 }
 
 #[derive(Debug, Subcommand)]

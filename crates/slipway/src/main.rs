@@ -46,6 +46,9 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         | Command::Buildx(BuildCommand::Build(args))
         | Command::Builder(BuildCommand::Build(args))
         | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
+        Command::Bake(args)
+        | Command::Buildx(BuildCommand::Bake(args))
+        | Command::Builder(BuildCommand::Bake(args)) => commands::bake::run(&args, cli.debug, words),
         Command::Doctor => commands::doctor::run(),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
