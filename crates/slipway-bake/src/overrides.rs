@@ -146,7 +146,7 @@ pub(crate) fn settle(target: &mut Target, overrides: &[Override], name: &str) ->
         |key: &'static str| overrides.iter().filter(move |change| change.key == key && change.applies_to(name));
     for key in LISTS {
         let values: Vec<&str> = of_key(key).map(Override::value).collect();
-        let Some(last) = of_key(key).last() else { continue };
+        let Some(last) = of_key(key).next_back() else { continue };
         let values = values.into_iter().filter(|value| !value.is_empty());
         let texts: Vec<String> = values.clone().map(str::to_owned).collect();
         let entries = |kind: Kind| -> Result<Vec<Fields>, BakeError> {
@@ -169,12 +169,12 @@ pub(crate) fn settle(target: &mut Target, overrides: &[Override], name: &str) ->
             _ => entries(Kind::Attest)?.into_iter().for_each(|entry| put(&mut target.attest, entry, "type")),
         }
     }
-    if let Some(load) = of_key("load").last()
+    if let Some(load) = of_key("load").next_back()
         && load.bool()?
     {
         load_result(target);
     }
-    if let Some(push) = of_key("push").last() {
+    if let Some(push) = of_key("push").next_back() {
         push_result(target, push.bool()?);
     }
     Ok(())

@@ -35,10 +35,8 @@ impl Definition {
             let mut members = Vec::new();
             self.add_members(name, &mut members, &mut selection.groups, &mut BTreeSet::new())?;
             for member in members {
-                if !selection.targets.contains_key(&member) {
-                    let target = self.resolved(&member, overrides)?;
-                    selection.targets.insert(member, target);
-                }
+                let target = self.resolved(&member, overrides)?;
+                selection.targets.insert(member, target);
             }
         }
         let mut shown: BTreeSet<String> = requested.iter().cloned().collect();

@@ -69,7 +69,10 @@ fn product(a: &[Value], _: &Program<'_>) -> Answer {
         if rows.len().saturating_mul(items.len()) > MAX_PRODUCT {
             return Err(format!("there would be more than {MAX_PRODUCT} combinations").into());
         }
-        rows = rows.iter().flat_map(|row| items.iter().map(|item| [&row[..], &[item.clone()]].concat())).collect();
+        rows = rows
+            .iter()
+            .flat_map(|row| items.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
+            .collect();
     }
     Ok(Value::tuple(rows.into_iter().map(Value::tuple).collect()))
 }

@@ -73,7 +73,8 @@ impl Program<'_> {
             let is_alone = diagnostics.0.first().is_none_or(|first| {
                 first.summary == "Invalid expression" || first.summary == "Invalid template interpolation value"
             });
-            if !is_alone && !(kind.has_entries() && matches!(attribute.expr.kind, crate::syntax::ExprKind::Tuple(_))) {
+            let is_item = kind.has_entries() && matches!(attribute.expr.kind, crate::syntax::ExprKind::Tuple(_));
+            if !is_alone && !is_item {
                 let detail = "Unsuitable value: value must be known";
                 diagnostics.0.push(Diagnostic::new(attribute.expr.start(), "Unsuitable value type", detail));
             }

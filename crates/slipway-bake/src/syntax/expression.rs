@@ -238,7 +238,9 @@ fn object(scanner: &mut Scanner<'_>) -> Parsed<Expr> {
             }
             items.push(object_item(scanner)?);
             scanner.skip_blanks();
-            if !scanner.take(",") && !scanner.is_next("}") && !(scanner.peek().is_some() && scanner.take_newline()) {
+            let is_separated =
+                scanner.take(",") || scanner.is_next("}") || scanner.peek().is_some() && scanner.take_newline();
+            if !is_separated {
                 let detail = "Expected a newline or comma to mark the beginning of the next attribute.";
                 return scanner.error(scanner.next_span(), "Missing attribute separator", detail);
             }

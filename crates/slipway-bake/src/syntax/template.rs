@@ -29,8 +29,8 @@ struct Reader<'s, 'a> {
 enum End {
     Template,
     Else,
-    EndIf,
-    EndFor,
+    If,
+    For,
 }
 
 /// A text in double quotes.
@@ -175,22 +175,22 @@ impl Reader<'_, '_> {
                 self.end_sequence(extra)?;
                 let (yes, end) = self.parts()?;
                 let (no, end) = if end == End::Else { self.parts()? } else { (Vec::new(), end) };
-                self.expect(end, End::EndIf, start)?;
+                self.expect(end, End::If, start)?;
                 parts.push(Part::If { condition, yes, no });
             }
             "for" => {
                 let (key_name, value_name, collection) = with_newlines(self.scanner, true, for_head)?;
                 self.end_sequence(extra)?;
                 let (body, end) = self.parts()?;
-                self.expect(end, End::EndFor, start)?;
+                self.expect(end, End::For, start)?;
                 parts.push(Part::For { key_name, value_name, collection, body });
             }
             "else" | "endif" | "endfor" => {
                 self.end_sequence(extra)?;
                 return Ok(Err(match word.as_str() {
                     "else" => End::Else,
-                    "endif" => End::EndIf,
-                    _ => End::EndFor,
+                    "endif" => End::If,
+                    _ => End::For,
                 }));
             }
             _ => {
@@ -264,8 +264,8 @@ fn keyword(end: &End) -> &'static str {
     match end {
         End::Template => "the end of the template",
         End::Else => "else",
-        End::EndIf => "endif",
-        End::EndFor => "endfor",
+        End::If => "endif",
+        End::For => "endfor",
     }
 }
 
