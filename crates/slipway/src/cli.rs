@@ -2,6 +2,8 @@
 //!
 //! Flags are only read here; what their values mean is decided in `slipway-graph`, `request/flags.rs`.
 
+pub(crate) mod bake;
+
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     /// Say what takes space in the store
     Du(DiskUsageArgs),
+    /// Build what a bake file describes
+    #[command(alias = "f")]
+    Bake(Box<bake::BakeArgs>),
     /// Take out of the store what nobody needs
     Prune(PruneArgs),
     /// Say what this machine allows, and what would allow more
@@ -60,6 +65,9 @@ pub(crate) enum BuildCommand {
     Build(Box<BuildArgs>),
     /// Say what takes space in the store
     Du(DiskUsageArgs),
+    /// Build what a bake file describes
+    #[command(alias = "f")]
+    Bake(Box<bake::BakeArgs>),
     /// Take out of the store what nobody needs
     Prune(PruneArgs),
 }

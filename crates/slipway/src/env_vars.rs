@@ -45,6 +45,13 @@ pub(crate) const PROGRESS_NO_TRUNC: EnvVar = EnvVar("PROGRESS_NO_TRUNC");
 /// How many lines of output a running step shows on a terminal.
 pub(crate) const BUILDKIT_TTY_LOG_LINES: EnvVar = EnvVar("BUILDKIT_TTY_LOG_LINES");
 
+/// Definition files of `bake`, where `--file` names none.
+pub(crate) const BUILDX_BAKE_FILE: EnvVar = EnvVar("BUILDX_BAKE_FILE");
+/// What stands between the names in `BUILDX_BAKE_FILE`; default `:`.
+pub(crate) const BUILDX_BAKE_PATH_SEPARATOR: EnvVar = EnvVar("BUILDX_BAKE_PATH_SEPARATOR");
+/// If true, the environment gives no values to the variables of bake files.
+pub(crate) const BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP: EnvVar = EnvVar("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
+
 impl EnvVar {
     /// What the variable is called.
     pub(crate) fn name(self) -> &'static str {

@@ -47,6 +47,9 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         | Command::Buildx(BuildCommand::Build(args))
         | Command::Builder(BuildCommand::Build(args))
         | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
+        Command::Bake(args)
+        | Command::Buildx(BuildCommand::Bake(args))
+        | Command::Builder(BuildCommand::Bake(args)) => commands::bake::run(&args, cli.debug, words),
         Command::Du(args) | Command::Buildx(BuildCommand::Du(args)) | Command::Builder(BuildCommand::Du(args)) => {
             commands::du::run(&args)
         }

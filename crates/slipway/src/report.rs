@@ -31,11 +31,17 @@ pub(crate) enum CommandError {
     Enter(#[from] EnterError),
     #[error("the build failed")]
     Build(BuildError),
+    /// One of several builds failed.
+    #[error("target {name}")]
+    Target { name: String, error: BuildError },
     #[error(transparent)]
     Solve(Box<dyn Error + Send + Sync>),
     /// A check came to this mistake; the text ends with the lines of the file.
     #[error("{0}")]
     Checked(String),
+    /// The whole text, in which the file is shown already.
+    #[error("{0}")]
+    Told(String),
     /// A check found something, and has said so.
     #[error("the check found something")]
     Findings,
@@ -67,7 +73,12 @@ pub(crate) fn render(error: &CommandError) -> (String, u8) {
             (hint_line(error.hint().as_deref()) + &message, exit_code::FAILURE)
         }
         CommandError::Build(error) => (build_error(error), exit_code_of(error)),
+        CommandError::Target { name, error } => {
+            let text = build_error(error);
+            (text.replacen("ERROR: failed to build: ", &format!("ERROR: target {name}: "), 1), exit_code_of(error))
+        }
         CommandError::Checked(text) => (format!("ERROR: {text}"), exit_code::FAILURE),
+        CommandError::Told(text) => (text.clone(), exit_code::FAILURE),
         CommandError::Findings => (String::new(), exit_code::FAILURE),
     }
 }

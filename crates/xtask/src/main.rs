@@ -1,6 +1,7 @@
 //! Development commands: `cargo xtask record [filter]`, `record-tables`, `registry …` and `tidy`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development tool speaks to a terminal")]
 
+mod bake;
 mod record;
 mod registry;
 mod tables;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
   record [FILTER]  builds every case whose name contains FILTER on the reference and stores its answer
+  record-bake      asks the reference again about every bake file of slipway's tables
   record-tables    asks the reference again about every word and path pattern of slipway-dockerfile's tables
   registry [--listen ADDRESS] --dir DIR
                    serves a registry on a loopback address, its images in DIR
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["record"] => record::run(&root(), ""),
         ["record", filter] => record::run(&root(), filter),
+        ["record-bake"] => record::peers(&root()).and_then(|peers| bake::run(&root(), &peers.join("enter"))),
         ["record-tables"] => record::peers(&root()).and_then(|peers| tables::run(&root(), &peers.join("enter"))),
         ["registry", ..] => registry::run(arguments.iter().skip(1).cloned()),
         ["tidy"] => tidy::run(&root()),

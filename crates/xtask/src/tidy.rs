@@ -32,7 +32,7 @@ const EDGES: [(&str, &[&str]); 10] = [
             "slipway-oci",
         ],
     ),
-    ("slipway-bake", &["slipway-graph"]),
+    ("slipway-bake", &[]),
     ("slipway-analyze", &["slipway-store", "slipway-oci"]),
 ];
 

@@ -61,6 +61,38 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     if is_quiet { print_image_id(&built) } else { Ok(()) }
 }
 
+/// Carries out several requests, each with its name and description, one after the other; the first failure ends it.
+pub(crate) fn run_all(
+    requests: Vec<(String, String, BuildRequest)>,
+    style: Style,
+    is_debug: bool,
+) -> Result<(), CommandError> {
+    let (calls, builds): (Vec<_>, Vec<_>) = requests.into_iter().partition(|(_, _, request)| request.call.is_some());
+    for (index, (name, description, request)) in calls.iter().enumerate() {
+        let Some(call) = request.call else { continue };
+        let gap = if index > 0 { "\n" } else { "" };
+        let description = if description.is_empty() { String::new() } else { format!("{description}\n") };
+        let head = format!("{gap}{name}\n{description}\n");
+        io::stdout().write_all(head.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
+        call::run(call, request, style, is_debug, Vec::new())?;
+    }
+    if builds.is_empty() {
+        return Ok(());
+    }
+    // Before the first thread.
+    let place = place::find(None)?;
+    let flavor = enter_namespace(place)?;
+    let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
+    let (engine, registry) = engine(place, flavor, None).map_err(|error| CommandError::Preparation(error.into()))?;
+    for (name, _, request) in &builds {
+        let reporter = Reporter::start(style, is_debug);
+        let outcome = engine.build(request, &mut io::empty(), &reporter, &cancel);
+        reporter.finish(registry.warnings());
+        outcome.map_err(|error| CommandError::Target { name: name.clone(), error })?;
+    }
+    Ok(())
+}
+
 /// Builds, in a user namespace if it takes one.
 fn build(
     request: &BuildRequest,

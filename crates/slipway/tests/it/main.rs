@@ -7,6 +7,7 @@
 
 mod attacks;
 mod bad_input;
+mod bake;
 mod cached;
 mod confinement;
 mod contexts;
@@ -54,6 +55,7 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
 const SUBJECTS: &[(&str, &[Test])] = &[
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
+    ("bake", bake::TESTS),
     ("cached", cached::TESTS),
     ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),

@@ -1,0 +1,176 @@
+//! From files to targets: all definitions read, evaluated and merged (`spec/bake.md` sections 3, 5 and 8).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::{Diagnostics, SourceFile};
+use crate::overrides::Override;
+use crate::program::{Inputs, Program};
+use crate::syntax::{json, native};
+use crate::target::{Target, texts};
+use crate::value::{Type, Value};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BakeError {
+    /// Something is wrong in a file.
+    #[error("the definition is not valid")]
+    Definition(Diagnostics),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<Diagnostics> for BakeError {
+    fn from(diagnostics: Diagnostics) -> BakeError {
+        BakeError::Definition(diagnostics)
+    }
+}
+
+/// A named list of targets and other groups.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    pub description: String,
+    pub targets: Vec<String>,
+}
+
+/// A variable as it was declared, and what it came to.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    pub name: String,
+    pub description: String,
+    pub ty: Option<Type>,
+    pub value: Value,
+}
+
+/// What all files together say.
+#[derive(Debug)]
+pub struct Definition {
+    pub targets: BTreeMap<String, Target>,
+    pub groups: BTreeMap<String, Group>,
+    pub variables: Vec<Variable>,
+    /// What a user should know about the files, with the place.
+    pub warnings: Vec<String>,
+}
+
+impl Definition {
+    /// Reads `files` in their order; later ones win.
+    pub fn read(files: &[SourceFile], inputs: &Inputs<'_>) -> Result<Definition, BakeError> {
+        let parse = |index: usize| match files[index].name.to_lowercase().ends_with(".json") {
+            true => json::parse(files, index),
+            false if files[index].name.to_lowercase().ends_with(".hcl") => native::parse(files, index),
+            // Without a telling name, JSON is what begins like it.
+            false if files[index].text.trim_start().starts_with('{') => json::parse(files, index),
+            false => native::parse(files, index),
+        };
+        let bodies = (0..files.len()).map(parse).collect::<Result<Vec<_>, _>>().map_err(Diagnostics::from)?;
+        let program = Program::new(files, &bodies, inputs)?;
+        program.check_globals()?;
+        let mut definition = Definition {
+            targets: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            variables: Vec::new(),
+            warnings: Vec::new(),
+        };
+        definition.add_blocks(&program)?;
+        definition.add_variables(&program)?;
+        definition.warnings = crate::unknown::warnings(files, &bodies);
+        Ok(definition)
+    }
+
+    fn add_blocks(&mut self, program: &Program<'_>) -> Result<(), Diagnostics> {
+        for (name, targets) in &program.matrices {
+            self.groups.insert(name.clone(), Group { targets: targets.clone(), ..Group::default() });
+        }
+        for (index, instance) in program.instances.iter().enumerate() {
+            let attribute = |name: &str| program.attribute_of(index, name);
+            if instance.block.kind == "group" {
+                let Some(targets) = attribute("targets")? else {
+                    return program.missing_targets(instance.block);
+                };
+                let description = attribute("description")?;
+                let description = description.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+                let group = Group { description, targets: texts(&targets).unwrap_or_default() };
+                self.groups.insert(instance.name.clone(), group);
+                continue;
+            }
+            let mut target = Target::default();
+            for set in &instance.block.body.attributes {
+                if let Some(value) = attribute(&set.name)? {
+                    target.set(&set.name, &value);
+                }
+            }
+            self.targets.entry(instance.name.clone()).or_default().merge(target);
+        }
+        Ok(())
+    }
+
+    fn add_variables(&mut self, program: &Program<'_>) -> Result<(), Diagnostics> {
+        for (name, block) in &program.variables {
+            let description = match block.body.attribute("description") {
+                Some(description) => program.eval_whole(&description.expr, &Default::default())?,
+                None => Value::null(),
+            };
+            self.variables.push(Variable {
+                name: (*name).to_owned(),
+                description: description.as_str().unwrap_or_default().to_owned(),
+                ty: program.declared_type(name),
+                value: program.global(name, Default::default())?.unwrap_or_else(Value::null),
+            });
+        }
+        Ok(())
+    }
+
+    /// The target with all it inherits, and what `overrides` say about it and its parents.
+    pub(crate) fn resolved(&self, name: &str, overrides: &[Override]) -> Result<Target, BakeError> {
+        let mut resolver =
+            Resolver { definition: self, overrides, in_progress: BTreeSet::new(), known: BTreeMap::new() };
+        let (mut target, _) = resolver.resolve(name)?;
+        target.normalize();
+        Ok(target)
+    }
+}
+
+struct Resolver<'a> {
+    definition: &'a Definition,
+    overrides: &'a [Override],
+    in_progress: BTreeSet<String>,
+    /// Targets that no cycle touches.
+    known: BTreeMap<String, Target>,
+}
+
+/// Targets that inherit through more steps than that are taken for a mistake.
+const MAX_ANCESTORS: usize = 500;
+
+impl Resolver<'_> {
+    /// The merged target, and whether a cycle was cut on the way.
+    fn resolve(&mut self, name: &str) -> Result<(Target, bool), BakeError> {
+        if let Some(target) = self.known.get(name) {
+            return Ok((target.clone(), false));
+        }
+        let Some(own) = self.definition.targets.get(name) else {
+            return Err(BakeError::Other(format!("failed to find target {name}")));
+        };
+        if self.in_progress.len() > MAX_ANCESTORS {
+            return Err(BakeError::Other(format!("target {name} inherits through too many others")));
+        }
+        // A target inherits nothing from one that inherits from it.
+        if !self.in_progress.insert(name.to_owned()) {
+            return Ok((Target::default(), true));
+        }
+        let (mut target, mut is_cut) = (Target::default(), false);
+        for parent in own.inherits.iter().filter(|parent| !parent.is_empty()) {
+            let (parent, parent_is_cut) = self.resolve(parent)?;
+            target.merge(parent);
+            is_cut |= parent_is_cut;
+        }
+        target.merge(own.clone());
+        for change in self.overrides.iter().filter(|change| change.applies_to(name)) {
+            change.apply(&mut target)?;
+        }
+        crate::overrides::settle(&mut target, self.overrides, name)?;
+        self.in_progress.remove(name);
+        if !is_cut {
+            self.known.insert(name.to_owned(), target.clone());
+        }
+        Ok((target, is_cut))
+    }
+}

@@ -1,0 +1,235 @@
+//! `format` and `formatlist`: values into texts by a pattern with verbs.
+
+use super::{Answer, Function, Problem, nullable, str_of, text, to_json, variadic};
+use crate::convert::convert;
+use crate::number::Number;
+use crate::program::Program;
+use crate::value::{Type, Value};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    variadic("format", &[text("format")], nullable("args"), |a, _| {
+        Ok(Value::string(formatted(str_of(&a[0]), &a[1..])?))
+    }),
+    variadic("formatlist", &[text("format")], nullable("args"), format_list),
+];
+
+/// Widths and precisions beyond that are taken for mistakes.
+const MAX_WIDTH: usize = 4096;
+
+#[derive(Default)]
+struct Verb {
+    letter: char,
+    is_sharp: bool,
+    has_plus: bool,
+    has_blank: bool,
+    has_zero: bool,
+    is_left: bool,
+    width: Option<usize>,
+    precision: Option<usize>,
+    /// From 1.
+    index: Option<usize>,
+}
+
+fn formatted(pattern: &str, arguments: &[Value]) -> Result<String, Problem> {
+    let mut result = String::new();
+    let (mut n_used, mut next) = (0, 0);
+    let mut rest = pattern;
+    while let Some(at) = rest.find('%') {
+        result.push_str(&rest[..at]);
+        let start = pattern.len() - rest.len() + at;
+        let (verb, after) = read_verb(&rest[at + 1..])
+            .ok_or_else(|| Problem::Argument(0, format!("unrecognized or incomplete format verb at offset {start}")))?;
+        let spelled = &rest[at..rest.len() - after.len()];
+        rest = after;
+        if verb.letter == '%' {
+            result.push('%');
+            continue;
+        }
+        let index = verb.index.map_or(next, |index| index - 1);
+        let Some(argument) = arguments.get(index) else {
+            let (needed, had) = (index + 1, arguments.len());
+            return Err(format!(
+                "not enough arguments for {spelled:?} at {start}: need index {needed} but have {had} total"
+            )
+            .into());
+        };
+        (next, n_used) = (index + 1, n_used.max(index + 1));
+        let shown = shown(&verb, argument)
+            .map_err(|problem| Problem::Call(format!("unsupported value for {spelled:?} at {start}: {problem}")))?;
+        result.push_str(&shown);
+    }
+    result.push_str(rest);
+    if n_used < arguments.len() {
+        return Err(match n_used {
+            0 => "too many arguments; no verbs in format string".into(),
+            _ => {
+                let problem = format!("too many arguments; only {n_used} used by format string");
+                // The pattern itself is the first argument.
+                Problem::Argument(n_used + 1, problem)
+            }
+        });
+    }
+    Ok(result)
+}
+
+/// Behind the percent sign: the verb, and what follows it.
+fn read_verb(text: &str) -> Option<(Verb, &str)> {
+    let mut verb = Verb::default();
+    let mut rest = text;
+    loop {
+        let (flag, after) = (rest.chars().next()?, rest.get(1..));
+        match flag {
+            '#' => verb.is_sharp = true,
+            '+' => verb.has_plus = true,
+            ' ' => verb.has_blank = true,
+            '0' => verb.has_zero = true,
+            '-' => verb.is_left = true,
+            _ => break,
+        }
+        rest = after?;
+    }
+    let number = |rest: &mut &str| {
+        let n_digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number = rest[..n_digits].parse::<usize>().ok().filter(|number| *number <= MAX_WIDTH);
+        *rest = &rest[n_digits..];
+        number
+    };
+    verb.width = number(&mut rest);
+    if let Some(after) = rest.strip_prefix('.') {
+        rest = after;
+        verb.precision = Some(number(&mut rest).unwrap_or(0));
+    }
+    if let Some(after) = rest.strip_prefix('[') {
+        rest = after;
+        verb.index = Some(number(&mut rest).filter(|index| *index > 0)?);
+        rest = rest.strip_prefix(']')?;
+    }
+    verb.letter = rest.chars().next().filter(|letter| "%vtbdoxXeEfgGsq".contains(*letter))?;
+    Some((verb, &rest[1..]))
+}
+
+fn shown(verb: &Verb, value: &Value) -> Result<String, String> {
+    if verb.letter == 'v' {
+        return Ok(match value {
+            _ if verb.is_sharp => padded(verb, to_json(value)),
+            Value::Null(_) => padded(verb, "null".to_owned()),
+            Value::String(text) => padded(verb, text.to_string()),
+            Value::Number(number) => padded_number(verb, number.to_string()),
+            Value::Bool(is_true) => padded(verb, is_true.to_string()),
+            other => padded(verb, to_json(other)),
+        });
+    }
+    if value.is_null() {
+        return Err("null value cannot be formatted".to_owned());
+    }
+    match verb.letter {
+        't' => match convert(value, &Type::Bool)? {
+            Value::Bool(is_true) => Ok(padded(verb, is_true.to_string())),
+            _ => Err("a bool is required".to_owned()),
+        },
+        's' | 'q' => {
+            let text = convert(value, &Type::String)?;
+            let mut text = text.as_str().unwrap_or_default().to_owned();
+            if let Some(precision) = verb.precision {
+                text = text.chars().take(precision).collect();
+            }
+            Ok(padded(verb, if verb.letter == 'q' { format!("{text:?}") } else { text }))
+        }
+        _ => match convert(value, &Type::Number)? {
+            Value::Number(number) => number_text(verb, &number).map(|text| padded_number(verb, text)),
+            _ => Err("a number is required".to_owned()),
+        },
+    }
+}
+
+fn number_text(verb: &Verb, number: &Number) -> Result<String, String> {
+    let base = match verb.letter {
+        'd' => Some(10),
+        'b' => Some(2),
+        'o' => Some(8),
+        'x' | 'X' => Some(16),
+        _ => None,
+    };
+    if let Some(base) = base {
+        let digits = number.in_base(base).ok_or("an integer is required")?;
+        let prefix = match (verb.is_sharp, verb.letter) {
+            (true, 'x') => "0x",
+            (true, 'X') => "0X",
+            (true, 'o') => "0",
+            (true, 'b') => "0b",
+            _ => "",
+        };
+        let (sign, digits) = digits.strip_prefix('-').map_or(("", &*digits), |digits| ("-", digits));
+        let digits = if verb.letter == 'X' { digits.to_uppercase() } else { digits.to_owned() };
+        return Ok(format!("{sign}{prefix}{digits}"));
+    }
+    let value = number.to_f64();
+    let precision = verb.precision;
+    let text = match verb.letter {
+        'f' => format!("{value:.*}", precision.unwrap_or(6)),
+        'e' | 'E' => exponential(&format!("{value:.*e}", precision.unwrap_or(6))),
+        _ => {
+            let scientific = match precision {
+                Some(precision) => format!("{value:.*e}", precision.max(1) - 1),
+                None => format!("{value:e}"),
+            };
+            let exponent: i32 = scientific.rsplit('e').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+            match exponent < -4 || exponent >= precision.map_or(21, |precision| precision.max(1) as i32) {
+                true => exponential(&scientific),
+                false => scientific.parse::<f64>().map_or(scientific, |rounded| rounded.to_string()),
+            }
+        }
+    };
+    Ok(if verb.letter.is_uppercase() { text.to_uppercase() } else { text })
+}
+
+/// `1.5e7` as `1.5e+07`.
+fn exponential(text: &str) -> String {
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+fn padded_number(verb: &Verb, text: String) -> String {
+    let text = match (text.starts_with(['-', '+']), verb.has_plus, verb.has_blank) {
+        (false, true, _) => format!("+{text}"),
+        (false, false, true) => format!(" {text}"),
+        _ => text,
+    };
+    let n_missing = verb.width.unwrap_or(0).saturating_sub(text.chars().count());
+    if verb.has_zero && !verb.is_left && n_missing > 0 {
+        let n_sign = usize::from(text.starts_with(['-', '+', ' ']));
+        return format!("{}{}{}", &text[..n_sign], "0".repeat(n_missing), &text[n_sign..]);
+    }
+    padded(verb, text)
+}
+
+fn padded(verb: &Verb, text: String) -> String {
+    let blanks = " ".repeat(verb.width.unwrap_or(0).saturating_sub(text.chars().count()));
+    if verb.is_left { text + &blanks } else { blanks + &text }
+}
+
+/// Once for each item of the lists, which have one length; other arguments stay.
+fn format_list(a: &[Value], _: &Program<'_>) -> Answer {
+    let is_list = |value: &Value| value.items().is_some();
+    let mut n_items = None;
+    for (index, argument) in a.iter().enumerate().skip(1).filter(|(_, argument)| is_list(argument)) {
+        let n = argument.items().map_or(0, <[Value]>::len);
+        if n_items.is_some_and(|n_items| n_items != n) {
+            let expected = n_items.unwrap_or_default();
+            let problem = format!(
+                "argument {index} has length {n}, which is inconsistent with the length {expected} of the others"
+            );
+            return Err(Problem::Argument(index, problem));
+        }
+        n_items = Some(n);
+    }
+    let rows = (0..n_items.unwrap_or(1)).map(|row| {
+        let arguments: Vec<Value> = a[1..]
+            .iter()
+            .map(|argument| argument.items().and_then(|items| items.get(row)).unwrap_or(argument).clone())
+            .collect();
+        formatted(str_of(&a[0]), &arguments)
+    });
+    Ok(Value::strings(rows.collect::<Result<Vec<_>, _>>()?))
+}

@@ -1,0 +1,78 @@
+//! Functions of sets.
+
+use super::{Answer, Function, Problem, any, fixed, items_of, variadic};
+use crate::convert::{convert, unify};
+use crate::program::Program;
+use crate::value::{Type, Value};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    fixed("sethaselement", &[any("set"), any("elem")], |a, _| {
+        Ok(Value::Bool(items_of(a, 0)?.iter().any(|item| item.equals(&a[1]))))
+    }),
+    variadic("setintersection", &[any("first_set")], any("other_sets"), |a, _| {
+        combine(a, |item, others| others.iter().all(|other| other.contains(item)))
+    }),
+    variadic("setproduct", &[], any("sets"), product),
+    fixed("setsubtract", &[any("a"), any("b")], |a, _| {
+        combine(a, |item, others| others.iter().all(|other| !other.contains(item)))
+    }),
+    variadic("setsymmetricdifference", &[any("first_set")], any("other_sets"), symmetric_difference),
+    variadic("setunion", &[any("first_set")], any("other_sets"), |a, _| {
+        let (element, sets) = as_sets(a)?;
+        Ok(Value::set(element, sets.into_iter().flatten().collect()))
+    }),
+];
+
+/// All arguments as sets of one type.
+fn as_sets(a: &[Value]) -> Result<(Type, Vec<Vec<Value>>), Problem> {
+    let mut types = Vec::new();
+    for index in 0..a.len() {
+        types.extend(items_of(a, index)?.iter().map(Value::type_of));
+    }
+    let element = unify(&types).ok_or("given sets must all have compatible element types")?;
+    let sets = a.iter().map(|set| {
+        let items = set.items().unwrap_or_default().iter().map(|item| convert(item, &element));
+        items.collect::<Result<Vec<_>, _>>()
+    });
+    let sets = sets.collect::<Result<_, _>>()?;
+    Ok((element, sets))
+}
+
+fn combine(a: &[Value], keeps: fn(&Value, &[Vec<Value>]) -> bool) -> Answer {
+    let (element, mut sets) = as_sets(a)?;
+    let first = sets.remove(0);
+    Ok(Value::set(element, first.into_iter().filter(|item| keeps(item, &sets)).collect()))
+}
+
+fn symmetric_difference(a: &[Value], _: &Program<'_>) -> Answer {
+    let (element, sets) = as_sets(a)?;
+    let mut result: Vec<Value> = Vec::new();
+    for set in sets {
+        let (mut kept, added): (Vec<Value>, Vec<Value>) =
+            (result.iter().filter(|item| !set.contains(item)).cloned().collect(), set);
+        kept.extend(added.into_iter().filter(|item| !result.contains(item)));
+        result = kept;
+    }
+    Ok(Value::set(element, result))
+}
+
+/// More combinations than that are taken for a mistake.
+const MAX_PRODUCT: usize = 1 << 16;
+
+fn product(a: &[Value], _: &Program<'_>) -> Answer {
+    if a.len() < 2 {
+        return Err("at least two arguments are required".into());
+    }
+    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
+    for index in 0..a.len() {
+        let items = items_of(a, index)?;
+        if rows.len().saturating_mul(items.len()) > MAX_PRODUCT {
+            return Err(format!("there would be more than {MAX_PRODUCT} combinations").into());
+        }
+        rows = rows
+            .iter()
+            .flat_map(|row| items.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
+            .collect();
+    }
+    Ok(Value::tuple(rows.into_iter().map(Value::tuple).collect()))
+}

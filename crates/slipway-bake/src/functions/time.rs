@@ -1,0 +1,197 @@
+//! Functions of times, all in UTC unless a text says otherwise.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::ISOWeekDate;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp, Zoned};
+
+use super::{Answer, Function, Problem, any, fixed, number, str_of, text, whole};
+use crate::program::Program;
+use crate::value::Value;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    fixed("formatdate", &[text("format"), text("time")], |a, _| {
+        Ok(Value::string(formatted(str_of(&a[0]), &parse_time(a, 1)?)?))
+    }),
+    fixed("formattimestamp", &[text("format"), any("time")], format_timestamp),
+    fixed("timeadd", &[text("timestamp"), text("duration")], |a, _| {
+        let time = parse_time(a, 0)?;
+        let duration = parse_duration(str_of(&a[1]))
+            .ok_or_else(|| Problem::Argument(1, format!("time: invalid duration {:?}", str_of(&a[1]))))?;
+        let sum = time.checked_add(duration).map_err(|_| "the result is beyond the calendar")?;
+        Ok(Value::string(rfc3339(&sum)))
+    }),
+    fixed("timestamp", &[], |_, program| Ok(Value::string(rfc3339(&utc(program.inputs.now_seconds)?)))),
+    fixed("unixtimestampparse", &[number("unix_timestamp")], unix_timestamp_parse),
+];
+
+fn utc(seconds: i64) -> Result<Zoned, Problem> {
+    let time = Timestamp::from_second(seconds).map_err(|_| "the time is beyond the calendar")?;
+    Ok(time.to_zoned(TimeZone::UTC))
+}
+
+fn parse_time(a: &[Value], index: usize) -> Result<Zoned, Problem> {
+    let text = str_of(&a[index]);
+    let problem = || Problem::Argument(index, format!("not a valid RFC3339 timestamp: cannot use {text:?}"));
+    let time: Timestamp = text.parse().map_err(|_| problem())?;
+    let offset = match text.as_bytes().last() {
+        Some(b'Z') => Offset::UTC,
+        _ => {
+            let sign = text.len().checked_sub(6).and_then(|at| text.get(at..)).ok_or_else(problem)?;
+            let part = |range: std::ops::Range<usize>| sign.get(range).and_then(|digits| digits.parse::<i32>().ok());
+            let seconds = part(1..3).zip(part(4..6)).map(|(hours, minutes)| hours * 3600 + minutes * 60);
+            let seconds = seconds.map(|seconds| if sign.starts_with('-') { -seconds } else { seconds });
+            seconds.and_then(|seconds| Offset::from_seconds(seconds).ok()).ok_or_else(problem)?
+        }
+    };
+    Ok(time.to_zoned(TimeZone::fixed(offset)))
+}
+
+fn rfc3339(time: &Zoned) -> String {
+    format!("{}{}", time.strftime("%Y-%m-%dT%H:%M:%S"), zone(time, ":", true))
+}
+
+fn zone(time: &Zoned, separator: &str, says_z: bool) -> String {
+    let seconds = time.offset().seconds();
+    if seconds == 0 && says_z {
+        return "Z".to_owned();
+    }
+    let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60);
+    format!("{sign}{:02}{separator}{:02}", minutes / 60, minutes % 60)
+}
+
+/// `1h30m`, `-1.5s`, `200ms`.
+fn parse_duration(text: &str) -> Option<SignedDuration> {
+    let (is_negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(SignedDuration::ZERO);
+    }
+    let mut nanoseconds = 0f64;
+    while !rest.is_empty() || nanoseconds == 0.0 && text.is_empty() {
+        let n_digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let amount: f64 = rest[..n_digits].parse().ok()?;
+        rest = &rest[n_digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit = match &rest[..end] {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        nanoseconds += amount * unit;
+        rest = &rest[end..];
+    }
+    let duration = SignedDuration::from_nanos(nanoseconds as i64);
+    (!text.is_empty()).then_some(if is_negative { -duration } else { duration })
+}
+
+fn format_timestamp(a: &[Value], _: &Program<'_>) -> Answer {
+    let time = match &a[1] {
+        Value::Number(number) => {
+            utc(number.to_i64().ok_or_else(|| Problem::Argument(1, "unix timestamp must be an integer".to_owned()))?)?
+        }
+        Value::String(_) => parse_time(a, 1)?,
+        other => {
+            let problem = format!("must be a RFC3339 timestamp or a unix timestamp, not {}", other.type_of());
+            return Err(Problem::Argument(1, problem));
+        }
+    };
+    if str_of(&a[0]) == "X" {
+        return Ok(Value::string(time.timestamp().as_second().to_string()));
+    }
+    Ok(Value::string(formatted(str_of(&a[0]), &time)?))
+}
+
+/// Runs of one letter are verbs, quoted text and everything else stands for itself.
+fn formatted(format: &str, time: &Zoned) -> Result<String, Problem> {
+    let mut result = String::new();
+    let mut rest = format;
+    while let Some(first) = rest.chars().next() {
+        if first == '\'' {
+            let mut literal = rest[1..].splitn(2, '\'');
+            let text = literal.next().unwrap_or_default();
+            let Some(after) = literal.next() else {
+                return Err(Problem::Argument(0, "unterminated literal '".to_owned()));
+            };
+            result.push_str(if text.is_empty() { "'" } else { text });
+            rest = after;
+            continue;
+        }
+        let end = rest.find(|c| c != first).unwrap_or(rest.len());
+        let verb = &rest[..end];
+        match first.is_ascii_alphabetic() {
+            true => result.push_str(&verb_text(verb, time)?),
+            false => result.push_str(verb),
+        }
+        rest = &rest[end..];
+    }
+    Ok(result)
+}
+
+fn verb_text(verb: &str, time: &Zoned) -> Result<String, Problem> {
+    let hour12 = match time.hour() % 12 {
+        0 => 12,
+        hour => hour,
+    };
+    Ok(match verb {
+        "YYYY" => time.strftime("%Y").to_string(),
+        "YY" => time.strftime("%y").to_string(),
+        "MMMM" => time.strftime("%B").to_string(),
+        "MMM" => time.strftime("%b").to_string(),
+        "MM" => format!("{:02}", time.month()),
+        "M" => time.month().to_string(),
+        "DD" => format!("{:02}", time.day()),
+        "D" => time.day().to_string(),
+        "EEEE" => time.strftime("%A").to_string(),
+        "EEE" => time.strftime("%a").to_string(),
+        "hh" => format!("{:02}", time.hour()),
+        "h" => time.hour().to_string(),
+        "HH" => format!("{hour12:02}"),
+        "H" => hour12.to_string(),
+        "AA" => (if time.hour() < 12 { "AM" } else { "PM" }).to_owned(),
+        "aa" => (if time.hour() < 12 { "am" } else { "pm" }).to_owned(),
+        "mm" => format!("{:02}", time.minute()),
+        "m" => time.minute().to_string(),
+        "ss" => format!("{:02}", time.second()),
+        "s" => time.second().to_string(),
+        "Z" => zone(time, ":", true),
+        "ZZZ" if time.offset().seconds() == 0 => "UTC".to_owned(),
+        "ZZZ" | "ZZZZ" => zone(time, "", false),
+        "ZZZZZ" => zone(time, ":", false),
+        _ => {
+            let problem = format!(
+                "invalid date format verb {verb:?}: unsupported; to write it as it is, put it in single quotes"
+            );
+            return Err(Problem::Argument(0, problem));
+        }
+    })
+}
+
+fn unix_timestamp_parse(a: &[Value], _: &Program<'_>) -> Answer {
+    let time = utc(whole(a, 0)?)?;
+    let week: ISOWeekDate = time.date().iso_week_date();
+    let weekday = i64::from(time.weekday().to_sunday_zero_offset());
+    let fields = [
+        ("year", Value::int(time.year().into())),
+        ("year_day", Value::int(time.day_of_year().into())),
+        ("day", Value::int(time.day().into())),
+        ("month", Value::int(time.month().into())),
+        ("month_name", Value::string(time.strftime("%B").to_string())),
+        ("weekday", Value::int(weekday)),
+        ("weekday_name", Value::string(time.strftime("%A").to_string())),
+        ("hour", Value::int(time.hour().into())),
+        ("minute", Value::int(time.minute().into())),
+        ("second", Value::int(time.second().into())),
+        ("rfc3339", Value::string(rfc3339(&time))),
+        ("iso_year", Value::int(week.year().into())),
+        ("iso_week", Value::int(week.week().into())),
+    ];
+    Ok(Value::object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>()))
+}

@@ -1,0 +1,99 @@
+//! The flags of `bake` (`spec/bake.md` section 1).
+
+use clap::{ArgAction, Args};
+
+use super::go_bool;
+
+/// The flags of `bake`.
+#[derive(Debug, Args)]
+pub(crate) struct BakeArgs {
+    /// Targets and groups to build; patterns with `*` and `?` are allowed
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// Build definition file
+    #[arg(short = 'f', long = "file")]
+    pub(crate) files: Vec<String>,
+    /// Override target value (e.g., "targetpattern.key=value")
+    #[arg(long = "set")]
+    sets: Vec<String>,
+    /// Set a variable value (e.g., "name=value")
+    #[arg(long = "var")]
+    pub(crate) variables: Vec<String>,
+    /// Print the options without building
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) print: bool,
+    /// List targets or variables
+    #[arg(long)]
+    pub(crate) list: Option<String>,
+    /// Shorthand for --set=*.output=type=registry
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    push: bool,
+    /// Shorthand for --set=*.output=type=docker
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    load: bool,
+    /// Do not use results of earlier builds
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
+        hide_possible_values = true)]
+    no_cache: Option<bool>,
+    /// Always ask the registry for base images
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
+        hide_possible_values = true)]
+    pull: Option<bool>,
+    /// Shorthand for --set=*.attest=type=provenance
+    #[arg(long)]
+    provenance: Option<String>,
+    /// Shorthand for --set=*.attest=type=sbom
+    #[arg(long)]
+    sbom: Option<String>,
+    /// Method for evaluating the builds (build, check, outline, targets)
+    #[arg(long)]
+    call: Option<String>,
+    /// Shorthand for --call=check
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    check: bool,
+    /// Allow builds to access specified resources
+    #[arg(long = "allow")]
+    pub(crate) allow: Vec<String>,
+    /// Type of progress output (auto, none, plain, quiet, rawjson, tty)
+    #[arg(long, default_value = "auto")]
+    pub(crate) progress: String,
+}
+
+impl BakeArgs {
+    /// All that is to be set: what the user typed, then what other flags stand for.
+    pub(crate) fn overrides(&self) -> Vec<String> {
+        let mut sets = self.sets.clone();
+        let mut add = |text: String| sets.push(format!("*.{text}"));
+        if self.push {
+            add("push=true".to_owned());
+        }
+        if self.load {
+            add("load=true".to_owned());
+        }
+        match self.call.as_deref() {
+            _ if self.check => add("call=lint".to_owned()),
+            Some("check") => add("call=lint".to_owned()),
+            Some(call) => add(format!("call={call}")),
+            None => {}
+        }
+        if let Some(value) = self.no_cache {
+            add(format!("no-cache={value}"));
+        }
+        if let Some(value) = self.pull {
+            add(format!("pull={value}"));
+        }
+        for (kind, value) in [("sbom", &self.sbom), ("provenance", &self.provenance)] {
+            let Some(value) = value else { continue };
+            match go_bool(value) {
+                Ok(true) => add(format!("attest=type={kind}")),
+                Ok(false) => add(format!("attest=type={kind},disabled=true")),
+                Err(_) => add(format!("attest=type={kind},{value}")),
+            }
+        }
+        sets
+    }
+}

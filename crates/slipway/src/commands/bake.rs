@@ -1,0 +1,142 @@
+//! `slipway bake [OPTIONS] [TARGET...]`: builds what a bake file describes, or shows it.
+
+mod definition_files;
+mod flags;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use slipway_bake::{BakeError, Definition, Inputs, Override, Selection, SourceFile};
+use slipway_graph::LineRange;
+use slipway_graph::request::BuildRequest;
+use slipway_oci::Platform;
+
+use crate::cli::bake::BakeArgs;
+use crate::commands::build;
+use crate::env_vars;
+use crate::progress::Style;
+use crate::report::{CommandError, excerpt};
+use crate::surroundings::ThisMachine;
+
+/// Shows or builds the targets that `args` name.
+pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
+    if args.print && args.list.is_some() {
+        return Err(told("--print and --list are mutually exclusive"));
+    }
+    let files = definition_files::find(&args.files)?;
+    let definition = read(&files, args).map_err(|error| shown(&error, &files))?;
+    for warning in &definition.warnings {
+        // Nobody is left to be told that the terminal is gone.
+        let _ = writeln!(io::stderr(), "WARNING: {warning}");
+    }
+    if let Some(list) = &args.list {
+        return write_out(&listed(&definition, list)?);
+    }
+    let selection = select(&definition, args).map_err(|error| shown(&error, &files))?;
+    match args.print {
+        true => write_out(&selection.to_json()),
+        false => build_all(&selection, args, is_debug, words),
+    }
+}
+
+fn told(message: impl std::fmt::Display) -> CommandError {
+    CommandError::Told(format!("ERROR: {message}\n"))
+}
+
+/// The error with the lines of its file.
+fn shown(error: &BakeError, files: &[SourceFile]) -> CommandError {
+    let BakeError::Definition(diagnostics) = error else { return told(error) };
+    let block = diagnostics
+        .place(files)
+        .map(|(file, first, last)| excerpt(&file.name, &file.text, LineRange { first, last }, None));
+    CommandError::Told(format!("{}ERROR: {}\n", block.unwrap_or_default(), diagnostics.headline(files)))
+}
+
+fn write_out(text: &str) -> Result<(), CommandError> {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
+}
+
+fn read(files: &[SourceFile], args: &BakeArgs) -> Result<Definition, BakeError> {
+    let mut variables = Vec::new();
+    for text in &args.variables {
+        match text.split_once('=') {
+            Some(("", _)) => {
+                return Err(BakeError::Other(format!("invalid variable {text:?}, key is empty")));
+            }
+            Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
+            None => return Err(BakeError::Other(format!("invalid variable {text:?}, expected key=value"))),
+        }
+    }
+    let home = env_vars::HOME.get().unwrap_or_default();
+    let inputs = Inputs {
+        variables: &variables,
+        environment: &environment,
+        local_platform: &Platform::host().to_string(),
+        home: &home,
+        now_seconds: jiff::Timestamp::now().as_second(),
+        random: &random_bytes,
+    };
+    Definition::read(files, &inputs)
+}
+
+/// A variable of the environment, as far as definitions may see them.
+fn environment(name: &str) -> Option<String> {
+    let is_hidden = env_vars::BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP
+        .get()
+        .is_some_and(|value| slipway_graph::request::flags::parse_bool(&value) == Some(true));
+    if is_hidden { None } else { env_vars::named_by_user(name) }
+}
+
+fn random_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    read.expect("every Linux has /dev/urandom");
+    bytes
+}
+
+fn select(definition: &Definition, args: &BakeArgs) -> Result<Selection, BakeError> {
+    let overrides = args.overrides();
+    let overrides: Vec<Override> =
+        overrides.iter().map(|text| Override::parse(text, &environment)).collect::<Result<_, _>>()?;
+    let source_date_epoch = env_vars::named_by_user("SOURCE_DATE_EPOCH").filter(|seconds| !seconds.is_empty());
+    definition.select(&args.targets, &overrides, source_date_epoch.as_deref())
+}
+
+/// `targets`, `variables`, or `type=…,format=table|json`.
+fn listed(definition: &Definition, list: &str) -> Result<String, CommandError> {
+    let (mut kind, mut format) = ("", "table");
+    for field in list.split(',') {
+        match field.split_once('=') {
+            Some(("type", value)) => kind = value,
+            Some(("format", value)) => format = value,
+            Some(_) => return Err(told(format!("invalid list option {field:?}"))),
+            None => kind = field,
+        }
+    }
+    let as_json = match format {
+        "table" => false,
+        "json" => true,
+        _ => return Err(told(format!("invalid list format {format:?}"))),
+    };
+    match kind {
+        "targets" => Ok(definition.list_targets(as_json)),
+        "variables" => Ok(definition.list_variables(as_json)),
+        _ => Err(told(format!("invalid list type {kind:?}"))),
+    }
+}
+
+/// One target after the other. What they share is built once, because the later ones find it in the store.
+fn build_all(selection: &Selection, args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
+    let style = Style::choose(&args.progress, false).map_err(|error| CommandError::Options(error.into()))?;
+    let mut requests = Vec::new();
+    for (name, target) in &selection.targets {
+        let flags = flags::of_target(name, target, &args.allow).map_err(told)?;
+        let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
+            let moment = error.moment();
+            CommandError::of_flags(error.into(), moment, words)
+        })?;
+        requests.push((name.clone(), target.description.clone(), request));
+    }
+    build::run_all(requests, style, is_debug)
+}

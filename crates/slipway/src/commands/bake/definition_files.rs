@@ -1,0 +1,85 @@
+//! Which files make the definition, and what is in them (`spec/bake.md` sections 2 and 3).
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use slipway_bake::SourceFile;
+
+use super::told;
+use crate::env_vars;
+use crate::report::CommandError;
+
+/// Looked for in the working directory where no file is named; all that exist are read, in this order.
+const DEFAULT_NAMES: [&str; 4] =
+    ["docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl"];
+/// Definitions in the language of Compose, which come before all others.
+const COMPOSE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+/// A larger file is taken for a mistake.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The files that `--file` names, or those that are there.
+pub(super) fn find(named: &[String]) -> Result<Vec<SourceFile>, CommandError> {
+    let from_environment;
+    let named = match named {
+        [] => {
+            from_environment = named_by_environment();
+            &from_environment
+        }
+        named => named,
+    };
+    let mut files = Vec::new();
+    for name in named {
+        files.push(read(name)?);
+    }
+    if named.is_empty() {
+        if let Some(name) = COMPOSE_NAMES.iter().find(|name| Path::new(name).exists()) {
+            return Err(compose_refused(name));
+        }
+        for name in DEFAULT_NAMES.iter().filter(|name| Path::new(name).exists()) {
+            files.push(read(name)?);
+        }
+    }
+    let is_stdin = |file: &SourceFile| file.name == "-";
+    files.retain(|file| !file.text.is_empty() || is_stdin(file));
+    match files.is_empty() {
+        true => Err(told("couldn't find a bake definition")),
+        false => Ok(files),
+    }
+}
+
+/// The files that `BUILDX_BAKE_FILE` names.
+fn named_by_environment() -> Vec<String> {
+    let Some(list) = env_vars::BUILDX_BAKE_FILE.get() else { return Vec::new() };
+    let separator = env_vars::BUILDX_BAKE_PATH_SEPARATOR.get().unwrap_or_else(|| ":".to_owned());
+    list.split(&separator).map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn read(name: &str) -> Result<SourceFile, CommandError> {
+    let path = name.strip_prefix("cwd://").unwrap_or(name);
+    let lower = path.to_lowercase();
+    if lower.ends_with(".yml") || lower.ends_with(".yaml") {
+        return Err(compose_refused(path));
+    }
+    let mut bytes = Vec::new();
+    let outcome = match path {
+        "-" => io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes),
+        _ => fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)),
+    };
+    outcome.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => told(format!("open {path}: no such file or directory")),
+        _ => told(format!("failed to read {path}: {error}")),
+    })?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(told(format!("{path} is larger than {MAX_BYTES} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| told(format!("{path} is not valid UTF-8")))?;
+    Ok(SourceFile { name: path.to_owned(), text })
+}
+
+fn compose_refused(name: &str) -> CommandError {
+    told(format!(
+        "compose files are not read as definitions by this version of slipway: `{name}`; name the bake files with \
+         --file"
+    ))
+}
