@@ -46,6 +46,8 @@ use crate::ops::http::HttpInputs;
 use crate::ops::shell::ShellSeat;
 use crate::ops::{EngineOps, RemoteSources, StoreCache};
 use crate::platforms::{Blueprint, ImagePlan};
+use crate::records::BuildRecord;
+use crate::records::recorder::Recorder;
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
 use crate::ssh::Agents;
@@ -82,6 +84,8 @@ pub struct Built {
     pub image_id: Option<Digest>,
     /// The last output that is an image with a manifest.
     pub image: Option<ExportedImage>,
+    /// What happened on the way; also kept in the store. `None` if nobody asked for a result.
+    pub record: Option<BuildRecord>,
 }
 
 /// A Dockerfile as the user knows it.
@@ -154,7 +158,7 @@ struct Job<'a> {
     request: &'a BuildRequest,
     sources: &'a RemoteSources,
     agents: &'a Agents,
-    events: &'a dyn Events,
+    events: &'a Recorder<'a>,
     cancel: &'a Cancel,
 }
 
@@ -185,7 +189,8 @@ impl Engine {
         Engine { store, registry, flavor, search_path, shell_seat, nofile, git_variables }
     }
 
-    /// Builds what `request` asks for. `stdin` is read only if the request says so.
+    /// Builds what `request` asks for. `stdin` is read only if the request says so. A record of the build stays in the
+    /// store, unless all that was wanted is a shell, or to find out whether the engine has to enter a namespace.
     ///
     /// # Errors
     /// Everything that keeps the result from being written; then none of the outputs exists, though steps that
@@ -195,6 +200,25 @@ impl Engine {
         request: &BuildRequest,
         stdin: &mut dyn Read,
         events: &dyn Events,
+        cancel: &Cancel,
+    ) -> Result<Built, BuildError> {
+        let recorder = Recorder::start(request, events, &self.store);
+        let mut outcome = self.build_recorded(request, stdin, &recorder, cancel);
+        let is_rehearsal = self.flavor == OverlayFlavor::Outside && outcome.is_err();
+        if request.shell.is_none() && !is_rehearsal {
+            let record = recorder.finish(&outcome);
+            if let Ok(built) = &mut outcome {
+                built.record = Some(record);
+            }
+        }
+        outcome
+    }
+
+    fn build_recorded(
+        &self,
+        request: &BuildRequest,
+        stdin: &mut dyn Read,
+        events: &Recorder<'_>,
         cancel: &Cancel,
     ) -> Result<Built, BuildError> {
         let started = Instant::now();
@@ -219,6 +243,7 @@ impl Engine {
             events,
         };
         let reading = frontend.read(&inputs.dockerfile_text);
+        events.read_args(&reading.dockerfile);
         let source = inputs.source(&reading.dockerfile);
         reading.report(step, &source, events);
         let with_source = |failure| match cancel.is_canceled()
@@ -246,7 +271,7 @@ impl Engine {
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
         }
-        Ok(Built { image_id: exported.id, image: exported.image })
+        Ok(Built { image_id: exported.id, image: exported.image, record: None })
     }
 
     /// What is remote and needed before anything else: the context, because the Dockerfile is in it, or the
@@ -320,9 +345,20 @@ impl Engine {
             };
             let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
             let (steps, layers, n_run) = (&steps, &layers, &n_run);
-            let observer = BuildObserver { graph, events, steps, exported, layers, host_files, n_run };
+            let observer = BuildObserver {
+                graph,
+                events,
+                recorder: events,
+                ops: &ops,
+                steps,
+                exported,
+                layers,
+                host_files,
+                n_run,
+            };
             solve(&plan, &ops, &StoreCache(&self.store), &observer)
         });
+        events.take_notes(&ops);
         let outputs = solved.map_err(|error| match error {
             SolveError::Canceled => BuildFailure::Canceled,
             SolveError::Vertex { vertex, error } => {

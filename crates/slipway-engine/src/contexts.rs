@@ -5,14 +5,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use slipway_dockerfile::{IgnoreError, IgnoreRules};
 use slipway_oci::Digest;
 use slipway_store::Store;
 
 use crate::context::{
-    BuildContext, DigestError, DigestMemory, IgnoreFile, Owners, SourcePattern, SourceTree, content_digest,
+    BuildContext, DigestError, DigestMemory, Digested, IgnoreFile, Manifest, Owners, SourcePattern, SourceTree,
+    digest_files,
 };
 use crate::rootfs::Root;
 
@@ -43,7 +44,15 @@ pub(crate) struct Contexts {
     folders: BTreeMap<String, Folder>,
     memory: StoreMemory,
     /// By name of the folder and what was selected in it.
-    digests: Mutex<HashMap<(String, String), Digest>>,
+    looked_at: Mutex<HashMap<(String, String), LookedAt>>,
+}
+
+/// What was found in a folder.
+#[derive(Clone)]
+struct LookedAt {
+    digest: Digest,
+    /// Not kept if they are many.
+    files: Option<Arc<Digested>>,
 }
 
 struct Folder {
@@ -57,7 +66,7 @@ struct Folder {
 impl Contexts {
     /// Without a store file digests are not remembered.
     pub(crate) fn new(store: Option<Store>) -> Contexts {
-        Contexts { folders: BTreeMap::new(), memory: StoreMemory(store), digests: Mutex::default() }
+        Contexts { folders: BTreeMap::new(), memory: StoreMemory(store), looked_at: Mutex::default() }
     }
 
     /// Adds a folder of the user's, called `name`. `own_ignore_file` is the one that belongs to the Dockerfile; it goes
@@ -90,27 +99,38 @@ impl Contexts {
     /// The digest of what `wanted` selects in the folder called `name`. Looked at once in a build, so that all keys
     /// speak of the same files.
     pub(crate) fn digest(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
+        Ok(self.look_at(name, wanted)?.digest)
+    }
+
+    /// Which files [`Contexts::digest`] speaks of; `None` if they are too many to be listed.
+    pub(crate) fn manifest(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Option<Manifest>, ContextsError> {
+        Ok(self.look_at(name, wanted)?.files.map(|files| Manifest::of(&files)))
+    }
+
+    fn look_at(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<LookedAt, ContextsError> {
         // The whole pattern in writing; it borrows from the graph and cannot be kept.
         let place = (name.to_owned(), format!("{wanted:?}"));
-        if let Some(known) = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&place) {
+        if let Some(known) = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).get(&place) {
             return Ok(known.clone());
         }
-        let digest = self.digest_now(name, wanted)?;
-        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(place, digest.clone());
-        Ok(digest)
+        let digested = self.digest_now(name, wanted)?;
+        let digest = digested.digest.clone();
+        let looked_at = LookedAt { digest, files: Manifest::can_list(&digested).then(|| Arc::new(digested)) };
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(place, looked_at.clone());
+        Ok(looked_at)
     }
 
     /// Fails if what `wanted` selects is no longer what [`Contexts::digest`] said. To be asked after the files were
     /// read: a result made of other files must not be recorded under the key of these.
     pub(crate) fn check_unchanged(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<(), ContextsError> {
-        match self.digest_now(name, wanted)? == self.digest(name, wanted)? {
+        match self.digest_now(name, wanted)?.digest == self.digest(name, wanted)? {
             true => Ok(()),
             false => Err(ContextsError::Changed { path: wanted.source.to_owned() }),
         }
     }
 
-    fn digest_now(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
-        Ok(content_digest(SourceTree::Context(self.get(name)?), wanted, Some(&self.memory))?)
+    fn digest_now(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digested, ContextsError> {
+        Ok(digest_files(SourceTree::Context(self.get(name)?), wanted, Some(&self.memory))?)
     }
 }
 

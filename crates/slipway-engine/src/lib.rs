@@ -12,6 +12,7 @@
 //! rootfs/       files of a tree whose names and links somebody else chose
 //! layers.rs     diff IDs and blobs while the build goes on (layer/: tar, diff, compression)
 //! assemble.rs   config, history, times
+//! records/      what is kept of a build that is over, and why its steps ran
 //! export/       one exporter a file
 //! ```
 
@@ -36,6 +37,7 @@ mod layers;
 mod observe;
 mod ops;
 mod platforms;
+mod records;
 mod remote_context;
 mod rootfs;
 mod ssh;
@@ -46,6 +48,10 @@ pub use chain::chain;
 pub use export::ExportedImage;
 pub use inspect::{Checked, Inspector, OpenStore};
 pub use ops::shell::ShellSeat;
+pub use records::{
+    Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, Outcome, PartKind, Reason,
+    RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log,
+};
 
 /// Now, in nanoseconds since 1970.
 fn now_ns() -> i64 {

@@ -6,17 +6,21 @@ use std::time::SystemTime;
 
 use slipway_graph::op::{Op, Source};
 use slipway_graph::{Event, Events, Graph, StepId, VertexId};
-use slipway_solver::Observer;
+use slipway_oci::Digest;
+use slipway_solver::{Hit, Observer};
 
 use crate::chain;
 use crate::layers::LayerMaker;
 use crate::ops::exec::HostFiles;
 use crate::ops::{EngineOps, OpError, Output};
+use crate::records::recorder::Recorder;
 
 /// One step a vertex, in the order of the graph.
 pub(crate) struct BuildObserver<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) events: &'a dyn Events,
+    pub(crate) recorder: &'a Recorder<'a>,
+    pub(crate) ops: &'a EngineOps<'a>,
     pub(crate) steps: &'a [StepId],
     /// Vertices whose newest layer is part of the image.
     pub(crate) exported: BTreeSet<VertexId>,
@@ -75,7 +79,12 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
         }
     }
 
-    fn cached(&self, vertex: VertexId) {
+    fn keyed(&self, vertex: VertexId, definition: &Digest) {
+        self.recorder.keyed(self.ops, vertex, definition);
+    }
+
+    fn cached(&self, vertex: VertexId, hit: Hit) {
+        self.recorder.hit(self.steps[vertex.0], hit);
         self.events.emit(Event::StepCached { step: self.steps[vertex.0] });
     }
 

@@ -7,4 +7,4 @@ mod cancel;
 mod solve;
 
 pub use cancel::{Cancel, CancelGuard};
-pub use solve::{Cache, Observer, Ops, Plan, SolveError, solve};
+pub use solve::{Cache, Hit, Observer, Ops, Plan, SolveError, solve};

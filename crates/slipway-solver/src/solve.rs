@@ -59,6 +59,19 @@ pub trait Cache<O: Ops>: Sync {
     fn lock(&self, key: &Digest, cancel: &Cancel) -> Result<Option<Self::Lock>, O::Error>;
 }
 
+/// Why a vertex did not have to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// Nobody asked for it: what uses it was there.
+    NotNeeded,
+    /// Its definition key was known.
+    Definition,
+    /// Inputs were made in another way, but are the very outputs that an earlier build used.
+    Identity,
+    /// What it reads of its inputs is what an earlier build read.
+    Content,
+}
+
 /// Is told what becomes of each vertex. Calls may come from any thread.
 pub trait Observer<O: Ops>: Sync {
     /// All vertices that the targets reach, inputs first, before anything else is reported.
@@ -66,7 +79,9 @@ pub trait Observer<O: Ops>: Sync {
     /// All vertices that the first look into the cache has left, before the first of them starts. They will run,
     /// unless their inputs come out as they once were. Called by the thread that solves.
     fn left(&self, vertices: &[VertexId]);
-    fn cached(&self, vertex: VertexId);
+    /// The definition key of a vertex, before it is looked up.
+    fn keyed(&self, vertex: VertexId, definition: &Digest);
+    fn cached(&self, vertex: VertexId, hit: Hit);
     fn started(&self, vertex: VertexId);
     /// The vertex ran; its output is recorded.
     fn done(&self, vertex: VertexId, output: &O::Output);
@@ -157,7 +172,10 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
             let inputs = input_definitions(plan.graph, &definitions, id);
             must_visit[id.0] = vertex.ignores_cache || vertex.inputs.iter().any(|i| must_visit[i.0]);
             match ops.definition_key(id, &inputs) {
-                Ok(key) => definitions[id.0] = Some(key),
+                Ok(key) => {
+                    observer.keyed(id, &key);
+                    definitions[id.0] = Some(key);
+                }
                 Err(error) => {
                     observer.started(id);
                     observer.failed(id, &error);
@@ -202,8 +220,10 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
     /// What is behind a hit, and the hit itself, is cached as far as people are concerned.
     fn report_untouched(&self) {
         for (id, _) in self.plan.graph.iter().filter(|(id, _)| self.reachable[id.0]) {
-            if matches!(self.states[id.0], VertexState::Untouched | VertexState::Solved(_)) {
-                self.observer.cached(id);
+            match self.states[id.0] {
+                VertexState::Untouched => self.observer.cached(id, Hit::NotNeeded),
+                VertexState::Solved(_) => self.observer.cached(id, Hit::Definition),
+                VertexState::Waiting { .. } | VertexState::Running => {}
             }
         }
     }
@@ -340,17 +360,17 @@ impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
         let keys = self.keys()?;
         if !self.ignores_cache {
             let already_missed = usize::from(self.was_looked_up);
-            if let Some(output) = self.find(&keys[already_missed..])? {
+            if let Some((hit, output)) = self.find(&keys, already_missed)? {
                 self.cache.record(&keys, &output)?;
-                self.observer.cached(self.id);
+                self.observer.cached(self.id, hit);
                 return Ok(Some(output));
             }
         }
         let Some(_lock) = self.cache.lock(&self.definition, self.cancel)? else { return Ok(None) };
         if !self.ignores_cache
-            && let Some(output) = self.find(&keys[..1])?
+            && let Some(output) = self.cache.lookup(&self.definition)?
         {
-            self.observer.cached(self.id);
+            self.observer.cached(self.id, Hit::Definition);
             return Ok(Some(output));
         }
         self.observer.started(self.id);
@@ -374,10 +394,11 @@ impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
         Ok(keys)
     }
 
-    fn find(&self, keys: &[Digest]) -> Result<Option<O::Output>, O::Error> {
-        for key in keys {
+    /// Looks up `keys`, in the order of [`Work::keys`], but for the first `n_missed`.
+    fn find(&self, keys: &[Digest], n_missed: usize) -> Result<Option<(Hit, O::Output)>, O::Error> {
+        for (hit, key) in [Hit::Definition, Hit::Identity, Hit::Content].into_iter().zip(keys).skip(n_missed) {
             if let Some(output) = self.cache.lookup(key)? {
-                return Ok(Some(output));
+                return Ok(Some((hit, output)));
             }
         }
         Ok(None)

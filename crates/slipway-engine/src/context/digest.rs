@@ -50,6 +50,22 @@ pub(crate) fn content_digest(
     wanted: &SourcePattern<'_>,
     memory: Option<&dyn DigestMemory>,
 ) -> Result<Digest, DigestError> {
+    Ok(digest_files(tree, wanted, memory)?.digest)
+}
+
+/// A selection, and what its digest is made of.
+pub(crate) struct Digested {
+    pub(crate) digest: Digest,
+    pub(super) forest: Forest,
+    pub(super) files: FileDigests,
+}
+
+/// [`content_digest`] for who wants to know later which files that were.
+pub(crate) fn digest_files(
+    tree: SourceTree<'_>,
+    wanted: &SourcePattern<'_>,
+    memory: Option<&dyn DigestMemory>,
+) -> Result<Digested, DigestError> {
     let selection = select(tree, wanted)?;
     let forest = scan(&selection)?;
     let files = file_digests(tree, &forest, memory)?;
@@ -72,11 +88,11 @@ pub(crate) fn content_digest(
             Top::Entry(dir, index) => write_entry(&mut key, &forest.dirs[dir].entries[index], &files[dir][index]),
         }
     }
-    Ok(key.finish())
+    Ok(Digested { digest: key.finish(), forest, files })
 }
 
 /// For each folder and entry the digest of its content; zeros for all that is no regular file.
-type FileDigests = Vec<Vec<FileDigest>>;
+pub(super) type FileDigests = Vec<Vec<FileDigest>>;
 
 const NO_CONTENT: FileDigest = [0; 32];
 

@@ -21,7 +21,7 @@ use slipway_registry::Registry;
 use slipway_solver::{Cache, Cancel, Ops};
 use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, SnapshotError, Store};
 
-use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_digest};
+use crate::context::{DigestError, Manifest, ScanError, SourcePattern, SourceTree, content_digest};
 use crate::contexts::{Contexts, ContextsError};
 use crate::images::{self, ImageError};
 use crate::now_ns;
@@ -90,6 +90,13 @@ pub(crate) enum Output {
     Snapshot(Snapshot),
     /// A folder of the host, by the name of its context. It is read where it lies.
     Context(String),
+}
+
+/// Files of a folder of the host that a vertex reads.
+pub(crate) struct ContextSelection {
+    /// Folder and path, for people: `context:src`.
+    pub(crate) name: String,
+    pub(crate) digest: Digest,
 }
 
 /// What is known of remote sources in one build; each is asked for once.
@@ -297,6 +304,37 @@ impl EngineOps<'_> {
     fn context_digests(&self, name: &str, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
         let digest = |selection| self.contexts.digest(name, selection).map_err(|e| OpError::from(Box::new(e)));
         context_selections(op, index).iter().map(digest).collect()
+    }
+
+    /// What the vertex reads of folders of the host. What cannot be read is left out: the vertex fails, or has.
+    pub(crate) fn context_selections_of(&self, vertex: VertexId) -> Vec<ContextSelection> {
+        let mut all = Vec::new();
+        self.for_each_context_selection(vertex, |name, selection| {
+            let digest = self.contexts.digest(name, selection).ok();
+            let name = format!("{name}:{}", selection.source.trim_start_matches('/'));
+            all.extend(digest.map(|digest| ContextSelection { name, digest }));
+        });
+        all
+    }
+
+    /// The files of the selection with this digest; `None` if they are too many to be listed.
+    pub(crate) fn manifest_of(&self, vertex: VertexId, digest: &Digest) -> Option<Manifest> {
+        let mut found = None;
+        self.for_each_context_selection(vertex, |name, selection| {
+            if self.contexts.digest(name, selection).is_ok_and(|other| other == *digest) {
+                found = self.contexts.manifest(name, selection).ok().flatten();
+            }
+        });
+        found
+    }
+
+    fn for_each_context_selection(&self, vertex: VertexId, mut visit: impl FnMut(&str, &SourcePattern<'_>)) {
+        let described = self.graph.vertex(vertex);
+        for (index, input) in described.inputs.iter().enumerate() {
+            if let Op::Source(Source::Local(local)) = &self.graph.vertex(*input).op {
+                context_selections(&described.op, index).iter().for_each(|selection| visit(&local.name, selection));
+            }
+        }
     }
 
     /// Fails if what the vertex has read of contexts is not what its key says.

@@ -108,7 +108,8 @@ impl Observer<MadeUp> for Seen {
     fn left(&self, vertices: &[VertexId]) {
         self.left.lock().unwrap().extend(vertices.iter().map(|id| id.0));
     }
-    fn cached(&self, vertex: VertexId) {
+    fn keyed(&self, _: VertexId, _: &Digest) {}
+    fn cached(&self, vertex: VertexId, _: Hit) {
         self.cached.lock().unwrap().insert(vertex.0);
     }
     fn started(&self, _: VertexId) {}

@@ -2,9 +2,11 @@
 
 pub(crate) mod bake;
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod doctor;
 pub(crate) mod du;
+pub(crate) mod explain;
 pub(crate) mod images;
 pub(crate) mod prune;
 pub(crate) mod shell;

@@ -11,6 +11,7 @@ mod bake;
 mod cached;
 mod confinement;
 mod contexts;
+mod explained;
 mod git;
 mod interrupt;
 mod killed;
@@ -59,6 +60,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("cached", cached::TESTS),
     ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),
+    ("explained", explained::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
