@@ -117,18 +117,19 @@ pub(crate) fn block(usage: &Usage, now: Timestamp) -> String {
 }
 
 fn line_of_json(usage: &Usage, now: Timestamp) -> String {
+    // In the order of their names, as Go has them.
     let line = json!({
-        "ID": usage.name,
-        "Parents": usage.parents,
         "CreatedAt": usage.created_ns.map(time).unwrap_or_default(),
+        "Description": usage.description,
+        "ID": usage.name,
+        "LastUsedAt": last_used(usage, now),
         "Mutable": usage.is_mutable(),
+        "Parents": usage.parents,
         "Reclaimable": !usage.is_in_use,
         "Shared": usage.is_of_image,
         "Size": size(usage.size_bytes),
-        "Description": usage.description,
-        "UsageCount": usage.n_uses,
-        "LastUsedAt": last_used(usage, now),
         "Type": usage.record_type,
+        "UsageCount": usage.n_uses,
     });
     let text = line.to_string().replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
     text + "\n"
