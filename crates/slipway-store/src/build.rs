@@ -147,7 +147,7 @@ impl Store {
                 }
             }
         }
-        Ok(self.forget_notes()?)
+        self.forget_notes()
     }
 
     fn build_path(&self, id: &str, kind: &str) -> PathBuf {
