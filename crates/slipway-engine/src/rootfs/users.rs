@@ -139,7 +139,7 @@ impl Accounts {
         };
         let mut groups = vec![gid];
         groups.extend(others.into_iter().filter(|other| *other != gid));
-        let home = entry.map(|e| e.home.clone()).filter(|home| !home.is_empty()).unwrap_or_else(|| "/".to_owned());
+        let home = entry.map_or_else(|| "/".to_owned(), |e| e.home.clone());
         Ok(ProcessUser { uid, gid, groups, home })
     }
 
@@ -156,7 +156,7 @@ impl Accounts {
     }
 
     fn home_of(&self, uid: u32) -> String {
-        let entry = self.users.iter().find(|u| u.uid == uid && !u.home.is_empty());
+        let entry = self.users.iter().find(|u| u.uid == uid);
         entry.map_or_else(|| "/".to_owned(), |u| u.home.clone())
     }
 }
@@ -235,7 +235,7 @@ mod tests {
     fn accounts() -> Accounts {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
-        let passwd = "# people\nroot:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:2000::/srv/app:\n7:x:0:0::/:\n";
+        let passwd = "root:x:0:0::/root:/bin/sh\n# people\nbroken\napp:x:1000:2000::/srv/app:\n7:x:0:0::/:\n";
         std::fs::write(folder.path().join("etc/passwd"), passwd).unwrap();
         std::fs::write(folder.path().join("etc/group"), "wheel:x:10:root,app\nweb:x:33:app\nmain:x:2000:\n").unwrap();
         Accounts::read(&Root::open(folder.path()).unwrap()).unwrap()
@@ -256,7 +256,8 @@ mod tests {
             ("5", "5:0 [0] /"),
             ("5:web", "5:33 [33] /"),
             ("7", "7:0 [0] /"),
-            ("broken", "0:0 [0] /"),
+            ("broken", "0:0 [0] "),
+            ("# people", "0:0 [0] "),
             ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
             ("app:nosuch", "unable to find group nosuch: no matching entries in group file"),
             ("-1", "uids and gids must be in range 0-2147483647: `-1`"),
