@@ -22,6 +22,13 @@ const LEVELS: [&[(&str, BinaryOperator)]; 6] = [
     &[("*", BinaryOperator::Multiply), ("/", BinaryOperator::Divide), ("%", BinaryOperator::Remainder)],
 ];
 
+/// How many operators or steps may follow each other: the tree grows one level deeper with each.
+const MAX_CHAIN: usize = 250;
+
+fn too_long<T>(scanner: &Scanner<'_>) -> Parsed<T> {
+    scanner.error(scanner.next_span(), "Too deeply nested", "Too many operators or steps follow each other.")
+}
+
 /// Reads an expression that begins at the next character.
 pub(crate) fn parse(scanner: &mut Scanner<'_>) -> Parsed<Expr> {
     scanner.open()?;
@@ -65,7 +72,7 @@ fn conditional(scanner: &mut Scanner<'_>) -> Parsed<Expr> {
 fn binary(scanner: &mut Scanner<'_>, level: usize) -> Parsed<Expr> {
     let Some(operators) = LEVELS.get(level) else { return term(scanner) };
     let mut left = binary(scanner, level + 1)?;
-    loop {
+    for _ in 0..MAX_CHAIN {
         scanner.skip_blanks();
         let Some((_, operator)) = operators.iter().find(|(spelling, _)| scanner.take(spelling)) else {
             return Ok(left);
@@ -76,6 +83,7 @@ fn binary(scanner: &mut Scanner<'_>, level: usize) -> Parsed<Expr> {
         let kind = ExprKind::Binary { operator: *operator, left: Box::new(left), right: Box::new(right) };
         left = Expr { kind, span };
     }
+    too_long(scanner)
 }
 
 fn term(scanner: &mut Scanner<'_>) -> Parsed<Expr> {
@@ -341,7 +349,7 @@ pub(super) fn for_head(scanner: &mut Scanner<'_>) -> Parsed<(Option<String>, Str
 
 /// `.attr`, `[key]`, `[*]`, `.*` behind an expression.
 fn postfix(scanner: &mut Scanner<'_>, mut expr: Expr) -> Parsed<Expr> {
-    loop {
+    for _ in 0..MAX_CHAIN {
         let before = scanner.at;
         scanner.skip_blanks();
         let start = scanner.at;
@@ -365,6 +373,7 @@ fn postfix(scanner: &mut Scanner<'_>, mut expr: Expr) -> Parsed<Expr> {
             return Ok(expr);
         }
     }
+    too_long(scanner)
 }
 
 fn splat(source: Expr, steps: Vec<Step>) -> ExprKind {
@@ -422,4 +431,33 @@ fn step(scanner: &mut Scanner<'_>) -> Parsed<Option<Step>> {
         return Ok(Some(Step { kind: StepKind::Index(key), span: scanner.span_from(start) }));
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_grows_deep_is_refused() {
+        // The stack of a main thread; those of tests are smaller.
+        let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(refuse_deep_texts).unwrap();
+        thread.join().unwrap();
+    }
+
+    fn refuse_deep_texts() {
+        let n = 5_000;
+        for text in [
+            "[".repeat(n),
+            "(".repeat(n),
+            "-".repeat(n),
+            "1+".repeat(n) + "1",
+            "true ? 1 : ".repeat(n) + "1",
+            "a".to_owned() + &"[*]".repeat(n),
+            "f(".repeat(n),
+            "\"${".repeat(n),
+        ] {
+            let refused = parse(&mut Scanner::new(&text, 0, 0)).unwrap_err();
+            assert_eq!(refused.summary, "Too deeply nested", "{}", &text[..8]);
+        }
+    }
 }
