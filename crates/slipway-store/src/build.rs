@@ -1,15 +1,19 @@
 //! What is kept about builds that are over?
 //!
-//! A row a build with a record that the store does not look into, a file with its log if anything was logged, and
+//! A file a build with a record that the store does not look into, a file with its log if anything was logged, and
 //! notes: values that several records refer to by digest, kept as long as one of them does. All of it is bounded, the
-//! oldest builds go first. A power loss may leave a log empty; who reads one has to expect that.
+//! oldest builds go first. Records are no rows because a build that has nothing to do should not make the database's
+//! log longer, which every process reads when it opens the store.
+//!
+//! A crash or a power loss may leave a record or a log cut short; who reads one has to expect that.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use slipway_oci::Digest;
 
 use crate::session::Temporary;
@@ -75,46 +79,45 @@ impl Store {
 
     /// Keeps a build, and forgets old ones if that is more than `limits` allow. The newest one always stays.
     pub fn add_build(&self, mut build: NewBuild<'_>, limits: BuildLimits) -> Result<(), BuildRecordError> {
-        let n_note_bytes: usize = build.notes.iter().map(|(_, note)| note.len()).sum();
-        let n_log_bytes = build.log.as_ref().map_or(0, |log| log.n_bytes);
-        let n_bytes = n_log_bytes + (build.record.len() + n_note_bytes) as u64;
-        if let Some(log) = &mut build.log {
-            log.file.flush().map_err(FsError::on("write", log.temporary.path()))?;
-        }
-        let refers_to: Vec<&str> = build.refers_to.iter().map(Digest::as_str).collect();
-        let forgotten = self.database().write(|tx| {
-            tx.run(|c| {
-                let mut insert =
-                    c.prepare_cached("INSERT OR IGNORE INTO build_notes (digest, note) VALUES (?1, ?2)")?;
-                build
-                    .notes
-                    .iter()
-                    .try_for_each(|(name, note)| insert.execute(params![name.as_str(), note]).map(drop))?;
-                c.prepare_cached("INSERT INTO builds (id, n_bytes, notes, record) VALUES (?1, ?2, ?3, ?4)")?
-                    .execute(params![build.id, n_bytes as i64, refers_to.join(" "), build.record])
+        if !build.notes.is_empty() {
+            self.database().write(|tx| {
+                tx.run(|c| {
+                    let mut insert =
+                        c.prepare_cached("INSERT OR IGNORE INTO build_notes (digest, note) VALUES (?1, ?2)")?;
+                    build
+                        .notes
+                        .iter()
+                        .try_for_each(|(name, note)| insert.execute(params![name.as_str(), note]).map(drop))
+                })
             })?;
-            if let Some(log) = &build.log {
-                let path = self.build_log_path(build.id);
-                std::fs::rename(log.temporary.path(), &path).map_err(FsError::on("rename", &path))?;
-            }
-            Ok::<_, BuildRecordError>(tx.run(|c| forget_old(c, limits))?)
-        })?;
-        self.remove_logs(&forgotten);
-        Ok(())
+        }
+        let is_large = build.log.is_some() || !build.notes.is_empty();
+        if let Some(log) = &mut build.log {
+            let path = self.build_path(build.id, LOG);
+            log.file.flush().map_err(FsError::on("write", log.temporary.path()))?;
+            std::fs::rename(log.temporary.path(), &path).map_err(FsError::on("rename", &path))?;
+        }
+        let n_note_bytes: usize = build.notes.iter().map(|(_, note)| note.len()).sum();
+        let refers_to: Vec<&str> = build.refers_to.iter().map(Digest::as_str).collect();
+        let head = format!("{n_note_bytes} {}\n", refers_to.join(" "));
+        let path = self.build_path(build.id, RECORD);
+        std::fs::write(&path, [head.as_bytes(), build.record].concat()).map_err(FsError::on("write", &path))?;
+        // Small records are only counted: looking at all of them takes longer than a build that has nothing to do.
+        match is_large || self.count_builds()? > limits.n_builds {
+            true => self.forget_old(limits),
+            false => Ok(()),
+        }
     }
 
     /// All builds, the newest first.
-    pub fn builds(&self) -> Result<Vec<KeptBuild>, DbError> {
-        self.database().run(|c| {
-            c.prepare_cached("SELECT id, record FROM builds ORDER BY seq DESC")?
-                .query_map([], |row| Ok(KeptBuild { id: row.get(0)?, record: row.get(1)? }))?
-                .collect()
-        })
+    pub fn builds(&self) -> Result<Vec<KeptBuild>, FsError> {
+        let read = |found: Found| Some(KeptBuild { record: read_record(&found.path)?.record, id: found.id });
+        Ok(self.find_builds()?.into_iter().filter_map(read).collect())
     }
 
     /// The log of a build, as it was written; `None` if nothing was.
     pub fn build_log(&self, id: &str) -> Result<Option<File>, FsError> {
-        let path = self.build_log_path(id);
+        let path = self.build_path(id, LOG);
         match File::open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -132,22 +135,117 @@ impl Store {
     }
 
     /// Forgets builds; ids that are not known are fine.
-    pub fn remove_builds(&self, ids: &[String]) -> Result<(), DbError> {
-        self.database().write(|tx| tx.run(|c| forget(c, ids)))?;
-        self.remove_logs(ids);
-        Ok(())
-    }
-
-    fn build_log_path(&self, id: &str) -> PathBuf {
-        self.root().join("builds").join(format!("{id}.log"))
-    }
-
-    fn remove_logs(&self, ids: &[String]) {
+    pub fn remove_builds(&self, ids: &[String]) -> Result<(), BuildRecordError> {
         for id in ids {
-            // Most have none, and what cannot be removed is left to a sweep.
-            let _ = std::fs::remove_file(self.build_log_path(id));
+            for kind in [LOG, RECORD] {
+                let path = self.build_path(id, kind);
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(FsError::on("unlink", &path)(error).into());
+                    }
+                    _ => {}
+                }
+            }
         }
+        self.forget_notes()
     }
+
+    fn build_path(&self, id: &str, kind: &str) -> PathBuf {
+        self.root().join("builds").join(format!("{id}{kind}"))
+    }
+
+    /// The records on disk, the newest first.
+    fn find_builds(&self) -> Result<Vec<Found>, FsError> {
+        let folder = self.root().join("builds");
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(FsError::on("open", &folder))? {
+            let entry = entry.map_err(FsError::on("readdir", &folder))?;
+            let name = entry.file_name();
+            let Some(id) = name.to_str().and_then(|name| name.strip_suffix(RECORD)) else { continue };
+            // Another process may have removed it meanwhile.
+            let Ok(modified) = entry.metadata().and_then(|meta| meta.modified()) else { continue };
+            found.push(Found { id: id.to_owned(), path: entry.path(), modified });
+        }
+        found.sort_by(|a, b| (b.modified, &b.id).cmp(&(a.modified, &a.id)));
+        Ok(found)
+    }
+
+    fn count_builds(&self) -> Result<usize, FsError> {
+        let folder = self.root().join("builds");
+        let entries = std::fs::read_dir(&folder).map_err(FsError::on("open", &folder))?;
+        let is_record = |name: &std::ffi::OsStr| name.as_encoded_bytes().ends_with(RECORD.as_bytes());
+        Ok(entries.flatten().filter(|entry| is_record(&entry.file_name())).count())
+    }
+
+    fn forget_old(&self, limits: BuildLimits) -> Result<(), BuildRecordError> {
+        let found = self.find_builds()?;
+        let sizes: Vec<u64> = found.iter().map(|build| self.size(build)).collect();
+        let is_over = |n_builds: usize, n_bytes: u64, share: usize| {
+            n_builds > limits.n_builds / share || n_bytes > limits.n_bytes / share as u64
+        };
+        if !is_over(sizes.len(), sizes.iter().sum(), 1) {
+            return Ok(());
+        }
+        let mut n_bytes = 0;
+        let is_kept = |(place, size): (usize, &u64)| {
+            n_bytes += size;
+            place == 0 || !is_over(place + 1, n_bytes, 2)
+        };
+        let n_kept = sizes.iter().enumerate().map(is_kept).take_while(|is_kept| *is_kept).count();
+        let old: Vec<String> = found.into_iter().skip(n_kept).map(|build| build.id).collect();
+        self.remove_builds(&old)
+    }
+
+    /// How much a build takes, with the notes that it brought.
+    fn size(&self, build: &Found) -> u64 {
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let n_note_bytes = read_record(&build.path).map_or(0, |record| record.n_note_bytes);
+        length(&build.path) + length(&self.build_path(&build.id, LOG)) + n_note_bytes
+    }
+
+    /// Removes the notes that no build refers to.
+    fn forget_notes(&self) -> Result<(), BuildRecordError> {
+        let kept = self.find_builds()?.into_iter().filter_map(|found| read_record(&found.path));
+        let kept: HashSet<String> = kept.flat_map(|record| record.refers_to).collect();
+        Ok(self.database().write(|tx| {
+            tx.run(|c| {
+                let known: Vec<String> = c
+                    .prepare_cached("SELECT digest FROM build_notes")?
+                    .query_map([], |row| row.get(0))?
+                    .collect::<Result<_, _>>()?;
+                let mut delete = c.prepare_cached("DELETE FROM build_notes WHERE digest = ?1")?;
+                known.iter().filter(|name| !kept.contains(*name)).try_for_each(|name| delete.execute([name]).map(drop))
+            })
+        })?)
+    }
+}
+
+const RECORD: &str = ".record";
+const LOG: &str = ".log";
+
+/// A record on disk.
+struct Found {
+    id: String,
+    path: PathBuf,
+    modified: SystemTime,
+}
+
+/// What is in the file of a record.
+struct RecordFile {
+    n_note_bytes: u64,
+    refers_to: Vec<String>,
+    record: Vec<u8>,
+}
+
+/// Reads the file of a record: a line with the size of the notes that it brought and the names of those that it refers
+/// to, then the record. `None` if it is damaged or gone.
+fn read_record(path: &Path) -> Option<RecordFile> {
+    let bytes = std::fs::read(path).ok()?;
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let mut words = std::str::from_utf8(&bytes[..end]).ok()?.split(' ');
+    let n_note_bytes = words.next()?.parse().ok()?;
+    let refers_to = words.map(str::to_owned).collect();
+    Some(RecordFile { n_note_bytes, refers_to, record: bytes[end + 1..].to_vec() })
 }
 
 impl Write for BuildLogWriter {
@@ -160,52 +258,6 @@ impl Write for BuildLogWriter {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-/// The ids of the builds that had to go.
-fn forget_old(connection: &Connection, limits: BuildLimits) -> rusqlite::Result<Vec<String>> {
-    let is_over = |n_builds: usize, n_bytes: u64, share: u64| {
-        n_builds as u64 > limits.n_builds as u64 / share || n_bytes > limits.n_bytes / share
-    };
-    let (n_builds, n_bytes): (i64, i64) = connection
-        .prepare_cached("SELECT count(*), sum(n_bytes) FROM builds")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if !is_over(n_builds as usize, n_bytes as u64, 1) {
-        return Ok(Vec::new());
-    }
-    let sizes: Vec<(String, i64)> = connection
-        .prepare_cached("SELECT id, n_bytes FROM builds ORDER BY seq DESC")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut n_bytes = 0;
-    let mut n_kept = 0;
-    for (_, size) in &sizes {
-        n_bytes += *size as u64;
-        if n_kept > 0 && is_over(n_kept + 1, n_bytes, 2) {
-            break;
-        }
-        n_kept += 1;
-    }
-    let old: Vec<String> = sizes.into_iter().skip(n_kept).map(|(id, _)| id).collect();
-    forget(connection, &old)?;
-    Ok(old)
-}
-
-/// Removes builds, and the notes that no other build refers to.
-fn forget(connection: &Connection, ids: &[String]) -> rusqlite::Result<()> {
-    let mut delete = connection.prepare_cached("DELETE FROM builds WHERE id = ?1")?;
-    ids.iter().try_for_each(|id| delete.execute([id]).map(drop))?;
-    let kept: Vec<String> = connection
-        .prepare_cached("SELECT notes FROM builds")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let kept: HashSet<&str> = kept.iter().flat_map(|names| names.split(' ')).collect();
-    let known: Vec<String> = connection
-        .prepare_cached("SELECT digest FROM build_notes")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let mut delete = connection.prepare_cached("DELETE FROM build_notes WHERE digest = ?1")?;
-    known.iter().filter(|name| !kept.contains(name.as_str())).try_for_each(|name| delete.execute([name]).map(drop))
 }
 
 #[cfg(test)]
@@ -257,7 +309,7 @@ mod tests {
             add(&store, &number.to_string(), "r", Some("l"), &format!("note {number}"), limits);
         }
         assert_eq!(ids(&store), ["4", "3"]);
-        assert_eq!(std::fs::read_dir(store.root().join("builds")).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(store.root().join("builds")).unwrap().count(), 4, "a record and a log each");
         let has_note = |number: usize| store.build_note(&digest(&format!("note {number}"))).unwrap().is_some();
         assert_eq!([0, 1, 2, 3, 4].map(has_note), [false, false, false, true, true]);
     }
@@ -275,11 +327,12 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_a_build_is_swept() {
+    fn a_damaged_record_is_skipped() {
         let (_folder, store) = empty_store();
-        add(&store, "kept", "r", Some("l"), "n", BuildLimits::default());
-        std::fs::write(store.root().join("builds/garbage.log"), "").unwrap();
-        assert_eq!(store.sweep().unwrap().n_logs, 1);
-        assert!(store.build_log("kept").unwrap().is_some());
+        add(&store, "good", "r", None, "n", BuildLimits::default());
+        std::fs::write(store.root().join("builds/bad.record"), "torn").unwrap();
+        assert_eq!(ids(&store), ["good"]);
+        store.remove_builds(&["bad".to_owned()]).unwrap();
+        assert_eq!(std::fs::read_dir(store.root().join("builds")).unwrap().count(), 1);
     }
 }

@@ -77,15 +77,6 @@ const SCHEMA: &str = "
         value BLOB NOT NULL,
         PRIMARY KEY (kind, key)
     );
-    -- `notes` is the digests of the notes that the record refers to, with spaces between.
-    CREATE TABLE builds (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        n_bytes INTEGER NOT NULL,
-        notes TEXT NOT NULL,
-        record BLOB NOT NULL
-    );
-    CREATE INDEX builds_by_size ON builds (n_bytes);
     CREATE TABLE build_notes (
         digest TEXT PRIMARY KEY,
         note BLOB NOT NULL

@@ -10,7 +10,8 @@
 //!     <n>.upper/, <n>.work/    the two folders of an overlay mount
 //!     <n>.blob, <n>.log        a blob, the log of a build, that is not complete yet
 //!     uses                     the names of what the process found or made: it stays until the process ends
-//!   builds/<id>.log            what the steps of a build wrote, compressed
+//!   builds/<id>.record         what is remembered of a build
+//!   builds/<id>.log            what its steps wrote, compressed
 //!   cache-mounts/<hash>/<n>/   a folder of `RUN --mount=type=cache`; `<hash>` is that of its id
 //!   cache-mounts/<hash>/<n>.lock      held by its users; not empty once the folder has its first files
 //!   cache-mounts/<hash>/<n>.seeding   held by who puts the first files there

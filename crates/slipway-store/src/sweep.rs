@@ -16,8 +16,6 @@ pub struct Swept {
     pub n_sessions: usize,
     pub n_layers: usize,
     pub n_blobs: usize,
-    /// Logs of builds.
-    pub n_logs: usize,
 }
 
 /// Why not all leftovers could be removed.
@@ -30,15 +28,14 @@ pub enum SweepError {
 }
 
 impl Store {
-    /// Removes layers, blobs and logs without rows, and what dead processes left. Other processes may be building.
+    /// Removes layers and blobs without rows, and what dead processes left. Other processes may be building.
     ///
     /// Needs the root of the user namespace in which the files were made.
     pub fn sweep(&self) -> Result<Swept, SweepError> {
         let n_sessions = session::sweep_dead(&self.root().join("active"))?;
         let n_layers = self.sweep_folder(&self.root().join("layers"), "SELECT id FROM layers")?;
         let n_blobs = self.sweep_folder(&self.root().join("blobs/sha256"), "SELECT substr(digest, 8) FROM blobs")?;
-        let n_logs = self.sweep_folder(&self.root().join("builds"), "SELECT id || '.log' FROM builds")?;
-        Ok(Swept { n_sessions, n_layers, n_blobs, n_logs })
+        Ok(Swept { n_sessions, n_layers, n_blobs })
     }
 
     /// Removes what is in `folder` under none of the names that `query` gives; how many.
@@ -81,7 +78,7 @@ mod tests {
         std::fs::write(root.join("blobs/sha256/garbage"), "").unwrap();
         std::fs::create_dir_all(root.join("active/dead/1.upper")).unwrap();
 
-        let expected = Swept { n_sessions: 1, n_layers: 1, n_blobs: 1, n_logs: 0 };
+        let expected = Swept { n_sessions: 1, n_layers: 1, n_blobs: 1 };
         assert_eq!(store.sweep().unwrap(), expected);
         assert_eq!(store.sweep().unwrap(), Swept::default());
         assert!(active.upper().exists());

@@ -31,8 +31,15 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildArgs>),
+    /// Say what is remembered of builds that are over
+    Builds {
+        #[command(subcommand)]
+        command: Option<BuildsCommand>,
+    },
     /// Say what this machine allows, and what would allow more
     Doctor,
+    /// Say which steps of a build ran, and what differed from the build before
+    Explain(ExplainArgs),
     /// List images of the local store
     Images(ImagesArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
@@ -53,6 +60,67 @@ pub(crate) enum BuildCommand {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildArgs>),
+    /// Say what is remembered of builds that are over
+    #[command(subcommand)]
+    History(BuildsCommand),
+}
+
+/// What can be asked about builds that are over. Builds are named by the beginning of an id or `^N`, the N-th before
+/// the newest.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildsCommand {
+    /// List builds, the newest first
+    #[command(name = "ls", alias = "list")]
+    List {
+        #[arg(long, value_enum, default_value = "table")]
+        format: ListFormat,
+        /// Do not shorten names
+        #[arg(long)]
+        no_trunc: bool,
+    },
+    /// Show what was asked for, what came of it, and how long each step took
+    Inspect {
+        build: Option<String>,
+        #[arg(long, value_enum, default_value = "pretty")]
+        format: ListFormat,
+    },
+    /// Show what the steps of a build wrote; of one step, its output alone
+    Logs {
+        build: Option<String>,
+        /// Its number, or a part of its name
+        step: Option<String>,
+        /// Type of progress output (plain, rawjson, tty)
+        #[arg(long, default_value = "plain")]
+        progress: String,
+    },
+    /// Forget builds
+    #[command(name = "rm")]
+    Remove {
+        builds: Vec<String>,
+        /// Forget all of them
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// How something is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For people
+    #[value(alias = "pretty")]
+    Table,
+    /// For programs
+    Json,
+}
+
+/// The flags of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The beginning of an id, or `^N`: the N-th before the newest; the newest if not given
+    pub(crate) build: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,6 +272,12 @@ pub(crate) struct BuildArgs {
     /// What becomes of a step that fails: with `shell`, a shell opens in its place (needs a terminal)
     #[arg(long, default_value = "", hide_default_value = true, value_parser = on_failure)]
     pub(crate) on_failure: String,
+    /// Say afterwards which steps ran, and what differed from the build before
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Fail if a step of this stage ran (its result stays)
+    #[arg(long = "expect-cached", value_name = "STAGE")]
+    pub(crate) expect_cached: Vec<String>,
     /// Where a shell is wanted instead of a result, `STAGE[:LINE]`; never typed as a flag
     #[arg(skip)]
     pub(crate) shell: String,

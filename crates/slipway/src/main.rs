@@ -46,6 +46,11 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         | Command::Buildx(BuildCommand::Build(args))
         | Command::Builder(BuildCommand::Build(args))
         | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
+        Command::Builds { command } => commands::builds::run(command.as_ref()),
+        Command::Buildx(BuildCommand::History(command)) | Command::Builder(BuildCommand::History(command)) => {
+            commands::builds::run(Some(&command))
+        }
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Doctor => commands::doctor::run(),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),

@@ -217,6 +217,14 @@ impl Explainer<'_> {
             }
         }
         reasons.extend(self.files(before, after));
+        // Several mounts or sources may be of one step.
+        let mut seen = Vec::new();
+        reasons.retain(|reason| {
+            !seen.contains(reason) && {
+                seen.push(reason.clone());
+                true
+            }
+        });
         // A parent that came out equal is no reason if there is a better one.
         let is_equal = |reason: &Reason| matches!(reason, Reason::Parent { step } if self.came_out_equal(step));
         if !reasons.iter().all(is_equal) {

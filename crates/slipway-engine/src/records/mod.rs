@@ -22,7 +22,7 @@ use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation};
 use slipway_graph::{LineRange, git};
 use slipway_oci::Digest;
 use slipway_solver::Hit;
-use slipway_store::{DbError, Store};
+use slipway_store::{FsError, Store};
 
 pub use explain::{Break, Explanation, FileChange, Outcome, Reason, StepExplanation, explain};
 pub use log::{LogError, LogPiece, read_log};
@@ -128,7 +128,7 @@ impl From<Hit> for HitKind {
 impl BuildRecord {
     /// All builds that `store` remembers, the newest first. What cannot be read is left out: it was written by another
     /// version, or is damaged.
-    pub fn all(store: &Store) -> Result<Vec<BuildRecord>, DbError> {
+    pub fn all(store: &Store) -> Result<Vec<BuildRecord>, FsError> {
         let kept = store.builds()?;
         Ok(kept.iter().filter_map(|build| serde_json::from_slice(&build.record).ok()).collect())
     }

@@ -221,6 +221,7 @@ fn message(failure: &BuildFailure) -> String {
         BuildFailure::Step { source, .. } | BuildFailure::Request(source) | BuildFailure::Other(source) => {
             chain::chain(source.as_ref())
         }
+        BuildFailure::Panic { message, .. } => message.clone(),
         BuildFailure::Canceled => "context canceled".to_owned(),
     }
 }

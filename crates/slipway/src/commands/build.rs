@@ -16,7 +16,7 @@ use slipway_solver::Cancel;
 use slipway_store::{OpenError, OverlayFlavor, Store};
 
 use crate::cli::{BuildArgs, Rejected};
-use crate::commands::call;
+use crate::commands::{call, explain};
 use crate::progress::{Recording, Reporter, Style};
 use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
@@ -38,6 +38,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let is_quiet = args.quiet;
     let wants_shell = args.on_failure == "shell" || !args.shell.is_empty();
     let sandbox = args.sandbox;
+    let (explains, expect_cached) = (args.explain, std::mem::take(&mut args.expect_cached));
     let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
     let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
@@ -59,7 +60,27 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     if let Some(path) = &request.metadata_file {
         metadata::write(path, &built).map_err(|error| CommandError::Preparation(error.into()))?;
     }
-    if is_quiet { print_image_id(&built) } else { Ok(()) }
+    if is_quiet {
+        print_image_id(&built)?;
+    }
+    if explains || !expect_cached.is_empty() {
+        account_for(&built, place, explains, &expect_cached)?;
+    }
+    Ok(())
+}
+
+/// Says why steps ran, and fails if one did that was expected to be cached.
+fn account_for(built: &Built, place: Place, explains: bool, expect_cached: &[String]) -> Result<(), CommandError> {
+    let Some(record) = &built.record else { return Ok(()) };
+    let store = Store::open(&place::store_root(place), OverlayFlavor::Outside)
+        .map_err(|error| CommandError::Preparation(error.into()))?;
+    let explanation = explain::of(&store, record).map_err(|error| CommandError::Preparation(error.into()))?;
+    if explains {
+        let text = explain::text(&explanation);
+        io::stderr().write_all(text.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
+    }
+    let check = |stage: &String| explain::check_cached(&explanation, stage);
+    expect_cached.iter().try_for_each(check).map_err(|error| CommandError::Options(error.into()))
 }
 
 /// Builds, in a user namespace if it takes one.

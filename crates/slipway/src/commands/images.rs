@@ -59,7 +59,7 @@ fn id(digest: &Digest, is_long: bool) -> String {
 }
 
 /// How long ago that was (`spec/cli.md` section 9.1).
-fn age(time: Timestamp, now: Timestamp) -> String {
+pub(crate) fn age(time: Timestamp, now: Timestamp) -> String {
     let seconds = (now.as_second() - time.as_second()).max(0);
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     let days = seconds / 86_400;

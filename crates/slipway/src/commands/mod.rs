@@ -1,7 +1,9 @@
 //! The commands, one a file.
 
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod images;
 pub(crate) mod shell;

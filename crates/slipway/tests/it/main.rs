@@ -10,6 +10,7 @@ mod bad_input;
 mod cached;
 mod confinement;
 mod contexts;
+mod explained;
 mod git;
 mod interrupt;
 mod killed;
@@ -55,6 +56,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("cached", cached::TESTS),
     ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),
+    ("explained", explained::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
