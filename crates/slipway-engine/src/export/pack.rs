@@ -73,14 +73,20 @@ impl Export<'_> {
         let form = BlobForm::of(options);
         let blob = match layer.place {
             Some(place) => layers::blob(self.store, &image.snapshot, place, form, self.cancel)?,
-            None => self.base_blob(&layer.diff_id, form, options.forces_compression)?,
+            None => self.base_blob(image, &layer.diff_id, form, options.forces_compression)?,
         };
         Ok(in_family(blob, options.uses_oci_types))
     }
 
     /// The blob that came with the base image. Made of the same tar in another form if that is forced: written anew from
     /// the files, the tar need not be the same.
-    fn base_blob(&self, diff_id: &DiffId, form: BlobForm, is_forced: bool) -> Result<Descriptor, ExportError> {
+    fn base_blob(
+        &self,
+        image: &Image,
+        diff_id: &DiffId,
+        form: BlobForm,
+        is_forced: bool,
+    ) -> Result<Descriptor, ExportError> {
         let wanted = layer_media_type(form.compression, true);
         let is_wanted = |blob: &&Descriptor| in_family((*blob).clone(), true).media_type == wanted;
         let mut known = self.store.layer_blobs(diff_id)?;
@@ -94,8 +100,22 @@ impl Export<'_> {
             (Some(blob), _) if is_forced => Ok(blob.clone()),
             (None, Some(blob)) if is_forced => Ok(layers::in_form(self.store, diff_id, blob, form, self.cancel)?),
             (_, Some(blob)) => Ok(blob.clone()),
-            (_, None) => Err(ExportError::BlobMissing(diff_id.0.clone())),
+            // An image of this store that was never written anywhere: its layers are there as files only.
+            (_, None) => {
+                let place = self.place_of(image, diff_id)?;
+                Ok(layers::blob(self.store, &image.snapshot, place, form, self.cancel)?)
+            }
         }
+    }
+
+    /// Where on the stack the layer with this diff ID is.
+    fn place_of(&self, image: &Image, diff_id: &DiffId) -> Result<usize, ExportError> {
+        for (place, layer) in image.snapshot.layers().iter().enumerate() {
+            if self.store.diff_id(layer)?.is_some_and(|(known, _)| known == *diff_id) {
+                return Ok(place);
+            }
+        }
+        Err(ExportError::BlobMissing(diff_id.0.clone()))
     }
 }
 
