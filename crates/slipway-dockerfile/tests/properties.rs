@@ -10,21 +10,23 @@ fn print(dockerfile: &Dockerfile) -> String {
     for instruction in &dockerfile.instructions {
         text.push_str(&instruction.keyword_word.text);
         for flag in &instruction.flags {
-            text.push_str(&format!(" --{}", flag.name));
+            text.push_str(&format!(" --{}", escaped(&flag.name, escape)));
             if let Some(value) = &flag.value {
                 text.push('=');
                 text.push_str(&escaped(value, escape));
             }
         }
         text.push_str(&format!(" {}\n", print_args(&instruction.args)));
-        for heredoc in &instruction.heredocs {
+        // The text of a trigger holds its heredocs.
+        let is_trigger = matches!(instruction.args, Args::Trigger(_));
+        for heredoc in instruction.heredocs.iter().filter(|_| !is_trigger) {
             text.push_str(&format!("{}{}\n", heredoc.body, heredoc.name));
         }
     }
     text
 }
 
-/// A flag's value, with what would end it or mean something escaped.
+/// A flag's name or value, with what would end it or mean something escaped.
 fn escaped(value: &str, escape: char) -> String {
     let is_special = |c: char| c.is_whitespace() || c == '"' || c == '\'' || c == escape;
     value.chars().flat_map(|c| is_special(c).then_some(escape).into_iter().chain([c])).collect()
@@ -156,12 +158,19 @@ fn rule() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        // The same inputs in every run; `PROPTEST_CASES` makes more of them.
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_is_printed_reads_as_before(text in file()) {
         let (tree, _) = parse(text.as_bytes());
-        if tree.instructions.is_empty() {
+        // A last line that ends with the escape character only stands where the file ends in a continuation.
+        let ends_in_escape = |i: &Instruction| i.logical_line.ends_with(tree.directives.escape);
+        if tree.instructions.last().is_none_or(ends_in_escape) {
             return Ok(());
         }
         let printed = print(&tree);
