@@ -7,9 +7,6 @@ use libfuzzer_sys::fuzz_target;
 use slipway_dockerfile::{
     Args, Diagnostic, Dockerfile, Instruction, KnownImages, LowerInputs, Span, Word, lower, parse,
 };
-use slipway_graph::MainContext;
-use slipway_graph::op::Network;
-use slipway_graph::request::CacheBypass;
 use slipway_oci::Platform;
 
 fuzz_target!(|text: &[u8]| {
@@ -24,26 +21,10 @@ fuzz_target!(|text: &[u8]| {
 
 /// Whatever lowering finds wrong with the file.
 fn lowered(dockerfile: &Dockerfile) -> Vec<Diagnostic> {
-    let platform = Platform::new("linux", "amd64", None);
+    let build_args = BTreeMap::from([("A".to_owned(), "a b".to_owned())]);
     let inputs = LowerInputs {
-        target: None,
-        build_args: &BTreeMap::from([("A".to_owned(), "a b".to_owned())]),
-        build_platform: platform.clone(),
-        target_platform: platform,
-        is_platform_explicit: false,
-        is_multi_platform: false,
-        named_contexts: &BTreeMap::new(),
-        main_context: &MainContext::Folder,
-        cache_bypass: &CacheBypass::default(),
-        network: Network::default(),
-        extra_hosts: &[],
-        shm_size_bytes: None,
-        ulimits: &[],
-        shell: None,
-        labels: &BTreeMap::new(),
-        allows_host_network: false,
-        allows_insecure: false,
         needs_all_stages: true,
+        ..LowerInputs::plain(Platform::new("linux", "amd64", None), &build_args)
     };
     let (lowering, _) = lower(dockerfile, &inputs, &KnownImages::default());
     lowering.err().unwrap_or_default()

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use slipway_dockerfile::{KnownImages, LowerInputs, Lowering, lower, parse};
-use slipway_graph::op::Network;
-use slipway_graph::request::CacheBypass;
 use slipway_oci::Platform;
 
 const N_RUNS: usize = 10;
@@ -77,28 +75,6 @@ fn shortest(text: &str) -> (Duration, Duration) {
 }
 
 fn inputs() -> LowerInputs<'static> {
-    static NO_TEXTS: BTreeMap<String, String> = BTreeMap::new();
-    static NO_CONTEXTS: BTreeMap<String, slipway_graph::request::NamedContext> = BTreeMap::new();
-    static CACHED: std::sync::LazyLock<CacheBypass> = std::sync::LazyLock::new(CacheBypass::default);
-    let platform = Platform::new("linux", "amd64", None);
-    LowerInputs {
-        target: None,
-        main_context: &slipway_graph::MainContext::Folder,
-        needs_all_stages: false,
-        build_args: &NO_TEXTS,
-        build_platform: platform.clone(),
-        target_platform: platform,
-        is_platform_explicit: false,
-        is_multi_platform: false,
-        named_contexts: &NO_CONTEXTS,
-        cache_bypass: &CACHED,
-        network: Network::default(),
-        extra_hosts: &[],
-        shm_size_bytes: None,
-        ulimits: &[],
-        shell: None,
-        labels: &NO_TEXTS,
-        allows_host_network: false,
-        allows_insecure: false,
-    }
+    static NO_ARGS: BTreeMap<String, String> = BTreeMap::new();
+    LowerInputs::plain(Platform::new("linux", "amd64", None), &NO_ARGS)
 }

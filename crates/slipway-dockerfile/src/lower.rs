@@ -55,6 +55,36 @@ pub struct LowerInputs<'a> {
     pub allows_insecure: bool,
 }
 
+impl<'a> LowerInputs<'a> {
+    /// Those of a build on `platform` with a folder as its context and no flags but `--build-arg`.
+    pub fn plain(platform: Platform, build_args: &'a BTreeMap<String, String>) -> LowerInputs<'a> {
+        static NO_CONTEXTS: BTreeMap<String, NamedContext> = BTreeMap::new();
+        static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+        static FOLDER: MainContext = MainContext::Folder;
+        static NO_BYPASS: CacheBypass = CacheBypass::Nothing;
+        LowerInputs {
+            target: None,
+            needs_all_stages: false,
+            build_args,
+            build_platform: platform.clone(),
+            target_platform: platform,
+            is_platform_explicit: false,
+            is_multi_platform: false,
+            named_contexts: &NO_CONTEXTS,
+            main_context: &FOLDER,
+            cache_bypass: &NO_BYPASS,
+            network: Network::Default,
+            extra_hosts: &[],
+            shm_size_bytes: None,
+            ulimits: &[],
+            labels: &NO_LABELS,
+            shell: None,
+            allows_host_network: false,
+            allows_insecure: false,
+        }
+    }
+}
+
 /// What lowering came to.
 #[derive(Debug)]
 pub enum Lowering {

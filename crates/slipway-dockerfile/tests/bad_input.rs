@@ -5,8 +5,6 @@
 use std::collections::BTreeMap;
 
 use slipway_dockerfile::{Diagnostic, KnownImages, LowerInputs, Lowering, expand, lower, parse};
-use slipway_graph::op::Network;
-use slipway_graph::request::CacheBypass;
 use slipway_oci::Platform;
 
 /// What is wrong with a file, by the parser or else by lowering; nothing if it is a build.
@@ -15,27 +13,8 @@ fn errors(text: &[u8]) -> Vec<String> {
     if !diagnostics.is_empty() {
         return messages(diagnostics);
     }
-    let platform = Platform::new("linux", "amd64", None);
-    let inputs = LowerInputs {
-        target: None,
-        main_context: &slipway_graph::MainContext::Folder,
-        needs_all_stages: false,
-        build_args: &BTreeMap::new(),
-        build_platform: platform.clone(),
-        target_platform: platform,
-        is_platform_explicit: false,
-        is_multi_platform: false,
-        named_contexts: &BTreeMap::new(),
-        cache_bypass: &CacheBypass::default(),
-        network: Network::default(),
-        extra_hosts: &[],
-        shm_size_bytes: None,
-        ulimits: &[],
-        shell: None,
-        labels: &BTreeMap::new(),
-        allows_host_network: false,
-        allows_insecure: false,
-    };
+    let no_args = BTreeMap::new();
+    let inputs = LowerInputs::plain(Platform::new("linux", "amd64", None), &no_args);
     match lower(&dockerfile, &inputs, &KnownImages::new()).0 {
         Ok(Lowering::Done(_) | Lowering::NeedImages(_)) => Vec::new(),
         Err(diagnostics) => messages(diagnostics),

@@ -12,9 +12,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use slipway_dockerfile::{Dockerfile, Keyword, KnownImage, KnownImages, LowerInputs, Lowering, lower, parse};
-use slipway_graph::MainContext;
-use slipway_graph::op::{ImageOrigin, Network};
-use slipway_graph::request::CacheBypass;
+use slipway_graph::op::ImageOrigin;
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform};
 
 /// The folder with the collection.
@@ -124,26 +122,8 @@ fn ends_of_stages(dockerfile: &Dockerfile) -> Vec<usize> {
 
 /// Lowers the last stage; every image that is asked for is there, with an empty config.
 fn lower_all(dockerfile: &Dockerfile) -> Result<(), String> {
-    let inputs = LowerInputs {
-        target: None,
-        needs_all_stages: false,
-        build_args: &BTreeMap::new(),
-        build_platform: Platform::new("linux", "amd64", None),
-        target_platform: Platform::new("linux", "amd64", None),
-        is_platform_explicit: false,
-        is_multi_platform: false,
-        named_contexts: &BTreeMap::new(),
-        main_context: &MainContext::Folder,
-        cache_bypass: &CacheBypass::Nothing,
-        network: Network::Default,
-        extra_hosts: &[],
-        shm_size_bytes: None,
-        ulimits: &[],
-        shell: None,
-        labels: &BTreeMap::new(),
-        allows_host_network: false,
-        allows_insecure: false,
-    };
+    let no_args = BTreeMap::new();
+    let inputs = LowerInputs::plain(Platform::new("linux", "amd64", None), &no_args);
     let mut known = KnownImages::new();
     for _ in 0..MAX_ROUNDS {
         match lower(dockerfile, &inputs, &known).0.map_err(|findings| format!("{findings:?}"))? {

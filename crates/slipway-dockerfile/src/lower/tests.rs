@@ -7,7 +7,7 @@ use slipway_graph::op::{
     CopyAction, Exec, FileAction, ImageOrigin, Mode, Mount, Network, Owner, OwnerId, Security, Source, Unpack,
 };
 use slipway_graph::request::{CacheBypass, NamedContext};
-use slipway_graph::{Graph, MainContext, Op, Vertex};
+use slipway_graph::{Graph, Op, Vertex};
 use slipway_oci::{ChainId, Digest, History, ImageConfig, Platform};
 
 use super::{ImageKey, ImagePlace, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
@@ -79,22 +79,14 @@ impl Case {
         work(&LowerInputs {
             target: self.target.as_deref(),
             needs_all_stages: self.needs_all_stages,
-            build_args: &self.args,
-            build_platform: Platform::new("linux", "amd64", None),
             target_platform: self.target_platform.clone(),
-            is_platform_explicit: false,
             is_multi_platform: self.is_multi_platform,
             named_contexts: &self.contexts,
-            main_context: &MainContext::Folder,
             cache_bypass: &self.bypass,
-            network: Network::Default,
-            extra_hosts: &[],
-            shm_size_bytes: None,
-            ulimits: &[],
-            shell: None,
             labels: &self.labels,
             allows_host_network: self.allows,
             allows_insecure: self.allows,
+            ..LowerInputs::plain(Platform::new("linux", "amd64", None), &self.args)
         })
     }
 

@@ -140,6 +140,21 @@ impl BuildRecord {
 }
 
 impl StepRecord {
+    /// A step of which nothing is known yet.
+    fn new(number: u32) -> StepRecord {
+        StepRecord {
+            number,
+            name: String::new(),
+            lines: None,
+            started_ns: None,
+            completed_ns: None,
+            error: None,
+            is_canceled: false,
+            hit: None,
+            vertex: None,
+        }
+    }
+
     /// Whether work was done for it.
     pub fn ran(&self) -> bool {
         self.started_ns.is_some() && self.hit.is_none()
@@ -221,17 +236,7 @@ mod tests {
             ),
             ("exporting to image", None, "exporting to image"),
         ] {
-            let step = StepRecord {
-                number: 0,
-                name: name.to_owned(),
-                lines: None,
-                started_ns: None,
-                completed_ns: None,
-                error: None,
-                is_canceled: false,
-                hit: None,
-                vertex: None,
-            };
+            let step = StepRecord { name: name.to_owned(), ..StepRecord::new(0) };
             assert_eq!((step.stage(), step.instruction()), (stage, instruction), "{name}");
         }
     }

@@ -168,17 +168,7 @@ impl Events for Recorder<'_> {
 
 impl Seen {
     fn step(&mut self, step: StepId) -> &mut StepRecord {
-        self.steps.entry(step.0).or_insert_with(|| StepRecord {
-            number: step.0,
-            name: String::new(),
-            lines: None,
-            started_ns: None,
-            completed_ns: None,
-            error: None,
-            is_canceled: false,
-            hit: None,
-            vertex: None,
-        })
+        self.steps.entry(step.0).or_insert_with(|| StepRecord::new(step.0))
     }
 
     fn note(&mut self, event: &Event, store: &Store) {
