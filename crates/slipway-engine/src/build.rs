@@ -34,7 +34,6 @@ use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
 use crate::frontend::Frontend;
-use crate::full_disk;
 use crate::images::Images;
 use crate::inputs::{Fetched, InputError, find_inputs};
 use crate::layer::diff::open_dir;
@@ -51,6 +50,7 @@ use crate::records::recorder::Recorder;
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
 use crate::ssh::Agents;
+use crate::store_disk;
 
 /// What an engine is made of.
 pub struct EngineParts {
@@ -364,7 +364,7 @@ impl Engine {
             SolveError::Vertex { vertex, error } => {
                 let vertex = graph.vertex(vertex);
                 let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
-                let hint = hint.or_else(|| full_disk::hint(&error, self.store.root()));
+                let hint = hint.or_else(|| store_disk::hint(&error, self.store.root()));
                 BuildFailure::Step { lines, name, source: Box::new(error), hint }
             }
             SolveError::Panicked { vertex, message } => {

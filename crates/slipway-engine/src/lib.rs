@@ -25,7 +25,6 @@ mod descriptors;
 mod durability;
 mod export;
 mod frontend;
-mod full_disk;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod images;
@@ -42,6 +41,7 @@ mod remote_context;
 mod rootfs;
 mod ssh;
 mod stdin_context;
+mod store_disk;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;

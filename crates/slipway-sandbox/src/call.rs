@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::confinement;
+
 /// A kernel call that failed, written as in a trace: `mount(proc, /proc)`.
 ///
 /// The reason is the error's source.
@@ -12,6 +14,13 @@ pub struct CallError {
     pub call: String,
     /// What the kernel answered.
     pub source: io::Error,
+}
+
+impl CallError {
+    /// Advice, if the call was not permitted; `None` if it failed for another reason.
+    pub fn hint(&self) -> Option<String> {
+        (self.source.kind() == io::ErrorKind::PermissionDenied).then(confinement::advice)
+    }
 }
 
 /// Gives a failed call its name.

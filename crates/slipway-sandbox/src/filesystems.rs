@@ -86,13 +86,12 @@ fn cgroup(privilege: Privilege) -> Option<OwnedFd> {
 
 /// Makes `root` the root directory and lets go of the host's mounts.
 fn pivot(root: &OwnedFd, attach_at: &Path) -> Result<OwnedFd, CallError> {
-    let host_root =
-        rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).named(|| "open(/)".to_owned())?;
-    // Before anything is attached, so that nothing ever shows up in the host's mount table.
-    mounts::make_private(host_root)?;
+    // By path as the caller means it, before the way out of a chroot.
     let attach_point =
         rustix::fs::openat(CWD, attach_at, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .named(|| format!("open({})", attach_at.display()))?;
+    // Before anything is attached, so that nothing ever shows up in the host's mount table.
+    mounts::cut_off()?;
     mounts::attach(root, attach_point, &attach_at.display().to_string())?;
     rustix::process::fchdir(root).named(|| "fchdir(root)".to_owned())?;
     // With both arguments equal the old root lies on top of the new one, and no directory is needed for it

@@ -6,8 +6,9 @@
 //! | `subids` | anybody with lines in `/etc/subuid` and `/etc/subgid`; root of a container without CAP_SYS_ADMIN | the ids of those lines |
 //! | `single-id` | anybody who may make a user namespace | one id that passes for all (`supervisor/`) |
 //!
-//! The highest rung that works is taken, unless one is asked for. Whether a rung works is found out by trying it, which
-//! takes some milliseconds; so the answer is kept in a file, and holds for this boot, this user, and these lines.
+//! The highest rung that works is taken, unless one is asked for. Whether a rung works is found out by trying a step on
+//! it, which takes some milliseconds; so the answer is kept in a file, and holds for this boot, this user, and these
+//! lines. Root does without: no lower rung gives it what is refused to it on its own, so that only [`survey`] tries.
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -125,7 +126,7 @@ pub fn survey() -> Result<Vec<Finding>, EnterError> {
     let finding = |rung| Finding {
         rung,
         obstacle: match rung {
-            Rung::Root if here.is_some() => None,
+            Rung::Root if here.is_some() => userns::attempt_here().err(),
             Rung::Root if rustix::process::geteuid().is_root() => Some(EnterError::NoAdminCapability),
             Rung::Root => Some(EnterError::NotRoot),
             below => try_rung(below).err(),

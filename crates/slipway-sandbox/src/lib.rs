@@ -28,7 +28,8 @@
 //! With a single id a thread answers what the step asks about owners and ids (`supervisor/`), and files carry their
 //! owner with them (`owners.rs`).
 //!
-//! Beside the walk: `private_network.rs` is a network for all steps of a build, held by a process of its own
+//! Beside the walk: `trial.rs` finds out whether a step works here at all, and `confinement.rs` who forbids it;
+//! `private_network.rs` is a network for all steps of a build, held by a process of its own
 //! (`keeper.rs`); `emulation.rs` does the same for
 //! programs of other architectures; `cgroup.rs` limits a step; `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
 //! mount points that a root lacks and removes them again.
@@ -37,6 +38,7 @@
 mod call;
 mod capabilities;
 mod cgroup;
+mod confinement;
 mod devices;
 mod emulation;
 mod filesystems;
@@ -58,6 +60,7 @@ mod signals;
 mod spec;
 pub mod stubs;
 mod supervisor;
+mod trial;
 pub mod userns;
 mod wire;
 

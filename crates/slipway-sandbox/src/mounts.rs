@@ -6,11 +6,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
     fsmount, fsopen, move_mount, open_tree,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::call::{CallError, Named};
 
@@ -81,8 +83,31 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool)
     mount_setattr(mount, &change, recursive).named(|| format!("mount_setattr({attributes:?})"))
 }
 
-/// Cuts the whole mount table below `root` off from the one it was copied from.
-pub(crate) fn make_private(root: impl AsFd) -> Result<(), CallError> {
+/// Whether this process may mount at all in the mount table that it is in.
+pub(crate) fn are_allowed() -> bool {
+    !matches!(fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC), Err(Errno::PERM))
+}
+
+/// Cuts the mount table of this process, which has to be its own, off from the one it was copied from: what is attached
+/// afterwards shows up nowhere else.
+///
+/// A process in a chroot, where no mount need be at `/`, finds itself at the top of the table, outside of the chroot.
+pub(crate) fn cut_off() -> Result<(), CallError> {
+    match make_private() {
+        Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
+            let own = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .named(|| "open(/proc/self/ns/mnt)".to_owned())?;
+            // Joining the namespace that one is in leads to its root.
+            move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))
+                .named(|| "setns(CLONE_NEWNS)".to_owned())?;
+            make_private()
+        }
+        answer => answer,
+    }
+}
+
+fn make_private() -> Result<(), CallError> {
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).named(|| "open(/)".to_owned())?;
     let change = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
     mount_setattr(root, &change, true).named(|| "mount_setattr(/, MS_PRIVATE)".to_owned())
 }

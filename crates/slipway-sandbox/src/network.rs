@@ -8,6 +8,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::call::{CallError, Named};
 
+/// Root of a container often lacks the right to (`CAP_NET_ADMIN`). Then it stays down: less than was promised, but
+/// nothing that should be out of reach.
 pub(crate) fn bring_up_loopback() -> Result<(), CallError> {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .named(|| "socket(AF_INET)".to_owned())?;
@@ -19,7 +21,10 @@ pub(crate) fn bring_up_loopback() -> Result<(), CallError> {
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives through the call.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) } < 0 {
-        return Err(io::Error::last_os_error()).named(|| "ioctl(SIOCSIFFLAGS, lo)".to_owned());
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(error).named(|| "ioctl(SIOCSIFFLAGS, lo)".to_owned());
+        }
     }
     Ok(())
 }

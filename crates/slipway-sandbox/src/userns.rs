@@ -10,21 +10,24 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::fs::{CWD, Mode as FileMode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, UnshareFlags, unshare_unsafe};
 
 use crate::call::{CallError, Named};
 use crate::idmap::{self, SubordinateIds};
 use crate::ladder::{Place, Rung};
-use crate::mounts;
 use crate::running::ExitStatus;
-use crate::signals;
+use crate::wire::{self, Failure};
+use crate::{confinement, mounts, signals, trial};
+
+/// The number of the user namespace that the kernel starts with (`PROC_USER_INIT_INO`).
+const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// What the sandboxes of this process rest on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,18 @@ pub enum EnterError {
         /// A setting of this machine that forbids it, if one was found.
         setting: Option<&'static Setting>,
     },
+    /// The kernel does not let this process map its own id.
+    #[error("cannot map an id of a user namespace")]
+    Map {
+        /// The write that was refused.
+        source: CallError,
+    },
+    /// Namespaces can be had, but no sandbox can be set up in them.
+    #[error("a step cannot be set up")]
+    Step {
+        /// What was refused.
+        source: CallError,
+    },
     /// Root without the rights of root, as in a plain container.
     #[error("this process is root but lacks CAP_SYS_ADMIN")]
     NoAdminCapability,
@@ -108,19 +123,23 @@ impl EnterError {
                 "`{} = {}` forbids it; as root, run `sysctl -w {}={}`",
                 setting.name, setting.forbids, setting.name, setting.allows
             )),
-            Self::Namespace { setting: None, .. } => Some(
-                "in a container, its seccomp or AppArmor profile forbids it: run it with \
-                 `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`, or with CAP_SYS_ADMIN"
+            Self::Namespace { setting: None, .. } => Some(confinement::advice()),
+            Self::Step { source } => source.hint(),
+            Self::Map { .. } if rustix::process::getuid().is_root() => Some(
+                "root may map itself with CAP_SETFCAP only (user_namespaces(7)): run the container with `--cap-add \
+                 SETFCAP`, or this program as another user"
                     .to_owned(),
             ),
-            Self::NoAdminCapability => {
-                Some("run the container with `--cap-add SYS_ADMIN`, or as another user".to_owned())
-            }
+            Self::NoAdminCapability => Some(
+                "run the container with `--privileged`, or with `--cap-add SYS_ADMIN --security-opt seccomp=unconfined \
+                 --security-opt apparmor=unconfined`"
+                    .to_owned(),
+            ),
             Self::NotRoot => Some("run it as root, with `sudo`".to_owned()),
             Self::MapRefused { .. } => {
                 Some("as root, run `chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap`".to_owned())
             }
-            Self::Call(_) => None,
+            Self::Map { .. } | Self::Call(_) => None,
         }
     }
 }
@@ -135,19 +154,33 @@ pub fn enter(place: Place) -> Result<Entered, EnterError> {
     signals::use_default(libc::SIGCHLD);
     match place {
         // The inner process finds itself root, so it needs no mark to tell that it is the inner one.
-        Place::There(mode) => Ok(Entered::Inside(mode)),
+        Place::There(mode) => {
+            take_mount_table()?;
+            Ok(Entered::Inside(mode))
+        }
         Place::Outside(rung) => start_inside(&Maps::of_current_user(rung)?).map(Entered::Finished),
     }
 }
 
 /// What the sandboxes of this process rest on, for a process that is root.
 pub(crate) fn current_mode() -> Result<Mode, CallError> {
+    let namespace = fs::metadata("/proc/self/ns/user").named(|| "stat(/proc/self/ns/user)".to_owned())?;
+    // Any other namespace may have as many ids, but is not allowed what that one is.
+    if namespace.ino() == INITIAL_NAMESPACE {
+        return Ok(Mode::Root);
+    }
     let map = fs::read_to_string("/proc/self/uid_map").named(|| "read(/proc/self/uid_map)".to_owned())?;
-    Ok(match idmap::count_mapped(&map) {
-        // The initial namespace maps every number but the last, which means "no id".
-        n_ids if n_ids == u64::from(u32::MAX) => Mode::Root,
-        n_ids => Mode::UserNamespace { n_ids },
-    })
+    Ok(Mode::UserNamespace { n_ids: idmap::count_mapped(&map) })
+}
+
+/// Gives this process a mount table of its own if it may not mount in the one it is in, although it is root: after
+/// `unshare --user` the table still belongs to those outside. What is mounted in the new one does not reach them.
+fn take_mount_table() -> Result<(), CallError> {
+    if mounts::are_allowed() {
+        return Ok(());
+    }
+    // SAFETY: by the contract of `enter` there is one thread, and tables are shared with nobody.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.named(|| "unshare(CLONE_NEWNS)".to_owned())
 }
 
 /// Ends this process as the given one ended, by the same signal if it was one.
@@ -221,8 +254,9 @@ impl Maps {
                 if *denies_setgroups {
                     write("setgroups", "deny")?;
                 }
-                write("uid_map", users)?;
-                Ok(write("gid_map", groups)?)
+                write("uid_map", users)
+                    .and_then(|()| write("gid_map", groups))
+                    .map_err(|source| EnterError::Map { source })
             }
         }
     }
@@ -266,16 +300,57 @@ fn start_inside(maps: &Maps) -> Result<ExitStatus, EnterError> {
     wait_and_forward(child).map_err(EnterError::Call)
 }
 
-/// Makes a namespace with these ids and leaves it again. As [`enter`] it has to be called before any thread.
+/// Makes a namespace with these ids, tries a step in it, and leaves nothing. As [`enter`] it has to be called before
+/// any thread.
 pub(crate) fn attempt(maps: &Maps) -> Result<(), EnterError> {
     signals::use_default(libc::SIGCHLD);
-    let child = start_mapped(maps, || {
-        // SAFETY: ends the process; no memory is involved.
-        unsafe { libc::_exit(0) }
-    })?;
-    // It has got its map, which is all that was asked.
+    let (found, finding) = pipe()?;
+    let child = start_mapped(maps, || tell_and_end(trial::step(), &finding))?;
+    drop(finding);
+    told_by(child, found)
+}
+
+/// Tries a step with the rights that this process has. As [`enter`] it has to be called before any thread.
+pub(crate) fn attempt_here() -> Result<(), EnterError> {
+    signals::use_default(libc::SIGCHLD);
+    let (found, finding) = pipe()?;
+    // SAFETY: by the contract of this function there is one thread, so the child's copy of the memory is consistent.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error()).named(|| "fork()".to_owned()).map_err(EnterError::Call);
+    }
+    let Some(child) = Pid::from_raw(pid) else {
+        // SAFETY: the child of a fork has one thread and tables of its own.
+        let apart = unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.named(|| "unshare(CLONE_NEWNS)".to_owned());
+        tell_and_end(apart.and_then(|()| mounts::cut_off()).and_then(|()| trial::step()), &finding)
+    };
+    drop(finding);
+    told_by(child, found)
+}
+
+/// In a child: ends it, after telling what went wrong if something did.
+fn tell_and_end(outcome: Result<(), CallError>, to: &OwnedFd) -> ! {
+    if let Err(error) = outcome {
+        // If nobody reads it there is nobody left to tell.
+        let _ = rustix::io::write(to, &wire::encode_failure(&Failure::Call(error)));
+    }
+    // SAFETY: ends the process; no memory is involved.
+    unsafe { libc::_exit(0) }
+}
+
+/// Waits for a child that ends by [`tell_and_end`].
+fn told_by(child: Pid, found: OwnedFd) -> Result<(), EnterError> {
+    let mut bytes = Vec::new();
+    File::from(found).read_to_end(&mut bytes).named(|| "read(trial)".to_owned())?;
+    // It has said all that it had to say.
     let _ = rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED);
-    Ok(())
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    match wire::decode_failure(&bytes).named(|| "read(trial)".to_owned())? {
+        Failure::Call(source) => Err(EnterError::Step { source }),
+        Failure::Exec(_) => Ok(()),
+    }
 }
 
 /// Forks and maps the child's ids; the child then goes on with `then`, which returns only if it fails.
@@ -380,9 +455,7 @@ fn enter_namespaces(outer: Pid, unshared: OwnedFd, mapped: OwnedFd) -> Result<()
     let root = rustix::process::Uid::ROOT;
     rustix::thread::set_thread_res_uid(root, root, root).named(|| "setresuid(0)".to_owned())?;
     // The supplementary groups stay: they may be what lets the user read the build context.
-    let slash = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, FileMode::empty())
-        .named(|| "open(/)".to_owned())?;
-    mounts::make_private(slash)?;
+    mounts::cut_off()?;
     die_with(outer)
 }
 

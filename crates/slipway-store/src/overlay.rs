@@ -61,6 +61,16 @@ pub struct MountError {
     source: io::Error,
 }
 
+impl MountError {
+    /// Whether the kernel takes no folder of that file system for what is written.
+    pub fn is_about_disk(&self) -> bool {
+        self.call == UPPER_REFUSED && self.source.kind() == io::ErrorKind::InvalidInput
+    }
+}
+
+/// The call that hands over the folder that takes what is written.
+const UPPER_REFUSED: &str = "fsconfig(upperdir)";
+
 /// Where an overlay keeps what is written to it.
 pub(crate) struct Writable<'a> {
     pub(crate) upper: BorrowedFd<'a>,

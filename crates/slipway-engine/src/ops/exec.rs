@@ -32,10 +32,10 @@ use super::network::{Networks, StepNetwork};
 use super::secret::SecretError;
 use super::shell::{Shell, ShellError, ShellSeat};
 use crate::descriptors::OriginalLimit;
-use crate::full_disk;
 use crate::now_ns;
 use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
 use crate::ssh::Agents;
+use crate::store_disk;
 use mounts::{
     Prepared, into_sandbox_mount, make_nested_mount_points, mount_error, show_control_groups, show_interpreter,
     sort_parents_first, stub_targets,
@@ -295,7 +295,7 @@ impl Run<'_> {
             (false, true) => Ok(()),
             (false, false) => Err(match limit::out_of_memory(group) {
                 Some(what) => ExecError::OutOfMemory { command: command(), code, what },
-                None => ExecError::Exit { command: command(), code, hint: full_disk::hint_if_full(self.store.root()) },
+                None => ExecError::Exit { command: command(), code, hint: store_disk::hint_if_full(self.store.root()) },
             }),
         }
     }

@@ -16,6 +16,7 @@ mod git;
 mod interrupt;
 mod killed;
 mod limits;
+mod nested;
 mod network;
 mod outputs;
 mod parallel;
@@ -65,6 +66,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
     ("limits", limits::TESTS),
+    ("nested", nested::TESTS),
     ("network", network::TESTS),
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),

@@ -4,8 +4,8 @@ use rustix::io::Errno;
 use slipway_oci::Platform;
 use slipway_sandbox::{ExecError, SpawnError};
 
-use crate::full_disk::is_limit_of_namespaces;
 use crate::rootfs::UserError;
+use crate::store_disk::is_limit_of_namespaces;
 
 /// What Dockerfiles mean by a shell if they do not say another.
 const DEFAULT_SHELL: &str = "/bin/sh";
@@ -28,7 +28,8 @@ pub(super) fn on_start(error: &SpawnError, platform: &Platform) -> Option<String
              max_.*_namespaces` shows them)"
                 .to_owned(),
         ),
-        SpawnError::Exec(_) | SpawnError::Setup(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => None,
+        SpawnError::Setup(call) => call.hint(),
+        SpawnError::Exec(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => None,
     }
 }
 

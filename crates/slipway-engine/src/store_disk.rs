@@ -1,4 +1,4 @@
-//! Did something fail because the store's disk is full, and what to do then?
+//! Did something fail because the store's disk is full, or cannot hold layers, and what to do then?
 
 use std::error::Error;
 use std::io;
@@ -6,11 +6,12 @@ use std::path::Path;
 
 use rustix::io::Errno;
 use slipway_sandbox::CallError;
+use slipway_store::MountError;
 
 /// With less than this a program in a step cannot have gone far: file systems keep some of what they call free.
 const NEXT_TO_NOTHING_BYTES: u64 = 256 << 10;
 
-/// Advice, if some part of `error` is the kernel's word that the disk is full.
+/// Advice, if some part of `error` is the kernel's word that the disk is full or of a kind without layers.
 pub(crate) fn hint(error: &(dyn Error + 'static), store: &Path) -> Option<String> {
     let is_about_namespaces = |cause| <dyn Error>::downcast_ref(cause).is_some_and(is_limit_of_namespaces);
     let mut cause = Some(error);
@@ -18,6 +19,9 @@ pub(crate) fn hint(error: &(dyn Error + 'static), store: &Path) -> Option<String
     while let Some(error) = cause {
         if is_about_namespaces(error) {
             return None;
+        }
+        if error.downcast_ref().is_some_and(MountError::is_about_disk) {
+            return Some(advice_on_kind(store));
         }
         is_full |= says_full(error);
         cause = error.source();
@@ -51,6 +55,14 @@ fn advice(store: &Path) -> String {
         "the disk that holds the store is full; make room where `{}` lies, or set `SLIPWAY_ROOT` to a folder on another \
          disk",
         store.display()
+    )
+}
+
+fn advice_on_kind(store: &Path) -> String {
+    format!(
+        "layers cannot be written where `{store}` lies, as in a container's own file system or on NFS; give a container \
+         a volume there (`-v slipway:{store}`), or set `SLIPWAY_ROOT` to a folder on a disk of the machine",
+        store = store.display()
     )
 }
 
