@@ -3,6 +3,7 @@
 //! Flags are only read here; what their values mean is decided in `slipway-graph`, `request/flags.rs`.
 
 pub(crate) mod bake;
+pub(crate) mod lint;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Doctor,
     /// Say which steps of a build ran, and what differed from the build before
     Explain(ExplainArgs),
+    /// Say what is doubtful in Dockerfiles, and rewrite what is safe
+    Lint(Box<lint::LintArgs>),
     /// List images of the local store
     Images(ImagesArgs),
     /// Open a shell where an instruction would run, or at the end of a stage

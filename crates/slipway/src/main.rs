@@ -12,6 +12,7 @@ mod containers_config;
 mod env_vars;
 mod exit_code;
 mod interrupt;
+mod lint_report;
 mod metadata;
 mod place;
 mod progress;
@@ -62,6 +63,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         }
         Command::Explain(args) => commands::explain::run(&args),
         Command::Doctor => commands::doctor::run(),
+        Command::Lint(args) => commands::lint::run(&args),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
     }

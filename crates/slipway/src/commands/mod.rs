@@ -8,5 +8,6 @@ pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod explain;
 pub(crate) mod images;
+pub(crate) mod lint;
 pub(crate) mod prune;
 pub(crate) mod shell;

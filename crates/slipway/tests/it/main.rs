@@ -16,6 +16,7 @@ mod git;
 mod interrupt;
 mod killed;
 mod limits;
+mod lint;
 mod nested;
 mod network;
 mod outputs;
@@ -67,6 +68,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("killed", killed::TESTS),
     ("limits", limits::TESTS),
     ("nested", nested::TESTS),
+    ("lint", lint::TESTS),
     ("network", network::TESTS),
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),

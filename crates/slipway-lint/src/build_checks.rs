@@ -1,0 +1,224 @@
+//! The checks of a build (`spec/dockerfile.md` section 9) as findings: how bad each is, its `DL` id, and its fix.
+//!
+//! They need a lowered Dockerfile. Bases are taken for images without anything in their config: a linter asks no
+//! registry, so what depends on a base (its platform, its variables) stays unsaid.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use slipway_dockerfile::lint::{self, CheckOptions, LintInputs, Warning};
+use slipway_dockerfile::{
+    Args, Diagnostic, Dockerfile, Facts, IgnoreRules, Instruction, Keyword, KnownImage, KnownImages, LowerInputs,
+    Lowering, Span, lower,
+};
+use slipway_graph::op::ImageOrigin;
+use slipway_oci::{Digest, ImageConfig, Platform};
+
+use crate::source::{Base, Source};
+use crate::{Edit, Findings, Rule, Severity};
+
+/// So many rounds of questions about images are answered. Each round gets past a base at least.
+const MAX_ROUNDS: usize = 1000;
+
+/// The checks as rules. Their severities are those of the rules with the same meaning, else `warning`.
+pub(crate) fn rules() -> &'static [Rule] {
+    static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+        let rule = |check: &&'static lint::Rule| {
+            let keyword = match check.name {
+                "MultipleInstructionsDisallowed" => Keyword::Cmd,
+                _ => Keyword::From,
+            };
+            let severity = alias(check.name, keyword).map_or(Severity::Warning, |(_, severity)| severity);
+            Rule { id: check.name, severity, summary: check.description, advice: "" }
+        };
+        lint::RULES.iter().map(rule).collect()
+    });
+    &RULES
+}
+
+/// Ids of other linters for checks of a build.
+pub const ALIASES: [&str; 11] =
+    ["DL3000", "DL3012", "DL3024", "DL3025", "DL3029", "DL3063", "DL3064", "DL3065", "DL4000", "DL4003", "DL4004"];
+
+/// The `DL` rule of the same meaning, and how bad that is said to be.
+fn alias(check: &str, keyword: Keyword) -> Option<(&'static str, Severity)> {
+    Some(match (check, keyword) {
+        ("WorkdirRelativePath", _) => ("DL3000", Severity::Error),
+        ("MultipleInstructionsDisallowed", Keyword::Healthcheck) => ("DL3012", Severity::Error),
+        ("MultipleInstructionsDisallowed", Keyword::Cmd) => ("DL4003", Severity::Warning),
+        ("MultipleInstructionsDisallowed", _) => ("DL4004", Severity::Error),
+        ("DuplicateStageName", _) => ("DL3024", Severity::Error),
+        ("JSONArgsRecommended", _) => ("DL3025", Severity::Warning),
+        ("FromPlatformFlagConstDisallowed", _) => ("DL3029", Severity::Warning),
+        ("ReservedStageName", _) => ("DL3063", Severity::Warning),
+        ("SecretsUsedInArgOrEnv", _) => ("DL3064", Severity::Warning),
+        ("RedundantTargetPlatform", _) => ("DL3065", Severity::Warning),
+        ("MaintainerDeprecated", _) => ("DL4000", Severity::Error),
+        _ => return None,
+    })
+}
+
+/// `errors`: what is wrong with the form of the file.
+pub(crate) fn check(source: &Source<'_>, errors: &[Diagnostic], findings: &mut Findings<'_>) {
+    let dockerfile = source.dockerfile;
+    for warning in warnings(dockerfile, errors).into_iter().filter(|warning| !is_guess(source, warning)) {
+        let instruction = dockerfile.instructions.iter().find(|i| i.span == warning.span);
+        let keyword = instruction.map_or(Keyword::From, |instruction| instruction.keyword);
+        let same = alias(warning.rule.name, keyword);
+        let Some(rule) = rules().iter().find(|rule| rule.id == warning.rule.name) else { continue };
+        let severity = same.map_or(rule.severity, |(_, severity)| severity);
+        let severity = findings.severity(rule.id, same.map(|(id, _)| id), severity);
+        let finding = findings.add(rule, warning.lines, warning.message);
+        finding.alias = same.map(|(id, _)| id);
+        finding.severity = severity;
+        finding.edits = instruction.map(|found| edits(rule.id, dockerfile, found)).unwrap_or_default();
+    }
+}
+
+/// A variable that nothing in the file defines may come from a base that nobody looked at; then only what looks like a
+/// slip of the pen is told.
+fn is_guess(source: &Source<'_>, warning: &Warning) -> bool {
+    let stage = source.stages.iter().rposition(|stage| stage.from.span.start <= warning.span.start);
+    let bottom = stage.and_then(|stage| source.chain(stage).pop()).map(|bottom| &source.stages[bottom].base);
+    warning.rule.name == "UndefinedVar"
+        && matches!(bottom, Some(Base::Image(_)))
+        && !warning.message.contains("did you mean")
+}
+
+fn warnings(dockerfile: &Dockerfile, form_errors: &[Diagnostic]) -> Vec<Warning> {
+    let no_args = BTreeMap::new();
+    let platform = Platform::new("linux", "amd64", None);
+    let inputs = LowerInputs { needs_all_stages: true, ..LowerInputs::plain(platform, &no_args) };
+    let mut known = KnownImages::new();
+    let mut facts_and_errors = (Facts::default(), form_errors.to_vec());
+    let rounds = if form_errors.is_empty() { MAX_ROUNDS } else { 0 };
+    for _ in 0..rounds {
+        let (outcome, facts) = lower(dockerfile, &inputs, &known);
+        match outcome {
+            Ok(Lowering::NeedImages(questions)) => {
+                let answers = questions.into_iter().map(|question| {
+                    let image = nothing_known(&question.key.platform);
+                    (question.key, image)
+                });
+                known.extend(answers);
+            }
+            Ok(Lowering::Done(_)) => {
+                facts_and_errors.0 = facts;
+                break;
+            }
+            Err(errors) => {
+                facts_and_errors = (facts, errors);
+                break;
+            }
+        }
+    }
+    let (facts, errors) = facts_and_errors;
+    let options = CheckOptions::of(dockerfile, &no_args).unwrap_or_default();
+    let ignore_rules = IgnoreRules::default();
+    lint::lint(dockerfile, &facts, &errors, LintInputs { options: &options, ignore_rules: &ignore_rules })
+}
+
+/// An image of which nothing can be said.
+fn nothing_known(platform: &Platform) -> KnownImage {
+    KnownImage {
+        origin: ImageOrigin::Registry,
+        manifest: Digest::of(b""),
+        chain_id: None,
+        config: ImageConfig {
+            os: platform.os.clone(),
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
+            ..ImageConfig::default()
+        },
+    }
+}
+
+/// What to write instead, where that is sure to build the same.
+fn edits(id: &str, dockerfile: &Dockerfile, instruction: &Instruction) -> Vec<Edit> {
+    let text = &dockerfile.text;
+    let replace = |span: Span, text: String| vec![Edit { span, text }];
+    match (id, &instruction.args) {
+        ("RedundantTargetPlatform", _) => {
+            let Some(flag) = instruction.flags.iter().find(|flag| flag.name == "platform") else { return Vec::new() };
+            let blank = text[flag.span.end..].find(|c| !matches!(c, ' ' | '\t')).unwrap_or(0);
+            replace(Span { start: flag.span.start, end: flag.span.end + blank }, String::new())
+        }
+        ("FromAsCasing", Args::Words(words)) if words.len() == 3 => {
+            let is_lower = instruction.keyword_word.text == instruction.keyword_word.text.to_lowercase();
+            replace(words[1].span, if is_lower { "as" } else { "AS" }.to_owned())
+        }
+        ("StageNameCasing", Args::Words(words)) if words.len() == 3 => {
+            replace(words[2].span, words[2].text.to_lowercase())
+        }
+        ("ConsistentInstructionCasing", _) => {
+            let word = &instruction.keyword_word;
+            let is_lower = most_keywords_are_lower(dockerfile);
+            replace(word.span, if is_lower { word.text.to_lowercase() } else { word.text.to_uppercase() })
+        }
+        ("LegacyKeyValueFormat", Args::Pairs { pairs, is_legacy: true }) => match &pairs[..] {
+            // Other values would need quotes, and which ones depends on what is in them.
+            [(key, value)] if !value.text.is_empty() && value.text.chars().all(is_plain) => {
+                replace(Span { start: key.span.start, end: value.span.end }, format!("{}={}", key.text, value.text))
+            }
+            _ => Vec::new(),
+        },
+        ("NoEmptyContinuation", _) => empty_lines(text, instruction.span),
+        _ => Vec::new(),
+    }
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '+' | ',' | '@' | '%')
+}
+
+fn most_keywords_are_lower(dockerfile: &Dockerfile) -> bool {
+    let in_stages = || dockerfile.instructions.iter().skip_while(|instruction| instruction.keyword != Keyword::From);
+    let words = || in_stages().map(|instruction| instruction.keyword_word.text.as_str());
+    let n_lower = words().filter(|word| **word == word.to_lowercase()).count();
+    n_lower > words().filter(|word| **word == word.to_uppercase()).count()
+}
+
+/// Takes the empty lines out of `span`.
+fn empty_lines(text: &str, span: Span) -> Vec<Edit> {
+    let mut start = span.start;
+    let mut edits = Vec::new();
+    for line in text[span.range()].split_inclusive('\n') {
+        if line.trim().is_empty() {
+            edits.push(Edit { span: Span { start, end: start + line.len() }, text: String::new() });
+        }
+        start += line.len();
+    }
+    edits
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_fix, check_hits, check_silent};
+
+    #[test]
+    fn checks_of_a_build_speak_without_a_registry() {
+        check_hits("WorkdirRelativePath", &["WORKDIR x\n"]);
+        check_hits("JSONArgsRecommended", &["CMD x y\n"]);
+        check_hits("MultipleInstructionsDisallowed", &["CMD [\"a\"]\nCMD [\"b\"]\n"]);
+        check_hits("UndefinedVar", &["FROM scratch\nENV A=$B\n", "ENV VERSION=1\nENV A=$VERSON\n"]);
+        // The base may well define it.
+        check_silent("UndefinedVar", &["ENV A=$JAVA_HOME\n"]);
+    }
+
+    #[test]
+    fn spellings_are_fixed() {
+        check_fix("FromAsCasing", "from a:1 AS b\n", "from a:1 as b\n");
+        check_fix("StageNameCasing", "FROM a:1 AS Bc\n", "FROM a:1 AS bc\n");
+        check_fix("ConsistentInstructionCasing", "FROM a:1\nrun x\n", "FROM a:1\nRUN x\n");
+        check_fix("LegacyKeyValueFormat", "FROM a:1\nENV a b\n", "FROM a:1\nENV a=b\n");
+        check_fix("LegacyKeyValueFormat", "FROM a:1\nENV a b c\n", "FROM a:1\nENV a b c\n");
+        check_fix("NoEmptyContinuation", "FROM a:1\nRUN x \\\n\n  y\n", "FROM a:1\nRUN x \\\n  y\n");
+        let redundant = "FROM --platform=$TARGETPLATFORM a:1\n";
+        check_fix("RedundantTargetPlatform", redundant, "FROM a:1\n");
+    }
+
+    #[test]
+    fn other_linters_names_are_known() {
+        check_silent("WorkdirRelativePath", &["# hadolint ignore=DL3000\nWORKDIR x\n"]);
+    }
+}

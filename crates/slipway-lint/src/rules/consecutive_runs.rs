@@ -1,0 +1,46 @@
+//! `RUN` after `RUN`.
+
+use super::Family;
+use crate::source::{Source, Step};
+use crate::{Findings, Rule, Severity};
+use slipway_dockerfile::Keyword;
+
+const CONSECUTIVE: Rule = Rule::new(
+    "DL3059",
+    Severity::Info,
+    "a RUN right after another one",
+    "Join them with &&, or in a heredoc: what the second one deletes stays in the layer of the first",
+);
+
+pub(crate) const FAMILY: Family = Family { check, rules: &[&CONSECUTIVE] };
+
+fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
+    for stage in &source.stages {
+        for pair in stage.steps.windows(2) {
+            let [first, second] = pair else { continue };
+            let are_runs = [first, second].iter().all(|step| step.is(Keyword::Run) && !step.is_trigger);
+            if are_runs && flags(first) == flags(second) {
+                findings.add_at(&CONSECUTIVE, second);
+            }
+        }
+    }
+}
+
+/// Steps with other mounts or another network cannot be one.
+fn flags<'a>(step: &'a Step<'_>) -> Vec<(&'a str, Option<&'a str>)> {
+    step.instruction.flags.iter().map(|flag| (flag.name.as_str(), flag.value.as_deref())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_hits, check_silent};
+
+    #[test]
+    fn runs() {
+        check_hits("DL3059", &["RUN a\nRUN b\n", "RUN a\n# c\nRUN b\n"]);
+        check_silent(
+            "DL3059",
+            &["RUN a\nENV b=c\nRUN d\n", "RUN a\nRUN --network=none b\n", "RUN a\nFROM b:1\nRUN c\n"],
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! `npm install`, `gem install`, `go install` without versions.
+
+use super::Family;
+use crate::shell::{Command, Word};
+use crate::source::Source;
+use crate::{Findings, Rule, Severity};
+
+const NPM: Rule = Rule::new(
+    "DL3016",
+    Severity::Warning,
+    "package installed by npm without a version",
+    "Write package@version, or keep it in package.json and use npm ci",
+);
+const GEM: Rule = Rule::new(
+    "DL3028",
+    Severity::Warning,
+    "gem installed without a version",
+    "Write gem:version or add -v version, or keep it in a Gemfile",
+);
+const GO: Rule =
+    Rule::new("DL3062", Severity::Warning, "package installed by go without a version", "Write package@version");
+
+pub(crate) const FAMILY: Family = Family { check, rules: &[&NPM, &GEM, &GO] };
+
+fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
+    for (_, step, command) in source.commands() {
+        let (rule, package) = match command.program() {
+            "npm" => (&NPM, unpinned_npm(command)),
+            "gem" => (&GEM, unpinned_gem(command)),
+            "go" => (&GO, unpinned_go(command)),
+            _ => continue,
+        };
+        if let Some(package) = package {
+            findings.add(rule, step.lines, format!("{}: {}", rule.summary, package.text));
+        }
+    }
+}
+
+fn unpinned_npm(command: &Command) -> Option<&Word> {
+    let operands =
+        command.operands(&["--prefix", "--registry", "--cache", "--userconfig", "--loglevel", "--tag", "-C"]);
+    let (verb, packages) = operands.split_first()?;
+    let is_pinned = |package: &Word| {
+        let text = &package.text;
+        let after_scope = text.strip_prefix('@').unwrap_or(text);
+        let is_git = text.starts_with("git") && text.contains(':');
+        let is_file = text.starts_with(['.', '/', '~']) || text.ends_with(".tgz") || text.ends_with(".tar.gz");
+        match is_git {
+            true => text.contains('#'),
+            false => package.is_variable() || is_file || text.contains("://") || after_scope.contains('@'),
+        }
+    };
+    if !matches!(verb.text.as_str(), "install" | "i" | "add") {
+        return None;
+    }
+    packages.iter().find(|package| !is_pinned(package)).copied()
+}
+
+fn unpinned_gem(command: &Command) -> Option<&Word> {
+    let flags = ["-v", "--version", "-i", "--install-dir", "-n", "--bindir", "-P", "--source", "-s"];
+    let operands = command.operands(&flags);
+    let (verb, gems) = operands.split_first()?;
+    let has_version = command.has_flag(&["v", "version"]);
+    if !matches!(verb.text.as_str(), "install" | "i") || has_version {
+        return None;
+    }
+    let is_pinned = |gem: &Word| gem.is_variable() || gem.text.contains(':') || gem.text.ends_with(".gem");
+    gems.iter().take_while(|gem| gem.text != "--").find(|gem| !is_pinned(gem)).copied()
+}
+
+fn unpinned_go(command: &Command) -> Option<&Word> {
+    let operands = command.operands(&["-ldflags", "-tags", "-gcflags", "-o", "-mod", "-C"]);
+    let (verb, packages) = operands.split_first()?;
+    let is_pinned = |package: &Word| {
+        let (path, version) = package.text.split_once('@').map_or((package.text.as_str(), None), |(p, v)| (p, Some(v)));
+        // Without a dot in its first part it is a package of the standard library or of this module.
+        let is_remote = path.split('/').next().is_some_and(|host| host.contains('.') && !host.starts_with('.'));
+        package.is_variable() || !is_remote || version.is_some_and(|version| version != "latest")
+    };
+    if verb.text != "install" {
+        return None;
+    }
+    packages.iter().find(|package| !is_pinned(package)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_hits, check_silent};
+
+    #[test]
+    fn npm() {
+        check_hits(
+            "DL3016",
+            &["RUN npm install express\n", "RUN npm i -g @scope/x\n", "RUN npm install git+https://x/y.git\n"],
+        );
+        check_silent(
+            "DL3016",
+            &[
+                "RUN npm install\n",
+                "RUN npm ci\n",
+                "RUN npm install -g express@4 @scope/x@1 ./y z.tgz git://x/y.git#v1\n",
+                "RUN npm install $X\n",
+                "RUN npm run install\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn gem() {
+        check_hits("DL3028", &["RUN gem install bundler\n", "RUN gem install a:1 b\n"]);
+        check_silent(
+            "DL3028",
+            &[
+                "RUN gem install bundler:2\n",
+                "RUN gem install bundler -v 2\n",
+                "RUN gem install --version=2 bundler\n",
+                "RUN gem list\n",
+                "RUN gem install a:1 -- --with-x\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn go() {
+        check_hits("DL3062", &["RUN go install github.com/x/y\n", "RUN go install github.com/x/y@latest\n"]);
+        check_silent(
+            "DL3062",
+            &[
+                "RUN go install github.com/x/y@v1\n",
+                "RUN go install ./cmd/x\n",
+                "RUN go install .\n",
+                "RUN go build x.y/z\n",
+                "RUN go install -ldflags '-s -w' ./...\n",
+            ],
+        );
+    }
+}
