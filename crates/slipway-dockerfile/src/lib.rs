@@ -34,7 +34,9 @@ pub use expand::{ExpandError, ExpandProblem, expand, expand_heredoc, expand_word
 pub use facts::Facts;
 pub use glob::{BadPattern, match_pattern};
 pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Verdict};
-pub use lower::{ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
+pub use lower::{
+    ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, Linked, LowerInputs, Lowered, Lowering, lower,
+};
 pub use outline::{Outline, OutlineArg, OutlineMount, outline};
 pub use parse::{parse, parse_trigger};
 pub use slipway_graph::quote::quoted;

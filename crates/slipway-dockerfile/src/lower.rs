@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use slipway_graph::git::redacted;
-use slipway_graph::op::{HostAddress, HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit};
+use slipway_graph::op::{
+    FolderId, HostAddress, HttpSource, ImageOrigin, ImageSource, LocalSource, Network, Source, Ulimit,
+};
 use slipway_graph::request::{CacheBypass, NamedContext, ShellPoint};
 use slipway_graph::{GitReference, Graph, LineRange, MainContext, Op, Vertex, VertexId};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConfig};
@@ -38,6 +41,10 @@ pub struct LowerInputs<'a> {
     pub is_multi_platform: bool,
     /// By familiar name without `:latest`, possibly with `::platform` at the end.
     pub named_contexts: &'a BTreeMap<String, NamedContext>,
+    /// Which folder of the host each named context is that is one.
+    pub folders: &'a BTreeMap<String, FolderId>,
+    /// What other builds made that named contexts may stand for, by name.
+    pub linked: &'a BTreeMap<String, Linked>,
     pub main_context: &'a MainContext,
     pub cache_bypass: &'a CacheBypass,
     /// The network of steps that do not ask for a certain one.
@@ -59,8 +66,10 @@ impl<'a> LowerInputs<'a> {
     /// Those of a build on `platform` with a folder as its context and no flags but `--build-arg`.
     pub fn plain(platform: Platform, build_args: &'a BTreeMap<String, String>) -> LowerInputs<'a> {
         static NO_CONTEXTS: BTreeMap<String, NamedContext> = BTreeMap::new();
+        static NO_FOLDERS: BTreeMap<String, FolderId> = BTreeMap::new();
+        static NO_LINKS: BTreeMap<String, Linked> = BTreeMap::new();
         static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
-        static FOLDER: MainContext = MainContext::Folder;
+        static FOLDER: MainContext = MainContext::Folder(FolderId(0));
         static NO_BYPASS: CacheBypass = CacheBypass::Nothing;
         LowerInputs {
             target: None,
@@ -71,6 +80,8 @@ impl<'a> LowerInputs<'a> {
             is_platform_explicit: false,
             is_multi_platform: false,
             named_contexts: &NO_CONTEXTS,
+            folders: &NO_FOLDERS,
+            linked: &NO_LINKS,
             main_context: &FOLDER,
             cache_bypass: &NO_BYPASS,
             network: Network::Default,
@@ -84,6 +95,8 @@ impl<'a> LowerInputs<'a> {
         }
     }
 }
+
+const SCRATCH_STEP: &str = "[internal] scratch";
 
 /// What lowering came to.
 #[derive(Debug)]
@@ -148,6 +161,38 @@ pub struct Lowered {
     pub n_base_history: usize,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of what the build makes.
     pub epoch: Option<i64>,
+}
+
+/// What another build makes, for those that use it as a context.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    /// One a platform; at least one.
+    pub images: Vec<(Platform, Arc<Lowered>)>,
+}
+
+impl Linked {
+    /// An image without files and settings.
+    pub fn empty(platform: Platform) -> Linked {
+        let mut graph = Graph::new();
+        let result = graph.add(Vertex {
+            op: Op::Source(Source::Scratch),
+            inputs: Vec::new(),
+            platform: platform.clone(),
+            name: SCRATCH_STEP.to_owned(),
+            ignores_cache: false,
+            lines: None,
+        });
+        let config = empty_config(&platform);
+        let lowered = Lowered { graph, result, config, n_base_history: 0, epoch: None };
+        Linked { images: vec![(platform, Arc::new(lowered))] }
+    }
+
+    /// The image for `platform`; the only one serves all.
+    pub(crate) fn image(&self, platform: &Platform) -> Option<&Arc<Lowered>> {
+        let exact = self.images.iter().find(|(own, _)| own == platform);
+        let only = if self.images.len() == 1 { self.images.first() } else { None };
+        exact.or(only).map(|(_, image)| image)
+    }
 }
 
 /// Lowers `dockerfile`, and tells what was seen on the way, however far it led.
@@ -276,7 +321,7 @@ impl<'a> Build<'a> {
 
     /// The file system without files.
     pub(crate) fn scratch(&mut self) -> VertexId {
-        self.source(Source::Scratch, "[internal] scratch".to_owned(), None)
+        self.source(Source::Scratch, SCRATCH_STEP.to_owned(), None)
     }
 
     /// The build context.
@@ -314,12 +359,17 @@ impl<'a> Build<'a> {
         Ok(match outside {
             Outside::Scratch => self.scratch(),
             Outside::Folder { name } => {
-                let source = Source::Local(LocalSource { name: name.clone() });
+                let folder = self.inputs.folders.get(name).copied().unwrap_or_default();
+                let source = Source::Local(LocalSource { name: name.clone(), folder });
                 self.source(source, format!("[context {name}] load from client"), Some(lines))
             }
             Outside::Url { name, url } => {
                 let source = remote_source(name, url)?;
                 self.source(source, format!("[context {name}] {}", redacted(url)), Some(lines))
+            }
+            Outside::Linked(image) => {
+                let places = self.graph.absorb(image.graph.clone());
+                places[image.result.0]
             }
             Outside::Image { key, context, .. } => self.image_vertex(key, context.as_deref(), names, lines),
         })
@@ -434,7 +484,13 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
                 .outside_vertex(outside, &mut names, stage.from.lines)
                 .map_err(|e| error_at(stage.from, stage.from.span, e))?;
             let config = base_config(outside, build);
-            let n_base_history = config.history.len();
+            let n_base_history = match outside {
+                // Its own steps are steps of this graph, and get their times like those of this build.
+                Outside::Linked(image) => image.n_base_history,
+                Outside::Scratch | Outside::Folder { .. } | Outside::Url { .. } | Outside::Image { .. } => {
+                    config.history.len()
+                }
+            };
             StageBuilder {
                 vertex,
                 platform: stage.platform.clone(),
@@ -466,7 +522,7 @@ fn begin(index: usize, lines: &[Line<'_>], build: &mut Build<'_>) -> Result<Stag
 
 fn step_names(index: usize, lines: &[Line<'_>], build: &Build<'_>) -> StepNames {
     let stage = &build.stages.stages[index];
-    let is_base_a_step = matches!(&stage.base, Origin::Outside(outside) if *outside != Outside::Scratch);
+    let is_base_a_step = matches!(&stage.base, Origin::Outside(outside) if !matches!(outside, Outside::Scratch));
     StepNames {
         stage: (build.stages.stages.len() > 1).then(|| build.stages.display_name(index)),
         platform: build.inputs.is_multi_platform.then(|| stage.platform.clone()),
@@ -480,6 +536,7 @@ fn step_names(index: usize, lines: &[Line<'_>], build: &Build<'_>) -> StepNames 
 fn base_config(outside: &Outside, build: &Build<'_>) -> ImageConfig {
     match outside {
         Outside::Image { key, .. } => build.known[key].config.clone(),
+        Outside::Linked(image) => image.config.clone(),
         // The reference gives these the platform of the build, whatever `--platform` of the stage says.
         Outside::Scratch | Outside::Folder { .. } | Outside::Url { .. } => empty_config(&build.inputs.target_platform),
     }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use slipway_graph::LineRange;
 use slipway_graph::request::NamedContext;
@@ -13,7 +14,7 @@ use crate::facts::{ArgValue, FactLog, Seen, StageLinks, StagePlatform, Variables
 use crate::globals::Globals;
 use crate::instructions::from::From;
 use crate::instructions::{Command, Need, parse_trigger};
-use crate::lower::{ImageKey, ImagePlace, ImageQuestion, KnownImages, LowerInputs};
+use crate::lower::{ImageKey, ImagePlace, ImageQuestion, KnownImages, LowerInputs, Lowered};
 use crate::quote::quoted;
 use crate::stage_builder::{error_at, error_in};
 use crate::{Diagnostic, Dockerfile, Instruction, Span, expand, suggest};
@@ -48,7 +49,7 @@ pub(crate) struct Line<'a> {
 }
 
 /// Where files come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Origin {
     /// By index.
     Stage(usize),
@@ -56,7 +57,7 @@ pub(crate) enum Origin {
 }
 
 /// Files that no stage makes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Outside {
     /// No files, and the config of an empty image.
     Scratch,
@@ -74,6 +75,8 @@ pub(crate) enum Outside {
         name: String,
         url: String,
     },
+    /// What another build makes.
+    Linked(Arc<Lowered>),
 }
 
 /// A stage's instructions as the parser gives them: the `FROM` and what follows.
@@ -225,7 +228,10 @@ impl<'a> Stages<'a> {
             None => None,
         };
         let platform = asked.unwrap_or_else(|| inputs.target_platform.clone());
-        let replacement = head.name.as_deref().and_then(|name| context_called(name, &platform, inputs));
+        let replacement = match head.name.as_deref() {
+            Some(name) => context_called(name, &platform, inputs).map_err(error)?,
+            None => None,
+        };
         let earlier = self.index_of(&base_text);
         let is_replaced = replacement.is_some();
         let (base, platform) = match (replacement, earlier) {
@@ -235,7 +241,8 @@ impl<'a> Stages<'a> {
             (None, None) => {
                 let outside = outside(&base_text, &platform, inputs).map_err(error)?;
                 // As in the reference: what has no files is for the platform that is built for.
-                let platform = if outside == Outside::Scratch { inputs.target_platform.clone() } else { platform };
+                let has_files = !matches!(outside, Outside::Scratch);
+                let platform = if has_files { platform } else { inputs.target_platform.clone() };
                 (Origin::Outside(outside), platform)
             }
         };
@@ -463,7 +470,7 @@ fn outside(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Result<
     if name == "scratch" {
         return Ok(Outside::Scratch);
     }
-    if let Some(outside) = context_called(name, platform, inputs) {
+    if let Some(outside) = context_called(name, platform, inputs)? {
         return Ok(outside);
     }
     let reference: Reference = name.parse().map_err(|e| format!("failed to parse stage name {}: {e}", quoted(name)))?;
@@ -480,16 +487,18 @@ fn image(reference: &Reference, written: &str, platform: &Platform, context: Opt
 }
 
 /// The named context that stands for `name` on `platform`.
-fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Option<Outside> {
+fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Result<Option<Outside>, String> {
     if ["scratch", "context"].contains(&name) {
-        return None;
+        return Ok(None);
     }
-    let familiar = name.parse::<Reference>().ok()?.familiar();
+    let Ok(reference) = name.parse::<Reference>() else { return Ok(None) };
+    let familiar = reference.familiar();
     let familiar = familiar.strip_suffix(":latest").unwrap_or(&familiar);
     let specific = format!("{familiar}::{platform}");
-    let key = [specific.as_str(), familiar].into_iter().find(|key| inputs.named_contexts.contains_key(*key))?;
+    let key = [specific.as_str(), familiar].into_iter().find(|key| inputs.named_contexts.contains_key(*key));
+    let Some(key) = key else { return Ok(None) };
     let name = key.to_owned();
-    Some(match &inputs.named_contexts[key] {
+    Ok(Some(match &inputs.named_contexts[key] {
         NamedContext::Folder(_) => Outside::Folder { name },
         NamedContext::Image(None) => Outside::Scratch,
         NamedContext::Image(Some(reference)) => image(reference, &name, platform, Some(name.clone())),
@@ -507,7 +516,13 @@ fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> 
             }
         }
         NamedContext::Url(url) => Outside::Url { name, url: url.clone() },
-    })
+        NamedContext::Target(target) => {
+            let images = inputs.linked.get(target);
+            let images = images.ok_or_else(|| format!("context {name}: there is no target {}", quoted(target)))?;
+            let missing = || format!("context {name}: target {} is not built for {platform}", quoted(target));
+            Outside::Linked(Arc::clone(images.image(platform).ok_or_else(missing)?))
+        }
+    }))
 }
 
 /// The stages that have to be lowered, and with which instructions.
@@ -639,6 +654,7 @@ impl<'a> Stages<'a> {
             }
             Origin::Stage(base) => self.triggers_of(&self.stages[*base].base, known),
             Origin::Outside(Outside::Image { key, .. }) => of_image(key).unwrap_or_default(),
+            Origin::Outside(Outside::Linked(image)) => image.config.config.on_build.clone(),
             Origin::Outside(Outside::Scratch | Outside::Folder { .. } | Outside::Url { .. }) => Vec::new(),
         }
     }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use slipway_engine::{Engine, EngineParts};
-use slipway_graph::request::BuildRequest;
 use slipway_graph::request::flags::{BuildFlags, PathKind, Surroundings};
+use slipway_graph::request::{BuildRequest, NamedRequest};
 use slipway_graph::{Event, Events, StepId};
 use slipway_registry::{ClientConfig, Registry};
 use slipway_sandbox::ladder;
@@ -65,7 +65,7 @@ fn write_context(folder: &Path, n_layers: usize) {
     fs::write(folder.join("Dockerfile"), text).unwrap();
 }
 
-fn request(context: &Path, layout: &Path, network: &str) -> BuildRequest {
+fn request(context: &Path, layout: &Path, network: &str) -> NamedRequest {
     let flags = BuildFlags {
         context: context.display().to_string(),
         build_contexts: vec![format!("busybox=oci-layout://{}", layout.display())],
@@ -74,13 +74,13 @@ fn request(context: &Path, layout: &Path, network: &str) -> BuildRequest {
         outputs: vec!["type=cacheonly".to_owned()],
         ..BuildFlags::default()
     };
-    BuildRequest::from_flags(&flags, &Here).unwrap()
+    NamedRequest { name: String::new(), request: BuildRequest::from_flags(&flags, &Here).unwrap() }
 }
 
 /// The times of the two steps.
-fn build(engine: &Engine, request: &BuildRequest) -> (Duration, Duration) {
+fn build(engine: &Engine, request: &NamedRequest) -> (Duration, Duration) {
     let clock = Clock::default();
-    engine.build(request, &mut std::io::empty(), &clock, &Cancel::new()).unwrap();
+    engine.build(std::slice::from_ref(request), &mut std::io::empty(), &clock, &Cancel::new()).unwrap();
     let times = clock.took.into_inner().unwrap();
     (times[0], times[1])
 }

@@ -1,29 +1,28 @@
-//! One build, from request to result.
+//! Builds, from requests to results. Several requests that are carried out together become one graph and are solved as
+//! one, so that what they share is done once.
 //!
 //! ```text
-//! a contexts     which folders may be read, and where the Dockerfile is
-//! b parse        text to syntax tree
-//! c lower        syntax tree to graph; base images are looked up on the way, all that are known to be needed at once
+//! a contexts     which folders may be read, and where the Dockerfile is     \\
+//! b parse        text to syntax tree                                         > of each request: prepare.rs
+//! c lower        syntax tree to graph; base images are looked up on the way /
 //! d solve        what must run runs; layers that will be exported are made meanwhile
 //! e finish       every layer has its diff ID
 //! f assemble     config, history, times
 //! g export       to where it was asked for
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Read;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
-use slipway_dockerfile::{Diagnostic, ImageKey};
-use slipway_graph::op::HttpSource;
-use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation};
-use slipway_graph::{Event, Events, Graph, LineRange, MainContext, StepId, VertexId};
-use slipway_oci::{Digest, Platform};
+use slipway_dockerfile::Diagnostic;
+use slipway_graph::request::NamedRequest;
+use slipway_graph::{Event, Events, Graph, LineRange, StepId, VertexId};
+use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{OverlayFlavor, Snapshot, Store};
@@ -33,22 +32,14 @@ use crate::contexts::Contexts;
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
-use crate::frontend::Frontend;
-use crate::images::Images;
-use crate::inputs::{Fetched, InputError, find_inputs};
-use crate::layer::diff::open_dir;
 use crate::layers::{self, BlobForm, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
-use crate::ops::git::GitInputs;
-use crate::ops::http::HttpInputs;
 use crate::ops::shell::ShellSeat;
-use crate::ops::{EngineOps, RemoteSources, StoreCache};
-use crate::platforms::{Blueprint, ImagePlan};
+use crate::ops::{EngineOps, OpError, RemoteSources, Session, StoreCache};
+use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
 use crate::records::BuildRecord;
-use crate::records::recorder::Recorder;
-use crate::remote_context::{self, RemoteContext, RemoteContextError};
-use crate::rootfs::Root;
+use crate::records::audience::{Audience, SharedSteps};
 use crate::ssh::Agents;
 use crate::store_disk;
 
@@ -68,8 +59,8 @@ pub struct EngineParts {
 
 /// Builds images. One engine serves any number of builds.
 pub struct Engine {
-    store: Store,
-    registry: Registry,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
     flavor: OverlayFlavor,
     search_path: OsString,
     shell_seat: Option<Arc<dyn ShellSeat>>,
@@ -100,6 +91,8 @@ pub struct SourceFile {
 /// Why there is no image, and the file that a message may point into.
 #[derive(Debug)]
 pub struct BuildError {
+    /// Which of the requests failed, by its place.
+    pub build: usize,
     pub failure: BuildFailure,
     pub dockerfile: Option<SourceFile>,
 }
@@ -141,6 +134,17 @@ pub enum ErrorClass {
     Bug,
 }
 
+impl BuildFailure {
+    /// Those who were told to stop have nothing to say for themselves, unless they were what stopped the others.
+    pub(crate) fn unless_canceled(self, cancel: &Cancel) -> BuildFailure {
+        match self {
+            BuildFailure::Step { .. } | BuildFailure::Panic { .. } => self,
+            _ if cancel.is_canceled() => BuildFailure::Canceled,
+            _ => self,
+        }
+    }
+}
+
 impl BuildError {
     /// Whose fault it is, as far as that can be told.
     pub fn class(&self) -> ErrorClass {
@@ -154,26 +158,40 @@ impl BuildError {
 
 /// What all parts of a build get.
 #[derive(Clone, Copy)]
-struct Job<'a> {
-    request: &'a BuildRequest,
-    sources: &'a RemoteSources,
-    agents: &'a Agents,
-    events: &'a Recorder<'a>,
-    cancel: &'a Cancel,
+pub(crate) struct Job<'a> {
+    pub(crate) requests: &'a [NamedRequest],
+    /// By request.
+    pub(crate) agents: &'a [Agents],
+    pub(crate) sources: &'a RemoteSources,
+    pub(crate) audience: &'a Audience<'a>,
+    pub(crate) cancel: &'a Cancel,
 }
 
 /// What to solve.
-struct Wanted<'a> {
-    graph: &'a Graph,
-    results: &'a [VertexId],
-    /// `None` unless the layers of the results will be those of images; then in which form, if they leave the store.
-    image_form: Option<Option<BlobForm>>,
+pub(crate) struct Wanted<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) results: Vec<VertexId>,
+    /// By vertex: the request that brought it.
+    pub(crate) owners: &'a [usize],
+    /// By vertex: all requests that need it, the owner first.
+    pub(crate) users: &'a [Vec<usize>],
+    pub(crate) contexts: &'a Contexts,
+    /// Vertices whose newest layers will be those of images, and the form of their blobs if they leave the store.
+    pub(crate) exported: BTreeMap<VertexId, Option<BlobForm>>,
+    /// The vertex that somebody sits down in.
+    pub(crate) shell_at: Option<VertexId>,
 }
 
-/// The root file systems of the images, and how many steps had to run for them.
-struct Solved {
-    snapshots: Vec<Snapshot>,
+/// The root file systems of the results, and how many steps had to run for them.
+pub(crate) struct Solved {
+    pub(crate) snapshots: BTreeMap<VertexId, Snapshot>,
     n_run: usize,
+}
+
+/// A request that cannot be carried out, and why.
+pub(crate) struct Failed {
+    pub(crate) build: usize,
+    pub(crate) failure: BuildFailure,
 }
 
 impl Engine {
@@ -189,192 +207,186 @@ impl Engine {
         Engine { store, registry, flavor, search_path, shell_seat, nofile, git_variables }
     }
 
-    /// Builds what `request` asks for. `stdin` is read only if the request says so. A record of the build stays in the
-    /// store, unless all that was wanted is a shell, or to find out whether the engine has to enter a namespace.
+    /// Builds what `requests` ask for, with one graph; the results are in their order. `stdin` is read only if a request
+    /// says so. Records of the builds stay in the store, unless all that was wanted is a shell, or to find out whether the
+    /// engine has to enter a namespace.
     ///
     /// # Errors
-    /// Everything that keeps the result from being written; then none of the outputs exists, though steps that
+    /// Everything that keeps a result from being written. If a step fails, none of the outputs exists, though steps that
     /// succeeded stay in the cache.
     pub fn build(
         &self,
-        request: &BuildRequest,
+        requests: &[NamedRequest],
         stdin: &mut dyn Read,
         events: &dyn Events,
         cancel: &Cancel,
-    ) -> Result<Built, BuildError> {
-        let recorder = Recorder::start(request, events, &self.store);
-        let mut outcome = self.build_recorded(request, stdin, &recorder, cancel);
+    ) -> Result<Vec<Built>, BuildError> {
+        let audience = Audience::start(requests, events, &self.store);
+        let mut outcome = self.build_recorded(requests, stdin, &audience, cancel);
         let is_rehearsal = self.flavor == OverlayFlavor::Outside && outcome.is_err();
-        if request.shell.is_none() && !is_rehearsal {
-            let record = recorder.finish(&outcome);
-            if let Ok(built) = &mut outcome {
-                built.record = Some(record);
-            }
+        let is_shell = requests.iter().any(|named| named.request.shell.is_some());
+        if !is_shell && !is_rehearsal {
+            audience.finish(&mut outcome);
         }
         outcome
     }
 
     fn build_recorded(
         &self,
-        request: &BuildRequest,
+        requests: &[NamedRequest],
         stdin: &mut dyn Read,
-        events: &Recorder<'_>,
+        audience: &Audience<'_>,
         cancel: &Cancel,
-    ) -> Result<Built, BuildError> {
+    ) -> Result<Vec<Built>, BuildError> {
         let started = Instant::now();
-        let unusable = |e| BuildError { failure: BuildFailure::Request(Box::new(e)), dockerfile: None };
-        let agents = Agents::open(&request.ssh).map_err(unusable)?;
-        let step = events.new_step();
-        let name = request.load_step_name();
+        let agents = requests.iter().enumerate().map(|(build, named)| {
+            let unusable = |e| BuildError { build, failure: BuildFailure::Request(Box::new(e)), dockerfile: None };
+            Agents::open(&named.request.ssh).map_err(unusable)
+        });
+        let agents = agents.collect::<Result<Vec<_>, _>>()?;
         let sources = RemoteSources::default();
-        let job = Job { request, sources: &sources, agents: &agents, events, cancel };
-        let fetched = self.fetch(job).map_err(|failure| BuildError { failure, dockerfile: None })?;
-        let find = || find_inputs(request, fetched, stdin, Some(self.store.clone()));
-        let inputs = internal_step(events, step, &name, find).map_err(other)?;
-        let ignore_rules = inputs.ignore_rules().map_err(|error| other(error.into()))?;
-        let images = Images { store: &self.store, registry: &self.registry, pulls_always: request.pulls_always };
-        let look_up = |key: &ImageKey| Ok(images.look_up(key)?);
-        let frontend = Frontend {
-            request,
-            main_context: &inputs.main_context,
-            ignore_rules: &ignore_rules,
-            needs_all_stages: false,
-            look_up: &look_up,
-            events,
+        let job = Job { requests, agents: &agents, sources: &sources, audience, cancel };
+        let prepared = self.prepare(job, stdin)?;
+        let blueprint = &prepared.blueprint;
+        let with_source = |Failed { build, failure }| {
+            let failure = failure.unless_canceled(cancel);
+            let dockerfile = (!matches!(failure, BuildFailure::Canceled)).then(|| prepared.dockerfiles[build].clone());
+            BuildError { build, failure, dockerfile }
         };
-        let reading = frontend.read(&inputs.dockerfile_text);
-        events.read_args(&reading.dockerfile);
-        let source = inputs.source(&reading.dockerfile);
-        reading.report(step, &source, events);
-        let with_source = |failure| match cancel.is_canceled()
-            && !matches!(failure, BuildFailure::Step { .. } | BuildFailure::Panic { .. })
-        {
-            // Whatever was in the way of those who were told to stop.
-            true => BuildError { failure: BuildFailure::Canceled, dockerfile: None },
-            false => BuildError { failure, dockerfile: Some(source.clone()) },
-        };
-        let blueprint = reading.outcome.map_err(with_source)?;
-        let Blueprint { graph, images, is_multi } = &blueprint;
-        let results: Vec<VertexId> = images.iter().map(|image| image.result).collect();
-        let form = export::wanted_form(request, *is_multi);
-        let wanted = Wanted { graph, results: &results, image_form: Some(form) };
-        let Solved { snapshots, n_run } = self.solve(wanted, &inputs.contexts, job).map_err(with_source)?;
-        let images = images.iter().zip(snapshots);
-        let images = images.map(|(image, snapshot)| self.image(graph, image, snapshot, job));
-        let images = images.collect::<Result<Vec<_>, _>>().map_err(|e| with_source(BuildFailure::Other(e)))?;
-        let (store, registry, is_multi) = (&self.store, &self.registry, *is_multi);
-        let wants_manifest = request.metadata_file.is_some();
-        let export = Export { store, registry, images: &images, is_multi, wants_manifest, events, cancel };
-        let exported = export::export(&export, request).map_err(|e| with_source(BuildFailure::Other(Box::new(e))))?;
+        let wanted = self.wanted(blueprint, &prepared.contexts, job);
+        let users = blueprint.users();
+        let wanted = Wanted { users: &users, ..wanted };
+        let Solved { snapshots, n_run } = self.solve(wanted, job).map_err(with_source)?;
+        let mut built = Vec::with_capacity(requests.len());
+        for (build, result) in &blueprint.results {
+            let finished = self.finish(*build, result, &blueprint.graph, &snapshots, job);
+            let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
+            built.push(finished.map_err(failed)?);
+        }
         // Only what is taken away first when space is short depends on it.
         let _ = self.store.remember_uses(crate::now_ns());
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
         }
+        Ok(built)
+    }
+
+    fn wanted<'a>(&self, blueprint: &'a Blueprint, contexts: &'a Contexts, job: Job<'a>) -> Wanted<'a> {
+        let (mut results, mut exported) = (Vec::new(), BTreeMap::new());
+        for (build, result) in &blueprint.results {
+            let request = &job.requests[*build].request;
+            let form = export::wanted_form(request, result.is_multi);
+            results.extend(result.images.iter().map(|image| image.result));
+            if !export::makes_image(request) {
+                continue;
+            }
+            for image in &result.images {
+                for vertex in observe::exported(&blueprint.graph, image.result) {
+                    let known = exported.entry(vertex).or_insert(form);
+                    *known = known.or(form);
+                }
+            }
+        }
+        let is_shell = job.requests.iter().any(|named| named.request.shell.is_some());
+        let shell_at = results.first().copied().filter(|_| is_shell);
+        let (graph, owners) = (&blueprint.graph, blueprint.owners.as_slice());
+        Wanted { graph, results, owners, users: &[], contexts, exported, shell_at }
+    }
+
+    /// Steps e, f and g of the request `build`.
+    fn finish(
+        &self,
+        build: usize,
+        result: &ResultPlan,
+        graph: &Graph,
+        snapshots: &BTreeMap<VertexId, Snapshot>,
+        job: Job<'_>,
+    ) -> Result<Built, Box<dyn Error + Send + Sync>> {
+        let request = &job.requests[build].request;
+        if !export::makes_image(request) {
+            return Ok(Built { image_id: None, image: None, record: None });
+        }
+        let images = result.images.iter().map(|image| self.image(graph, image, &snapshots[&image.result], job));
+        let images = images.collect::<Result<Vec<_>, _>>()?;
+        let events = job.audience.of(build);
+        let export = Export {
+            store: &self.store,
+            registry: &self.registry,
+            images: &images,
+            is_multi: result.is_multi,
+            wants_manifest: request.metadata_file.is_some(),
+            events: &events,
+            cancel: job.cancel,
+        };
+        let exported = export::export(&export, request)?;
         Ok(Built { image_id: exported.id, image: exported.image, record: None })
     }
 
-    /// What is remote and needed before anything else: the context, because the Dockerfile is in it, or the
-    /// Dockerfile itself.
-    fn fetch(&self, job: Job<'_>) -> Result<Fetched, BuildFailure> {
-        let failed = |error: RemoteContextError| BuildFailure::Other(error.into());
-        let (request, http) = (job.request, &job.sources.http);
-        let inputs = HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets };
-        let context = match &request.context {
-            ContextLocation::Folder(_) | ContextLocation::Stdin => None,
-            ContextLocation::Git(reference) => Some(remote_context::of_git(reference, &request.build_args)),
-            ContextLocation::Http(url) => Some(remote_context::of_http(url, http, inputs).map_err(failed)?),
-        };
-        let context = context.map(|context| self.fetch_context(context, job)).transpose()?;
-        let dockerfile = match &request.dockerfile {
-            DockerfileLocation::Url(url) => {
-                let source = HttpSource { url: url.clone(), filename: "Dockerfile".to_owned(), checksum: None };
-                Some(remote_context::read_url(&source, http, inputs).map_err(failed)?)
-            }
-            DockerfileLocation::Default | DockerfileLocation::Path(_) | DockerfileLocation::Stdin => None,
-        };
-        Ok(Fetched { context, dockerfile })
-    }
-
-    fn fetch_context(&self, context: MainContext, job: Job<'_>) -> Result<RemoteContext, BuildFailure> {
-        let mut graph = Graph::new();
-        let result = context.add_to(&mut graph, &Platform::host());
-        let wanted = Wanted { graph: &graph, results: &[result], image_form: None };
-        let Solved { snapshots, .. } = self.solve(wanted, &Contexts::new(Some(self.store.clone())), job)?;
-        let view = self.store.view(&snapshots[0]).map_err(|error| BuildFailure::Other(error.into()))?;
-        let files = open_dir(view.as_fd(), c".").map_err(|errno| InputError::Context(errno.into()));
-        Ok(RemoteContext { context, files: Root::new(files.map_err(|error| BuildFailure::Other(error.into()))?) })
-    }
-
     /// Step d.
-    fn solve(&self, wanted: Wanted<'_>, contexts: &Contexts, job: Job<'_>) -> Result<Solved, BuildFailure> {
-        let (Wanted { graph, results, image_form }, Job { request, sources, agents, events, cancel }) = (wanted, job);
-        let steps: Vec<StepId> = (0..graph.len()).map(|_| events.new_step()).collect();
+    pub(crate) fn solve(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Failed> {
+        let Wanted { graph, results, owners, users, contexts, exported, shell_at } = wanted;
+        let Job { requests, agents, sources, audience, cancel } = job;
+        let steps: Vec<StepId> = (0..graph.len()).map(|_| audience.new_step()).collect();
+        let events = SharedSteps::new(audience, &steps, users);
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
-        let git_inputs = GitInputs {
-            store: &self.store,
+        let sessions = requests.iter().zip(agents).map(|(NamedRequest { request, .. }, agents)| Session {
             secrets: &request.secrets,
             ssh: &request.ssh,
-            host_variables: &self.git_variables,
-            cancel,
-        };
+            agents,
+            limits: &request.limits,
+        });
         let ops = EngineOps {
             graph,
             store: &self.store,
             registry: &self.registry,
             flavor: self.flavor,
             contexts,
-            secrets: &request.secrets,
-            agents,
-            limits: &request.limits,
+            sessions: &sessions.collect::<Vec<_>>(),
+            owners,
             shell_seat: self.shell_seat.as_deref(),
-            shell_at: request.shell.and(image_form).and(results.first().copied()),
+            shell_at,
             host_files: &host_files,
             sources,
-            git_inputs,
-            events,
+            git_variables: &self.git_variables,
+            cancel,
+            events: &events,
             steps: &steps,
         };
-        let plan = Plan { graph, targets: results, jobs: request.jobs.unwrap_or_else(default_jobs), cancel };
+        let jobs = requests.iter().filter_map(|named| named.request.jobs).max();
+        let plan = Plan { graph, targets: &results, jobs: jobs.unwrap_or_else(default_jobs), cancel };
         let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
-            let layers = LayerMaker::start(scope, self.store.clone(), image_form.flatten(), cancel);
-            let exported = match image_form {
-                Some(_) => results.iter().flat_map(|result| observe::exported(graph, *result)).collect(),
-                None => BTreeSet::new(),
-            };
+            let layers = &LayerMaker::start(scope, self.store.clone(), cancel);
             let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
-            let (steps, layers, n_run) = (&steps, &layers, &n_run);
-            let observer = BuildObserver {
-                graph,
-                events,
-                recorder: events,
-                ops: &ops,
-                steps,
-                exported,
-                layers,
-                host_files,
-                n_run,
-            };
-            solve(&plan, &ops, &StoreCache(&self.store), &observer)
+            let (ops, steps, n_run, exported) = (&ops, &steps, &n_run, &exported);
+            let observer = BuildObserver { graph, audience: &events, ops, steps, exported, layers, host_files, n_run };
+            solve(&plan, ops, &StoreCache(&self.store), &observer)
         });
         events.take_notes(&ops);
-        let outputs = solved.map_err(|error| match error {
-            SolveError::Canceled => BuildFailure::Canceled,
-            SolveError::Vertex { vertex, error } => {
-                let vertex = graph.vertex(vertex);
+        let outputs = solved.map_err(|error| self.failed(error, graph, owners))?;
+        let mut snapshots = BTreeMap::new();
+        for (vertex, output) in results.into_iter().zip(outputs) {
+            let failed = |e| Failed { build: owners[vertex.0], failure: BuildFailure::Other(Box::new(e)) };
+            snapshots.insert(vertex, ops.snapshot_of(&output).map_err(failed)?);
+        }
+        Ok(Solved { snapshots, n_run: n_run.into_inner() })
+    }
+
+    fn failed(&self, error: SolveError<OpError>, graph: &Graph, owners: &[usize]) -> Failed {
+        let (build, failure) = match error {
+            SolveError::Canceled => (0, BuildFailure::Canceled),
+            SolveError::Vertex { vertex: id, error } => {
+                let vertex = graph.vertex(id);
                 let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
                 let hint = hint.or_else(|| store_disk::hint(&error, self.store.root()));
-                BuildFailure::Step { lines, name, source: Box::new(error), hint }
+                (owners[id.0], BuildFailure::Step { lines, name, source: Box::new(error), hint })
             }
-            SolveError::Panicked { vertex, message } => {
-                let vertex = graph.vertex(vertex);
-                BuildFailure::Panic { lines: vertex.lines, name: vertex.name.clone(), message }
+            SolveError::Panicked { vertex: id, message } => {
+                let vertex = graph.vertex(id);
+                (owners[id.0], BuildFailure::Panic { lines: vertex.lines, name: vertex.name.clone(), message })
             }
-        })?;
-        let snapshots = outputs.iter().map(|output| ops.snapshot_of(output)).collect::<Result<_, _>>();
-        let snapshots = snapshots.map_err(|e| BuildFailure::Other(Box::new(e)))?;
-        Ok(Solved { snapshots, n_run: n_run.into_inner() })
+        };
+        Failed { build, failure }
     }
 
     /// Steps e and f.
@@ -382,13 +394,13 @@ impl Engine {
         &self,
         graph: &Graph,
         image: &ImagePlan,
-        snapshot: Snapshot,
+        snapshot: &Snapshot,
         Job { cancel, .. }: Job<'_>,
     ) -> Result<Image, Box<dyn Error + Send + Sync>> {
         // A base image may list a layer several times (the empty one, mostly); its stack holds each once.
         let base = &image.config.rootfs.diff_ids;
-        let n_base_on_stack = base.iter().collect::<std::collections::BTreeSet<_>>().len();
-        let finished = layers::finish(&self.store, &snapshot, cancel)?;
+        let n_base_on_stack = base.iter().collect::<BTreeSet<_>>().len();
+        let finished = layers::finish(&self.store, snapshot, cancel)?;
         let (mut image_layers, mut layers_ns) = (Vec::new(), Vec::new());
         for diff_id in base {
             image_layers.push(ImageLayer { diff_id: diff_id.clone(), place: None });
@@ -403,7 +415,7 @@ impl Engine {
         let (config, n_base_history, epoch) = (image.config.clone(), image.n_base_history, image.epoch);
         let draft = Draft { config, n_base_history, layers_ns, step_names, epoch };
         let assembled = draft.finish(diff_ids, epoch)?;
-        Ok(Image { draft, assembled, snapshot, layers: image_layers })
+        Ok(Image { draft, assembled, snapshot: snapshot.clone(), layers: image_layers })
     }
 }
 
@@ -434,6 +446,7 @@ where
     result
 }
 
+/// The failure of the only request there is.
 pub(crate) fn other(source: Box<dyn Error + Send + Sync>) -> BuildError {
-    BuildError { failure: BuildFailure::Other(source), dockerfile: None }
+    BuildError { build: 0, failure: BuildFailure::Other(source), dockerfile: None }
 }

@@ -2,12 +2,13 @@
 //!
 //! Opened when something first asks for them: a named context that nobody uses is never looked at.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use slipway_dockerfile::{IgnoreError, IgnoreRules};
+use slipway_graph::op::FolderId;
 use slipway_oci::Digest;
 use slipway_store::Store;
 
@@ -26,25 +27,21 @@ pub(crate) enum ContextsError {
     IgnoreFile { path: PathBuf, source: io::Error },
     #[error("`{path}`", path = .path.display())]
     IgnoreRules { path: PathBuf, source: IgnoreError },
-    #[error("there is no context called `{0}`")]
-    Unknown(String),
     #[error(transparent)]
     Digest(#[from] DigestError),
     #[error("`{path}` of the build context changed during the build; build again")]
     Changed { path: String },
 }
 
-/// The name of the main context in graphs.
-pub(crate) const MAIN: &str = "context";
-
 const MAX_IGNORE_BYTES: u64 = 1 << 20;
 
-/// All folders of one build.
+/// All folders that builds of one graph may read.
 pub(crate) struct Contexts {
-    folders: BTreeMap<String, Folder>,
+    /// By their ids.
+    folders: Vec<Folder>,
     memory: StoreMemory,
-    /// By name of the folder and what was selected in it.
-    looked_at: Mutex<HashMap<(String, String), LookedAt>>,
+    /// By folder and what was selected in it.
+    looked_at: Mutex<HashMap<(FolderId, String), LookedAt>>,
 }
 
 /// What was found in a folder.
@@ -66,29 +63,36 @@ struct Folder {
 impl Contexts {
     /// Without a store file digests are not remembered.
     pub(crate) fn new(store: Option<Store>) -> Contexts {
-        Contexts { folders: BTreeMap::new(), memory: StoreMemory(store), looked_at: Mutex::default() }
+        Contexts { folders: Vec::new(), memory: StoreMemory(store), looked_at: Mutex::default() }
     }
 
-    /// Adds a folder of the user's, called `name`. `own_ignore_file` is the one that belongs to the Dockerfile; it goes
-    /// before `.dockerignore` in the folder.
-    pub(crate) fn add(&mut self, name: &str, path: PathBuf, own_ignore_file: Option<PathBuf>) {
+    /// Adds a folder of the user's. `own_ignore_file` is the one that belongs to the Dockerfile; it goes before
+    /// `.dockerignore` in the folder. A folder that is there already, with the same ignore file, keeps its id.
+    pub(crate) fn add(&mut self, path: PathBuf, own_ignore_file: Option<PathBuf>) -> FolderId {
+        // One that is not there decides nothing, and must not keep builds from sharing the folder.
+        let own_ignore_file = own_ignore_file.filter(|file| !matches!(file.try_exists(), Ok(false)));
         let ignore_files = own_ignore_file.into_iter().chain([path.join(".dockerignore")]).collect();
-        self.insert(name, Folder { path, ignore_files, owners: Owners::Root, opened: OnceLock::new() });
+        self.insert(Folder { path, ignore_files, owners: Owners::Root, opened: OnceLock::new() })
     }
 
-    /// Adds a folder called `name` that an archive was unpacked to: all of it, with the owners of the archive
+    /// Adds a folder that an archive was unpacked to: all of it, with the owners of the archive
     /// (`spec/dockerfile.md` section 6).
-    pub(crate) fn add_unpacked(&mut self, name: &str, path: PathBuf) {
-        self.insert(name, Folder { path, ignore_files: Vec::new(), owners: Owners::Kept, opened: OnceLock::new() });
+    pub(crate) fn add_unpacked(&mut self, path: PathBuf) -> FolderId {
+        self.insert(Folder { path, ignore_files: Vec::new(), owners: Owners::Kept, opened: OnceLock::new() })
     }
 
-    fn insert(&mut self, name: &str, folder: Folder) {
-        self.folders.insert(name.to_owned(), folder);
+    fn insert(&mut self, folder: Folder) -> FolderId {
+        let is_same = |other: &Folder| other.path == folder.path && other.ignore_files == folder.ignore_files;
+        let known = self.folders.iter().position(is_same);
+        FolderId(known.unwrap_or_else(|| {
+            self.folders.push(folder);
+            self.folders.len() - 1
+        }))
     }
 
-    /// The folder called `name`, opened.
-    pub(crate) fn get(&self, name: &str) -> Result<&BuildContext, ContextsError> {
-        let folder = self.folders.get(name).ok_or_else(|| ContextsError::Unknown(name.to_owned()))?;
+    /// The folder, opened.
+    pub(crate) fn get(&self, id: FolderId) -> Result<&BuildContext, ContextsError> {
+        let folder = &self.folders[id.0];
         if let Some(opened) = folder.opened.get() {
             return Ok(opened);
         }
@@ -96,24 +100,24 @@ impl Contexts {
         Ok(folder.opened.get_or_init(|| opened))
     }
 
-    /// The digest of what `wanted` selects in the folder called `name`. Looked at once in a build, so that all keys
-    /// speak of the same files.
-    pub(crate) fn digest(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
-        Ok(self.look_at(name, wanted)?.digest)
+    /// The digest of what `wanted` selects in the folder. Looked at once in a build, so that all keys speak of the same
+    /// files.
+    pub(crate) fn digest(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
+        Ok(self.look_at(id, wanted)?.digest)
     }
 
     /// Which files [`Contexts::digest`] speaks of; `None` if they are too many to be listed.
-    pub(crate) fn manifest(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Option<Manifest>, ContextsError> {
-        Ok(self.look_at(name, wanted)?.files.map(|files| Manifest::of(&files)))
+    pub(crate) fn manifest(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Option<Manifest>, ContextsError> {
+        Ok(self.look_at(id, wanted)?.files.map(|files| Manifest::of(&files)))
     }
 
-    fn look_at(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<LookedAt, ContextsError> {
+    fn look_at(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<LookedAt, ContextsError> {
         // The whole pattern in writing; it borrows from the graph and cannot be kept.
-        let place = (name.to_owned(), format!("{wanted:?}"));
+        let place = (id, format!("{wanted:?}"));
         if let Some(known) = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).get(&place) {
             return Ok(known.clone());
         }
-        let digested = self.digest_now(name, wanted)?;
+        let digested = self.digest_now(id, wanted)?;
         let digest = digested.digest.clone();
         let looked_at = LookedAt { digest, files: Manifest::can_list(&digested).then(|| Arc::new(digested)) };
         self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(place, looked_at.clone());
@@ -122,15 +126,15 @@ impl Contexts {
 
     /// Fails if what `wanted` selects is no longer what [`Contexts::digest`] said. To be asked after the files were
     /// read: a result made of other files must not be recorded under the key of these.
-    pub(crate) fn check_unchanged(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<(), ContextsError> {
-        match self.digest_now(name, wanted)?.digest == self.digest(name, wanted)? {
+    pub(crate) fn check_unchanged(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<(), ContextsError> {
+        match self.digest_now(id, wanted)?.digest == self.digest(id, wanted)? {
             true => Ok(()),
             false => Err(ContextsError::Changed { path: wanted.source.to_owned() }),
         }
     }
 
-    fn digest_now(&self, name: &str, wanted: &SourcePattern<'_>) -> Result<Digested, ContextsError> {
-        Ok(digest_files(SourceTree::Context(self.get(name)?), wanted, Some(&self.memory))?)
+    fn digest_now(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digested, ContextsError> {
+        Ok(digest_files(SourceTree::Context(self.get(id)?), wanted, Some(&self.memory))?)
     }
 }
 

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
 use slipway_dockerfile::{
-    Diagnostic, Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages,
+    Diagnostic, Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, Linked,
     LowerInputs, Lowering, lower, parse, similar_base, similar_stage, with_form_errors,
 };
 use slipway_graph::event::FileWarning;
 use slipway_graph::request::BuildRequest;
-use slipway_graph::{Event, Events, MainContext, StepId};
+use slipway_graph::{Event, Events, StepId};
 use slipway_oci::Platform;
 
 use crate::build::{BuildFailure, SourceFile, internal_step};
 use crate::chain;
-use crate::inputs::InputError;
+use crate::inputs::{InputError, Inputs};
 use crate::language;
-use crate::platforms::{Blueprint, Platforms};
+use crate::platforms::{Platforms, Recipe};
 
 /// Finds out about an image. Called from several threads at once.
 pub(crate) type LookUp<'a> = &'a (dyn Fn(&ImageKey) -> Result<KnownImage, Box<dyn Error + Send + Sync>> + Sync);
@@ -26,7 +26,9 @@ pub(crate) type LookUp<'a> = &'a (dyn Fn(&ImageKey) -> Result<KnownImage, Box<dy
 /// Reads Dockerfiles for one request.
 pub(crate) struct Frontend<'a> {
     pub(crate) request: &'a BuildRequest,
-    pub(crate) main_context: &'a MainContext,
+    pub(crate) inputs: &'a Inputs,
+    /// What the builds made that this one is linked to.
+    pub(crate) linked: &'a BTreeMap<String, Linked>,
     /// Those of the build context.
     pub(crate) ignore_rules: &'a IgnoreRules,
     /// Whether stages that the target does not reach are looked at, too.
@@ -40,12 +42,12 @@ pub(crate) struct Reading {
     pub(crate) dockerfile: Dockerfile,
     pub(crate) facts: Facts,
     pub(crate) warnings: Vec<Warning>,
-    pub(crate) outcome: Result<Blueprint, BuildFailure>,
+    pub(crate) outcome: Result<Recipe, BuildFailure>,
 }
 
 /// What lowering came to for all platforms together.
 enum AllLowered {
-    Done(Blueprint),
+    Done(Recipe),
     /// Each once.
     NeedImages(Vec<ImageQuestion>),
 }
@@ -98,7 +100,7 @@ impl Frontend<'_> {
 
     /// Asks for images until lowering knows enough. What was seen on the way is that of the first platform: the others
     /// would say it again.
-    fn lower(&self, dockerfile: &Dockerfile) -> (Result<Blueprint, BuildFailure>, Facts) {
+    fn lower(&self, dockerfile: &Dockerfile) -> (Result<Recipe, BuildFailure>, Facts) {
         let platforms = match Platforms::of(self.request) {
             Ok(platforms) => platforms,
             Err(error) => return (Err(BuildFailure::Other(Box::new(error))), Facts::default()),
@@ -108,7 +110,7 @@ impl Frontend<'_> {
             let (lowered, facts) = self.lower_all(dockerfile, &platforms, &known);
             let questions = match lowered {
                 Err(errors) => return (Err(BuildFailure::Dockerfile(errors)), facts),
-                Ok(AllLowered::Done(blueprint)) => return (Ok(blueprint), facts),
+                Ok(AllLowered::Done(recipe)) => return (Ok(recipe), facts),
                 Ok(AllLowered::NeedImages(questions)) => questions,
             };
             let n_known = known.len();
@@ -136,7 +138,7 @@ impl Frontend<'_> {
             let facts = first_facts.get_or_insert(facts);
             match outcome {
                 Err(errors) => return (Err(errors), std::mem::take(facts)),
-                Ok(Lowering::Done(done)) => lowered.push(*done),
+                Ok(Lowering::Done(done)) => lowered.push((platform.clone(), Arc::new(*done))),
                 Ok(Lowering::NeedImages(more)) => {
                     questions.extend(more.into_iter().filter(|question| asked.insert(question.key.clone())));
                 }
@@ -144,7 +146,7 @@ impl Frontend<'_> {
         }
         let facts = first_facts.unwrap_or_default();
         match questions.is_empty() {
-            true => (Ok(AllLowered::Done(Blueprint::of(lowered, platforms.is_multi))), facts),
+            true => (Ok(AllLowered::Done(Recipe { images: lowered, is_multi: platforms.is_multi })), facts),
             false => (Ok(AllLowered::NeedImages(questions)), facts),
         }
     }
@@ -160,7 +162,9 @@ impl Frontend<'_> {
             is_platform_explicit: platforms.is_explicit,
             is_multi_platform: platforms.is_multi,
             named_contexts: &request.named_contexts,
-            main_context: self.main_context,
+            folders: &self.inputs.folders,
+            linked: self.linked,
+            main_context: &self.inputs.main_context,
             cache_bypass: &request.cache_bypass,
             network: request.network,
             extra_hosts: &request.extra_hosts,

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use slipway_dockerfile::{Dockerfile, IgnoreRules};
 use slipway_graph::MainContext;
+use slipway_graph::op::FolderId;
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
-use slipway_store::Store;
 use tempfile::TempDir;
 
 use crate::build::SourceFile;
-use crate::contexts::{Contexts, ContextsError, MAIN};
+use crate::contexts::{Contexts, ContextsError};
 use crate::remote_context::{self, RemoteContext};
 use crate::rootfs::Root;
 use crate::stdin_context::{self, StdinContext};
@@ -48,8 +48,9 @@ pub(crate) struct Fetched {
 
 /// Contexts and Dockerfile of a build, found and read.
 pub(crate) struct Inputs {
-    pub(crate) contexts: Contexts,
     pub(crate) main_context: MainContext,
+    /// Named contexts that are folders.
+    pub(crate) folders: BTreeMap<String, FolderId>,
     /// As people know the file.
     dockerfile_name: String,
     /// Where it lies, as typed; the name if it lies nowhere.
@@ -70,10 +71,10 @@ impl Inputs {
     }
 
     /// The ignore rules of the main context; what is remote has none.
-    pub(crate) fn ignore_rules(&self) -> Result<IgnoreRules, ContextsError> {
+    pub(crate) fn ignore_rules(&self, contexts: &Contexts) -> Result<IgnoreRules, ContextsError> {
         match self.main_context {
-            MainContext::Folder => {
-                let ignore = self.contexts.get(MAIN)?.ignore();
+            MainContext::Folder(folder) => {
+                let ignore = contexts.get(folder)?.ignore();
                 Ok(ignore.map(|ignore| ignore.rules.clone()).unwrap_or_default())
             }
             MainContext::Git(_) | MainContext::File(_) | MainContext::Archive(_) => Ok(IgnoreRules::default()),
@@ -81,15 +82,14 @@ impl Inputs {
     }
 }
 
-/// Step a. File digests are remembered in `store`.
+/// Step a. The folders go into `contexts`.
 pub(crate) fn find_inputs(
     request: &BuildRequest,
     fetched: Fetched,
     stdin: &mut dyn Read,
-    store: Option<Store>,
+    contexts: &mut Contexts,
 ) -> Result<Inputs, Box<dyn Error + Send + Sync>> {
-    let mut contexts = Contexts::new(store);
-    add_named(&mut contexts, &request.named_contexts);
+    let folders = add_named(contexts, &request.named_contexts);
     let mut temporary = None;
     let folder = match &request.context {
         ContextLocation::Git(_) | ContextLocation::Http(_) => {
@@ -99,8 +99,8 @@ pub(crate) fn find_inputs(
                 None => remote.dockerfile(&request.dockerfile)?,
             };
             return Ok(Inputs {
-                contexts,
                 main_context: remote.context,
+                folders,
                 dockerfile_path: found.name.clone(),
                 dockerfile_name: found.name,
                 dockerfile_text: found.text,
@@ -120,12 +120,12 @@ pub(crate) fn find_inputs(
                     return Err(InputError::TwoDockerfiles.into());
                 }
                 let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
-                contexts.add(MAIN, empty.path().to_owned(), None);
+                let main = contexts.add(empty.path().to_owned(), None);
                 let dockerfile_name = "Dockerfile".to_owned();
                 let dockerfile_path = dockerfile_name.clone();
                 return Ok(Inputs {
-                    contexts,
-                    main_context: MainContext::Folder,
+                    main_context: MainContext::Folder(main),
+                    folders,
                     dockerfile_name,
                     dockerfile_path,
                     dockerfile_text: text,
@@ -153,13 +153,13 @@ pub(crate) fn find_inputs(
         path.as_mut_os_string().push(".dockerignore");
         path
     });
-    match in_archive {
-        true => contexts.add_unpacked(MAIN, folder),
-        false => contexts.add(MAIN, folder, own_ignore_file),
-    }
+    let main = match in_archive {
+        true => contexts.add_unpacked(folder),
+        false => contexts.add(folder, own_ignore_file),
+    };
     let (dockerfile_name, dockerfile_text) = (found.name, found.text);
-    let main_context = MainContext::Folder;
-    Ok(Inputs { contexts, main_context, dockerfile_name, dockerfile_path, dockerfile_text, _temporary: temporary })
+    let main_context = MainContext::Folder(main);
+    Ok(Inputs { main_context, folders, dockerfile_name, dockerfile_path, dockerfile_text, _temporary: temporary })
 }
 
 /// A Dockerfile that was found.
@@ -171,7 +171,7 @@ pub(crate) struct FoundDockerfile {
     pub(crate) text: Vec<u8>,
 }
 
-/// A Dockerfile that is not in the context: on standard input, or what was `fetched` from its URL.
+/// A Dockerfile that is not in the context: in the request, on standard input, or what was `fetched` from its URL.
 fn dockerfile_beside(
     location: &DockerfileLocation,
     fetched: Option<Vec<u8>>,
@@ -179,6 +179,7 @@ fn dockerfile_beside(
 ) -> Result<Option<FoundDockerfile>, InputError> {
     let text = match location {
         DockerfileLocation::Default | DockerfileLocation::Path(_) => return Ok(None),
+        DockerfileLocation::Inline(text) => text.clone().into_bytes(),
         DockerfileLocation::Url(_) => fetched.ok_or(InputError::NotFetched)?,
         DockerfileLocation::Stdin => {
             let mut text = Vec::new();
@@ -197,7 +198,10 @@ fn read_dockerfile(
 ) -> Result<FoundDockerfile, Box<dyn Error + Send + Sync>> {
     let path = match location {
         DockerfileLocation::Path(path) => path.clone(),
-        DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => {
+        DockerfileLocation::Default
+        | DockerfileLocation::Inline(_)
+        | DockerfileLocation::Stdin
+        | DockerfileLocation::Url(_) => {
             let usual = folder.join("Dockerfile");
             let lower_case = folder.join("dockerfile");
             if !usual.exists() && lower_case.exists() { lower_case } else { usual }
@@ -218,10 +222,12 @@ fn read_dockerfile(
 
 pub(crate) const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
 
-fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) {
-    for (name, context) in named {
-        if let NamedContext::Folder(path) = context {
-            contexts.add(name, path.clone(), None);
+fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) -> BTreeMap<String, FolderId> {
+    let folders = named.iter().filter_map(|(name, context)| match context {
+        NamedContext::Folder(path) => Some((name.clone(), contexts.add(path.clone(), None))),
+        NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Url(_) | NamedContext::Target(_) => {
+            None
         }
-    }
+    });
+    folders.collect()
 }

@@ -3,18 +3,21 @@
 //! Nothing is built, pulled or written. The store is opened only if a base image has to be known, for its variables,
 //! its shell and its triggers; a file that is based on `scratch` needs none.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Read;
 use std::sync::OnceLock;
 
 use slipway_dockerfile::lint::Warning;
-use slipway_dockerfile::{ImageKey, KnownImage, Outline, Target, outline, parse, targets};
+use slipway_dockerfile::{ImageKey, KnownImage, Linked, Outline, Target, outline, parse, targets};
 use slipway_graph::Events;
-use slipway_graph::request::BuildRequest;
+use slipway_graph::request::{BuildRequest, NamedContext};
+use slipway_oci::Platform;
 use slipway_registry::Registry;
 use slipway_store::{OpenError, Store};
 
 use crate::build::{BuildError, BuildFailure, SourceFile, internal_step, other};
+use crate::contexts::Contexts;
 use crate::frontend::{Frontend, Reading};
 use crate::images::Images;
 use crate::inputs::{Fetched, Inputs, find_inputs};
@@ -48,8 +51,8 @@ impl Inspector<'_> {
         stdin: &mut dyn Read,
         events: &dyn Events,
     ) -> Result<Checked, BuildError> {
-        let (inputs, _) = inputs(request, stdin, events)?;
-        let reading = self.read(&inputs, request, request.target.is_none(), events)?;
+        let (inputs, contexts, _) = inputs(request, stdin, events)?;
+        let reading = self.read((&inputs, &contexts), request, request.target.is_none(), events)?;
         let failure = reading.outcome.err();
         Ok(Checked { dockerfile: inputs.source(&reading.dockerfile), warnings: reading.warnings, failure })
     }
@@ -61,13 +64,13 @@ impl Inspector<'_> {
         stdin: &mut dyn Read,
         events: &dyn Events,
     ) -> Result<(SourceFile, Outline), BuildError> {
-        let (inputs, step) = inputs(request, stdin, events)?;
-        let reading = self.read(&inputs, request, false, events)?;
+        let (inputs, contexts, step) = inputs(request, stdin, events)?;
+        let reading = self.read((&inputs, &contexts), request, false, events)?;
         let source = inputs.source(&reading.dockerfile);
         reading.report(step, &source, events);
         match reading.outcome {
             Ok(_) => Ok((source, outline(&reading.dockerfile, &reading.facts))),
-            Err(failure) => Err(BuildError { failure, dockerfile: Some(source) }),
+            Err(failure) => Err(BuildError { build: 0, failure, dockerfile: Some(source) }),
         }
     }
 
@@ -78,24 +81,26 @@ impl Inspector<'_> {
         stdin: &mut dyn Read,
         events: &dyn Events,
     ) -> Result<(SourceFile, Vec<Target>), BuildError> {
-        let (inputs, _) = inputs(request, stdin, events)?;
+        let (inputs, _, _) = inputs(request, stdin, events)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
         let source = inputs.source(&dockerfile);
         let found = if diagnostics.is_empty() { targets(&dockerfile) } else { Err(diagnostics) };
         match found {
             Ok(targets) => Ok((source, targets)),
-            Err(errors) => Err(BuildError { failure: BuildFailure::Dockerfile(errors), dockerfile: Some(source) }),
+            Err(errors) => {
+                Err(BuildError { build: 0, failure: BuildFailure::Dockerfile(errors), dockerfile: Some(source) })
+            }
         }
     }
 
     fn read(
         &self,
-        inputs: &Inputs,
+        (inputs, contexts): (&Inputs, &Contexts),
         request: &BuildRequest,
         needs_all_stages: bool,
         events: &dyn Events,
     ) -> Result<Reading, BuildError> {
-        let ignore_rules = inputs.ignore_rules().map_err(|error| other(error.into()))?;
+        let ignore_rules = inputs.ignore_rules(contexts).map_err(|error| other(error.into()))?;
         let store = OnceLock::new();
         let look_up = |key: &ImageKey| -> Result<KnownImage, Box<dyn Error + Send + Sync>> {
             let store = match store.get() {
@@ -110,7 +115,8 @@ impl Inspector<'_> {
         };
         let frontend = Frontend {
             request,
-            main_context: &inputs.main_context,
+            inputs,
+            linked: &unbuilt(request),
             ignore_rules: &ignore_rules,
             needs_all_stages,
             look_up: &look_up,
@@ -120,15 +126,27 @@ impl Inspector<'_> {
     }
 }
 
+/// What other builds make is not made for a question: empty file systems stand for it.
+fn unbuilt(request: &BuildRequest) -> BTreeMap<String, Linked> {
+    let links = request.named_contexts.values().filter_map(|context| match context {
+        NamedContext::Target(name) => Some(name.clone()),
+        NamedContext::Folder(_) | NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Url(_) => {
+            None
+        }
+    });
+    links.map(|name| (name, Linked::empty(Platform::host()))).collect()
+}
+
 /// Context and Dockerfile, and the step that read them.
 fn inputs(
     request: &BuildRequest,
     stdin: &mut dyn Read,
     events: &dyn Events,
-) -> Result<(Inputs, slipway_graph::StepId), BuildError> {
+) -> Result<(Inputs, Contexts, slipway_graph::StepId), BuildError> {
     let step = events.new_step();
     let name = request.load_step_name();
-    let inputs =
-        internal_step(events, step, &name, || find_inputs(request, Fetched::default(), stdin, None)).map_err(other)?;
-    Ok((inputs, step))
+    let mut contexts = Contexts::new(None);
+    let find = || find_inputs(request, Fetched::default(), stdin, &mut contexts);
+    let inputs = internal_step(events, step, &name, find).map_err(other)?;
+    Ok((inputs, contexts, step))
 }

@@ -63,7 +63,7 @@ struct Place {
 
 /// Makes layers on a thread of its own, in the order they are handed in.
 pub(crate) struct LayerMaker {
-    queue: Mutex<mpsc::Sender<Place>>,
+    queue: Mutex<mpsc::Sender<(Place, Option<BlobForm>)>>,
 }
 
 impl LayerMaker {
@@ -72,12 +72,11 @@ impl LayerMaker {
     pub(crate) fn start<'scope>(
         scope: &'scope std::thread::Scope<'scope, '_>,
         store: Store,
-        form: Option<BlobForm>,
         cancel: &'scope Cancel,
     ) -> LayerMaker {
-        let (queue, places) = mpsc::channel::<Place>();
+        let (queue, places) = mpsc::channel::<(Place, Option<BlobForm>)>();
         scope.spawn(move || {
-            for place in places {
+            for (place, form) in places {
                 if ensure(&store, &place, form, cancel).is_err() {
                     return;
                 }
@@ -86,12 +85,12 @@ impl LayerMaker {
         LayerMaker { queue: Mutex::new(queue) }
     }
 
-    /// Hands in the top layer of `snapshot`.
-    pub(crate) fn hand_in(&self, snapshot: &Snapshot) {
+    /// Hands in the top layer of `snapshot`, whose blob is to have this form if there is to be one.
+    pub(crate) fn hand_in(&self, snapshot: &Snapshot, form: Option<BlobForm>) {
         if let Some((layer, below)) = snapshot.layers().split_last() {
             let place = Place { below: below.to_vec(), layer: layer.clone() };
             // A thread that has given up leaves the work to `finish`.
-            let _ = self.queue.lock().unwrap_or_else(PoisonError::into_inner).send(place);
+            let _ = self.queue.lock().unwrap_or_else(PoisonError::into_inner).send((place, form));
         }
     }
 }

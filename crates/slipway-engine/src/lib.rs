@@ -1,7 +1,8 @@
 //! Puts the parts together: carries out ops, makes layers, exports.
 //!
 //! ```text
-//! build.rs      Engine::build, the table of contents of a build
+//! build.rs      Engine::build, the table of contents of a build; prepare.rs: its first steps
+//! links.rs      which of several builds come first
 //! frontend.rs   a Dockerfile becomes a graph and warnings; inspect.rs: questions about one instead of a build
 //! platforms.rs  several platforms in one graph
 //! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
@@ -33,9 +34,11 @@ mod inspect;
 mod language;
 mod layer;
 mod layers;
+mod links;
 mod observe;
 mod ops;
 mod platforms;
+mod prepare;
 mod records;
 mod remote_context;
 mod rootfs;

@@ -1,6 +1,6 @@
 //! Turns what the solver reports into events for people, and hands finished layers on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
@@ -10,20 +10,19 @@ use slipway_oci::Digest;
 use slipway_solver::{Hit, Observer};
 
 use crate::chain;
-use crate::layers::LayerMaker;
+use crate::layers::{BlobForm, LayerMaker};
 use crate::ops::exec::HostFiles;
 use crate::ops::{EngineOps, OpError, Output};
-use crate::records::recorder::Recorder;
+use crate::records::audience::SharedSteps;
 
 /// One step a vertex, in the order of the graph.
 pub(crate) struct BuildObserver<'a> {
     pub(crate) graph: &'a Graph,
-    pub(crate) events: &'a dyn Events,
-    pub(crate) recorder: &'a Recorder<'a>,
+    pub(crate) audience: &'a SharedSteps<'a>,
     pub(crate) ops: &'a EngineOps<'a>,
     pub(crate) steps: &'a [StepId],
-    /// Vertices whose newest layer is part of the image.
-    pub(crate) exported: BTreeSet<VertexId>,
+    /// Vertices whose newest layer is part of an image, and the form in which it leaves the store, if it does.
+    pub(crate) exported: &'a BTreeMap<VertexId, Option<BlobForm>>,
     pub(crate) layers: &'a LayerMaker,
     /// What is told which steps are left; `None` in a process that runs no step.
     pub(crate) host_files: Option<&'a HostFiles>,
@@ -65,7 +64,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     fn planned(&self, vertices: &[VertexId]) {
         for id in vertices {
             let name = self.graph.vertex(*id).name.clone();
-            self.events.emit(Event::StepPlanned { step: self.steps[id.0], name });
+            self.audience.emit(Event::StepPlanned { step: self.steps[id.0], name });
         }
     }
 
@@ -80,37 +79,37 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     }
 
     fn keyed(&self, vertex: VertexId, definition: &Digest) {
-        self.recorder.keyed(self.ops, vertex, definition);
+        self.audience.keyed(self.ops, vertex, definition);
     }
 
     fn cached(&self, vertex: VertexId, hit: Hit) {
-        self.recorder.hit(self.steps[vertex.0], hit);
-        self.events.emit(Event::StepCached { step: self.steps[vertex.0] });
+        self.audience.hit(self.steps[vertex.0], hit);
+        self.audience.emit(Event::StepCached { step: self.steps[vertex.0] });
     }
 
     fn started(&self, vertex: VertexId) {
         self.n_run.fetch_add(1, Ordering::Relaxed);
-        self.events.emit(Event::StepStarted { step: self.steps[vertex.0], at: SystemTime::now() });
+        self.audience.emit(Event::StepStarted { step: self.steps[vertex.0], at: SystemTime::now() });
     }
 
     fn done(&self, vertex: VertexId, output: &Output) {
-        self.events.emit(Event::StepDone { step: self.steps[vertex.0], at: SystemTime::now() });
-        if let (true, Output::Snapshot(snapshot)) = (self.exported.contains(&vertex), output) {
-            self.layers.hand_in(snapshot);
+        self.audience.emit(Event::StepDone { step: self.steps[vertex.0], at: SystemTime::now() });
+        if let (Some(form), Output::Snapshot(snapshot)) = (self.exported.get(&vertex), output) {
+            self.layers.hand_in(snapshot, *form);
         }
     }
 
     fn failed(&self, vertex: VertexId, error: &OpError) {
         let message = chain(error);
-        self.events.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
+        self.audience.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
     }
 
     fn panicked(&self, vertex: VertexId, message: &str) {
         let message = format!("slipway panicked: {message}");
-        self.events.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
+        self.audience.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
     }
 
     fn canceled(&self, vertex: VertexId) {
-        self.events.emit(Event::StepCanceled { step: self.steps[vertex.0] });
+        self.audience.emit(Event::StepCanceled { step: self.steps[vertex.0] });
     }
 }

@@ -1,7 +1,10 @@
-//! For which platforms is something built, and what do they have in common?
+//! For which platforms is something built, and what do they, and other builds, have in common?
 //!
-//! Each platform is lowered by itself; the graphs become one, in which a step that several platforms need is one
-//! vertex (`spec/dockerfile.md` section 8.5).
+//! Each platform is lowered by itself; the graphs, and those of all requests that are carried out together, become one,
+//! in which a step that several need is one vertex (`spec/dockerfile.md` section 8.5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use slipway_dockerfile::Lowered;
 use slipway_graph::request::BuildRequest;
@@ -49,8 +52,25 @@ impl Platforms {
 
 /// What a Dockerfile means for all platforms of a request.
 #[derive(Debug)]
+pub(crate) struct Recipe {
+    /// In the order of the request.
+    pub(crate) images: Vec<(Platform, Arc<Lowered>)>,
+    pub(crate) is_multi: bool,
+}
+
+/// What several requests come to, in one graph.
+#[derive(Debug, Default)]
 pub(crate) struct Blueprint {
     pub(crate) graph: Graph,
+    /// By vertex: the request that brought it.
+    pub(crate) owners: Vec<usize>,
+    /// By request.
+    pub(crate) results: BTreeMap<usize, ResultPlan>,
+}
+
+/// The result of a request before its layers are there.
+#[derive(Debug)]
+pub(crate) struct ResultPlan {
     /// One a platform, in the order of the request.
     pub(crate) images: Vec<ImagePlan>,
     pub(crate) is_multi: bool,
@@ -70,14 +90,30 @@ pub(crate) struct ImagePlan {
 }
 
 impl Blueprint {
-    /// Puts what was lowered for each platform into one graph.
-    pub(crate) fn of(lowered: Vec<Lowered>, is_multi: bool) -> Blueprint {
-        let mut graph = Graph::new();
-        let images = lowered.into_iter().map(|Lowered { graph: own, result, config, n_base_history, epoch }| {
-            let places = graph.absorb(own);
+    /// Adds what the request `index` comes to. Steps that an earlier one has are those of that one.
+    pub(crate) fn add(&mut self, index: usize, recipe: Recipe) {
+        let images = recipe.images.into_iter().map(|(_, lowered)| {
+            let Lowered { graph, result, config, n_base_history, epoch } = Arc::unwrap_or_clone(lowered);
+            let places = self.graph.absorb(graph);
             ImagePlan { result: places[result.0], config, n_base_history, epoch }
         });
         let images = images.collect();
-        Blueprint { graph, images, is_multi }
+        self.owners.resize(self.graph.len(), index);
+        self.results.insert(index, ResultPlan { images, is_multi: recipe.is_multi });
+    }
+
+    /// By vertex: the requests that need it, the one that brought it first.
+    pub(crate) fn users(&self) -> Vec<Vec<usize>> {
+        let mut users: Vec<Vec<usize>> = self.owners.iter().map(|owner| vec![*owner]).collect();
+        for (index, result) in &self.results {
+            let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+            let needed = self.graph.reachable(&results);
+            for (vertex, _) in needed.iter().enumerate().filter(|(_, is_needed)| **is_needed) {
+                if self.owners[vertex] != *index {
+                    users[vertex].push(*index);
+                }
+            }
+        }
+        users
     }
 }

@@ -86,7 +86,7 @@ impl RemoteContext {
     pub(crate) fn dockerfile(&self, wanted: &DockerfileLocation) -> Result<FoundDockerfile, InputError> {
         match self.context {
             MainContext::File(_) => read(&self.files, MainContext::FILE.as_bytes()),
-            MainContext::Folder | MainContext::Git(_) | MainContext::Archive(_) => {
+            MainContext::Folder(_) | MainContext::Git(_) | MainContext::Archive(_) => {
                 read(&self.files, &dockerfile_path(&self.files, wanted))
             }
         }

@@ -69,6 +69,24 @@ pub enum Event {
     Warning(Box<FileWarning>),
 }
 
+impl Event {
+    /// The step that it is about.
+    pub fn step(&self) -> Option<StepId> {
+        match self {
+            Event::StepPlanned { step, .. }
+            | Event::StepStarted { step, .. }
+            | Event::StepLog { step, .. }
+            | Event::StepStatus { step, .. }
+            | Event::StepCached { step }
+            | Event::StepDone { step, .. }
+            | Event::StepFailed { step, .. }
+            | Event::StepCanceled { step } => Some(*step),
+            Event::Warning(warning) => Some(warning.step),
+            Event::Remark { .. } => None,
+        }
+    }
+}
+
 /// A remark on a file, in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileWarning {

@@ -123,7 +123,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{LocalSource, Source};
+    use crate::op::{FolderId, LocalSource, Source};
 
     fn graph(platform: &str, ops: &[Op]) -> Graph {
         let mut graph = Graph::new();
@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn what_two_graphs_have_in_common_is_there_once() {
-        let context = |name: &str| Op::Source(Source::Local(LocalSource { name: name.to_owned() }));
+        let context =
+            |name: &str| Op::Source(Source::Local(LocalSource { name: name.to_owned(), folder: FolderId(0) }));
         let mut both = Graph::new();
         let amd = both.absorb(graph("linux/amd64", &[Op::Source(Source::Scratch), context("a")]));
         let arm = both.absorb(graph("linux/arm64", &[Op::Source(Source::Scratch), context("a"), context("b")]));

@@ -4,14 +4,13 @@ use slipway_oci::Platform;
 
 use crate::git::redacted;
 use crate::graph::{Graph, Vertex, VertexId};
-use crate::op::{CopyAction, FileAction, FileOp, GitSource, HttpSource, LocalSource, Op, Source, Unpack};
+use crate::op::{CopyAction, FileAction, FileOp, FolderId, GitSource, HttpSource, LocalSource, Op, Source, Unpack};
 
 /// The main build context (`spec/dockerfile.md` section 5.4). Ignore files belong to folders only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MainContext {
     /// A folder of the host; an archive on standard input is unpacked to one.
-    #[default]
-    Folder,
+    Folder(FolderId),
     Git(GitSource),
     /// One file at a URL, called [`MainContext::FILE`].
     File(HttpSource),
@@ -31,8 +30,8 @@ impl MainContext {
         };
         const DOWNLOAD: &str = "[internal] load remote build context";
         match self {
-            MainContext::Folder => {
-                let local = LocalSource { name: "context".to_owned() };
+            MainContext::Folder(folder) => {
+                let local = LocalSource { name: "context".to_owned(), folder: *folder };
                 add(Op::Source(Source::Local(local)), Vec::new(), "[internal] load build context")
             }
             MainContext::Git(git) => {

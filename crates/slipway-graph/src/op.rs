@@ -61,7 +61,13 @@ pub enum ImageOrigin {
 pub struct LocalSource {
     /// `context` for the main context, else the name of the named context.
     pub name: String,
+    /// Which folder that is: builds that share a graph may call different ones by the same name.
+    pub folder: FolderId,
 }
+
+/// A folder of the host, by its number in the list that whoever carries the graph out has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FolderId(pub usize);
 
 /// One file fetched by HTTP(S); the result holds just that file at its root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

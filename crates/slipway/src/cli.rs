@@ -423,6 +423,7 @@ impl BuildArgs {
         let call = self.call_text().to_owned();
         BuildFlags {
             context,
+            dockerfile_inline: None,
             file: self.file,
             target: self.target,
             tags: self.tags,

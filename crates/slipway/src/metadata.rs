@@ -1,5 +1,6 @@
 //! `--metadata-file`: what programs are told about a result (`spec/cli.md` section 5.4).
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,19 @@ struct ImageMetadata<'a> {
 pub(crate) fn write(path: &Path, built: &Built) -> Result<(), MetadataError> {
     let error = |source| MetadataError { path: path.to_owned(), source };
     let text = document(built.image.as_ref(), &build_id()).map_err(|e| error(e.into()))?;
+    replace(path, &text).map_err(error)
+}
+
+/// Writes what came of several builds, each under its name.
+pub(crate) fn write_all(path: &Path, built: &[(&str, &Built)]) -> Result<(), MetadataError> {
+    let error = |source| MetadataError { path: path.to_owned(), source };
+    let mut documents = BTreeMap::new();
+    for (name, built) in built {
+        let text = document(built.image.as_ref(), &build_id()).map_err(|e| error(e.into()))?;
+        let one: serde_json::Value = serde_json::from_slice(&text).map_err(|e| error(e.into()))?;
+        documents.insert(*name, one);
+    }
+    let text = slipway_oci::to_indented(&documents).map_err(|e| error(e.into()))?;
     replace(path, &text).map_err(error)
 }
 

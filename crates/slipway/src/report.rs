@@ -226,6 +226,7 @@ mod tests {
     fn a_failed_step_is_shown_in_its_file() {
         let source = std::io::Error::other("process \"/bin/sh -c false\" did not complete successfully: exit code: 1");
         let error = CommandError::Build(BuildError {
+            build: 0,
             failure: BuildFailure::Step {
                 lines: Some(LineRange { first: 2, last: 2 }),
                 name: "[2/2] RUN false".to_owned(),
@@ -268,6 +269,7 @@ Dockerfile:3
         let message = "no stage is named `biulder`";
         let findings = vec![finding(text, "biulder", message, Some("`builder` is defined on line 1"))];
         let error = CommandError::Build(BuildError {
+            build: 0,
             failure: BuildFailure::Dockerfile(findings),
             dockerfile: Some(file(text)),
         });
@@ -299,6 +301,7 @@ ERROR: failed to build: failed to solve: no stage is named `biulder`
         let (name, message) = ("[2/2] RUN b".to_owned(), "index out of bounds".to_owned());
         let lines = Some(LineRange { first: 2, last: 2 });
         let error = CommandError::Build(BuildError {
+            build: 0,
             failure: BuildFailure::Panic { lines, name, message },
             dockerfile: Some(file("FROM a\nRUN b\n")),
         });
@@ -313,7 +316,7 @@ ERROR: failed to build: failed to solve: slipway panicked in the step `[2/2] RUN
 
     #[test]
     fn an_interrupted_build_has_its_own_code() {
-        let error = CommandError::Build(BuildError { failure: BuildFailure::Canceled, dockerfile: None });
+        let error = CommandError::Build(BuildError { build: 0, failure: BuildFailure::Canceled, dockerfile: None });
         assert_eq!(render(&error), ("ERROR: failed to build: failed to solve: context canceled\n".to_owned(), 130));
     }
 

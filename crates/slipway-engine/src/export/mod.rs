@@ -167,6 +167,11 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Expo
     Ok(exported)
 }
 
+/// Whether an output of `request` is made of images; otherwise all that is wanted is that the steps succeed.
+pub(crate) fn makes_image(request: &BuildRequest) -> bool {
+    request.outputs.is_empty() || request.outputs.iter().any(|output| *output != Output::CacheOnly)
+}
+
 /// The compressed form that the outputs of `request` want, if any does: made while the build goes on. An index
 /// (`is_multi`) names compressed blobs wherever it is kept.
 pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<BlobForm> {

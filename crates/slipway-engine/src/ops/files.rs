@@ -69,7 +69,7 @@ enum Tree<'a> {
 impl<'a> Tree<'a> {
     fn open(input: &Output, store: &Store, contexts: &'a Contexts) -> Result<Tree<'a>, FileError> {
         match input {
-            Output::Context(name) => Ok(Tree::Context(contexts.get(name)?)),
+            Output::Context(folder) => Ok(Tree::Context(contexts.get(*folder)?)),
             Output::Snapshot(snapshot) => {
                 let view = readable(store.view(snapshot)?)?;
                 let layers = snapshot.layers().iter().rev();

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use rustix::fs::Mode;
 use slipway_graph::KeyWriter;
-use slipway_graph::op::CopyAction;
-use slipway_graph::op::{FileAction, FileOp, Unpack};
+use slipway_graph::op::{CopyAction, FileAction, FileOp, FolderId, Unpack};
 use slipway_sandbox::owners::{self, Owner};
 use slipway_store::{Snapshot, Store};
 
@@ -18,9 +17,9 @@ use crate::contexts::Contexts;
 use crate::now_ns;
 use crate::rootfs::{Root, stat_fd};
 
-/// The files of the context called `name`, ignore rules applied, as a snapshot. The same files give the same one.
-pub(crate) fn snapshot(name: &str, store: &Store, contexts: &Contexts) -> Result<Snapshot, FileError> {
-    let digest = contexts.digest(name, &SourcePattern::literal("/"))?;
+/// The files of the folder `id`, ignore rules applied, as a snapshot. The same files give the same one.
+pub(crate) fn snapshot(id: FolderId, store: &Store, contexts: &Contexts) -> Result<Snapshot, FileError> {
+    let digest = contexts.digest(id, &SourcePattern::literal("/"))?;
     let mut key = KeyWriter::new("folder of the host");
     key.text(digest.as_str());
     let key = key.finish();
@@ -29,9 +28,9 @@ pub(crate) fn snapshot(name: &str, store: &Store, contexts: &Contexts) -> Result
     }
     let active = store.begin(None)?;
     let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
-    let source = Source { tree: SourceTree::Context(contexts.get(name)?), layers: &[] };
+    let source = Source { tree: SourceTree::Context(contexts.get(id)?), layers: &[] };
     file::run(&whole("/"), &Destination::new(None, &upper), &[source], &super::files::NoArchives)?;
-    contexts.check_unchanged(name, &SourcePattern::literal("/"))?;
+    contexts.check_unchanged(id, &SourcePattern::literal("/"))?;
     let snapshot = active.commit(now_ns())?;
     store.record(&[key], snapshot.id(), None)?;
     Ok(snapshot)

@@ -13,8 +13,10 @@ mod secret;
 pub(crate) mod shell;
 mod ssh;
 
-use slipway_graph::op::{Exec, FileAction, FileOp, Mount, Op, Source};
-use slipway_graph::request::{Secret, StepLimits};
+use std::ffi::OsString;
+
+use slipway_graph::op::{Exec, FileAction, FileOp, FolderId, LocalSource, Mount, Op, Source};
+use slipway_graph::request::{Secret, Ssh, StepLimits};
 use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
@@ -88,8 +90,8 @@ impl OpError {
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
     Snapshot(Snapshot),
-    /// A folder of the host, by the name of its context. It is read where it lies.
-    Context(String),
+    /// A folder of the host. It is read where it lies.
+    Context(FolderId),
 }
 
 /// Files of a folder of the host that a vertex reads.
@@ -106,6 +108,15 @@ pub(crate) struct RemoteSources {
     pub(crate) git: GitSources,
 }
 
+/// What a build lends to its steps without any of it being part of their keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Session<'a> {
+    pub(crate) secrets: &'a [Secret],
+    pub(crate) ssh: &'a [Ssh],
+    pub(crate) agents: &'a Agents,
+    pub(crate) limits: &'a StepLimits,
+}
+
 /// Everything that ops work with.
 pub(crate) struct EngineOps<'a> {
     pub(crate) graph: &'a Graph,
@@ -113,15 +124,18 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) flavor: OverlayFlavor,
     pub(crate) contexts: &'a Contexts,
-    pub(crate) secrets: &'a [Secret],
-    pub(crate) agents: &'a Agents,
-    pub(crate) limits: &'a StepLimits,
+    /// What each build lends to its steps.
+    pub(crate) sessions: &'a [Session<'a>],
+    /// By vertex: the build whose session it uses.
+    pub(crate) owners: &'a [usize],
     pub(crate) shell_seat: Option<&'a dyn ShellSeat>,
     /// The vertex that somebody sits down in instead of it being run.
     pub(crate) shell_at: Option<VertexId>,
     pub(crate) host_files: &'a exec::HostFiles,
     pub(crate) sources: &'a RemoteSources,
-    pub(crate) git_inputs: GitInputs<'a>,
+    /// Variables of the host that the `git` program may see.
+    pub(crate) git_variables: &'a [(String, OsString)],
+    pub(crate) cancel: &'a Cancel,
     pub(crate) events: &'a dyn Events,
     pub(crate) steps: &'a [StepId],
 }
@@ -134,9 +148,11 @@ impl Ops for EngineOps<'_> {
         let described = self.graph.vertex(vertex);
         match &described.op {
             Op::Source(Source::Http(http)) => {
-                return Ok(self.sources.http.key(http, self.http_inputs()).map_err(Box::new)?);
+                return Ok(self.sources.http.key(http, self.http_inputs(vertex)).map_err(Box::new)?);
             }
-            Op::Source(Source::Git(git)) => return Ok(self.sources.git.key(git, self.git_inputs).map_err(Box::new)?),
+            Op::Source(Source::Git(git)) => {
+                return Ok(self.sources.git.key(git, self.git_inputs(vertex)).map_err(Box::new)?);
+            }
             _ => {}
         }
         let mut key = KeyWriter::new("definition 1");
@@ -148,7 +164,7 @@ impl Ops for EngineOps<'_> {
         for (index, (input, input_key)) in described.inputs.iter().zip(inputs).enumerate() {
             match &self.graph.vertex(*input).op {
                 Op::Source(Source::Local(local)) => {
-                    for digest in self.context_digests(&local.name, &described.op, index)? {
+                    for digest in self.context_digests(local.folder, &described.op, index)? {
                         key.text(digest.as_str());
                     }
                 }
@@ -179,8 +195,8 @@ impl Ops for EngineOps<'_> {
                 Output::Snapshot(_) => {
                     key.text(self.identity(output).as_str());
                 }
-                Output::Context(name) => {
-                    for digest in self.context_digests(name, &described.op, index)? {
+                Output::Context(folder) => {
+                    for digest in self.context_digests(*folder, &described.op, index)? {
                         key.text(digest.as_str());
                     }
                 }
@@ -198,7 +214,7 @@ impl Ops for EngineOps<'_> {
     fn identity(&self, output: &Output) -> Digest {
         match output {
             Output::Snapshot(snapshot) => Digest::of(format!("snapshot {}", snapshot.id()).as_bytes()),
-            Output::Context(name) => Digest::of(format!("context {name}").as_bytes()),
+            Output::Context(folder) => Digest::of(format!("context {}", folder.0).as_bytes()),
         }
     }
 }
@@ -233,13 +249,13 @@ impl EngineOps<'_> {
                 let pulled = images::pull(image, self.store, self.registry, self.flavor, &progress);
                 Ok(Output::Snapshot(pulled.map_err(Box::new)?))
             }
-            Op::Source(Source::Local(local)) => Ok(Output::Context(local.name.clone())),
+            Op::Source(Source::Local(local)) => Ok(Output::Context(local.folder)),
             Op::Source(Source::Http(http)) => {
-                let fetched = self.sources.http.snapshot(http, self.http_inputs(), cancel);
+                let fetched = self.sources.http.snapshot(http, self.http_inputs(vertex), cancel);
                 Ok(Output::Snapshot(fetched.map_err(Box::new)?))
             }
             Op::Source(Source::Git(git)) => {
-                let checked_out = self.sources.git.snapshot(git, self.git_inputs);
+                let checked_out = self.sources.git.snapshot(git, self.git_inputs(vertex));
                 Ok(Output::Snapshot(checked_out.map_err(Box::new)?))
             }
             Op::Exec(exec) => {
@@ -261,19 +277,29 @@ impl EngineOps<'_> {
         }
     }
 
-    fn http_inputs(&self) -> HttpInputs<'_> {
-        HttpInputs { store: self.store, registry: self.registry, secrets: self.secrets }
+    fn session(&self, vertex: VertexId) -> Session<'_> {
+        self.sessions[self.owners[vertex.0]]
+    }
+
+    fn http_inputs(&self, vertex: VertexId) -> HttpInputs<'_> {
+        HttpInputs { store: self.store, registry: self.registry, secrets: self.session(vertex).secrets }
+    }
+
+    fn git_inputs(&self, vertex: VertexId) -> GitInputs<'_> {
+        let Session { secrets, ssh, .. } = self.session(vertex);
+        GitInputs { store: self.store, secrets, ssh, host_variables: self.git_variables, cancel: self.cancel }
     }
 
     fn exec(&self, vertex: VertexId, exec: &Exec, inputs: &[Snapshot], cancel: &Cancel) -> Result<Output, OpError> {
+        let Session { secrets, agents, limits, .. } = self.session(vertex);
         let run = exec::Run {
             exec,
             platform: &self.graph.vertex(vertex).platform,
             inputs,
             store: self.store,
-            secrets: self.secrets,
-            agents: self.agents,
-            limits: self.limits,
+            secrets,
+            agents,
+            limits,
             shell_seat: self.shell_seat,
             host_files: self.host_files,
             events: self.events,
@@ -296,22 +322,22 @@ impl EngineOps<'_> {
     pub(crate) fn snapshot_of(&self, output: &Output) -> Result<Snapshot, OpError> {
         match output {
             Output::Snapshot(snapshot) => Ok(snapshot.clone()),
-            Output::Context(name) => Ok(local::snapshot(name, self.store, self.contexts).map_err(Box::new)?),
+            Output::Context(folder) => Ok(local::snapshot(*folder, self.store, self.contexts).map_err(Box::new)?),
         }
     }
 
     /// What `op` reads of the context that is its input `index`, as digests.
-    fn context_digests(&self, name: &str, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
-        let digest = |selection| self.contexts.digest(name, selection).map_err(|e| OpError::from(Box::new(e)));
+    fn context_digests(&self, folder: FolderId, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
+        let digest = |selection| self.contexts.digest(folder, selection).map_err(|e| OpError::from(Box::new(e)));
         context_selections(op, index).iter().map(digest).collect()
     }
 
     /// What the vertex reads of folders of the host. What cannot be read is left out: the vertex fails, or has.
     pub(crate) fn context_selections_of(&self, vertex: VertexId) -> Vec<ContextSelection> {
         let mut all = Vec::new();
-        self.for_each_context_selection(vertex, |name, selection| {
-            let digest = self.contexts.digest(name, selection).ok();
-            let name = format!("{name}:{}", selection.source.trim_start_matches('/'));
+        self.for_each_context_selection(vertex, |local, selection| {
+            let digest = self.contexts.digest(local.folder, selection).ok();
+            let name = format!("{}:{}", local.name, selection.source.trim_start_matches('/'));
             all.extend(digest.map(|digest| ContextSelection { name, digest }));
         });
         all
@@ -320,19 +346,19 @@ impl EngineOps<'_> {
     /// The files of the selection with this digest; `None` if they are too many to be listed.
     pub(crate) fn manifest_of(&self, vertex: VertexId, digest: &Digest) -> Option<Manifest> {
         let mut found = None;
-        self.for_each_context_selection(vertex, |name, selection| {
-            if self.contexts.digest(name, selection).is_ok_and(|other| other == *digest) {
-                found = self.contexts.manifest(name, selection).ok().flatten();
+        self.for_each_context_selection(vertex, |local, selection| {
+            if self.contexts.digest(local.folder, selection).is_ok_and(|other| other == *digest) {
+                found = self.contexts.manifest(local.folder, selection).ok().flatten();
             }
         });
         found
     }
 
-    fn for_each_context_selection(&self, vertex: VertexId, mut visit: impl FnMut(&str, &SourcePattern<'_>)) {
+    fn for_each_context_selection(&self, vertex: VertexId, mut visit: impl FnMut(&LocalSource, &SourcePattern<'_>)) {
         let described = self.graph.vertex(vertex);
         for (index, input) in described.inputs.iter().enumerate() {
             if let Op::Source(Source::Local(local)) = &self.graph.vertex(*input).op {
-                context_selections(&described.op, index).iter().for_each(|selection| visit(&local.name, selection));
+                context_selections(&described.op, index).iter().for_each(|selection| visit(local, selection));
             }
         }
     }
@@ -340,9 +366,9 @@ impl EngineOps<'_> {
     /// Fails if what the vertex has read of contexts is not what its key says.
     fn check_contexts(&self, vertex: VertexId, inputs: &[Output]) -> Result<(), OpError> {
         for (index, input) in inputs.iter().enumerate() {
-            let Output::Context(name) = input else { continue };
+            let Output::Context(folder) = input else { continue };
             for selection in context_selections(&self.graph.vertex(vertex).op, index) {
-                self.contexts.check_unchanged(name, &selection).map_err(Box::new)?;
+                self.contexts.check_unchanged(*folder, &selection).map_err(Box::new)?;
             }
         }
         Ok(())

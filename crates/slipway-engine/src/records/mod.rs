@@ -3,6 +3,7 @@
 //! ```text
 //! mod        the record: request, steps, results
 //! recorder   collects it while the build goes on
+//! audience   whose record a step belongs to, where several builds go on together
 //! log        what the steps wrote
 //! note       the ingredients of one step's key
 //! explain    compares the notes of two builds
@@ -12,6 +13,7 @@
 //! the key; builds that hit refer to it, so a build with nothing to do writes one small row. No secret value is in any
 //! of it: values of variables that are called like secrets, and logins in URLs, are left out.
 
+pub(crate) mod audience;
 mod explain;
 mod log;
 mod note;
@@ -194,7 +196,7 @@ impl RequestSummary {
             ContextLocation::Http(url) => git::redacted(url),
         };
         let dockerfile = match &request.dockerfile {
-            DockerfileLocation::Default => "Dockerfile".to_owned(),
+            DockerfileLocation::Default | DockerfileLocation::Inline(_) => "Dockerfile".to_owned(),
             DockerfileLocation::Path(path) => path.display().to_string(),
             DockerfileLocation::Stdin => "-".to_owned(),
             DockerfileLocation::Url(url) => git::redacted(url),

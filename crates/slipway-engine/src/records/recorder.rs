@@ -1,4 +1,4 @@
-//! Collects the record of a build while it goes on: stands between those who build and those who draw.
+//! Collects the record of one build while it goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use slipway_dockerfile::{Dockerfile, Keyword};
 use slipway_graph::op::{Op, Source};
 use slipway_graph::request::BuildRequest;
-use slipway_graph::{Event, Events, StepId, VertexId};
+use slipway_graph::{Event, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_solver::Hit;
 use slipway_store::{BuildLimits, NewBuild, Store};
@@ -15,17 +15,16 @@ use slipway_store::{BuildLimits, NewBuild, Store};
 use super::log::LogWriter;
 use super::note::{Note, PartKind};
 use super::{BuildRecord, RequestSummary, Status, StepRecord, VertexRecord, lines_of};
-use crate::build::{BuildError, BuildFailure, Built};
+use crate::build::{BuildFailure, Built};
 use crate::ops::EngineOps;
 use crate::{chain, now_ns};
 
 /// How many digits of an id are enough to tell builds apart.
 const ID_LENGTH: usize = 25;
 
-/// Passes events on and remembers them.
+/// Remembers what it is told of.
 pub(crate) struct Recorder<'a> {
     store: &'a Store,
-    events: &'a dyn Events,
     request: RequestSummary,
     started_ns: i64,
     /// Names that build arguments set.
@@ -44,11 +43,10 @@ struct Seen {
 
 impl<'a> Recorder<'a> {
     /// A record that knows what was asked for.
-    pub(crate) fn start(request: &BuildRequest, events: &'a dyn Events, store: &'a Store) -> Recorder<'a> {
+    pub(crate) fn start(request: &BuildRequest, store: &'a Store) -> Recorder<'a> {
         let arg_names = request.build_args.keys().cloned().collect();
         Recorder {
             store,
-            events,
             request: RequestSummary::of(request),
             started_ns: now_ns(),
             arg_names: Mutex::new(arg_names),
@@ -122,13 +120,13 @@ impl<'a> Recorder<'a> {
         self.seen().notes.extend(bytes.map(|bytes| (digest.clone(), bytes)));
     }
 
-    /// Keeps the record and returns it. A store that cannot take it is no reason for a build to fail.
-    pub(crate) fn finish(self, outcome: &Result<Built, BuildError>) -> BuildRecord {
+    /// Keeps the record and returns it; `index` tells builds apart that were begun together. A store that cannot take it is no reason for a build to fail.
+    pub(crate) fn finish(self, index: usize, outcome: Result<&Built, &BuildFailure>) -> BuildRecord {
         let seen = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let failure = outcome.as_ref().err().map(|error| &error.failure);
+        let failure = outcome.err();
         let completed_ns = now_ns();
         let record = BuildRecord {
-            id: new_id(self.started_ns),
+            id: new_id(self.started_ns, index),
             request: self.request,
             started_ns: self.started_ns,
             completed_ns,
@@ -138,7 +136,7 @@ impl<'a> Recorder<'a> {
                 Some(_) => Status::Error,
             },
             error: failure.map(message),
-            image_id: outcome.as_ref().ok().and_then(|built| built.image_id.clone()),
+            image_id: outcome.ok().and_then(|built| built.image_id.clone()),
             steps: seen.steps.into_values().collect(),
         };
         let refers_to: Vec<Digest> = seen.refers_to.into_iter().collect();
@@ -150,19 +148,13 @@ impl<'a> Recorder<'a> {
         record
     }
 
+    /// Takes note of an event.
+    pub(crate) fn note(&self, event: &Event) {
+        self.seen().note(event, self.store);
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Events for Recorder<'_> {
-    fn emit(&self, event: Event) {
-        self.seen().note(&event, self.store);
-        self.events.emit(event);
-    }
-
-    fn new_step(&self) -> StepId {
-        self.events.new_step()
     }
 }
 
@@ -216,8 +208,8 @@ fn message(failure: &BuildFailure) -> String {
     }
 }
 
-fn new_id(started_ns: i64) -> String {
-    let digest = Digest::of(format!("{started_ns} {}", std::process::id()).as_bytes());
+fn new_id(started_ns: i64, index: usize) -> String {
+    let digest = Digest::of(format!("{started_ns} {} {index}", std::process::id()).as_bytes());
     digest.hex()[..ID_LENGTH].to_owned()
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use slipway_oci::{Platform, PlatformParseError};
 
-use super::{BuildRequest, CacheBypass, ShellPoint, StepLimits};
+use super::{BuildRequest, CacheBypass, DockerfileLocation, ShellPoint, StepLimits};
 use output::OutputFlags;
 
 pub use call::{CallError, parse as parse_call};
@@ -34,6 +34,8 @@ pub struct BuildFlags {
     /// `PATH | URL | -`.
     pub context: String,
     pub file: String,
+    /// The Dockerfile itself, in place of `file`.
+    pub dockerfile_inline: Option<String>,
     pub target: String,
     pub tags: Vec<String>,
     pub build_args: Vec<String>,
@@ -208,7 +210,10 @@ impl BuildRequest {
         let secrets = secrets.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let context = context::location(&flags.context, surroundings)?;
         Ok(BuildRequest {
-            dockerfile: context::dockerfile(&flags.file, &context)?,
+            dockerfile: match &flags.dockerfile_inline {
+                Some(text) => DockerfileLocation::Inline(text.clone()),
+                None => context::dockerfile(&flags.file, &context)?,
+            },
             context,
             target: Some(target.to_owned()).filter(|target| !target.is_empty()),
             shell,

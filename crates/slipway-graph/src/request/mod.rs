@@ -54,12 +54,23 @@ pub struct BuildRequest {
     pub call: Option<Call>,
 }
 
+/// One of the builds that are carried out together.
+#[derive(Clone, Debug)]
+pub struct NamedRequest {
+    /// How people and other requests call it; empty where there is only one.
+    pub name: String,
+    pub request: BuildRequest,
+}
+
 impl BuildRequest {
     /// How the step is called that reads the Dockerfile.
     pub fn load_step_name(&self) -> String {
         let name = match &self.dockerfile {
             DockerfileLocation::Path(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy(),
-            DockerfileLocation::Default | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => "Dockerfile".into(),
+            DockerfileLocation::Default
+            | DockerfileLocation::Inline(_)
+            | DockerfileLocation::Stdin
+            | DockerfileLocation::Url(_) => "Dockerfile".into(),
         };
         format!("[internal] load build definition from {name}")
     }
@@ -106,6 +117,8 @@ pub enum DockerfileLocation {
     Default,
     /// Relative to the working directory (inside the context for contexts that are no folder).
     Path(PathBuf),
+    /// This text; it lies nowhere.
+    Inline(String),
     Stdin,
     Url(String),
 }
@@ -123,6 +136,8 @@ pub enum NamedContext {
         digest: Option<Digest>,
     },
     Url(String),
+    /// What the request of this name makes, which is carried out together with this one.
+    Target(String),
 }
 
 /// Which steps do not use results of earlier builds.

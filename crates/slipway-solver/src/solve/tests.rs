@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use slipway_graph::op::{LocalSource, Op, Source};
+use slipway_graph::op::{FolderId, LocalSource, Op, Source};
 use slipway_graph::{Graph, KeyWriter, Vertex, VertexId};
 use slipway_oci::{Digest, Platform};
 
@@ -133,7 +133,7 @@ fn graph(edges: &[&[usize]], ignores_cache: &[usize]) -> (Graph, MadeUp) {
         let name = format!("v{index}");
         let inputs: Vec<VertexId> = inputs.iter().map(|i| VertexId(*i)).collect();
         graph.add(Vertex {
-            op: Op::Source(Source::Local(LocalSource { name: name.clone() })),
+            op: Op::Source(Source::Local(LocalSource { name: name.clone(), folder: FolderId::default() })),
             inputs: inputs.clone(),
             platform: Platform::new("linux", "amd64", None),
             name: name.clone(),

@@ -58,6 +58,9 @@ pub(crate) struct BakeArgs {
     /// Allow builds to access specified resources
     #[arg(long = "allow")]
     pub(crate) allow: Vec<String>,
+    /// Write build result metadata to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<String>,
     /// Type of progress output (auto, none, plain, quiet, rawjson, tty)
     #[arg(long, default_value = "auto")]
     pub(crate) progress: String,

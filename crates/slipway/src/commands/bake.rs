@@ -8,16 +8,17 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 
 use slipway_bake::{BakeError, Definition, Inputs, Override, Selection, SourceFile};
+use slipway_engine::Built;
 use slipway_graph::LineRange;
-use slipway_graph::request::BuildRequest;
+use slipway_graph::request::{BuildRequest, NamedRequest};
 use slipway_oci::Platform;
 
 use crate::cli::bake::BakeArgs;
-use crate::commands::build;
-use crate::env_vars;
-use crate::progress::Style;
+use crate::commands::{build, call};
+use crate::progress::{Reporter, Style};
 use crate::report::{CommandError, excerpt};
 use crate::surroundings::ThisMachine;
+use crate::{env_vars, metadata, place};
 
 /// Shows or builds the targets that `args` name.
 pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
@@ -126,17 +127,34 @@ fn listed(definition: &Definition, list: &str) -> Result<String, CommandError> {
     }
 }
 
-/// One target after the other. What they share is built once, because the later ones find it in the store.
+/// All targets together: what they share is done once.
 fn build_all(selection: &Selection, args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     let style = Style::choose(&args.progress, false).map_err(|error| CommandError::Options(error.into()))?;
-    let mut requests = Vec::new();
+    let (mut builds, mut questions) = (Vec::new(), Vec::new());
     for (name, target) in &selection.targets {
-        let flags = flags::of_target(name, target, &args.allow).map_err(told)?;
+        let flags = flags::of_target(target, args);
         let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
             let moment = error.moment();
             CommandError::of_flags(error.into(), moment, words)
         })?;
-        requests.push((name.clone(), target.description.clone(), request));
+        match request.call {
+            Some(call) => questions.push((name, target, call, request)),
+            None => builds.push(NamedRequest { name: name.clone(), request }),
+        }
     }
-    build::run_all(requests, style, is_debug)
+    for (index, (name, target, call, request)) in questions.iter().enumerate() {
+        let gap = if index > 0 { "\n" } else { "" };
+        let description = if target.description.is_empty() { "" } else { &format!("{}\n", target.description) };
+        write_out(&format!("{gap}{name}\n{description}\n"))?;
+        call::run(*call, request, style, is_debug, Vec::new())?;
+    }
+    if builds.is_empty() {
+        return Ok(());
+    }
+    // Before the first thread.
+    let place = place::find(None)?;
+    let built = build::carry_out(&builds, place, false, || Reporter::start(style, is_debug), Vec::new())?;
+    let Some(path) = args.metadata_file.as_deref().filter(|path| !path.is_empty()) else { return Ok(()) };
+    let named: Vec<(&str, &Built)> = builds.iter().map(|build| build.name.as_str()).zip(&built).collect();
+    metadata::write_all(path.as_ref(), &named).map_err(|error| CommandError::Preparation(error.into()))
 }

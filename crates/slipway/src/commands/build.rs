@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use slipway_engine::{Built, Engine, EngineParts, ShellSeat};
-use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation};
+use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation, NamedRequest};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_sandbox::ladder::Place;
@@ -50,11 +50,10 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     // Before the first thread.
     let place = place::find(sandbox)?;
     remove_image_id(&request)?;
-    let reporter = || Reporter::start(style, is_debug);
-    let built = match build_from_cache(&request, place, reporter, &remarks) {
-        Some(built) => built,
-        None => build(&request, place, wants_shell, reporter, remarks)?,
-    };
+    let named = [NamedRequest { name: String::new(), request }];
+    let mut built = carry_out(&named, place, wants_shell, || Reporter::start(style, is_debug), remarks)?;
+    let built = built.pop().expect("because every request has a result");
+    let [NamedRequest { request, .. }] = named;
     write_image_id(&request, &built)?;
     if let Some(path) = &request.metadata_file {
         metadata::write(path, &built).map_err(|error| CommandError::Preparation(error.into()))?;
@@ -82,59 +81,44 @@ fn account_for(built: &Built, place: Place, explains: bool, expect_cached: &[Str
     expect_cached.iter().try_for_each(check).map_err(|error| CommandError::Options(error.into()))
 }
 
-/// Carries out several requests, each with its name and description, one after the other; the first failure ends it.
-pub(crate) fn run_all(
-    requests: Vec<(String, String, BuildRequest)>,
-    style: Style,
-    is_debug: bool,
-) -> Result<(), CommandError> {
-    let (calls, builds): (Vec<_>, Vec<_>) = requests.into_iter().partition(|(_, _, request)| request.call.is_some());
-    for (index, (name, description, request)) in calls.iter().enumerate() {
-        let Some(call) = request.call else { continue };
-        let gap = if index > 0 { "\n" } else { "" };
-        let description = if description.is_empty() { String::new() } else { format!("{description}\n") };
-        let head = format!("{gap}{name}\n{description}\n");
-        io::stdout().write_all(head.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
-        call::run(call, request, style, is_debug, Vec::new())?;
+/// Builds what `requests` ask for, all with one graph; without entering a namespace if that is possible.
+pub(crate) fn carry_out(
+    requests: &[NamedRequest],
+    place: Place,
+    wants_shell: bool,
+    reporter: impl Fn() -> Reporter,
+    remarks: Vec<String>,
+) -> Result<Vec<Built>, CommandError> {
+    match build_from_cache(requests, place, &reporter, &remarks) {
+        Some(built) => Ok(built),
+        None => build(requests, place, wants_shell, reporter, remarks),
     }
-    if builds.is_empty() {
-        return Ok(());
-    }
-    // Before the first thread.
-    let place = place::find(None)?;
-    let flavor = place::enter(place)?;
-    let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
-    let (engine, registry) = engine(place, flavor, None).map_err(|error| CommandError::Preparation(error.into()))?;
-    for (name, _, request) in &builds {
-        let reporter = Reporter::start(style, is_debug);
-        let outcome = engine.build(request, &mut io::empty(), &reporter, &cancel);
-        reporter.finish(registry.warnings());
-        outcome.map_err(|error| CommandError::Target { name: name.clone(), error })?;
-    }
-    Ok(())
 }
 
 /// Builds, in a user namespace if it takes one.
 fn build(
-    request: &BuildRequest,
+    requests: &[NamedRequest],
     place: Place,
     wants_shell: bool,
     reporter: impl Fn() -> Reporter,
     mut remarks: Vec<String>,
-) -> Result<Built, CommandError> {
+) -> Result<Vec<Built>, CommandError> {
     let flavor = place::enter(place)?;
     let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
     let reporter = reporter();
     let seat = wants_shell.then(|| TerminalSeat::new(reporter.stillness())).flatten();
     let is_unattended = wants_shell && seat.is_none();
     let (engine, registry) = engine(place, flavor, seat).map_err(|error| CommandError::Preparation(error.into()))?;
-    let outcome = engine.build(request, &mut io::stdin(), &reporter, &cancel);
+    let outcome = engine.build(requests, &mut io::stdin(), &reporter, &cancel);
     remarks.extend(registry.warnings());
     if is_unattended && outcome.is_err() {
         remarks.push("--on-failure=shell needs a terminal on standard input and standard error.".to_owned());
     }
     reporter.finish(remarks);
-    outcome.map_err(CommandError::Build)
+    outcome.map_err(|error| match requests[error.build].name.as_str() {
+        "" => CommandError::Build(error),
+        name => CommandError::Target { name: name.to_owned(), error },
+    })
 }
 
 /// The build of a user who would have to enter a namespace, as long as there is nothing to run: that takes less time
@@ -142,25 +126,28 @@ fn build(
 ///
 /// Nothing comes of it if anything at all stands in the way. It is found again, and told, by [`build`].
 fn build_from_cache(
-    request: &BuildRequest,
+    requests: &[NamedRequest],
     place: Place,
     reporter: impl Fn() -> Reporter,
     remarks: &[String],
-) -> Option<Built> {
-    let is_read_twice = request.context != ContextLocation::Stdin && request.dockerfile != DockerfileLocation::Stdin;
-    let may_hit = is_read_twice
-        && !request.pulls_always
-        && request.cache_bypass == CacheBypass::Nothing
-        && request.shell.is_none();
+) -> Option<Vec<Built>> {
+    let may_hit = |NamedRequest { request, .. }: &NamedRequest| {
+        let is_stdin_read =
+            request.context == ContextLocation::Stdin || request.dockerfile == DockerfileLocation::Stdin;
+        !is_stdin_read
+            && !request.pulls_always
+            && request.cache_bypass == CacheBypass::Nothing
+            && request.shell.is_none()
+    };
     // A store that is not there yet has nothing, and is made by who will use it.
     let has_store = place::store_root(place).join("oci-layout").exists();
-    if !matches!(place, Place::Outside(_)) || !may_hit || !has_store {
+    if !matches!(place, Place::Outside(_)) || !requests.iter().all(may_hit) || !has_store {
         return None;
     }
     let (engine, registry) = engine(place, OverlayFlavor::Outside, None).ok()?;
     let recording = Recording::default();
     // Nobody watches for signals, so Ctrl-C ends the process, and nothing that it runs.
-    let built = engine.build(request, &mut io::empty(), &recording, &Cancel::new()).ok()?;
+    let built = engine.build(requests, &mut io::empty(), &recording, &Cancel::new()).ok()?;
     let reporter = reporter();
     recording.play(&reporter);
     reporter.finish([remarks, &registry.warnings()].concat());

@@ -8,6 +8,7 @@
 mod attacks;
 mod bad_input;
 mod bake;
+mod baking;
 mod cached;
 mod confinement;
 mod contexts;
@@ -59,6 +60,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("bake", bake::TESTS),
+    ("baking", baking::TESTS),
     ("cached", cached::TESTS),
     ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),

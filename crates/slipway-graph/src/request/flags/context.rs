@@ -102,6 +102,9 @@ fn named_location(name: &str, value: &str, surroundings: &dyn Surroundings) -> R
     if let Some(layout) = value.strip_prefix("oci-layout://") {
         return layout_location(name, layout);
     }
+    if let Some(target) = value.strip_prefix("target:") {
+        return Ok(NamedContext::Target(target.to_owned()));
+    }
     let kind = surroundings.kind_of(value.as_ref());
     if kind == PathKind::Folder {
         return Ok(NamedContext::Folder(value.into()));

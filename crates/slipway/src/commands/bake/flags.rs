@@ -3,16 +3,11 @@
 use slipway_bake::Target;
 use slipway_graph::request::flags::BuildFlags;
 
+use crate::cli::bake::BakeArgs;
 use crate::client_config;
 
-/// The flags that stand for the target `name`; the error says what this version cannot build.
-pub(super) fn of_target(name: &str, target: &Target, allow: &[String]) -> Result<BuildFlags, String> {
-    if let Some(linked) = target.contexts.values().find(|context| context.starts_with("target:")) {
-        return Err(format!("target {name}: contexts of the form `{linked}` are not built by this version of slipway"));
-    }
-    if target.dockerfile_inline.is_some() {
-        return Err(format!("target {name}: dockerfile-inline is not built by this version of slipway"));
-    }
+/// The flags that stand for `target`.
+pub(super) fn of_target(target: &Target, args: &BakeArgs) -> BuildFlags {
     let pairs = |map: &std::collections::BTreeMap<String, String>| -> Vec<String> {
         map.iter().map(|(key, value)| format!("{key}={value}")).collect()
     };
@@ -27,8 +22,9 @@ pub(super) fn of_target(name: &str, target: &Target, allow: &[String]) -> Result
     });
     let context = target.context.clone().unwrap_or_else(|| ".".to_owned());
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    Ok(BuildFlags {
+    BuildFlags {
         file: dockerfile(&context, target.dockerfile.as_deref().unwrap_or("Dockerfile")),
+        dockerfile_inline: target.dockerfile_inline.clone(),
         context,
         target: text(&target.stage),
         tags: target.tags.clone().unwrap_or_default(),
@@ -42,7 +38,7 @@ pub(super) fn of_target(name: &str, target: &Target, allow: &[String]) -> Result
         pull: target.pull.unwrap_or_default(),
         network: text(&target.network),
         add_hosts: pairs(&target.extra_hosts),
-        allow: [allow, &target.entitlements].concat(),
+        allow: [args.allow.as_slice(), &target.entitlements].concat(),
         shm_size: text(&target.shm_size),
         ulimits: target.ulimits.clone(),
         secrets: entries(&target.secrets),
@@ -53,8 +49,9 @@ pub(super) fn of_target(name: &str, target: &Target, allow: &[String]) -> Result
         cache_to: entries(target.cache_to.as_deref().unwrap_or_default()),
         attest: entries(&target.attest),
         call: text(&target.call),
+        metadata_file: args.metadata_file.clone().unwrap_or_default(),
         ..BuildFlags::default()
-    })
+    }
 }
 
 /// Below the context, if that is a folder of this machine.

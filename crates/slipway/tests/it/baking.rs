@@ -1,0 +1,192 @@
+//! `slipway bake` builds: several targets, one graph.
+
+use std::fs;
+
+use crate::site::{Outcome, Site, busybox_layout, run, summary_of};
+use crate::{Test, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test("what_ten_targets_share_runs_once", what_ten_targets_share_runs_once),
+    test("a_linked_target_is_like_a_stage", a_linked_target_is_like_a_stage),
+    test("a_target_may_be_linked_for_each_platform", a_target_may_be_linked_for_each_platform),
+    test("no_output_is_written_if_a_target_fails", no_output_is_written_if_a_target_fails),
+    test("each_target_has_its_own_folders_and_secrets", each_target_has_its_own_folders_and_secrets),
+    test("steps_and_results_are_told_by_target", steps_and_results_are_told_by_target),
+    test("links_in_a_circle_are_refused", links_in_a_circle_are_refused),
+];
+
+/// Bakes `definition` in the context of `site`, with `busybox` as a name of the base image.
+fn bake(site: &Site, definition: &str, arguments: &[&str]) -> Outcome {
+    site.write("docker-bake.hcl", definition);
+    let base = format!("*.contexts.busybox=oci-layout://{}", busybox_layout().display());
+    let mut command = site.slipway();
+    command.env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+    run(command.args(["bake", "--progress=plain", "--set", &base]).args(arguments))
+}
+
+fn what_ten_targets_share_runs_once() {
+    let site = Site::new("FROM busybox AS common\nRUN echo shared\nFROM common\nARG N\nRUN echo $N\n");
+    let definition = r#"
+        group "default" { targets = ["stage", "linked"] }
+        target "base" {
+          dockerfile-inline = "FROM busybox\nRUN echo base\n"
+        }
+        target "stage" {
+          name   = "stage-${n}"
+          matrix = { n = range(10) }
+          args   = { N = n }
+        }
+        target "linked" {
+          name     = "linked-${n}"
+          matrix   = { n = range(10) }
+          contexts = { base = "target:base" }
+          dockerfile-inline = "FROM base\nRUN echo linked ${n}\n"
+        }
+    "#;
+    let baked = bake(&site, definition, &[]).success();
+    let steps = baked.steps();
+    let n_ran = |text: &str| steps.ran.iter().filter(|step| step.ends_with(text)).count();
+    assert_eq!((n_ran("RUN echo shared"), n_ran("RUN echo base")), (1, 1), "{steps:?}");
+    for own in 0..10 {
+        let n = (n_ran(&format!("RUN echo {own}")), n_ran(&format!("RUN echo linked {own}")));
+        assert_eq!(n, (1, 1), "{steps:?}");
+    }
+    let again = bake(&site, definition, &[]).success().steps();
+    assert!(!again.ran.iter().any(|step| step.contains("RUN")), "{again:?}");
+    site.assert_tidy();
+}
+
+fn a_linked_target_is_like_a_stage() {
+    let site = Site::new(
+        "FROM busybox AS base
+         ENV A=1
+         WORKDIR /w
+         RUN echo base > base
+         CMD [\"base\"]
+         FROM base
+         ENV B=$A
+         RUN cat base > copy
+         COPY --from=base /w/base /second
+        ",
+    );
+    let whole = site.summary(&[]);
+    let definition = r#"
+        target "default" {
+          contexts = { parent = "target:base" }
+          dockerfile-inline = <<EOT
+FROM parent AS base
+FROM base
+ENV B=$A
+RUN cat base > copy
+COPY --from=parent /w/base /second
+EOT
+          output = ["type=oci,dest=../linked.tar"]
+        }
+        target "base" { target = "base" }
+    "#;
+    bake(&site, definition, &[]).success();
+    assert_eq!(summary_of(&site.path("linked.tar")), whole);
+}
+
+fn a_target_may_be_linked_for_each_platform() {
+    let site = Site::new("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\n");
+    site.write("amd64", "amd");
+    site.write("arm64", "arm");
+    let definition = r#"
+        target "default" {
+          contexts  = { base = "target:base" }
+          platforms = ["linux/amd64", "linux/arm64"]
+          dockerfile-inline = "FROM scratch\nCOPY --from=base /arch /copied"
+          output    = ["../out"]
+        }
+        target "base" { platforms = ["linux/amd64", "linux/arm64"] }
+    "#;
+    bake(&site, definition, &[]).success();
+    for (platform, text) in [("linux_amd64", "amd"), ("linux_arm64", "arm")] {
+        assert_eq!(fs::read_to_string(site.path("out").join(platform).join("copied")).unwrap(), text);
+    }
+    let narrower =
+        definition.replace("target \"base\" { platforms = [\"linux/amd64\", ", "target \"base\" { platforms = [");
+    bake(&site, &narrower, &[]).success();
+    assert_eq!(fs::read_to_string(site.path("out/linux_amd64/copied")).unwrap(), "arm");
+}
+
+fn no_output_is_written_if_a_target_fails() {
+    let site = Site::new("FROM busybox\nRUN exit 7\n");
+    let definition = r#"
+        group "default" { targets = ["good", "bad"] }
+        target "good" {
+          dockerfile-inline = "FROM scratch\nCOPY Dockerfile /"
+          output = ["../good"]
+        }
+        target "bad" {}
+    "#;
+    let said = bake(&site, definition, &[]).failure();
+    assert!(said.contains("ERROR: target bad: failed to solve: "), "{said}");
+    assert!(said.contains("   2 | >>> RUN exit 7"), "{said}");
+    assert!(!site.path("good").exists(), "{said}");
+}
+
+fn each_target_has_its_own_folders_and_secrets() {
+    let site = Site::new("FROM scratch\n");
+    for name in ["a", "b"] {
+        site.write(&format!("{name}/file"), name);
+        site.write(&format!("{name}-secret"), &format!("secret of {name}"));
+    }
+    let definition = r#"
+        group "default" { targets = ["a", "b"] }
+        target "each" {
+          name     = n
+          matrix   = { n = ["a", "b"] }
+          context  = n
+          contexts = { more = n }
+          secret   = ["id=s,src=${n}-secret"]
+          output   = ["../out-${n}"]
+          dockerfile-inline = <<EOT
+FROM busybox AS run
+RUN --mount=type=secret,id=s echo ${n}; cp /run/secrets/s /s
+FROM scratch
+COPY file /
+COPY --from=more file /again
+COPY --from=run /s /
+EOT
+        }
+    "#;
+    bake(&site, definition, &[]).success();
+    for name in ["a", "b"] {
+        let read = |file: &str| fs::read_to_string(site.path(&format!("out-{name}")).join(file)).unwrap();
+        assert_eq!((read("file").as_str(), read("again").as_str()), (name, name));
+        assert_eq!(read("s"), format!("secret of {name}"));
+    }
+}
+
+fn steps_and_results_are_told_by_target() {
+    let site = Site::new("FROM busybox\nRUN true\n");
+    let definition = r#"
+        group "default" { targets = ["one", "two"] }
+        target "one" { tags = ["one"] }
+        target "two" { output = ["../two"] }
+    "#;
+    let metadata = site.name("metadata.json");
+    let said = bake(&site, definition, &["--metadata-file", &metadata]).success().stderr;
+    for step in
+        ["[one internal] load build definition", "[one 1/2] RUN true", "[one] exporting to image", "[two] exporting"]
+    {
+        assert!(said.contains(step), "{step}: {said}");
+    }
+    let metadata: serde_json::Value = serde_json::from_str(&fs::read_to_string(metadata).unwrap()).unwrap();
+    assert_eq!(metadata["one"]["image.name"], "docker.io/library/one:latest");
+    assert!(metadata["two"]["buildx.build.ref"].is_string() && metadata["two"]["containerimage.digest"].is_null());
+    let alone = bake(&site, definition, &["one"]).success().stderr;
+    assert!(alone.contains(" [1/2] RUN true") && !alone.contains("[one"), "{alone}");
+}
+
+fn links_in_a_circle_are_refused() {
+    let site = Site::new("FROM scratch\n");
+    let definition = r#"
+        target "default" { contexts = { x = "target:other" } }
+        target "other" { contexts = { x = "target:default" } }
+    "#;
+    let said = bake(&site, definition, &[]).failure();
+    assert!(said.contains("ERROR: infinite loop from"), "{said}");
+}
