@@ -58,7 +58,7 @@ const MAX_ADDED_BYTES: usize = 4 << 20;
 /// set; it is asked at each use, so a caller learns there which variables are used and which are missing. Values are
 /// taken as they are: no quote, blank or `$` in a value means anything.
 pub fn expand(word: &str, escape: char, variables: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
-    Expander::new(word, variables, Rules { escape, ..Rules::default() }).run().map(|(text, _)| text)
+    Expander::new(word, variables, Rules { escape, ..Rules::default() }).one_word()
 }
 
 /// As [`expand`], but blanks that come from values or stand outside of quotes separate words (`EXPOSE`).
@@ -74,7 +74,7 @@ pub fn expand_words(
 /// Expands the body of a heredoc: quotes are text, and the escape is `\` whatever the directive says.
 pub fn expand_heredoc(body: &str, variables: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
     let rules = Rules { quotes_are_text: true, ..Rules::default() };
-    Expander::new(body, variables, rules).run().map(|(text, _)| text)
+    Expander::new(body, variables, rules).one_word()
 }
 
 /// `line` with the variables that are set filled in; quotes, escapes and other variables stay as they are written.
@@ -85,7 +85,7 @@ pub(crate) fn fill_in(
     variables: impl Fn(&str) -> Option<String>,
 ) -> Result<String, ExpandError> {
     let rules = Rules { escape, keeps_quotes: true, keeps_escapes: true, keeps_unset: true, ..Rules::default() };
-    Expander::new(line, variables, rules).run().map(|(text, _)| text)
+    Expander::new(line, variables, rules).one_word()
 }
 
 /// The words of a line with quotes, escapes and variables left in them, and where each stands in the line.
@@ -142,6 +142,15 @@ struct Expander<'a, V> {
 impl<'a, V: Fn(&str) -> Option<String>> Expander<'a, V> {
     fn new(source: &'a str, variables: V, rules: Rules) -> Self {
         Expander { source, at: 0, depth: 0, n_added_bytes: 0, rules, variables }
+    }
+
+    /// The source as one word.
+    fn one_word(self) -> Result<String, ExpandError> {
+        // Most words hold nothing to expand.
+        match self.source.contains(['$', '\'', '"', self.rules.escape]) {
+            true => self.run().map(|(text, _)| text),
+            false => Ok(self.source.to_owned()),
+        }
     }
 
     /// The source as one word, and as several.

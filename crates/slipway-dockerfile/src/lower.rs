@@ -254,6 +254,8 @@ pub(crate) struct Build<'a> {
     pub(crate) globals: Globals,
     pub(crate) stages: &'a Stages<'a>,
     pub(crate) graph: Graph,
+    /// The build context, once something asked for it.
+    main_context: Option<VertexId>,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub(crate) epoch: Option<i64>,
     pub(crate) log: &'a FactLog,
@@ -284,6 +286,7 @@ impl<'a> Build<'a> {
             globals,
             stages,
             graph: Graph::new(),
+            main_context: None,
             epoch,
             log,
             known,
@@ -326,7 +329,8 @@ impl<'a> Build<'a> {
 
     /// The build context.
     pub(crate) fn main_context(&mut self) -> VertexId {
-        self.inputs.main_context.add_to(&mut self.graph, &self.inputs.target_platform)
+        let add = || self.inputs.main_context.add_to(&mut self.graph, &self.inputs.target_platform);
+        *self.main_context.get_or_insert_with(add)
     }
 
     fn source(&mut self, source: Source, name: String, lines: Option<LineRange>) -> VertexId {

@@ -30,11 +30,15 @@ impl StepNames {
 
     /// One more name for the step that [`StepNames::next`] gave last: a step may need several vertices.
     pub(crate) fn current(&self, text: &str) -> String {
-        let width = self.total.to_string().len();
+        let total = self.total.to_string();
         let platform = self.platform.as_ref().map(|platform| platform_prefix(platform, self.target.as_ref()));
-        let words = [platform.as_deref(), self.stage.as_deref()];
-        let prefix: String = words.into_iter().flatten().map(|w| format!("{w} ")).collect();
-        format!("[{prefix}{:width$}/{}] {text}", self.n_given, self.total)
+        let mut name = String::from("[");
+        for word in [platform.as_deref(), self.stage.as_deref()].into_iter().flatten() {
+            name.extend([word, " "]);
+        }
+        let number = format!("{:width$}", self.n_given, width = total.len());
+        name.extend([&number, "/", &total, "] ", text]);
+        name
     }
 }
 
@@ -63,10 +67,8 @@ pub(crate) fn stated_target(platform: &Platform, env: &Environment) -> Option<Pl
 
 /// `instruction` with its keyword in upper case.
 pub(crate) fn with_upper_keyword(instruction: &str) -> String {
-    match instruction.split_once(' ') {
-        Some((keyword, rest)) => format!("{} {rest}", keyword.to_uppercase()),
-        None => instruction.to_uppercase(),
-    }
+    let (keyword, rest) = instruction.split_at(instruction.find(' ').unwrap_or(instruction.len()));
+    keyword.to_uppercase() + rest
 }
 
 /// The first line of a script, with `...` if there are more.

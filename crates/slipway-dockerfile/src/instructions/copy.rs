@@ -105,9 +105,9 @@ pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnost
         check_owner(owner, base, step)?;
     }
     // The text sees the variables as they are before the instruction, as everything in it does.
-    let text = without_logins(&step.text(""));
+    let text = without_logins(step.text(""));
     let name = step.stage.next_name(&text);
-    let mut op = OpBuilder { actions: Vec::new(), inputs: vec![base], name: name.clone() };
+    let mut op = OpBuilder { actions: Vec::new(), inputs: vec![base], name };
     for source in &words.sources {
         add_source(copy, source, &words, &mut op, step)?;
     }
@@ -120,8 +120,8 @@ pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnost
             mode: words.mode.clone(),
         }));
     }
-    let link_name = step.stage.names.current(&format!("LINK {text}"));
     if is_linked {
+        let link_name = step.stage.names.current(&format!("LINK {text}"));
         link(op, link_name, step);
     } else {
         step.stage.vertex =
@@ -277,8 +277,11 @@ fn add_source(
 }
 
 /// The text of a step, with user names and passwords of URLs made unreadable.
-fn without_logins(text: &str) -> String {
-    text.split(' ').map(redacted).collect::<Vec<_>>().join(" ")
+fn without_logins(text: String) -> String {
+    match text.contains("://") {
+        true => text.split(' ').map(redacted).collect::<Vec<_>>().join(" "),
+        false => text,
+    }
 }
 
 fn git_source(

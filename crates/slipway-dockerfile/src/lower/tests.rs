@@ -11,6 +11,7 @@ use slipway_graph::{Graph, Op, Vertex};
 use slipway_oci::{ChainId, Digest, History, ImageConfig, Platform};
 
 use super::{ImageKey, ImagePlace, KnownImage, KnownImages, LowerInputs, Lowered, Lowering, lower};
+use crate::facts::Seen;
 use crate::{Diagnostic, Facts, parse};
 
 /// A Dockerfile and what it is lowered with. Every image is there; those without a config of their own have none.
@@ -647,4 +648,20 @@ fn heredocs_of_triggers_go_with_them() {
 fn the_escape_directive_reaches_expansion() {
     let case = Case::new("# escape=`\nFROM scratch\nENV A=1\nLABEL a=`$A b=\\$A\n");
     assert_eq!(case.history()[1], "LABEL a=$A b=\\1");
+}
+
+/// There are a million million ways from the last stage down to the first.
+#[test]
+fn each_instruction_is_lowered_once_however_many_stages_use_it() {
+    let n_stages = 60;
+    let mut text = "FROM scratch AS s0\nCOPY f0 /\nFROM s0 AS s1\nCOPY f1 /\n".to_owned();
+    for n in 2..n_stages {
+        let _ = write!(text, "FROM s{} AS s{n}\nCOPY --from=s{} a /\nCOPY f{n} /\n", n - 1, n - 2);
+    }
+    let case = Case::new(&text);
+    let facts = case.facts().0.facts;
+    let copied = facts.iter().filter(|fact| matches!(fact.seen, Seen::ContextPath(_)));
+    assert_eq!(copied.count(), n_stages);
+    // Besides the copies: the empty file system and the context.
+    assert_eq!(case.lowered().graph.len(), n_stages + (n_stages - 2) + 2);
 }
