@@ -182,10 +182,7 @@ fn dockerfile_beside(
         DockerfileLocation::Inline(text) => text.clone().into_bytes(),
         DockerfileLocation::Url(_) => fetched.ok_or(InputError::NotFetched)?,
         DockerfileLocation::Stdin => {
-            let mut text = Vec::new();
-            let error = |source| InputError::ReadDockerfile { name: "-".to_owned(), source };
-            stdin.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(error)?;
-            text
+            read_text(stdin).map_err(|source| InputError::ReadDockerfile { name: "-".to_owned(), source })?
         }
     };
     Ok(Some(FoundDockerfile { path: None, name: "Dockerfile".to_owned(), text }))
@@ -213,14 +210,22 @@ fn read_dockerfile(
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(InputError::NoDockerfile { name }.into()),
         Err(source) => return Err(InputError::ReadDockerfile { name, source }.into()),
     };
-    let mut text = Vec::new();
-    file.take(MAX_DOCKERFILE_BYTES)
-        .read_to_end(&mut text)
-        .map_err(|source| InputError::ReadDockerfile { name: name.clone(), source })?;
+    let text = read_text(file).map_err(|source| InputError::ReadDockerfile { name: name.clone(), source })?;
     Ok(FoundDockerfile { path: Some(path), name, text })
 }
 
-pub(crate) const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
+/// As large as a million stages; to build those takes 1.5 GB.
+const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
+
+/// The text of a Dockerfile. One that is too long is an error: its beginning would be something else.
+pub(crate) fn read_text(file: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.take(MAX_DOCKERFILE_BYTES + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > MAX_DOCKERFILE_BYTES {
+        true => Err(io::Error::other(format!("longer than {} MiB", MAX_DOCKERFILE_BYTES >> 20))),
+        false => Ok(text),
+    }
+}
 
 fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) -> BTreeMap<String, FolderId> {
     let folders = named.iter().filter_map(|(name, context)| match context {

@@ -14,7 +14,7 @@ use slipway_graph::request::DockerfileLocation;
 use slipway_graph::request::flags::parse_bool;
 use slipway_graph::{GitReference, GitTimes, MainContext};
 
-use crate::inputs::{FoundDockerfile, InputError, MAX_DOCKERFILE_BYTES};
+use crate::inputs::{FoundDockerfile, InputError, read_text};
 use crate::ops::http::{HttpError, HttpInputs, HttpSources};
 use crate::rootfs::Root;
 
@@ -69,10 +69,8 @@ pub(crate) fn read_url(
     sources: &HttpSources,
     inputs: HttpInputs<'_>,
 ) -> Result<Vec<u8>, RemoteContextError> {
-    let mut text = Vec::new();
     let file = sources.open(http, inputs).map_err(RemoteContextError::Dockerfile)?;
-    file.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(RemoteContextError::Read)?;
-    Ok(text)
+    read_text(file).map_err(RemoteContextError::Read)
 }
 
 /// Whether the reference would unpack what begins with `head`. It knows no zstd here.
@@ -111,9 +109,8 @@ pub(crate) fn read(files: &Root, path: &[u8]) -> Result<FoundDockerfile, InputEr
         io::ErrorKind::NotFound => InputError::NoDockerfile { name: name.clone() },
         _ => InputError::ReadDockerfile { name: name.clone(), source },
     };
-    let mut text = Vec::new();
     let file = std::fs::File::from(files.open_in(path).map_err(failed)?);
-    file.take(MAX_DOCKERFILE_BYTES).read_to_end(&mut text).map_err(failed)?;
+    let text = read_text(file).map_err(failed)?;
     Ok(FoundDockerfile { path: None, name, text })
 }
 

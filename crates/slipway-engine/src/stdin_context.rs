@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use tempfile::TempDir;
 
+use crate::inputs::read_text;
 use crate::layer::decompress::Compression;
 use crate::layer::untar::{self, Meaning, UntarError};
 
@@ -17,11 +18,9 @@ pub(crate) enum StdinError {
     Folder(#[source] io::Error),
     #[error("cannot unpack the context")]
     Unpack(#[from] UntarError),
-    #[error("the Dockerfile on standard input is longer than {MAX_DOCKERFILE_BYTES} bytes")]
-    TooLong,
+    #[error("cannot read the Dockerfile on standard input")]
+    Dockerfile(#[source] io::Error),
 }
-
-const MAX_DOCKERFILE_BYTES: u64 = 16 << 20;
 
 /// What was found.
 pub(crate) enum StdinContext {
@@ -37,17 +36,8 @@ pub(crate) fn read(stdin: &mut dyn Read) -> Result<StdinContext, StdinError> {
     let whole = head.as_slice().chain(stdin);
     match Compression::detect(&head) {
         Compression::None if head.get(257..262) == Some(b"ustar") => unpack(whole),
-        Compression::None => dockerfile(whole),
+        Compression::None => read_text(whole).map(StdinContext::Dockerfile).map_err(StdinError::Dockerfile),
         compression => unpack(compression.reader(BufReader::new(whole)).map_err(StdinError::Read)?),
-    }
-}
-
-fn dockerfile(whole: impl Read) -> Result<StdinContext, StdinError> {
-    let mut text = Vec::new();
-    whole.take(MAX_DOCKERFILE_BYTES + 1).read_to_end(&mut text).map_err(StdinError::Read)?;
-    match text.len() as u64 > MAX_DOCKERFILE_BYTES {
-        true => Err(StdinError::TooLong),
-        false => Ok(StdinContext::Dockerfile(text)),
     }
 }
 
@@ -101,7 +91,7 @@ mod tests {
     fn what_cannot_be_used_is_an_error() {
         let damaged = [b"\x1F\x8B\x08", &[0xFF; 100][..]].concat();
         assert!(matches!(read(&mut &damaged[..]), Err(StdinError::Unpack(_))));
-        let mut long = std::io::repeat(b'#').take(MAX_DOCKERFILE_BYTES + 1);
-        assert!(matches!(read(&mut long), Err(StdinError::TooLong)));
+        let mut endless = std::io::repeat(b'#');
+        assert!(matches!(read(&mut endless), Err(StdinError::Dockerfile(_))));
     }
 }

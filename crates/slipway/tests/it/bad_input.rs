@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
         run: a_machine_without_namespaces_is_told,
     },
     test("odd_dockerfiles_are_refused", odd_dockerfiles_are_refused),
+    test("a_dockerfile_that_is_too_long_is_not_cut", a_dockerfile_that_is_too_long_is_not_cut),
     test("no_mutation_of_a_dockerfile_makes_it_panic", no_mutation_of_a_dockerfile_makes_it_panic),
 ];
 
@@ -245,6 +246,13 @@ fn odd_dockerfiles_are_refused() {
         assert_eq!(outcome.exit_code, Some(1), "{start}");
         assert_no_panic(&outcome, &start);
     }
+}
+
+fn a_dockerfile_that_is_too_long_is_not_cut() {
+    let site = Site::new("");
+    fs::write(site.path("ctx/Dockerfile"), "FROM scratch\n".repeat(1_300_000)).unwrap();
+    let stderr = site.build(&[]).failure();
+    assert!(stderr.contains("failed to read dockerfile: open Dockerfile: longer than 16 MiB"), "{stderr}");
 }
 
 fn assert_no_panic(outcome: &Outcome, text: &str) {
