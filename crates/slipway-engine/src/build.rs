@@ -36,7 +36,7 @@ use crate::layers::{self, BlobForm, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
 use crate::ops::shell::ShellSeat;
-use crate::ops::{EngineOps, OpError, RemoteSources, Session, StoreCache};
+use crate::ops::{ContextReads, EngineOps, OpError, RemoteSources, Session, StoreCache};
 use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
 use crate::records::BuildRecord;
 use crate::records::audience::{Audience, SharedSteps};
@@ -341,6 +341,7 @@ impl Engine {
             registry: &self.registry,
             flavor: self.flavor,
             contexts,
+            context_reads: ContextReads::default(),
             sessions: &sessions.collect::<Vec<_>>(),
             owners,
             shell_seat: self.shell_seat.as_deref(),

@@ -29,8 +29,6 @@ pub(crate) enum ContextsError {
     IgnoreRules { path: PathBuf, source: IgnoreError },
     #[error(transparent)]
     Digest(#[from] DigestError),
-    #[error("`{path}` of the build context changed during the build; build again")]
-    Changed { path: String },
 }
 
 const MAX_IGNORE_BYTES: u64 = 1 << 20;
@@ -40,7 +38,7 @@ pub(crate) struct Contexts {
     /// By their ids.
     folders: Vec<Folder>,
     memory: StoreMemory,
-    /// By folder and what was selected in it.
+    /// The latest look, by [`place`].
     looked_at: Mutex<HashMap<(FolderId, String), LookedAt>>,
 }
 
@@ -100,10 +98,14 @@ impl Contexts {
         Ok(folder.opened.get_or_init(|| opened))
     }
 
-    /// The digest of what `wanted` selects in the folder. Looked at once in a build, so that all keys speak of the same
-    /// files.
+    /// The digest of what `wanted` selects in the folder, as it was when it was last looked at.
     pub(crate) fn digest(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
         Ok(self.look_at(id, wanted)?.digest)
+    }
+
+    /// The digest of what `wanted` selects now.
+    pub(crate) fn look_again(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
+        Ok(self.look_now(id, wanted)?.digest)
     }
 
     /// Which files [`Contexts::digest`] speaks of; `None` if they are too many to be listed.
@@ -112,30 +114,24 @@ impl Contexts {
     }
 
     fn look_at(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<LookedAt, ContextsError> {
-        // The whole pattern in writing; it borrows from the graph and cannot be kept.
-        let place = (id, format!("{wanted:?}"));
-        if let Some(known) = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).get(&place) {
-            return Ok(known.clone());
-        }
-        let digested = self.digest_now(id, wanted)?;
+        let known = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).get(&place(id, wanted)).cloned();
+        known.map_or_else(|| self.look_now(id, wanted), Ok)
+    }
+
+    fn look_now(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<LookedAt, ContextsError> {
+        let digested = digest_files(SourceTree::Context(self.get(id)?), wanted, Some(&self.memory))?;
         let digest = digested.digest.clone();
         let looked_at = LookedAt { digest, files: Manifest::can_list(&digested).then(|| Arc::new(digested)) };
-        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(place, looked_at.clone());
+        let mut all = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(place(id, wanted), looked_at.clone());
         Ok(looked_at)
     }
+}
 
-    /// Fails if what `wanted` selects is no longer what [`Contexts::digest`] said. To be asked after the files were
-    /// read: a result made of other files must not be recorded under the key of these.
-    pub(crate) fn check_unchanged(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<(), ContextsError> {
-        match self.digest_now(id, wanted)?.digest == self.digest(id, wanted)? {
-            true => Ok(()),
-            false => Err(ContextsError::Changed { path: wanted.source.to_owned() }),
-        }
-    }
-
-    fn digest_now(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digested, ContextsError> {
-        Ok(digest_files(SourceTree::Context(self.get(id)?), wanted, Some(&self.memory))?)
-    }
+/// What is remembered of a folder. The whole pattern in writing: it borrows from the graph and cannot be
+/// kept.
+fn place(id: FolderId, wanted: &SourcePattern<'_>) -> (FolderId, String) {
+    (id, format!("{wanted:?}"))
 }
 
 impl Folder {

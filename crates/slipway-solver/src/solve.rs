@@ -7,7 +7,8 @@
 //! 3. What is left runs as soon as its inputs are there, at most `jobs` at once. With the inputs at hand two more keys
 //!    can still give a hit: the one made of the inputs' *identities* (an input was rebuilt by another way, but is the
 //!    very output that an earlier build used) and the *content key* (it came out equal).
-//! 4. An output is recorded under all its keys after it is complete, never before.
+//! 4. An output is recorded under all its keys after it is complete, never before. An op whose files of the host change
+//!    while it reads them has other keys afterwards, and with it everything that uses its output.
 //!
 //! A panic while a vertex is worked on ends the walk as a failure does: others are canceled, and the error holds its text.
 //!
@@ -30,7 +31,8 @@ pub trait Ops: Sync {
     type Output: Clone + Send + Sync;
     type Error: Send;
 
-    /// The key of a vertex whose inputs have the keys `inputs`. May read files of the host, never outputs.
+    /// The key of a vertex whose inputs have the keys `inputs`. May read files of the host, never outputs. Once the vertex
+    /// has run, the key speaks of what was read by then.
     fn definition_key(&self, vertex: VertexId, inputs: &[Digest]) -> Result<Digest, Self::Error>;
 
     /// The key by the content that the vertex selects from its inputs; `None` if the op has no such key. Inputs that
@@ -79,7 +81,7 @@ pub trait Observer<O: Ops>: Sync {
     /// All vertices that the first look into the cache has left, before the first of them starts. They will run,
     /// unless their inputs come out as they once were. Called by the thread that solves.
     fn left(&self, vertices: &[VertexId]);
-    /// The definition key of a vertex, before it is looked up.
+    /// The definition key of a vertex, before it is looked up; again if it has become another one since.
     fn keyed(&self, vertex: VertexId, definition: &Digest);
     fn cached(&self, vertex: VertexId, hit: Hit);
     fn started(&self, vertex: VertexId);
@@ -262,7 +264,11 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
                 let (id, result) = receiver.recv().expect("a running vertex sends its result");
                 n_running -= 1;
                 match result {
-                    Ok(Ok(Some(output))) => {
+                    Ok(Ok(Some(Made { definition, output }))) => {
+                        if *self.definition(id) != definition {
+                            self.observer.keyed(id, &definition);
+                            self.definitions[id.0] = Some(definition);
+                        }
                         self.states[id.0] = VertexState::Solved(output);
                         for user in &users[id.0] {
                             if let VertexState::Waiting { missing_inputs } = &mut self.states[user.0] {
@@ -309,7 +315,8 @@ impl<'a, O: Ops, C: Cache<O>> Solver<'a, O, C> {
             cancel: self.plan.cancel,
             ignores_cache: vertex.ignores_cache,
             was_looked_up: !self.must_visit[id.0],
-            definition: self.definition(id).clone(),
+            planned: self.definition(id).clone(),
+            input_definitions: input_definitions(self.plan.graph, &self.definitions, id),
             inputs: vertex.inputs.iter().map(|i| self.output(*i)).collect(),
         }
     }
@@ -335,13 +342,22 @@ struct Work<'a, O: Ops, C: Cache<O>> {
     cancel: &'a Cancel,
     ignores_cache: bool,
     was_looked_up: bool,
-    definition: Digest,
+    /// The definition key before anything ran.
+    planned: Digest,
+    /// As they are now.
+    input_definitions: Vec<Digest>,
     inputs: Vec<O::Output>,
+}
+
+/// An output, and the definition key that says what it was made of.
+struct Made<Output> {
+    definition: Digest,
+    output: Output,
 }
 
 impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
     /// `None` if canceled.
-    fn carry_out(&self) -> Result<Option<O::Output>, O::Error> {
+    fn carry_out(&self) -> Result<Option<Made<O::Output>>, O::Error> {
         let result = self.find_or_run();
         match &result {
             Ok(Some(_)) => {}
@@ -356,33 +372,40 @@ impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
         result
     }
 
-    fn find_or_run(&self) -> Result<Option<O::Output>, O::Error> {
-        let keys = self.keys()?;
+    fn find_or_run(&self) -> Result<Option<Made<O::Output>>, O::Error> {
+        let definition = self.definition()?;
+        let keys = self.keys(&definition)?;
         if !self.ignores_cache {
-            let already_missed = usize::from(self.was_looked_up);
+            let already_missed = usize::from(self.was_looked_up && definition == self.planned);
             if let Some((hit, output)) = self.find(&keys, already_missed)? {
                 self.cache.record(&keys, &output)?;
                 self.observer.cached(self.id, hit);
-                return Ok(Some(output));
+                return Ok(Some(Made { definition, output }));
             }
         }
-        let Some(_lock) = self.cache.lock(&self.definition, self.cancel)? else { return Ok(None) };
+        let Some(_lock) = self.cache.lock(&definition, self.cancel)? else { return Ok(None) };
         if !self.ignores_cache
-            && let Some(output) = self.cache.lookup(&self.definition)?
+            && let Some(output) = self.cache.lookup(&definition)?
         {
             self.observer.cached(self.id, Hit::Definition);
-            return Ok(Some(output));
+            return Ok(Some(Made { definition, output }));
         }
         self.observer.started(self.id);
         let output = self.ops.run(self.id, &self.inputs, self.cancel)?;
+        let made_of = self.definition()?;
+        let keys = if made_of == definition { keys } else { self.keys(&made_of)? };
         self.cache.record(&keys, &output)?;
         self.observer.done(self.id, &output);
-        Ok(Some(output))
+        Ok(Some(Made { definition: made_of, output }))
+    }
+
+    fn definition(&self) -> Result<Digest, O::Error> {
+        self.ops.definition_key(self.id, &self.input_definitions)
     }
 
     /// The definition key, the key by the identities of the inputs, the content key.
-    fn keys(&self) -> Result<Vec<Digest>, O::Error> {
-        let mut keys = vec![self.definition.clone()];
+    fn keys(&self, definition: &Digest) -> Result<Vec<Digest>, O::Error> {
+        let mut keys = vec![definition.clone()];
         if !self.inputs.is_empty() {
             let identities: Vec<Digest> = self.inputs.iter().map(|i| self.ops.identity(i)).collect();
             let by_identity = self.ops.definition_key(self.id, &identities)?;

@@ -17,9 +17,11 @@ use crate::contexts::Contexts;
 use crate::now_ns;
 use crate::rootfs::{Root, stat_fd};
 
-/// The files of the folder `id`, ignore rules applied, as a snapshot. The same files give the same one.
+/// The files of the folder `id`, ignore rules applied, as a snapshot. The same files give the same one,
+/// unless they change while they are copied.
 pub(crate) fn snapshot(id: FolderId, store: &Store, contexts: &Contexts) -> Result<Snapshot, FileError> {
-    let digest = contexts.digest(id, &SourcePattern::literal("/"))?;
+    let everything = SourcePattern::literal("/");
+    let digest = contexts.look_again(id, &everything)?;
     let mut key = KeyWriter::new("folder of the host");
     key.text(digest.as_str());
     let key = key.finish();
@@ -30,9 +32,11 @@ pub(crate) fn snapshot(id: FolderId, store: &Store, contexts: &Contexts) -> Resu
     let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
     let source = Source { tree: SourceTree::Context(contexts.get(id)?), layers: &[] };
     file::run(&whole("/"), &Destination::new(None, &upper), &[source], &super::files::NoArchives)?;
-    contexts.check_unchanged(id, &SourcePattern::literal("/"))?;
     let snapshot = active.commit(now_ns())?;
-    store.record(&[key], snapshot.id(), None)?;
+    // Of files that changed meanwhile nobody knows which they are.
+    if contexts.look_again(id, &everything).is_ok_and(|now| now == digest) {
+        store.record(&[key], snapshot.id(), None)?;
+    }
     Ok(snapshot)
 }
 

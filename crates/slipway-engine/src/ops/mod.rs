@@ -1,5 +1,6 @@
 //! What each op does: one file an op. This one is the border to the solver.
 
+mod context_reads;
 mod emulators;
 pub(crate) mod exec;
 pub(crate) mod file;
@@ -15,7 +16,7 @@ mod ssh;
 
 use std::ffi::OsString;
 
-use slipway_graph::op::{Exec, FileAction, FileOp, FolderId, LocalSource, Mount, Op, Source};
+use slipway_graph::op::{Exec, FileAction, FileOp, FolderId, Mount, Op, Source};
 use slipway_graph::request::{Secret, Ssh, StepLimits};
 use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
 use slipway_oci::Digest;
@@ -23,11 +24,12 @@ use slipway_registry::Registry;
 use slipway_solver::{Cache, Cancel, Ops};
 use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, SnapshotError, Store};
 
-use crate::context::{DigestError, Manifest, ScanError, SourcePattern, SourceTree, content_digest};
+use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_digest};
 use crate::contexts::{Contexts, ContextsError};
 use crate::images::{self, ImageError};
 use crate::now_ns;
 use crate::ssh::Agents;
+pub(crate) use context_reads::ContextReads;
 use exec::ExecError;
 use file::FileOpError;
 use files::FileError;
@@ -94,13 +96,6 @@ pub(crate) enum Output {
     Context(FolderId),
 }
 
-/// Files of a folder of the host that a vertex reads.
-pub(crate) struct ContextSelection {
-    /// Folder and path, for people: `context:src`.
-    pub(crate) name: String,
-    pub(crate) digest: Digest,
-}
-
 /// What is known of remote sources in one build; each is asked for once.
 #[derive(Default)]
 pub(crate) struct RemoteSources {
@@ -124,6 +119,7 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) flavor: OverlayFlavor,
     pub(crate) contexts: &'a Contexts,
+    pub(crate) context_reads: ContextReads,
     /// What each build lends to its steps.
     pub(crate) sessions: &'a [Session<'a>],
     /// By vertex: the build whose session it uses.
@@ -164,7 +160,7 @@ impl Ops for EngineOps<'_> {
         for (index, (input, input_key)) in described.inputs.iter().zip(inputs).enumerate() {
             match &self.graph.vertex(*input).op {
                 Op::Source(Source::Local(local)) => {
-                    for digest in self.context_digests(local.folder, &described.op, index)? {
+                    for digest in self.context_digests(vertex, index, local.folder).map_err(Box::new)? {
                         key.text(digest.as_str());
                     }
                 }
@@ -196,7 +192,7 @@ impl Ops for EngineOps<'_> {
                     key.text(self.identity(output).as_str());
                 }
                 Output::Context(folder) => {
-                    for digest in self.context_digests(*folder, &described.op, index)? {
+                    for digest in self.context_digests(vertex, index, *folder).map_err(Box::new)? {
                         key.text(digest.as_str());
                     }
                 }
@@ -260,14 +256,14 @@ impl EngineOps<'_> {
             }
             Op::Exec(exec) => {
                 // The step works on copies: from here on the user may go on editing.
-                let snapshots = inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>()?;
-                self.check_contexts(vertex, inputs)?;
+                let copy = || inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>();
+                let snapshots = self.read_contexts(vertex, inputs, copy, |copies| unique_name(copies))?;
                 self.exec(vertex, exec, &snapshots, cancel)
             }
             Op::File(op) => {
-                let output = self.file(op, inputs)?;
-                self.check_contexts(vertex, inputs)?;
-                Ok(output)
+                let copy = || self.file(op, inputs);
+                let made = self.read_contexts(vertex, inputs, copy, |made| unique_name(std::slice::from_ref(made)))?;
+                Ok(Output::Snapshot(made))
             }
             Op::Merge => {
                 let (base, top) = (self.snapshot_of(&inputs[0])?, self.snapshot_of(&inputs[1])?);
@@ -312,10 +308,9 @@ impl EngineOps<'_> {
         }
     }
 
-    fn file(&self, op: &FileOp, inputs: &[Output]) -> Result<Output, OpError> {
+    fn file(&self, op: &FileOp, inputs: &[Output]) -> Result<Snapshot, OpError> {
         let base = self.snapshot_of(&inputs[0])?;
-        let snapshot = files::run(op, &base, inputs, self.store, self.contexts).map_err(Box::new)?;
-        Ok(Output::Snapshot(snapshot))
+        Ok(files::run(op, &base, inputs, self.store, self.contexts).map_err(Box::new)?)
     }
 
     /// The output as a file system: a folder of the host that is used as one is copied into a snapshot first.
@@ -324,54 +319,6 @@ impl EngineOps<'_> {
             Output::Snapshot(snapshot) => Ok(snapshot.clone()),
             Output::Context(folder) => Ok(local::snapshot(*folder, self.store, self.contexts).map_err(Box::new)?),
         }
-    }
-
-    /// What `op` reads of the context that is its input `index`, as digests.
-    fn context_digests(&self, folder: FolderId, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
-        let digest = |selection| self.contexts.digest(folder, selection).map_err(|e| OpError::from(Box::new(e)));
-        context_selections(op, index).iter().map(digest).collect()
-    }
-
-    /// What the vertex reads of folders of the host. What cannot be read is left out: the vertex fails, or has.
-    pub(crate) fn context_selections_of(&self, vertex: VertexId) -> Vec<ContextSelection> {
-        let mut all = Vec::new();
-        self.for_each_context_selection(vertex, |local, selection| {
-            let digest = self.contexts.digest(local.folder, selection).ok();
-            let name = format!("{}:{}", local.name, selection.source.trim_start_matches('/'));
-            all.extend(digest.map(|digest| ContextSelection { name, digest }));
-        });
-        all
-    }
-
-    /// The files of the selection with this digest; `None` if they are too many to be listed.
-    pub(crate) fn manifest_of(&self, vertex: VertexId, digest: &Digest) -> Option<Manifest> {
-        let mut found = None;
-        self.for_each_context_selection(vertex, |local, selection| {
-            if self.contexts.digest(local.folder, selection).is_ok_and(|other| other == *digest) {
-                found = self.contexts.manifest(local.folder, selection).ok().flatten();
-            }
-        });
-        found
-    }
-
-    fn for_each_context_selection(&self, vertex: VertexId, mut visit: impl FnMut(&LocalSource, &SourcePattern<'_>)) {
-        let described = self.graph.vertex(vertex);
-        for (index, input) in described.inputs.iter().enumerate() {
-            if let Op::Source(Source::Local(local)) = &self.graph.vertex(*input).op {
-                context_selections(&described.op, index).iter().for_each(|selection| visit(local, selection));
-            }
-        }
-    }
-
-    /// Fails if what the vertex has read of contexts is not what its key says.
-    fn check_contexts(&self, vertex: VertexId, inputs: &[Output]) -> Result<(), OpError> {
-        for (index, input) in inputs.iter().enumerate() {
-            let Output::Context(folder) = input else { continue };
-            for selection in context_selections(&self.graph.vertex(vertex).op, index) {
-                self.contexts.check_unchanged(*folder, &selection).map_err(Box::new)?;
-            }
-        }
-        Ok(())
     }
 
     fn snapshot_digests(&self, snapshot: &Snapshot, op: &Op, index: usize) -> Result<Vec<Digest>, OpError> {
@@ -407,13 +354,12 @@ fn selections(op: &Op, index: usize) -> Vec<SourcePattern<'_>> {
     }
 }
 
-/// What `op` reads of a context that is its input `index`: all of it, if it does not say.
-fn context_selections(op: &Op, index: usize) -> Vec<SourcePattern<'_>> {
-    let mut selections = selections(op, index);
-    if selections.is_empty() {
-        selections.push(SourcePattern::literal("/"));
-    }
-    selections
+/// A name for something that was made of the snapshots and of nothing else.
+fn unique_name(snapshots: &[Snapshot]) -> Digest {
+    let ids: Vec<String> = snapshots.iter().map(|snapshot| snapshot.id().to_string()).collect();
+    let mut key = KeyWriter::new("unique");
+    key.texts(&ids);
+    key.finish()
 }
 
 /// The op's own key leaves out which path of an input is read, because for folders of the host only content counts.

@@ -21,6 +21,9 @@ struct MadeUp {
     names: Vec<String>,
     inputs: Vec<Vec<VertexId>>,
     versions: BTreeMap<usize, u32>,
+    /// What is outside changes while these vertices run: the version that they read.
+    changes_to: BTreeMap<usize, u32>,
+    read: Mutex<BTreeMap<usize, u32>>,
     /// Vertices whose output says nothing about their version: they come out equal when rebuilt.
     comes_out_equal: BTreeSet<usize>,
     fails: BTreeSet<usize>,
@@ -30,19 +33,26 @@ struct MadeUp {
     ran: Mutex<Vec<usize>>,
 }
 
+impl MadeUp {
+    fn version(&self, vertex: VertexId) -> u32 {
+        let read = self.read.lock().unwrap().get(&vertex.0).copied();
+        read.or_else(|| self.versions.get(&vertex.0).copied()).unwrap_or_default()
+    }
+}
+
 impl Ops for MadeUp {
     type Output = String;
     type Error = String;
 
     fn definition_key(&self, vertex: VertexId, inputs: &[Digest]) -> Result<Digest, String> {
-        let version = self.versions.get(&vertex.0).copied().unwrap_or_default();
+        let version = self.version(vertex);
         let mut texts = vec![self.names[vertex.0].clone(), version.to_string()];
         texts.extend(inputs.iter().map(Digest::to_string));
         Ok(key("definition", &texts))
     }
 
     fn content_key(&self, vertex: VertexId, inputs: &[String]) -> Result<Option<Digest>, String> {
-        let version = self.versions.get(&vertex.0).copied().unwrap_or_default();
+        let version = self.version(vertex);
         let mut texts = vec![self.names[vertex.0].clone(), version.to_string()];
         texts.extend(inputs.iter().cloned());
         Ok(Some(key("content", &texts)))
@@ -51,6 +61,7 @@ impl Ops for MadeUp {
     fn run(&self, vertex: VertexId, inputs: &[String], cancel: &Cancel) -> Result<String, String> {
         assert_eq!(inputs.len(), self.inputs[vertex.0].len());
         self.ran.lock().unwrap().push(vertex.0);
+        self.read.lock().unwrap().extend(self.changes_to.get(&vertex.0).map(|version| (vertex.0, *version)));
         if self.fails.contains(&vertex.0) {
             return Err(format!("{} failed", self.names[vertex.0]));
         }
@@ -63,7 +74,7 @@ impl Ops for MadeUp {
         }
         let version = match self.comes_out_equal.contains(&vertex.0) {
             true => 0,
-            false => self.versions.get(&vertex.0).copied().unwrap_or_default(),
+            false => self.version(vertex),
         };
         Ok(format!("{}{version}({})", self.names[vertex.0], inputs.join(",")))
     }
@@ -203,6 +214,29 @@ fn an_input_that_came_out_equal_is_a_hit_downstream() {
     let outcome = run(&graph, &ops, &memory, 3);
     assert_eq!(outcome.ran, [1]);
     assert_eq!(outcome.cached, BTreeSet::from([0, 2, 3]));
+}
+
+#[test]
+fn what_changes_while_it_is_read_is_recorded_as_what_was_read() {
+    let (graph, mut ops) = graph(&[&[], &[0], &[1]], &[]);
+    let memory = Memory::default();
+    ops.changes_to.insert(0, 5);
+    let changed = ["v20(v10(v05()))"];
+    let outcome = run(&graph, &ops, &memory, 2);
+    assert_eq!((outcome.ran, outcome.result.unwrap()), (vec![0, 1, 2], changed.map(str::to_owned).to_vec()));
+    ops.changes_to.clear();
+    ops.read.lock().unwrap().clear();
+    ops.versions.insert(0, 5);
+    let outcome = run(&graph, &ops, &memory, 2);
+    assert_eq!((outcome.ran, outcome.result.unwrap()), (vec![], changed.map(str::to_owned).to_vec()));
+    // Nothing was recorded for what it was when the build began.
+    ops.versions.clear();
+    assert_eq!(run(&graph, &ops, &memory, 2).ran, [0, 1, 2]);
+    // What is known of the changed one is found also if it only changes during the build.
+    ops.versions.insert(0, 3);
+    ops.changes_to.insert(0, 5);
+    let outcome = run(&graph, &ops, &memory, 2);
+    assert_eq!((outcome.ran, outcome.cached), (vec![0], BTreeSet::from([1, 2])));
 }
 
 #[test]
