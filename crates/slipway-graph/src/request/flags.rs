@@ -209,6 +209,7 @@ impl BuildRequest {
         let secrets = flags.secrets.iter().map(|text| secret::parse(text, surroundings));
         let secrets = secrets.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let context = context::location(&flags.context, surroundings)?;
+        let ssh = ssh::parse(&flags.ssh, &context, surroundings)?;
         Ok(BuildRequest {
             dockerfile: match &flags.dockerfile_inline {
                 Some(text) => DockerfileLocation::Inline(text.clone()),
@@ -234,7 +235,7 @@ impl BuildRequest {
             ulimits,
             limits,
             secrets,
-            ssh: ssh::parse(&flags.ssh, surroundings)?,
+            ssh,
             outputs,
             tags,
             iidfile: Some(PathBuf::from(&flags.iidfile)).filter(|path| !path.as_os_str().is_empty()),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::{PathKind, Surroundings};
-use crate::request::{Ssh, SshSource};
+use crate::request::{ContextLocation, Ssh, SshSource};
 
 /// Why a `--ssh` is refused. The odd texts are those that users of Docker know.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +24,16 @@ pub enum SshError {
     Duplicate { id: String },
 }
 
-/// The agents that `texts` stand for.
-pub(crate) fn parse(texts: &[String], surroundings: &dyn Surroundings) -> Result<Vec<Ssh>, SshError> {
+/// The agents that `texts` stand for. Without any, a context that is reached by ssh takes the user's own.
+pub(crate) fn parse(
+    texts: &[String],
+    context: &ContextLocation,
+    surroundings: &dyn Surroundings,
+) -> Result<Vec<Ssh>, SshError> {
+    let needs_agent = matches!(context, ContextLocation::Git(reference) if reference.remote.is_ssh());
+    if texts.is_empty() && needs_agent {
+        return Ok(vec![parse_one("default", surroundings)?]);
+    }
     let mut seen = HashSet::new();
     texts
         .iter()
@@ -70,17 +78,27 @@ fn parse_one(text: &str, surroundings: &dyn Surroundings) -> Result<Ssh, SshErro
 mod tests {
     use super::super::testing::Made;
     use super::*;
+    use crate::GitReference;
 
-    fn read(texts: &[&str]) -> String {
+    const FOLDER: &str = ".";
+
+    fn read(texts: &[&str], context: &str) -> String {
         let made = Made::default()
             .with_variable("SSH_AUTH_SOCK", "/run/agent")
             .with_path("sock", PathKind::Socket)
             .with_path("k1", PathKind::File)
             .with_path("k2", PathKind::File);
         let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-        match parse(&texts, &made) {
+        match parse(&texts, &location(context), &made) {
             Err(error) => error.to_string(),
             Ok(all) => all.iter().map(|ssh| format!("{}: {:?}", ssh.id, ssh.source)).collect::<Vec<_>>().join("; "),
+        }
+    }
+
+    fn location(context: &str) -> ContextLocation {
+        match GitReference::of_context(context) {
+            Some(reference) => ContextLocation::Git(reference.unwrap()),
+            None => ContextLocation::Folder(context.into()),
         }
     }
 
@@ -97,16 +115,32 @@ mod tests {
             ),
             (&["default", "default"], r#"duplicate agent ID "default""#),
         ] {
-            assert_eq!(read(texts), expected);
+            assert_eq!(read(texts, FOLDER), expected);
         }
     }
 
     #[test]
     fn no_agent_is_said() {
-        let error = parse(&["default".to_owned()], &Made::default()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "failed to convert agent config {default [] false}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
-        );
+        for (texts, context) in [(&["default".to_owned()][..], FOLDER), (&[], "git@h:r")] {
+            let error = parse(texts, &location(context), &Made::default()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "failed to convert agent config {default [] false}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
+            );
+        }
+    }
+
+    /// As recorded of the reference.
+    #[test]
+    fn a_context_that_is_reached_by_ssh_takes_the_users_agent() {
+        for (texts, context, expected) in [
+            (&[][..], "git@h:r", r#"default: Agent("/run/agent")"#),
+            (&[], "ssh://git@h/r", r#"default: Agent("/run/agent")"#),
+            (&["x=sock"], "git@h:r", r#"x: Agent("sock")"#),
+            (&[], "https://h/r.git", ""),
+            (&[], FOLDER, ""),
+        ] {
+            assert_eq!(read(texts, context), expected, "{context}");
+        }
     }
 }
