@@ -268,6 +268,9 @@ fn is_visible(tree: SourceTree<'_>, path: &TreePath, is_dir: bool) -> Result<boo
 
 /// Everything that `pattern` matches, in the order of names.
 fn expand(tree: SourceTree<'_>, pattern: &str) -> Result<Vec<Selected>, SelectError> {
+    let malformed = |source| SelectError::Pattern { pattern: pattern.to_owned(), source };
+    // Before the walk, which may end before it comes to the malformed part.
+    match_pattern(pattern, "").map_err(malformed)?;
     let pattern: Vec<&str> = pattern.split('/').filter(|component| !component.is_empty()).collect();
     let n_literal = pattern.iter().take_while(|component| !has_wildcard(component)).count();
     let (literal, globs) = pattern.split_at(n_literal);
@@ -281,9 +284,7 @@ fn expand(tree: SourceTree<'_>, pattern: &str) -> Result<Vec<Selected>, SelectEr
             let below = folder.strip(&start).unwrap_or_default();
             let real = real_start.join_path(&below);
             for item in list_if_folder(tree, &real)? {
-                let is_match = match_pattern(glob, &item.name)
-                    .map_err(|source| SelectError::Pattern { pattern: (*glob).to_owned(), source })?;
-                if !is_match {
+                if !match_pattern(glob, &item.name).map_err(malformed)? {
                     continue;
                 }
                 let path = real.join(&item.name);
