@@ -1,11 +1,13 @@
 //! The Dockerfile language: parse, expand, lower to a graph.
 //!
-//! No I/O: [`parse`] takes text, [`lower`] takes what [`parse`] gave. Lowering that has to know a base image returns
-//! the question ([`Lowering::NeedImages`]); whoever can answer does and calls again.
+//! No I/O: [`parse`] takes text, [`lower`] takes what [`parse`] gave. Lowering that has to know a base image, or the
+//! time of a source, returns the question ([`Lowering::NeedImages`], [`Lowering::NeedTime`]); whoever can answer does
+//! and calls again.
 
 mod budget;
 mod diagnostic;
 mod environment;
+mod epoch;
 mod expand;
 mod facts;
 mod glob;

@@ -14,13 +14,14 @@ use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, RuntimeConf
 
 use crate::budget::Budget;
 use crate::environment::Environment;
+use crate::epoch::{self, Epoch};
 use crate::facts::{FactLog, Facts, Seen};
 use crate::globals::Globals;
 use crate::instructions::Command;
-use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at, error_in};
+use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at};
 use crate::stages::{Line, Origin, Outside, Stage, Stages};
 use crate::step_name::StepNames;
-use crate::{Diagnostic, Dockerfile, Span};
+use crate::{Diagnostic, Dockerfile};
 
 /// Everything outside the Dockerfile and its base images that decides about the graph.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct LowerInputs<'a> {
     /// What other builds made that named contexts may stand for, by name.
     pub linked: &'a BTreeMap<String, Linked>,
     pub main_context: &'a MainContext,
+    /// When the sources that lowering asked about changed last, in seconds since 1970, where that is known.
+    pub source_times: &'a [(Source, Option<i64>)],
     pub cache_bypass: &'a CacheBypass,
     /// The network of steps that do not ask for a certain one.
     pub network: Network,
@@ -83,6 +86,7 @@ impl<'a> LowerInputs<'a> {
             folders: &NO_FOLDERS,
             linked: &NO_LINKS,
             main_context: &FOLDER,
+            source_times: &[],
             cache_bypass: &NO_BYPASS,
             network: Network::Default,
             extra_hosts: &[],
@@ -104,6 +108,8 @@ pub enum Lowering {
     Done(Box<Lowered>),
     /// Images have to be looked up first. All that can be known to be needed now are listed, each once.
     NeedImages(Vec<ImageQuestion>),
+    /// `SOURCE_DATE_EPOCH` is when this repository or file changed last ([`LowerInputs::source_times`]).
+    NeedTime(Box<Source>),
 }
 
 /// Which image is asked for.
@@ -197,7 +203,8 @@ impl Linked {
 
 /// Lowers `dockerfile`, and tells what was seen on the way, however far it led.
 ///
-/// Answers `Lowering::NeedImages` as long as `known` lacks images that the target reaches; ask again with the answers.
+/// Answers `Lowering::NeedTime` and `Lowering::NeedImages` as long as `inputs` lack that time, and `known` images that the
+/// target reaches; ask again with the answers.
 ///
 /// # Errors
 /// All that is wrong with the file, as far as the target reaches it, with the texts of the reference builder.
@@ -217,7 +224,19 @@ fn lower_with(
     known: &KnownImages,
     log: &FactLog,
 ) -> Result<Lowering, Vec<Diagnostic>> {
-    let (stages, globals) = Stages::split(&dockerfile.instructions, dockerfile.directives.escape, inputs, log)?;
+    let escape = dockerfile.directives.escape;
+    let (stages, mut globals) = Stages::split(&dockerfile.instructions, escape, inputs, log)?;
+    let epoch = match epoch::find(&stages, &globals, escape, inputs).map_err(|error| vec![error])? {
+        Epoch::Stated(seconds) => ResolvedEpoch { seconds, text: None },
+        Epoch::Of(None) => ResolvedEpoch::found(None),
+        Epoch::Of(Some(source)) => match inputs.source_times.iter().find(|(known, _)| *known == *source) {
+            Some((_, time)) => ResolvedEpoch::found(*time),
+            None => return Ok(Lowering::NeedTime(source)),
+        },
+    };
+    if let Some(text) = &epoch.text {
+        globals.set(epoch::NAME, text.clone());
+    }
     let target = stages.target(inputs.target).map_err(|e| vec![e])?;
     let targets = if inputs.needs_all_stages { (0..stages.stages.len()).collect() } else { vec![target] };
     let budget = Budget::default();
@@ -229,7 +248,7 @@ fn lower_with(
     for (index, _) in &plan.stages {
         note_foreign_base(&stages.stages[*index], known, log);
     }
-    let mut build = Build::new(dockerfile, inputs, known, &stages, globals, log)?;
+    let mut build = Build::new(escape, inputs, known, &stages, globals, epoch, log);
     build.budget = budget;
     build.n_open_uses = stages.n_uses_as_base(&plan);
     build.keep(target);
@@ -256,8 +275,7 @@ pub(crate) struct Build<'a> {
     pub(crate) graph: Graph,
     /// The build context, once something asked for it.
     main_context: Option<VertexId>,
-    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
-    pub(crate) epoch: Option<i64>,
+    pub(crate) epoch: ResolvedEpoch,
     pub(crate) log: &'a FactLog,
     known: &'a KnownImages,
     /// What the parts of the file have taken over from each other.
@@ -270,19 +288,33 @@ pub(crate) struct Build<'a> {
     n_open_uses: HashMap<usize, usize>,
 }
 
+/// What `SOURCE_DATE_EPOCH` came to.
+pub(crate) struct ResolvedEpoch {
+    /// Since 1970.
+    pub(crate) seconds: Option<i64>,
+    /// The value of the variable, if it is not the one that was given.
+    text: Option<String>,
+}
+
+impl ResolvedEpoch {
+    fn found(seconds: Option<i64>) -> ResolvedEpoch {
+        ResolvedEpoch { seconds, text: Some(seconds.map(|seconds| seconds.to_string()).unwrap_or_default()) }
+    }
+}
+
 impl<'a> Build<'a> {
     fn new(
-        dockerfile: &Dockerfile,
+        escape: char,
         inputs: &'a LowerInputs<'a>,
         known: &'a KnownImages,
         stages: &'a Stages<'a>,
         globals: Globals,
+        epoch: ResolvedEpoch,
         log: &'a FactLog,
-    ) -> Result<Build<'a>, Vec<Diagnostic>> {
-        let epoch = epoch(inputs, &globals)?;
-        Ok(Build {
+    ) -> Build<'a> {
+        Build {
             inputs,
-            escape: dockerfile.directives.escape,
+            escape,
             globals,
             stages,
             graph: Graph::new(),
@@ -294,7 +326,14 @@ impl<'a> Build<'a> {
             files: HashMap::new(),
             finished: HashMap::new(),
             n_open_uses: HashMap::new(),
-        })
+        }
+    }
+
+    /// What was given for the `ARG` called `name`.
+    pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
+        let given = self.inputs.build_args.get(name)?;
+        let resolved = self.epoch.text.as_deref().filter(|_| name == epoch::NAME);
+        Some(resolved.unwrap_or(given))
     }
 
     /// Lets the stage `index` stay after the last one that is based on it.
@@ -413,7 +452,7 @@ impl<'a> Build<'a> {
 }
 
 /// A repository, or a file that is called `context` whatever it is.
-fn remote_source(name: &str, url: &str) -> Result<Source, String> {
+pub(crate) fn remote_source(name: &str, url: &str) -> Result<Source, String> {
     // As in the reference; `git@host:path` is the way to say it.
     if url.starts_with("ssh://") {
         return Err(format!("unsupported context source ssh for {name}"));
@@ -571,18 +610,6 @@ fn empty_config(platform: &Platform) -> ImageConfig {
     }
 }
 
-/// `SOURCE_DATE_EPOCH`: the build arg, else the default of a global `ARG`; empty is none (`spec/dockerfile.md`
-/// section 8.8).
-fn epoch(inputs: &LowerInputs<'_>, globals: &Globals) -> Result<Option<i64>, Vec<Diagnostic>> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let text = inputs.build_args.get(NAME).cloned().or_else(|| globals.get(NAME)).filter(|text| !text.is_empty());
-    let parsed = text.as_ref().map(|text| text.parse()).transpose();
-    parsed.map_err(|_| {
-        let message = format!("invalid {NAME}: {}", text.unwrap_or_default());
-        vec![error_in(Span::default(), LineRange { first: 1, last: 1 }, message)]
-    })
-}
-
 /// The result: the target's files, and its config as the request wants it.
 fn finish(mut build: Build<'_>, target: usize) -> Lowered {
     let stage = build.finished.remove(&target).expect("because the target has been lowered");
@@ -594,7 +621,7 @@ fn finish(mut build: Build<'_>, target: usize) -> Lowered {
     };
     (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
     let (result, n_base_history) = (stage.vertex, stage.n_base_history);
-    Lowered { graph: build.graph, result, config, n_base_history, epoch: build.epoch }
+    Lowered { graph: build.graph, result, config, n_base_history, epoch: build.epoch.seconds }
 }
 
 #[cfg(test)]

@@ -250,6 +250,11 @@ impl<'a> Stages<'a> {
         Ok(Stage { name: head.name, from, base_text, base, platform, lines, is_replaced })
     }
 
+    /// The last stage of that name, in whatever case.
+    pub(crate) fn called(&self, name: &str) -> Option<&Stage<'a>> {
+        self.index_of(&name.to_lowercase()).map(|index| &self.stages[index])
+    }
+
     /// The stage to build.
     pub(crate) fn target(&self, wanted: Option<&str>) -> Result<usize, Diagnostic> {
         let Some(wanted) = wanted else { return Ok(self.stages.len() - 1) };
@@ -487,7 +492,11 @@ fn image(reference: &Reference, written: &str, platform: &Platform, context: Opt
 }
 
 /// The named context that stands for `name` on `platform`.
-fn context_called(name: &str, platform: &Platform, inputs: &LowerInputs<'_>) -> Result<Option<Outside>, String> {
+pub(crate) fn context_called(
+    name: &str,
+    platform: &Platform,
+    inputs: &LowerInputs<'_>,
+) -> Result<Option<Outside>, String> {
     if ["scratch", "context"].contains(&name) {
         return Ok(None);
     }

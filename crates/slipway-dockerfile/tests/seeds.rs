@@ -127,7 +127,7 @@ fn lower_all(dockerfile: &Dockerfile) -> Result<(), String> {
     let mut known = KnownImages::new();
     for _ in 0..MAX_ROUNDS {
         match lower(dockerfile, &inputs, &known).0.map_err(|findings| format!("{findings:?}"))? {
-            Lowering::Done(_) => return Ok(()),
+            Lowering::Done(_) | Lowering::NeedTime(_) => return Ok(()),
             Lowering::NeedImages(questions) => {
                 known.extend(questions.into_iter().map(|question| (question.key, made_up(&question.written))));
             }

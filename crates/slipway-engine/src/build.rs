@@ -20,7 +20,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::Diagnostic;
-use slipway_graph::request::NamedRequest;
+use slipway_graph::op::Source;
+use slipway_graph::request::{BuildRequest, NamedRequest};
 use slipway_graph::{Event, Events, Graph, LineRange, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
@@ -32,9 +33,13 @@ use crate::contexts::Contexts;
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
 use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
+use crate::images::Images;
+use crate::inputs::Fetched;
 use crate::layers::{self, BlobForm, LayerMaker};
 use crate::observe::{self, BuildObserver};
 use crate::ops::exec::HostFiles;
+use crate::ops::git::GitInputs;
+use crate::ops::http::HttpInputs;
 use crate::ops::shell::ShellSeat;
 use crate::ops::{ContextReads, EngineOps, OpError, RemoteSources, Session, StoreCache};
 use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
@@ -239,10 +244,10 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Vec<Built>, BuildError> {
         let started = Instant::now();
-        let agents = requests.iter().enumerate().map(|(build, named)| {
-            let unusable = |e| BuildError { build, failure: BuildFailure::Request(Box::new(e)), dockerfile: None };
-            Agents::open(&named.request.ssh).map_err(unusable)
-        });
+        let agents = requests
+            .iter()
+            .enumerate()
+            .map(|(build, named)| Agents::open(&named.request.ssh).map_err(|error| unusable(build, error)));
         let agents = agents.collect::<Result<Vec<_>, _>>()?;
         let sources = RemoteSources::default();
         let job = Job { requests, agents: &agents, sources: &sources, audience, cancel };
@@ -320,6 +325,44 @@ impl Engine {
         };
         let exported = export::export(&export, request)?;
         Ok(Built { image_id: exported.id, image: exported.image, record: None })
+    }
+
+    /// Where base images are looked up.
+    pub(crate) fn images(&self, request: &BuildRequest) -> Images<'_> {
+        Images { store: &self.store, registry: &self.registry, pulls_always: request.pulls_always }
+    }
+
+    /// When `source` changed last, in seconds since 1970.
+    pub(crate) fn time_of(
+        &self,
+        source: &Source,
+        request: &BuildRequest,
+        sources: &RemoteSources,
+        cancel: &Cancel,
+    ) -> Result<Option<i64>, Box<dyn Error + Send + Sync>> {
+        let http_inputs = self.http_inputs(request);
+        let git_inputs = GitInputs {
+            store: &self.store,
+            secrets: &request.secrets,
+            ssh: &request.ssh,
+            host_variables: &self.git_variables,
+            cancel,
+        };
+        Ok(sources.time_of(source, http_inputs, git_inputs)?)
+    }
+
+    /// What has to be fetched before the Dockerfile can be read, for somebody who does not build.
+    pub(crate) fn fetch_inputs(&self, request: &BuildRequest, events: &dyn Events) -> Result<Fetched, BuildError> {
+        let requests = [NamedRequest { name: String::new(), request: request.clone() }];
+        let agents = [Agents::open(&request.ssh).map_err(|error| unusable(0, error))?];
+        let (sources, cancel) = (RemoteSources::default(), Cancel::new());
+        let audience = Audience::start(&requests, events, &self.store);
+        let job = Job { requests: &requests, agents: &agents, sources: &sources, audience: &audience, cancel: &cancel };
+        self.fetch(0, job).map_err(|failure| BuildError { build: 0, failure, dockerfile: None })
+    }
+
+    pub(crate) fn http_inputs<'a>(&'a self, request: &'a BuildRequest) -> HttpInputs<'a> {
+        HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets }
     }
 
     /// Step d.
@@ -445,6 +488,11 @@ where
         Err(error) => Event::StepFailed { step, message: error.to_string(), at },
     });
     result
+}
+
+/// What the request `build` names is of no use.
+fn unusable(build: usize, error: impl Error + Send + Sync + 'static) -> BuildError {
+    BuildError { build, failure: BuildFailure::Request(Box::new(error)), dockerfile: None }
 }
 
 /// The failure of the only request there is.

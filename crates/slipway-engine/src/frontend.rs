@@ -10,6 +10,7 @@ use slipway_dockerfile::{
     LowerInputs, Lowering, lower, parse, similar_base, similar_stage, with_form_errors,
 };
 use slipway_graph::event::FileWarning;
+use slipway_graph::op::Source;
 use slipway_graph::request::BuildRequest;
 use slipway_graph::{Event, Events, StepId};
 use slipway_oci::Platform;
@@ -23,6 +24,9 @@ use crate::platforms::{Platforms, Recipe};
 /// Finds out about an image. Called from several threads at once.
 pub(crate) type LookUp<'a> = &'a (dyn Fn(&ImageKey) -> Result<KnownImage, Box<dyn Error + Send + Sync>> + Sync);
 
+/// Finds out when a repository or a file at a URL changed last, in seconds since 1970, if that can be known.
+pub(crate) type TimeOf<'a> = &'a dyn Fn(&Source) -> Result<Option<i64>, Box<dyn Error + Send + Sync>>;
+
 /// Reads Dockerfiles for one request.
 pub(crate) struct Frontend<'a> {
     pub(crate) request: &'a BuildRequest,
@@ -34,6 +38,7 @@ pub(crate) struct Frontend<'a> {
     /// Whether stages that the target does not reach are looked at, too.
     pub(crate) needs_all_stages: bool,
     pub(crate) look_up: LookUp<'a>,
+    pub(crate) time_of: TimeOf<'a>,
     pub(crate) events: &'a dyn Events,
 }
 
@@ -50,6 +55,7 @@ enum AllLowered {
     Done(Recipe),
     /// Each once.
     NeedImages(Vec<ImageQuestion>),
+    NeedTime(Box<Source>),
 }
 
 /// Why a base image is not known.
@@ -105,13 +111,22 @@ impl Frontend<'_> {
             Ok(platforms) => platforms,
             Err(error) => return (Err(BuildFailure::Other(Box::new(error))), Facts::default()),
         };
-        let mut known = KnownImages::new();
+        let (mut known, mut times) = (KnownImages::new(), Vec::new());
         loop {
-            let (lowered, facts) = self.lower_all(dockerfile, &platforms, &known);
+            let (lowered, facts) = self.lower_all(dockerfile, &platforms, &known, &times);
             let questions = match lowered {
                 Err(errors) => return (Err(BuildFailure::Dockerfile(errors)), facts),
                 Ok(AllLowered::Done(recipe)) => return (Ok(recipe), facts),
                 Ok(AllLowered::NeedImages(questions)) => questions,
+                Ok(AllLowered::NeedTime(source)) => {
+                    let name = "[internal] resolve SOURCE_DATE_EPOCH";
+                    let time = internal_step(self.events, self.events.new_step(), name, || (self.time_of)(&source));
+                    match time {
+                        Ok(time) => times.push((*source, time)),
+                        Err(error) => return (Err(BuildFailure::Other(error)), facts),
+                    }
+                    continue;
+                }
             };
             let n_known = known.len();
             if let Err(failure) = self.answer(dockerfile, &questions, platforms.is_multi, &mut known) {
@@ -130,15 +145,17 @@ impl Frontend<'_> {
         dockerfile: &Dockerfile,
         platforms: &Platforms,
         known: &KnownImages,
+        times: &[(Source, Option<i64>)],
     ) -> (Result<AllLowered, Vec<Diagnostic>>, Facts) {
         let (mut lowered, mut questions, mut first_facts) = (Vec::new(), Vec::new(), None);
         let mut asked = HashSet::new();
         for platform in &platforms.targets {
-            let (outcome, facts) = lower(dockerfile, &self.lower_inputs(platforms, platform), known);
+            let (outcome, facts) = lower(dockerfile, &self.lower_inputs(platforms, platform, times), known);
             let facts = first_facts.get_or_insert(facts);
             match outcome {
                 Err(errors) => return (Err(errors), std::mem::take(facts)),
                 Ok(Lowering::Done(done)) => lowered.push((platform.clone(), Arc::new(*done))),
+                Ok(Lowering::NeedTime(source)) => return (Ok(AllLowered::NeedTime(source)), std::mem::take(facts)),
                 Ok(Lowering::NeedImages(more)) => {
                     questions.extend(more.into_iter().filter(|question| asked.insert(question.key.clone())));
                 }
@@ -151,7 +168,12 @@ impl Frontend<'_> {
         }
     }
 
-    fn lower_inputs(&self, platforms: &Platforms, target: &Platform) -> LowerInputs<'_> {
+    fn lower_inputs<'s>(
+        &'s self,
+        platforms: &Platforms,
+        target: &Platform,
+        times: &'s [(Source, Option<i64>)],
+    ) -> LowerInputs<'s> {
         let request = self.request;
         LowerInputs {
             target: request.target.as_deref(),
@@ -165,6 +187,7 @@ impl Frontend<'_> {
             folders: &self.inputs.folders,
             linked: self.linked,
             main_context: &self.inputs.main_context,
+            source_times: times,
             cache_bypass: &request.cache_bypass,
             network: request.network,
             extra_hosts: &request.extra_hosts,

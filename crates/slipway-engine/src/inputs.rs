@@ -28,8 +28,6 @@ pub(crate) enum InputError {
     ReadDockerfile { name: String, source: io::Error },
     #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
     TwoDockerfiles,
-    #[error("contexts and Dockerfiles at URLs cannot be checked yet, only built")]
-    NotFetched,
     #[error("cannot look into the context")]
     Context(#[source] io::Error),
     #[error("the base image of the stage cannot be resolved")]
@@ -93,7 +91,7 @@ pub(crate) fn find_inputs(
     let mut temporary = None;
     let folder = match &request.context {
         ContextLocation::Git(_) | ContextLocation::Http(_) => {
-            let remote = fetched.context.ok_or(InputError::NotFetched)?;
+            let remote = fetched.context.expect("because a context that is elsewhere is fetched first");
             let found = match dockerfile_beside(&request.dockerfile, fetched.dockerfile, stdin)? {
                 Some(found) => found,
                 None => remote.dockerfile(&request.dockerfile)?,
@@ -180,7 +178,7 @@ fn dockerfile_beside(
     let text = match location {
         DockerfileLocation::Default | DockerfileLocation::Path(_) => return Ok(None),
         DockerfileLocation::Inline(text) => text.clone().into_bytes(),
-        DockerfileLocation::Url(_) => fetched.ok_or(InputError::NotFetched)?,
+        DockerfileLocation::Url(_) => fetched.expect("because a Dockerfile that is elsewhere is fetched first"),
         DockerfileLocation::Stdin => {
             read_text(stdin).map_err(|source| InputError::ReadDockerfile { name: "-".to_owned(), source })?
         }

@@ -1,7 +1,8 @@
 //! Answers questions about a Dockerfile instead of building it (`--call`).
 //!
-//! Nothing is built, pulled or written. The store is opened only if a base image has to be known, for its variables,
-//! its shell and its triggers; a file that is based on `scratch` needs none.
+//! Nothing is built, pulled or written, except that a context or a Dockerfile that is elsewhere is fetched as for a
+//! build. The store is opened only for that, and if a base image has to be known, for its variables, its shell and its
+//! triggers; a file that is based on `scratch` needs none.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -10,25 +11,28 @@ use std::sync::OnceLock;
 
 use slipway_dockerfile::lint::Warning;
 use slipway_dockerfile::{ImageKey, KnownImage, Linked, Outline, Target, outline, parse, targets};
-use slipway_graph::Events;
+use slipway_graph::op::Source;
 use slipway_graph::request::{BuildRequest, NamedContext};
+use slipway_graph::{Events, StepId};
 use slipway_oci::Platform;
-use slipway_registry::Registry;
-use slipway_store::{OpenError, Store};
+use slipway_solver::Cancel;
+use slipway_store::OpenError;
 
+use crate::Engine;
 use crate::build::{BuildError, BuildFailure, SourceFile, internal_step, other};
 use crate::contexts::Contexts;
 use crate::frontend::{Frontend, Reading};
-use crate::images::Images;
 use crate::inputs::{Fetched, Inputs, find_inputs};
+use crate::ops::RemoteSources;
 
-/// Opens the store if somebody has to look into it.
-pub type OpenStore<'a> = &'a (dyn Fn() -> Result<Store, OpenError> + Sync);
+/// Makes an engine, and so opens the store, if somebody has to look into it. If the request fetches its inputs, the
+/// engine is one that can build.
+pub type OpenEngine<'a> = &'a (dyn Fn() -> Result<Engine, OpenError> + Sync);
 
 /// Answers questions about Dockerfiles.
 pub struct Inspector<'a> {
-    pub registry: Registry,
-    pub open_store: OpenStore<'a>,
+    open_engine: OpenEngine<'a>,
+    engine: OnceLock<Engine>,
 }
 
 /// What a check found.
@@ -40,7 +44,12 @@ pub struct Checked {
     pub failure: Option<BuildFailure>,
 }
 
-impl Inspector<'_> {
+impl<'a> Inspector<'a> {
+    /// An inspector that has not opened anything yet.
+    pub fn new(open_engine: OpenEngine<'a>) -> Inspector<'a> {
+        Inspector { open_engine, engine: OnceLock::new() }
+    }
+
     /// What is doubtful in the Dockerfile: in all stages, or, if one is asked for, in what that one reaches.
     ///
     /// # Errors
@@ -51,7 +60,7 @@ impl Inspector<'_> {
         stdin: &mut dyn Read,
         events: &dyn Events,
     ) -> Result<Checked, BuildError> {
-        let (inputs, contexts, _) = inputs(request, stdin, events)?;
+        let (inputs, contexts, _) = self.inputs(request, stdin, events)?;
         let reading = self.read((&inputs, &contexts), request, request.target.is_none(), events)?;
         let failure = reading.outcome.err();
         Ok(Checked { dockerfile: inputs.source(&reading.dockerfile), warnings: reading.warnings, failure })
@@ -64,7 +73,7 @@ impl Inspector<'_> {
         stdin: &mut dyn Read,
         events: &dyn Events,
     ) -> Result<(SourceFile, Outline), BuildError> {
-        let (inputs, contexts, step) = inputs(request, stdin, events)?;
+        let (inputs, contexts, step) = self.inputs(request, stdin, events)?;
         let reading = self.read((&inputs, &contexts), request, false, events)?;
         let source = inputs.source(&reading.dockerfile);
         reading.report(step, &source, events);
@@ -81,7 +90,7 @@ impl Inspector<'_> {
         stdin: &mut dyn Read,
         events: &dyn Events,
     ) -> Result<(SourceFile, Vec<Target>), BuildError> {
-        let (inputs, _, _) = inputs(request, stdin, events)?;
+        let (inputs, _, _) = self.inputs(request, stdin, events)?;
         let (dockerfile, diagnostics) = parse(&inputs.dockerfile_text);
         let source = inputs.source(&dockerfile);
         let found = if diagnostics.is_empty() { targets(&dockerfile) } else { Err(diagnostics) };
@@ -101,18 +110,11 @@ impl Inspector<'_> {
         events: &dyn Events,
     ) -> Result<Reading, BuildError> {
         let ignore_rules = inputs.ignore_rules(contexts).map_err(|error| other(error.into()))?;
-        let store = OnceLock::new();
         let look_up = |key: &ImageKey| -> Result<KnownImage, Box<dyn Error + Send + Sync>> {
-            let store = match store.get() {
-                Some(store) => store,
-                None => {
-                    let opened = (self.open_store)()?;
-                    store.get_or_init(|| opened)
-                }
-            };
-            let images = Images { store, registry: &self.registry, pulls_always: request.pulls_always };
-            Ok(images.look_up(key)?)
+            Ok(self.engine()?.images(request).look_up(key)?)
         };
+        let time_of =
+            |source: &Source| self.engine()?.time_of(source, request, &RemoteSources::default(), &Cancel::new());
         let frontend = Frontend {
             request,
             inputs,
@@ -120,9 +122,39 @@ impl Inspector<'_> {
             ignore_rules: &ignore_rules,
             needs_all_stages,
             look_up: &look_up,
+            time_of: &time_of,
             events,
         };
         Ok(frontend.read(&inputs.dockerfile_text))
+    }
+
+    /// Context and Dockerfile, and the step that read them.
+    fn inputs(
+        &self,
+        request: &BuildRequest,
+        stdin: &mut dyn Read,
+        events: &dyn Events,
+    ) -> Result<(Inputs, Contexts, StepId), BuildError> {
+        let step = events.new_step();
+        let name = request.load_step_name();
+        let fetched = match request.fetches_inputs() {
+            true => self.engine().map_err(|error| other(error.into()))?.fetch_inputs(request, events)?,
+            false => Fetched::default(),
+        };
+        let mut contexts = Contexts::new(None);
+        let find = || find_inputs(request, fetched, stdin, &mut contexts);
+        let inputs = internal_step(events, step, &name, find).map_err(other)?;
+        Ok((inputs, contexts, step))
+    }
+
+    fn engine(&self) -> Result<&Engine, OpenError> {
+        match self.engine.get() {
+            Some(engine) => Ok(engine),
+            None => {
+                let opened = (self.open_engine)()?;
+                Ok(self.engine.get_or_init(|| opened))
+            }
+        }
     }
 }
 
@@ -135,18 +167,4 @@ fn unbuilt(request: &BuildRequest) -> BTreeMap<String, Linked> {
         }
     });
     links.map(|name| (name, Linked::empty(Platform::host()))).collect()
-}
-
-/// Context and Dockerfile, and the step that read them.
-fn inputs(
-    request: &BuildRequest,
-    stdin: &mut dyn Read,
-    events: &dyn Events,
-) -> Result<(Inputs, Contexts, slipway_graph::StepId), BuildError> {
-    let step = events.new_step();
-    let name = request.load_step_name();
-    let mut contexts = Contexts::new(None);
-    let find = || find_inputs(request, Fetched::default(), stdin, &mut contexts);
-    let inputs = internal_step(events, step, &name, find).map_err(other)?;
-    Ok((inputs, contexts, step))
 }

@@ -49,7 +49,7 @@ mod store_disk;
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;
 pub use export::ExportedImage;
-pub use inspect::{Checked, Inspector, OpenStore};
+pub use inspect::{Checked, Inspector, OpenEngine};
 pub use ops::shell::ShellSeat;
 pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, Outcome, PartKind, Reason,

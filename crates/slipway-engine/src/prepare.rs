@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 
 use slipway_dockerfile::{ImageKey, Linked};
-use slipway_graph::op::HttpSource;
+use slipway_graph::op::{HttpSource, Source};
 use slipway_graph::request::{ContextLocation, DockerfileLocation};
 use slipway_graph::{Events, Graph, MainContext, StepId};
 use slipway_oci::Platform;
@@ -14,11 +14,9 @@ use slipway_oci::Platform;
 use crate::build::{BuildError, BuildFailure, Engine, Failed, Job, SourceFile, Wanted, internal_step};
 use crate::contexts::Contexts;
 use crate::frontend::Frontend;
-use crate::images::Images;
 use crate::inputs::{Fetched, InputError, Inputs, find_inputs};
 use crate::layer::diff::open_dir;
 use crate::links;
-use crate::ops::http::HttpInputs;
 use crate::platforms::{Blueprint, Recipe};
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
@@ -120,8 +118,9 @@ impl Engine {
         let ignore_rules = inputs.ignore_rules(contexts);
         let ignore_rules =
             ignore_rules.map_err(|error| without_source(build, BuildFailure::Other(error.into()), job))?;
-        let images = Images { store: &self.store, registry: &self.registry, pulls_always: request.pulls_always };
+        let images = self.images(request);
         let look_up = |key: &ImageKey| Ok(images.look_up(key)?);
+        let time_of = |source: &Source| self.time_of(source, request, job.sources, job.cancel);
         let frontend = Frontend {
             request,
             inputs,
@@ -129,6 +128,7 @@ impl Engine {
             ignore_rules: &ignore_rules,
             needs_all_stages: false,
             look_up: &look_up,
+            time_of: &time_of,
             events: &events,
         };
         let reading = frontend.read(&inputs.dockerfile_text);
@@ -147,10 +147,10 @@ impl Engine {
 
     /// What is remote and needed before anything else: the context, because the Dockerfile is in it, or the
     /// Dockerfile itself.
-    fn fetch(&self, build: usize, job: Job<'_>) -> Result<Fetched, BuildFailure> {
+    pub(crate) fn fetch(&self, build: usize, job: Job<'_>) -> Result<Fetched, BuildFailure> {
         let failed = |error: RemoteContextError| BuildFailure::Other(error.into());
         let (request, http) = (&job.requests[build].request, &job.sources.http);
-        let inputs = HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets };
+        let inputs = self.http_inputs(request);
         let context = match &request.context {
             ContextLocation::Folder(_) | ContextLocation::Stdin => None,
             ContextLocation::Git(reference) => Some(remote_context::of_git(reference, &request.build_args)),

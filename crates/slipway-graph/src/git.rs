@@ -10,6 +10,8 @@
 
 use std::fmt;
 
+use slipway_oci::percent_decoded;
+
 use crate::quote::quoted;
 
 /// A repository, and what is wanted of it.
@@ -163,7 +165,7 @@ impl<'a> Address<'a> {
         let remote = GitRemote {
             url: format!("{scheme}://{user}{host}{path}"),
             host: host.to_owned(),
-            login: login.filter(|_| scheme != "ssh").map(percent_decoded),
+            login: login.filter(|_| scheme != "ssh").map(url_decoded),
             scheme,
         };
         Some(Address { remote, query, fragment })
@@ -186,7 +188,7 @@ impl<'a> Address<'a> {
     }
 
     fn reference(self) -> Result<GitReference, GitReferenceError> {
-        let fragment = percent_decoded(self.fragment);
+        let fragment = url_decoded(self.fragment);
         let (revision, subdir) = fragment.split_once(':').unwrap_or((&fragment, ""));
         let mut reference = GitReference {
             remote: self.remote,
@@ -289,27 +291,12 @@ fn scheme_of(text: &str) -> Option<String> {
 
 /// A value of a query, in which a blank may be written as `+`.
 fn form_decoded(text: &str) -> String {
-    percent_decoded(&text.replace('+', " "))
+    url_decoded(&text.replace('+', " "))
 }
 
-/// `text` with every `%XX` as the byte that it stands for.
-pub fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                decoded.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                decoded.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+/// `text` with every `%XX` as what it stands for, as far as that is text.
+pub fn url_decoded(text: &str) -> String {
+    String::from_utf8_lossy(&percent_decoded(text)).into_owned()
 }
 
 /// `url` with user name and password made unreadable, as messages may show it.

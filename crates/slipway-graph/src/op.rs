@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use slipway_oci::{ChainId, Digest, Platform, Reference};
+use slipway_oci::{ChainId, Checksum, Digest, Platform, Reference};
 
 use crate::git::{GitReference, GitRemote, GitTimes};
 use crate::key::KeyWriter;
@@ -75,7 +75,7 @@ pub struct HttpSource {
     pub url: String,
     /// Name of the file in the result.
     pub filename: String,
-    pub checksum: Option<Digest>,
+    pub checksum: Option<Checksum>,
 }
 
 /// The files of one commit of a git repository. Secrets that may be sent are found by the remote's host.
@@ -368,7 +368,7 @@ impl Source {
             }
             Source::Http(http) => {
                 key.text("http").text(&http.url).text(&http.filename);
-                key.optional_text(http.checksum.as_ref().map(Digest::as_str));
+                key.optional_text(http.checksum.as_ref().map(Checksum::as_str));
             }
             Source::Git(git) => {
                 key.text("git").text(git.remote.url()).text(&git.revision).text(&git.subdir);

@@ -88,12 +88,12 @@ fn is_guess(source: &Source<'_>, warning: &Warning) -> bool {
 fn warnings(dockerfile: &Dockerfile, form_errors: &[Diagnostic]) -> Vec<Warning> {
     let no_args = BTreeMap::new();
     let platform = Platform::new("linux", "amd64", None);
-    let inputs = LowerInputs { needs_all_stages: true, ..LowerInputs::plain(platform, &no_args) };
-    let mut known = KnownImages::new();
+    let plain = LowerInputs { needs_all_stages: true, ..LowerInputs::plain(platform, &no_args) };
+    let (mut known, mut times) = (KnownImages::new(), Vec::new());
     let mut facts_and_errors = (Facts::default(), form_errors.to_vec());
     let rounds = if form_errors.is_empty() { MAX_ROUNDS } else { 0 };
     for _ in 0..rounds {
-        let (outcome, facts) = lower(dockerfile, &inputs, &known);
+        let (outcome, facts) = lower(dockerfile, &LowerInputs { source_times: &times, ..plain.clone() }, &known);
         match outcome {
             Ok(Lowering::NeedImages(questions)) => {
                 let answers = questions.into_iter().map(|question| {
@@ -102,6 +102,7 @@ fn warnings(dockerfile: &Dockerfile, form_errors: &[Diagnostic]) -> Vec<Warning>
                 });
                 known.extend(answers);
             }
+            Ok(Lowering::NeedTime(source)) => times.push((*source, None)),
             Ok(Lowering::Done(_)) => {
                 facts_and_errors.0 = facts;
                 break;

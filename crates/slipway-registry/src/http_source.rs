@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use slipway_oci::percent_decoded;
 use ureq::BodyReader;
 use ureq::http::{Method, Uri};
 
@@ -151,25 +152,6 @@ fn split_login(uri: Uri) -> Option<(Uri, Option<String>)> {
     Some((without, Some(header)))
 }
 
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                decoded.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                decoded.push(first);
-                rest = after;
-            }
-        }
-    }
-    decoded
-}
-
 /// The URL as it may be shown.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
@@ -190,7 +172,6 @@ mod tests {
         let (uri, header) = split_login(uri).unwrap();
         assert_eq!(uri.to_string(), "https://a.example:8443/x?y");
         assert_eq!(header, Some(format!("Basic {}", STANDARD.encode("us@er:p/w"))));
-        assert_eq!(percent_decoded("100%"), b"100%");
     }
 
     #[test]

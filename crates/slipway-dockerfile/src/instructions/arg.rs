@@ -35,12 +35,14 @@ pub(super) fn lower(arg: &Arg, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
     let mut shown = Vec::new();
     for (name, default) in &arg.declared {
         step.see(Seen::Arg { name: name.clone() });
-        let value = match (step.build.inputs.build_args.get(name), default) {
-            (Some(given), _) => Some(given.clone()),
+        let given = step.build.build_arg(name);
+        let is_given = given.is_some();
+        let value = match (given, default) {
+            (Some(given), _) => Some(given.to_owned()),
             (None, Some(default)) => Some(step.expand(default)?),
             (None, None) => step.build.globals.get(name),
         };
-        let is_inherited = default.is_none() && value.is_some() && !step.build.inputs.build_args.contains_key(name);
+        let is_inherited = default.is_none() && value.is_some() && !is_given;
         if !is_inherited {
             let description = step.instruction.description_of(name);
             let value = value.clone().unwrap_or_default();

@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 
-use slipway_graph::git::{percent_decoded, redacted};
-use slipway_graph::op::{
-    CopyAction, FileAction, FileOp, GitSource, HttpSource, MkfileAction, Mode, Owner, OwnerId, Source, Unpack,
-};
-use slipway_graph::{GitReference, GitTimes, Op, VertexId};
-use slipway_oci::Digest;
+use slipway_graph::git::redacted;
+use slipway_graph::op::{CopyAction, FileAction, FileOp, MkfileAction, Mode, Owner, OwnerId, Source, Unpack};
+use slipway_graph::{Op, VertexId};
 
 use super::flags::{self, FlagKind};
+use super::remote::{Fetching, Place};
 use super::words;
 use crate::facts::Seen;
-use crate::quote::quoted;
 use crate::stage_builder::{Step, error_at};
 use crate::{Diagnostic, Heredoc, Instruction, Keyword, paths, symbolic_mode};
 
@@ -56,13 +53,38 @@ pub(super) fn check(instruction: &Instruction) -> Result<Copy, Diagnostic> {
         is_link: flags.flag("link").unwrap_or(false),
         has_parents: flags.flag("parents").unwrap_or(false),
         excludes: flags.texts("exclude"),
-        checksum: flags.text("checksum"),
+        checksum: flags.text("checksum").filter(|text| !text.is_empty()),
         keeps_git_dir: flags.flag("keep-git-dir"),
         unpack: flags.flag("unpack"),
         sources,
         heredocs: instruction.heredocs.clone(),
         dest,
     })
+}
+
+impl Copy {
+    fn fetching<E>(&self, expand: impl Fn(&str) -> Result<String, E>) -> Result<Fetching, E> {
+        let checksum = self.checksum.as_deref().map(expand).transpose()?;
+        Ok(Fetching { keeps_git_dir: self.keeps_git_dir, checksum })
+    }
+
+    /// What it fetches, if that is one thing and remote: the only source of an `ADD`.
+    pub(crate) fn only_remote(
+        &self,
+        expand: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<Option<Source>, String> {
+        match (self.is_add, self.sources.as_slice()) {
+            (true, [source]) if self.heredocs.is_empty() => {
+                let source = expand(source)?;
+                Place::of(&source).source(&source, &self.fetching(expand)?)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn is_add(&self) -> bool {
+        self.is_add
+    }
 }
 
 /// Refuses variables in `--from`: a stage has to be known before they are.
@@ -227,36 +249,39 @@ fn add_source(
     op: &mut OpBuilder,
     step: &mut Step<'_, '_>,
 ) -> Result<(), Diagnostic> {
-    let is_url = source.starts_with("http://") || source.starts_with("https://");
-    let git = GitReference::in_dockerfile(source);
-    let is_git = git.is_some();
-    if !copy.is_add && is_git {
-        return Err(step.error("source can't be a git ref for COPY"));
-    }
-    if !copy.is_add && is_url {
-        return Err(step.error("source can't be a URL for COPY"));
+    let place = Place::of(source);
+    match place {
+        Place::Repository(_) if !copy.is_add => return Err(step.error("source can't be a git ref for COPY")),
+        Place::Url if !copy.is_add => return Err(step.error("source can't be a URL for COPY")),
+        Place::Repository(_) | Place::Url | Place::Files => {}
     }
     if copy.checksum.is_some() && copy.sources.len() != 1 {
         return Err(step.error("checksum can't be specified for multiple sources"));
     }
-    if copy.checksum.is_some() && !is_git && !is_url {
+    let is_local = matches!(place, Place::Files);
+    if copy.checksum.is_some() && is_local {
         return Err(step.error("checksum requires HTTP(S) or Git sources"));
     }
-    let (vertex, path, unpack) = if let Some(git) = git {
-        let git = git.map_err(|e| step.error(e.to_string()))?;
-        (git_source(copy, git, op, step)?, "/".to_owned(), Unpack::Never)
-    } else if is_url {
-        let unpack = if copy.unpack == Some(true) { Unpack::IfArchive } else { Unpack::Never };
-        let filename = file_name_of(source);
-        (http_source(copy, source, &filename, op, step)?, format!("/{filename}"), unpack)
-    } else {
-        if copy.from.is_none() {
-            step.see(Seen::ContextPath(source.to_owned()));
+    let fetching = copy.fetching(|text| step.expand(text))?;
+    let remote = place.source(source, &fetching).map_err(|e| step.error(e))?;
+    let (vertex, path, unpack) = match remote {
+        Some(Source::Http(http)) => {
+            let unpack = if copy.unpack == Some(true) { Unpack::IfArchive } else { Unpack::Never };
+            let path = format!("/{}", http.filename);
+            (step.add(Op::Source(Source::Http(http)), Vec::new(), op.name.clone(), false), path, unpack)
         }
-        let unpack = if copy.is_add && copy.unpack != Some(false) { Unpack::IfArchive } else { Unpack::Never };
-        (step.files_of(copy.from.as_deref())?, paths::rooted(source), unpack)
+        Some(remote) => {
+            let vertex = step.add(Op::Source(remote), Vec::new(), op.name.clone(), false);
+            (vertex, "/".to_owned(), Unpack::Never)
+        }
+        None => {
+            if copy.from.is_none() {
+                step.see(Seen::ContextPath(source.to_owned()));
+            }
+            let unpack = if copy.is_add && copy.unpack != Some(false) { Unpack::IfArchive } else { Unpack::Never };
+            (step.files_of(copy.from.as_deref())?, paths::rooted(source), unpack)
+        }
     };
-    let is_local = !is_git && !is_url;
     let parents_root = (copy.has_parents && is_local).then(|| match source.split_once("/./") {
         Some((root, _)) => paths::rooted(root),
         None => "/".to_owned(),
@@ -284,69 +309,6 @@ fn without_logins(text: String) -> String {
     }
 }
 
-fn git_source(
-    copy: &Copy,
-    reference: GitReference,
-    op: &OpBuilder,
-    step: &mut Step<'_, '_>,
-) -> Result<VertexId, Diagnostic> {
-    let checksum = copy.checksum.as_ref().map(|text| step.expand(text)).transpose()?;
-    if let (Some(flag), Some(query)) = (copy.keeps_git_dir, reference.keeps_git_dir)
-        && flag != query
-    {
-        return Err(step.error("inconsistent keep-git-dir configuration"));
-    }
-    if let (Some(flag), Some(query)) = (&checksum, &reference.checksum)
-        && flag != query
-    {
-        return Err(step.error(format!("checksum mismatch {} != {}", quoted(flag), quoted(query))));
-    }
-    if let Some(checksum) = checksum.as_deref().filter(|text| !is_commit(text)) {
-        return Err(step.error(format!("invalid checksum {checksum}, expected hex commit hash")));
-    }
-    let git = GitSource {
-        keeps_git_dir: copy.keeps_git_dir.or(reference.keeps_git_dir).unwrap_or(false),
-        checksum: checksum.or_else(|| reference.checksum.clone()),
-        // `mtime=` is for contexts only.
-        times: GitTimes::Checkout,
-        ..GitSource::from(reference)
-    };
-    Ok(step.add(Op::Source(Source::Git(git)), Vec::new(), op.name.clone(), false))
-}
-
-/// A commit, possibly shortened.
-fn is_commit(text: &str) -> bool {
-    (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-fn http_source(
-    copy: &Copy,
-    url: &str,
-    filename: &str,
-    op: &OpBuilder,
-    step: &mut Step<'_, '_>,
-) -> Result<VertexId, Diagnostic> {
-    let checksum = copy.checksum.as_ref().map(|text| step.expand(text)).transpose()?;
-    let checksum = checksum
-        .map(|text| text.parse::<Digest>().map_err(|_| step.error(format!("invalid checksum digest format: {text}"))))
-        .transpose()?;
-    let source = HttpSource { url: url.to_owned(), filename: filename.to_owned(), checksum };
-    Ok(step.add(Op::Source(Source::Http(source)), Vec::new(), op.name.clone(), false))
-}
-
-/// The last segment of the URL's path, decoded, if a file can be called that (CVE-2026-33747).
-fn file_name_of(url: &str) -> String {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    let after_scheme = path.split_once("://").map_or(path, |(_, rest)| rest);
-    let path = percent_decoded(after_scheme.split_once('/').map_or("", |(_, path)| path));
-    match path.rsplit('/').next().unwrap_or_default() {
-        "" | "." | ".." => "__unnamed__".to_owned(),
-        name if name.len() > 255 || name.contains('\0') => "__unnamed__".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-/// `--link`: the files are copied to an empty root, and the result is laid on top.
 /// Refuses names where nothing can know them: with `--link`, and first of all things in `FROM scratch`.
 fn check_owner(owner: &Owner, base: VertexId, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let name = [Some(&owner.user), owner.group.as_ref()].into_iter().flatten().find_map(|id| match id {
@@ -435,16 +397,6 @@ mod tests {
             let told = errors(text).remove(0);
             assert!(told.starts_with("invalid user index: -1: `"), "{told}");
         }
-    }
-
-    #[test]
-    fn names_of_downloaded_files_are_names() {
-        let long = format!("http://h/{}", "x".repeat(256));
-        for url in ["http://h", "http://h/", "http://h/..", "http://h/%2e%2e", "http://h/a%2f..", "http://h/%00", &long]
-        {
-            assert_eq!(file_name_of(url), "__unnamed__", "{url}");
-        }
-        assert_eq!(file_name_of("http://h/%2e%2e%2fa%20b?c/d#e/f"), "a b");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn lower(workdir: &Workdir, step: &mut Step<'_, '_>) -> Result<(), Di
 fn make(path: &str, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let user = step.stage.config.config.user.clone();
     let owner = (!user.is_empty()).then(|| owner_of(&user));
-    let mkdir = MkdirAction { path: paths::clean(path), mode: 0o755, owner, mtime: step.build.epoch };
+    let mkdir = MkdirAction { path: paths::clean(path), mode: 0o755, owner, mtime: step.build.epoch.seconds };
     let op = Op::File(FileOp { actions: vec![FileAction::Mkdir(mkdir)] });
     let text = step.text("");
     let name = step.stage.next_name(&text);

@@ -27,6 +27,8 @@ pub(crate) struct Case {
     is_multi_platform: bool,
     allows: bool,
     bypass: CacheBypass,
+    /// That of sources that are asked about.
+    time: Option<i64>,
 }
 
 impl Case {
@@ -43,7 +45,13 @@ impl Case {
             is_multi_platform: false,
             allows: false,
             bypass: CacheBypass::Nothing,
+            time: None,
         }
+    }
+
+    pub(crate) fn time(mut self, time: Option<i64>) -> Case {
+        self.time = time;
+        self
     }
 
     pub(crate) fn arg(mut self, name: &str, value: &str) -> Case {
@@ -66,7 +74,7 @@ impl Case {
         self
     }
 
-    fn context(mut self, name: &str, value: NamedContext) -> Case {
+    pub(crate) fn context(mut self, name: &str, value: NamedContext) -> Case {
         self.contexts.insert(name.to_owned(), value);
         self
     }
@@ -76,8 +84,9 @@ impl Case {
         self
     }
 
-    fn with_inputs<T>(&self, work: impl FnOnce(&LowerInputs<'_>) -> T) -> T {
+    fn with_inputs<T>(&self, times: &[(Source, Option<i64>)], work: impl FnOnce(&LowerInputs<'_>) -> T) -> T {
         work(&LowerInputs {
+            source_times: times,
             target: self.target.as_deref(),
             needs_all_stages: self.needs_all_stages,
             target_platform: self.target_platform.clone(),
@@ -110,17 +119,27 @@ impl Case {
         if !diagnostics.is_empty() {
             return (Err(diagnostics), Facts::default());
         }
-        let mut known = KnownImages::new();
+        let (mut known, mut times) = (KnownImages::new(), Vec::new());
         loop {
-            let (outcome, facts) = self.with_inputs(|inputs| lower(&dockerfile, inputs, &known));
+            let (outcome, facts) = self.with_inputs(&times, |inputs| lower(&dockerfile, inputs, &known));
             match outcome {
                 Ok(Lowering::Done(lowered)) => return (Ok(*lowered), facts),
                 Ok(Lowering::NeedImages(questions)) => {
                     rounds.push(questions.iter().map(|q| name_of(&q.key)).collect());
                     known.extend(questions.into_iter().map(|q| (q.key.clone(), self.answer(&q.key))));
                 }
+                Ok(Lowering::NeedTime(source)) => times.push((*source, self.time)),
                 Err(errors) => return (Err(errors), facts),
             }
+        }
+    }
+
+    /// The source whose time is that of the build.
+    pub(crate) fn time_asked(&self) -> Source {
+        let (dockerfile, _) = parse(self.text.as_bytes());
+        match self.with_inputs(&[], |inputs| lower(&dockerfile, inputs, &KnownImages::new())).0 {
+            Ok(Lowering::NeedTime(source)) => *source,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -134,7 +153,7 @@ impl Case {
         }
     }
 
-    fn lowered(&self) -> Lowered {
+    pub(crate) fn lowered(&self) -> Lowered {
         self.lower().0.unwrap_or_else(|errors| panic!("{errors:?} in {}", self.text))
     }
 
@@ -482,7 +501,7 @@ fn triggers_of_an_image_run_first() {
 #[test]
 fn a_broken_trigger_is_reported_at_its_from() {
     let (dockerfile, _) = parse(b"FROM scratch AS a\nONBUILD COPY --chmod=9 a b\n\nFROM a\n");
-    let found = Case::new("").with_inputs(|inputs| lower(&dockerfile, inputs, &KnownImages::new())).0.unwrap_err();
+    let found = Case::new("").with_inputs(&[], |inputs| lower(&dockerfile, inputs, &KnownImages::new())).0.unwrap_err();
     assert_eq!((found[0].lines.first, found.len()), (4, 1));
 }
 

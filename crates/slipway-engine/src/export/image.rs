@@ -1,6 +1,6 @@
 //! `type=image` (the default) and `type=registry`: into the local image store, and on to a registry if asked.
 
-use slipway_graph::request::ImageOutput;
+use slipway_graph::request::{ImageOutput, OutputEpoch};
 use slipway_oci::{Descriptor, Platform, Reference};
 use slipway_store::ImageRecord;
 
@@ -36,7 +36,7 @@ fn needs_manifest(export: &Export<'_>, options: &ImageOutput) -> bool {
         || options.dangling_prefix.is_some()
         || options.is_named_by_digest
         || options.rewrites_times
-        || options.epoch.is_some()
+        || options.epoch != OutputEpoch::OfBuild
         || !options.annotations.is_empty()
 }
 

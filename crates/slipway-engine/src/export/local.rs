@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
+use slipway_graph::request::FilesOutput;
 
 use super::split::{self, Part};
 use super::{Export, ExportError};
@@ -25,33 +26,44 @@ pub(crate) enum LocalError {
     Write { dest: PathBuf, path: String, source: io::Error },
 }
 
-/// `splits`: as [`split::parts`].
+/// `files`: as [`split::parts`].
 pub(super) fn export(
     export: &Export<'_>,
     dest: &Path,
     deletes_others: bool,
-    splits: Option<bool>,
+    files: FilesOutput,
 ) -> Result<(), ExportError> {
-    let parts = split::parts(export, splits)?;
+    let parts = split::parts(export, files)?;
     let folders: Vec<&str> = parts.iter().filter_map(|part| part.folder.as_deref()).collect();
     if deletes_others && !folders.is_empty() {
         keep_only(dest, &folders)?;
     }
-    for (index, Part { folder, view, links }) in parts.into_iter().enumerate() {
+    for (index, Part { folder, view, links, epoch }) in parts.into_iter().enumerate() {
         let dest = folder.as_ref().map_or_else(|| dest.to_owned(), |folder| dest.join(folder));
         // What lies in the same folder as the first one is added to it.
         let deletes_others = deletes_others && (folder.is_some() || index == 0);
-        copy_files(view.as_fd(), links, &dest, deletes_others)?;
+        let target = open_folder(&dest)?;
+        copy_files(view.as_fd(), links, epoch, &dest, deletes_others)?;
+        if let (Some(epoch), true) = (epoch, folder.is_some()) {
+            let set = rustix::fs::futimens(&target, &both(Timespec { tv_sec: epoch, tv_nsec: 0 }));
+            set.map_err(|errno| ExportError::Write { path: dest, source: errno.into() })?;
+        }
     }
     Ok(())
 }
 
-fn copy_files(files: BorrowedFd<'_>, links: MergedLinks, dest: &Path, deletes_others: bool) -> Result<(), ExportError> {
+fn copy_files(
+    files: BorrowedFd<'_>,
+    links: MergedLinks,
+    epoch: Option<i64>,
+    dest: &Path,
+    deletes_others: bool,
+) -> Result<(), ExportError> {
     let target = open_folder(dest)?;
     let create = |errno: Errno| ExportError::Write { path: dest.to_owned(), source: errno.into() };
     let source = open_dir(files, c".").map_err(create)?;
     let root = Root::open(dest).map_err(|source| ExportError::Write { path: dest.to_owned(), source })?;
-    let mut copy = Copy { path: Vec::new(), dest: root, links, deletes_others };
+    let mut copy = Copy { path: Vec::new(), dest: root, links, epoch, deletes_others };
     copy.folder(&source, &target).map_err(|errno| {
         let path = String::from_utf8_lossy(&copy.path).into_owned();
         LocalError::Write { dest: dest.to_owned(), path, source: errno.into() }
@@ -84,6 +96,8 @@ struct Copy {
     /// The top of what is written.
     dest: Root,
     links: MergedLinks,
+    /// The time of all entries, in seconds since 1970, if they do not keep theirs.
+    epoch: Option<i64>,
     deletes_others: bool,
 }
 
@@ -130,13 +144,13 @@ impl Copy {
                 let (from, to) = (open_dir(source.as_fd(), name)?, open_dir(target.as_fd(), name)?);
                 self.folder(&from, &to)?;
                 rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-                rustix::fs::futimens(&to, &times(&stat))
+                rustix::fs::futimens(&to, &self.times(&stat))
             }
-            FileType::RegularFile => copy_file(source, target, name, &stat),
+            FileType::RegularFile => self.file(source, target, name, &stat),
             FileType::Symlink => {
                 let link = CString::new(read_link(source, name)?).map_err(|_| Errno::INVAL)?;
                 rustix::fs::symlinkat(&link, target, name)?;
-                rustix::fs::utimensat(target, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)
+                rustix::fs::utimensat(target, name, &self.times(&stat), AtFlags::SYMLINK_NOFOLLOW)
             }
             FileType::Fifo => rustix::fs::mknodat(target, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), 0),
             // Devices and sockets of an image have no meaning in a folder of the host.
@@ -157,22 +171,26 @@ impl Copy {
             Err(errno) => Err(errno),
         }
     }
+
+    fn file(&self, source: &OwnedFd, target: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+        let mut from = std::fs::File::from(open_file(source, name)?);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let to = rustix::fs::openat(target, name, flags, Mode::from_raw_mode(0o600))?;
+        let mut to = std::fs::File::from(to);
+        // Uses `copy_file_range`, which shares blocks where the file system can.
+        io::copy(&mut from, &mut to).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+        rustix::fs::futimens(&to, &self.times(stat))
+    }
+
+    fn times(&self, stat: &Stat) -> Timestamps {
+        let own = Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
+        both(self.epoch.map_or(own, |epoch| Timespec { tv_sec: epoch, tv_nsec: 0 }))
+    }
 }
 
-fn copy_file(source: &OwnedFd, target: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
-    let mut from = std::fs::File::from(open_file(source, name)?);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let to = rustix::fs::openat(target, name, flags, Mode::from_raw_mode(0o600))?;
-    let mut to = std::fs::File::from(to);
-    // Uses `copy_file_range`, which shares blocks where the file system can.
-    io::copy(&mut from, &mut to).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-    rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    rustix::fs::futimens(&to, &times(stat))
-}
-
-fn times(stat: &Stat) -> Timestamps {
-    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: nanos };
+/// `time` as that of the last change and of the last look.
+fn both(time: Timespec) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 

@@ -144,13 +144,13 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Expo
                 let kind = archive::Kind::Docker;
                 Some(export.step("exporting to docker image format", || archive::export(export, dest, image, kind))?)
             }
-            Output::Local { dest, deletes_others, splits } => {
-                let write = || local::export(export, dest, *deletes_others, *splits);
+            Output::Local { dest, deletes_others, files } => {
+                let write = || local::export(export, dest, *deletes_others, *files);
                 export.step("exporting to client directory", write)?;
                 None
             }
-            Output::Tar { dest, splits } => {
-                export.step("exporting to client tarball", || tar::export(export, dest, *splits))?;
+            Output::Tar { dest, files } => {
+                export.step("exporting to client tarball", || tar::export(export, dest, *files))?;
                 None
             }
             Output::CacheOnly => None,

@@ -46,7 +46,8 @@ impl Export<'_> {
     }
 
     fn contents(&self, image: &Image, options: &ImageOutput) -> Result<(Assembled, Vec<Descriptor>), ExportError> {
-        let epoch = options.epoch.or(image.draft.epoch);
+        let of_build = image.draft.epoch;
+        let epoch = options.epoch.or(of_build);
         // What came with the base image stays as it is.
         let latest = epoch.filter(|_| options.rewrites_times);
         let (mut diff_ids, mut blobs) = (Vec::new(), Vec::new());
@@ -62,8 +63,8 @@ impl Export<'_> {
             diff_ids.push(diff_id);
             blobs.push(blob);
         }
-        let assembled = match options.epoch.is_some() || latest.is_some() {
-            true => image.draft.finish(diff_ids, epoch)?,
+        let assembled = match epoch != of_build || latest.is_some() {
+            true => image.draft.finish(diff_ids, epoch.or(of_build))?,
             false => image.assembled.clone(),
         };
         Ok((assembled, blobs))

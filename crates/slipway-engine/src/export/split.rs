@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FileType;
+use slipway_graph::request::FilesOutput;
 
 use super::{Export, ExportError, Image};
 use crate::layer::diff::{open_dir, sorted_names, stat_at};
@@ -16,15 +17,18 @@ pub(super) struct Part {
     /// Its root.
     pub(super) view: OwnedFd,
     pub(super) links: MergedLinks,
+    /// The time of all its files, in seconds since 1970, if they do not keep theirs.
+    pub(super) epoch: Option<i64>,
 }
 
-/// The files of all images. `splits` is what was asked for; without a word several platforms are split.
-pub(super) fn parts(export: &Export<'_>, splits: Option<bool>) -> Result<Vec<Part>, ExportError> {
-    let splits = splits.unwrap_or(export.is_multi);
+/// The files of all images. If `files` says nothing about it, several platforms are split.
+pub(super) fn parts(export: &Export<'_>, files: FilesOutput) -> Result<Vec<Part>, ExportError> {
+    let splits = files.splits.unwrap_or(export.is_multi);
     let part = |image: &Image| -> Result<Part, ExportError> {
         let folder = splits.then(|| image.platform().to_string().replace('/', "_"));
         let links = MergedLinks::of(export.store, &image.snapshot).map_err(ExportError::Layers)?;
-        Ok(Part { folder, view: export.store.view(&image.snapshot)?, links })
+        let epoch = files.epoch.or(image.draft.epoch);
+        Ok(Part { folder, view: export.store.view(&image.snapshot)?, links, epoch })
     };
     let mut parts = export.images.iter().map(part).collect::<Result<Vec<_>, _>>()?;
     match splits {

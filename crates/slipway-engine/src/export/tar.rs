@@ -1,14 +1,15 @@
 //! `type=tar`: the files of the image as one archive, owners included (`spec/dockerfile.md` section 8.4).
 
-use slipway_graph::request::Destination;
+use slipway_graph::request::{Destination, FilesOutput};
 
-use super::{Export, ExportError, split, write_to};
+use super::split::{self, Part};
+use super::{Export, ExportError, write_to};
 use crate::layer::diff::{self, Tree};
 
-pub(super) fn export(export: &Export<'_>, dest: &Destination, splits: Option<bool>) -> Result<(), ExportError> {
-    let parts = split::parts(export, splits)?;
-    let trees =
-        parts.into_iter().map(|part| Tree { folder: part.folder, root: part.view, links: part.links }).collect();
+pub(super) fn export(export: &Export<'_>, dest: &Destination, files: FilesOutput) -> Result<(), ExportError> {
+    let parts = split::parts(export, files)?;
+    let tree = |part: Part| Tree { folder: part.folder, root: part.view, links: part.links, epoch: part.epoch };
+    let trees = parts.into_iter().map(tree).collect();
     write_to(dest, |out| {
         diff::write_trees(trees, out)?;
         Ok(())

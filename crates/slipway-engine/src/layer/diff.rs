@@ -55,12 +55,15 @@ pub(crate) struct Tree {
     pub(crate) folder: Option<String>,
     pub(crate) root: OwnedFd,
     pub(crate) links: MergedLinks,
+    /// The time of all its files, in seconds since 1970, if they do not keep theirs.
+    pub(crate) epoch: Option<i64>,
 }
 
 /// Writes all files of `trees` as one tar to `out`.
 pub(crate) fn write_trees<W: Write>(trees: Vec<Tree>, out: W) -> Result<W, DiffError> {
     let mut tar = TarWriter::new(out);
     for tree in trees {
+        tar.set_times(tree.epoch);
         let folder = tree.folder.unwrap_or_default();
         let folder = folder.as_bytes();
         if !folder.is_empty() {

@@ -60,8 +60,9 @@ pub(crate) struct Entry<'a> {
 /// Writes entries one after the other to `out`.
 pub(crate) struct TarWriter<W: Write> {
     out: W,
-    /// No entry is dated later.
+    /// No entry is dated later, and none earlier.
     latest: i64,
+    earliest: i64,
     /// Data bytes of the current entry that are still to come.
     missing: u64,
     padding: usize,
@@ -74,13 +75,18 @@ impl<W: Write> TarWriter<W> {
 
     /// Later times than `latest` (seconds since 1970) are written as that.
     pub(crate) fn no_later_than(latest: Option<i64>, out: W) -> Self {
-        TarWriter { out, latest: latest.unwrap_or(i64::MAX), missing: 0, padding: 0 }
+        TarWriter { out, latest: latest.unwrap_or(i64::MAX), earliest: i64::MIN, missing: 0, padding: 0 }
+    }
+
+    /// From now on all entries have the time `time` (seconds since 1970), or, without one, their own.
+    pub(crate) fn set_times(&mut self, time: Option<i64>) {
+        (self.earliest, self.latest) = (time.unwrap_or(i64::MIN), time.unwrap_or(i64::MAX));
     }
 
     /// Writes the header of `entry`; exactly `entry.size` bytes of [`TarWriter::data`] have to follow.
     pub(crate) fn entry(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         self.end_entry()?;
-        let entry = &Entry { mtime: entry.mtime.min(self.latest), ..*entry };
+        let entry = &Entry { mtime: entry.mtime.clamp(self.earliest, self.latest), ..*entry };
         let mut name = entry.path.to_vec();
         if entry.kind == EntryKind::Directory {
             name.push(b'/');

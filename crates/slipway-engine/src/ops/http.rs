@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,12 +13,15 @@ use slipway_graph::KeyWriter;
 use slipway_graph::git::redacted;
 use slipway_graph::op::HttpSource;
 use slipway_graph::request::Secret;
-use slipway_oci::Digest;
+use slipway_oci::{Checksum, ChecksumHasher, Digest};
 use slipway_registry::{FetchError, Registry, UrlRequest};
 use slipway_solver::Cancel;
 use slipway_store::{BlobError, DbError, Snapshot, SnapshotError, Store};
 
 use super::secret::{self, SecretError};
+use crate::layer::decompress::Compression;
+use crate::layer::tar_reader::TarReader;
+use crate::layer::tar_writer::EntryKind;
 use crate::layer::untar;
 use crate::now_ns;
 
@@ -30,7 +33,7 @@ pub(crate) enum HttpError {
     #[error("cannot read `{url}`")]
     Read { url: String, source: io::Error },
     #[error("digest mismatch for {url}: {found} (expected: {expected})")]
-    Checksum { url: String, found: Digest, expected: Digest },
+    Checksum { url: String, found: Checksum, expected: Checksum },
     #[error("cannot write the file of `{url}`")]
     Write { url: String, source: io::Error },
     #[error("canceled")]
@@ -63,6 +66,8 @@ struct Found {
 }
 
 const FACTS: &str = "http";
+/// Which blob has a checksum that is no digest.
+const CHECKSUMS: &str = "http checksum";
 
 /// The URLs of one build: each is asked for once.
 #[derive(Default)]
@@ -112,6 +117,15 @@ impl HttpSources {
         Ok(active.commit(now_ns())?)
     }
 
+    /// When the file was changed last, by the server or else by the newest file of the archive that it is.
+    pub(crate) fn time_of(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Option<i64>, HttpError> {
+        let found = self.find(http, inputs)?;
+        match found.last_modified {
+            Some(time) => Ok(Some(time)),
+            None => Ok(newest_member(open(http, &found, inputs.store)?)),
+        }
+    }
+
     fn find(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
         let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(http) {
@@ -126,13 +140,15 @@ impl HttpSources {
 fn ask(http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
     let HttpInputs { store, registry, secrets } = inputs;
     let remembered = remembered(http, store)?;
-    // Whoever names the digest wants these bytes, whatever is at the URL by now.
+    // Whoever names the checksum wants these bytes, whatever is at the URL by now.
     if let Some(checksum) = &http.checksum
-        && store.has_blob(checksum)?
+        && let Some(digest) = blob_with(checksum, store)?
     {
-        let same = remembered.filter(|found| found.digest == *checksum);
-        return Ok(same.unwrap_or_else(|| Found { digest: checksum.clone(), etag: None, last_modified: None }));
+        let same = remembered.filter(|found| found.digest == digest);
+        return Ok(same.unwrap_or(Found { digest, etag: None, last_modified: None }));
     }
+    // What is here has another checksum, or an unknown one: the bytes are needed to tell.
+    let remembered = remembered.filter(|_| http.checksum.is_none());
     let known_etags = remembered.iter().filter_map(|found| found.etag.clone()).collect();
     let authorization = authorization(&http.url, secrets)?;
     let request = UrlRequest { url: http.url.clone(), known_etags, authorization, ..UrlRequest::default() };
@@ -141,17 +157,75 @@ fn ask(http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
         return Ok(found);
     }
     let mut writer = store.blob_writer()?;
-    io::copy(&mut response.body, &mut writer).map_err(|source| HttpError::Read { url: redacted(&http.url), source })?;
-    let blob = writer.commit(None)?;
-    if let Some(expected) = http.checksum.clone().filter(|expected| *expected != blob.digest) {
-        return Err(HttpError::Checksum { url: redacted(&http.url), found: blob.digest, expected });
-    }
+    let read = |source| HttpError::Read { url: redacted(&http.url), source };
+    let blob = match &http.checksum {
+        None => {
+            io::copy(&mut response.body, &mut writer).map_err(read)?;
+            writer.commit(None)?
+        }
+        Some(expected) => {
+            let mut body = Hashing { inner: response.body, hasher: expected.hasher() };
+            io::copy(&mut body, &mut writer).map_err(read)?;
+            let found = body.hasher.finish();
+            if found != *expected {
+                return Err(HttpError::Checksum { url: redacted(&http.url), found, expected: expected.clone() });
+            }
+            let blob = writer.commit(None)?;
+            if expected.digest().is_none() {
+                store.set_fact(CHECKSUMS, expected.as_str(), blob.digest.as_str().as_bytes())?;
+            }
+            blob
+        }
+    };
     let last_modified = response.last_modified.as_deref().and_then(http_date);
     let found = Found { digest: blob.digest, etag: response.etag, last_modified };
     if let Ok(fact) = serde_json::to_vec(&found) {
         store.set_fact(FACTS, &redacted(&http.url), &fact)?;
     }
     Ok(found)
+}
+
+/// The time of the newest file of an archive; `None` if `file` is none that can be read to its end.
+fn newest_member(file: File) -> Option<i64> {
+    let mut file = BufReader::new(file);
+    let compression = Compression::detect(file.fill_buf().ok()?);
+    let mut archive = TarReader::new(compression.reader(file).ok()?);
+    let mut newest = None;
+    while let Some(entry) = archive.next_entry().ok()? {
+        if entry.kind == EntryKind::File {
+            newest = newest.max(Some(entry.mtime.0));
+        }
+    }
+    newest
+}
+
+/// The blob with this checksum, if it is here.
+fn blob_with(checksum: &Checksum, store: &Store) -> Result<Option<Digest>, HttpError> {
+    let digest = match checksum.digest() {
+        Some(digest) => Some(digest),
+        None => {
+            let fact = store.fact(CHECKSUMS, checksum.as_str())?;
+            fact.and_then(|digest| String::from_utf8(digest).ok()?.parse().ok())
+        }
+    };
+    match digest {
+        Some(digest) if store.has_blob(&digest)? => Ok(Some(digest)),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Finds out the checksum of what is read.
+struct Hashing<R> {
+    inner: R,
+    hasher: ChecksumHasher,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        Ok(n)
+    }
 }
 
 fn open(http: &HttpSource, found: &Found, store: &Store) -> Result<File, HttpError> {

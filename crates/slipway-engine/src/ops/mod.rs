@@ -112,6 +112,23 @@ pub(crate) struct Session<'a> {
     pub(crate) limits: &'a StepLimits,
 }
 
+impl RemoteSources {
+    /// When what is there changed last, in seconds since 1970: the commit was made, the server says so, or the newest
+    /// file of the archive was changed (`spec/dockerfile.md` section 8.8).
+    pub(crate) fn time_of(
+        &self,
+        source: &Source,
+        http_inputs: HttpInputs<'_>,
+        git_inputs: GitInputs<'_>,
+    ) -> Result<Option<i64>, OpError> {
+        match source {
+            Source::Git(git) => Ok(Some(self.git.commit_time(git, git_inputs).map_err(Box::new)?)),
+            Source::Http(http) => Ok(self.http.time_of(http, http_inputs).map_err(Box::new)?),
+            Source::Scratch | Source::Image(_) | Source::Local(_) => Ok(None),
+        }
+    }
+}
+
 /// Everything that ops work with.
 pub(crate) struct EngineOps<'a> {
     pub(crate) graph: &'a Graph,

@@ -63,6 +63,12 @@ pub struct NamedRequest {
 }
 
 impl BuildRequest {
+    /// Whether the context or the Dockerfile is elsewhere, and fetched before anything is read.
+    pub fn fetches_inputs(&self) -> bool {
+        matches!(self.context, ContextLocation::Git(_) | ContextLocation::Http(_))
+            || matches!(self.dockerfile, DockerfileLocation::Url(_))
+    }
+
     /// How the step is called that reads the Dockerfile.
     pub fn load_step_name(&self) -> String {
         let name = match &self.dockerfile {
@@ -231,14 +237,43 @@ pub enum Output {
     /// A `docker save` archive.
     Docker { dest: Destination, image: ImageOutput },
     /// The files themselves, into a folder.
-    ///
-    /// Whether the files of each platform go into a folder of their own is what `splits` says; `None` does so where
-    /// several platforms are built.
-    Local { dest: PathBuf, deletes_others: bool, splits: Option<bool> },
-    /// The files themselves, as a tar archive; `splits` as for folders.
-    Tar { dest: Destination, splits: Option<bool> },
+    Local { dest: PathBuf, deletes_others: bool, files: FilesOutput },
+    /// The files themselves, as a tar archive.
+    Tar { dest: Destination, files: FilesOutput },
     /// Nothing but the cache.
     CacheOnly,
+}
+
+/// Choices that outputs of files share (`spec/dockerfile.md` section 8.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilesOutput {
+    /// Whether the files of each platform go into a folder of their own; `None` does so where several platforms are
+    /// built.
+    pub splits: Option<bool>,
+    /// The time of all files, if there is one.
+    pub epoch: OutputEpoch,
+}
+
+/// Which `SOURCE_DATE_EPOCH` counts for an output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputEpoch {
+    #[default]
+    OfBuild,
+    /// None, whatever the build has.
+    Nothing,
+    /// Seconds since 1970.
+    Seconds(i64),
+}
+
+impl OutputEpoch {
+    /// The epoch, in seconds since 1970, where `of_build` is that of the build.
+    pub fn or(self, of_build: Option<i64>) -> Option<i64> {
+        match self {
+            OutputEpoch::OfBuild => of_build,
+            OutputEpoch::Nothing => None,
+            OutputEpoch::Seconds(seconds) => Some(seconds),
+        }
+    }
 }
 
 /// Where an archive or layout goes.
@@ -270,8 +305,8 @@ pub struct ImageOutput {
     pub forces_compression: bool,
     /// Files of new layers are no younger than the epoch.
     pub rewrites_times: bool,
-    /// Takes the place of the build's `SOURCE_DATE_EPOCH`, in seconds since 1970.
-    pub epoch: Option<i64>,
+    /// Without one, the config keeps the times that the build's gave it, and no file is rewritten.
+    pub epoch: OutputEpoch,
     /// In the order of precedence: the last of several with one name counts.
     pub annotations: Vec<Annotation>,
 }
@@ -290,7 +325,7 @@ impl ImageOutput {
             compression_level: None,
             forces_compression: false,
             rewrites_times: false,
-            epoch: None,
+            epoch: OutputEpoch::OfBuild,
             annotations: Vec::new(),
         }
     }

@@ -146,7 +146,7 @@ fn build_all(selection: &Selection, args: &BakeArgs, is_debug: bool, words: &[Os
         let gap = if index > 0 { "\n" } else { "" };
         let description = if target.description.is_empty() { "" } else { &format!("{}\n", target.description) };
         write_out(&format!("{gap}{name}\n{description}\n"))?;
-        call::run(*call, request, style, is_debug, Vec::new())?;
+        call::run(*call, request, None, style, is_debug, Vec::new())?;
     }
     if builds.is_empty() {
         return Ok(());

@@ -45,7 +45,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
         CommandError::of_flags(error.into(), moment, words)
     })?;
     if let Some(call) = request.call {
-        return call::run(call, &request, style, is_debug, remarks);
+        return call::run(call, &request, sandbox, style, is_debug, remarks);
     }
     // Before the first thread.
     let place = place::find(sandbox)?;
@@ -108,7 +108,9 @@ fn build(
     let reporter = reporter();
     let seat = wants_shell.then(|| TerminalSeat::new(reporter.stillness())).flatten();
     let is_unattended = wants_shell && seat.is_none();
-    let (engine, registry) = engine(place, flavor, seat).map_err(|error| CommandError::Preparation(error.into()))?;
+    let registry = Registry::new(client_config::registry_config());
+    let engine = engine(&place::store_root(place), flavor, registry.clone(), seat)
+        .map_err(|error| CommandError::Preparation(error.into()))?;
     let outcome = engine.build(requests, &mut io::stdin(), &reporter, &cancel);
     remarks.extend(registry.warnings());
     if is_unattended && outcome.is_err() {
@@ -144,7 +146,8 @@ fn build_from_cache(
     if !matches!(place, Place::Outside(_)) || !requests.iter().all(may_hit) || !has_store {
         return None;
     }
-    let (engine, registry) = engine(place, OverlayFlavor::Outside, None).ok()?;
+    let registry = Registry::new(client_config::registry_config());
+    let engine = engine(&place::store_root(place), OverlayFlavor::Outside, registry.clone(), None).ok()?;
     let recording = Recording::default();
     // Nobody watches for signals, so Ctrl-C ends the process, and nothing that it runs.
     let built = engine.build(requests, &mut io::empty(), &recording, &Cancel::new()).ok()?;
@@ -154,14 +157,19 @@ fn build_from_cache(
     Some(built)
 }
 
-fn engine(place: Place, flavor: OverlayFlavor, seat: Option<TerminalSeat>) -> Result<(Engine, Registry), OpenError> {
-    let store = Store::open(&place::store_root(place), flavor)?;
-    let registry = Registry::new(client_config::registry_config());
+/// An engine with the store at `store_root`.
+pub(crate) fn engine(
+    store_root: &Path,
+    flavor: OverlayFlavor,
+    registry: Registry,
+    seat: Option<TerminalSeat>,
+) -> Result<Engine, OpenError> {
+    let store = Store::open(store_root, flavor)?;
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
     let git_variables = client_config::git_variables();
     let shell_seat = seat.map(|seat| Arc::new(seat) as Arc<dyn ShellSeat>);
-    let parts = EngineParts { store, registry: registry.clone(), flavor, search_path, git_variables, shell_seat };
-    Ok((Engine::new(parts), registry))
+    let parts = EngineParts { store, registry, flavor, search_path, git_variables, shell_seat };
+    Ok(Engine::new(parts))
 }
 
 fn only_context(args: &mut BuildArgs, words: &[OsString]) -> Result<String, CommandError> {

@@ -5,27 +5,38 @@ use std::io::{self, Write};
 use slipway_engine::Inspector;
 use slipway_graph::request::{BuildRequest, Call, Method};
 use slipway_registry::Registry;
-use slipway_store::{OverlayFlavor, Store};
+use slipway_sandbox::ladder::Rung;
+use slipway_store::OverlayFlavor;
 
 use crate::calls::{check, describe, outline, targets};
-use crate::client_config;
+use crate::commands::build;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
+use crate::{client_config, place};
 
 /// Prints the answer to `call`.
 ///
-/// No namespace is entered: nothing is mounted, and the store, which is opened only to look a base image up, holds
-/// nothing there that belongs to anybody else.
+/// No namespace is entered unless files are fetched: nothing is mounted, and the store, which is opened only to look a
+/// base image up, holds nothing there that belongs to anybody else.
 pub(crate) fn run(
     call: Call,
     request: &BuildRequest,
+    sandbox: Option<Rung>,
     style: Style,
     is_debug: bool,
     mut remarks: Vec<String>,
 ) -> Result<(), CommandError> {
+    let (store_root, flavor) = match request.fetches_inputs() {
+        // Before the first thread.
+        true => {
+            let place = place::find(sandbox)?;
+            (place::store_root(place), place::enter(place)?)
+        }
+        false => (client_config::store_root(), OverlayFlavor::Outside),
+    };
     let registry = Registry::new(client_config::registry_config());
-    let open_store = || Store::open(&client_config::store_root(), OverlayFlavor::Outside);
-    let inspector = Inspector { registry: registry.clone(), open_store: &open_store };
+    let open_engine = || build::engine(&store_root, flavor, registry.clone(), None);
+    let inspector = Inspector::new(&open_engine);
     let reporter = Reporter::start(style, is_debug);
     let answer = ask(call, request, &inspector, &reporter);
     remarks.extend(registry.warnings());

@@ -10,8 +10,10 @@ mod bad_input;
 mod bake;
 mod baking;
 mod cached;
+mod calls;
 mod confinement;
 mod contexts;
+mod epoch;
 mod explained;
 mod git;
 mod interrupt;
@@ -62,8 +64,10 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("bake", bake::TESTS),
     ("baking", baking::TESTS),
     ("cached", cached::TESTS),
+    ("calls", calls::TESTS),
     ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),
+    ("epoch", epoch::TESTS),
     ("explained", explained::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),

@@ -14,6 +14,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("another_file_at_the_url_is_another_step", another_file_at_the_url_is_another_step),
     test("a_url_that_is_not_there_fails_the_build", a_url_that_is_not_there_fails_the_build),
     test("a_wrong_checksum_fails_the_build", a_wrong_checksum_fails_the_build),
+    test("a_checksum_of_each_algorithm_must_fit", a_checksum_of_each_algorithm_must_fit),
+    test("what_has_the_checksum_is_not_fetched_again", what_has_the_checksum_is_not_fetched_again),
     test("a_file_that_did_not_change_is_not_sent_again", a_file_that_did_not_change_is_not_sent_again),
     test("a_token_is_sent_to_its_host_only", a_token_is_sent_to_its_host_only),
     test("names_in_urls_lead_nowhere", names_in_urls_lead_nowhere),
@@ -68,6 +70,50 @@ fn a_wrong_checksum_fails_the_build() {
     let flag = format!("--checksum=sha256:{}", "0".repeat(64));
     let told = site_of(&server, &flag, "f.txt").build(&[]).failure();
     assert!(told.contains("digest mismatch for"), "{told}");
+}
+
+/// Those of `first`.
+const CHECKSUMS: [&str; 3] = [
+    "sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e",
+    "sha384:79fa4f1ef16e913d884d3c98bb4308fa590b20229f7e44ac583d52f11e464ad23c14b0a1c63d3ea5198fd34c570093ef",
+    "sha512:7fdd80dbdded156323d36c459e5fd133a4d888c227320cfb7042be9feb35d7f07201e535697af914e69d6f46b2\
+     a88655c86c2371288052ccd4fa92058b01d3fd",
+];
+
+fn a_checksum_of_each_algorithm_must_fit() {
+    let server = TestRegistry::start().unwrap();
+    serve(&server, "first", "\"1\"");
+    for checksum in CHECKSUMS {
+        let flag = format!("--checksum={checksum}");
+        site_of(&server, &flag, "f.txt").build(&[]).success();
+        let (algorithm, digits) = checksum.split_once(':').unwrap();
+        let wrong = format!("{algorithm}:{}", "0".repeat(digits.len()));
+        let site = site_of(&server, &format!("--checksum={wrong}"), "f.txt");
+        // Also where the file is known under its right name.
+        for _ in 0..2 {
+            let told = site.build(&[]).failure();
+            assert!(told.contains(&format!("f.txt: {checksum} (expected: {wrong})")), "{told}");
+            site.write("Dockerfile", &format!("FROM scratch\nADD {flag} http://{}/f.txt /d/\n", server.host()));
+            site.build(&[]).success();
+            site.write(
+                "Dockerfile",
+                &format!("FROM scratch\nADD --checksum={wrong} http://{}/f.txt /\n", server.host()),
+            );
+        }
+    }
+}
+
+fn what_has_the_checksum_is_not_fetched_again() {
+    let server = TestRegistry::start().unwrap();
+    serve(&server, "first", "\"1\"");
+    for checksum in CHECKSUMS {
+        let site = site_of(&server, &format!("--checksum={checksum}"), "f.txt");
+        site.build(&[]).success();
+        server.forget_requests();
+        site.build(&["--no-cache", "--output=../out"]).success();
+        assert_eq!(server.requests().len(), 0, "{checksum}");
+        assert_eq!(fs::read_to_string(site.path("out/d/f.txt")).unwrap(), "first");
+    }
 }
 
 fn a_file_that_did_not_change_is_not_sent_again() {

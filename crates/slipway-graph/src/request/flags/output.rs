@@ -10,7 +10,7 @@ use slipway_oci::{PlatformParseError, Reference, ReferenceParseError};
 
 use super::csv::{self, CsvError};
 use super::{Moment, PathKind, Surroundings, parse_bool};
-use crate::request::{Annotation, Destination, ImageOutput, Output};
+use crate::request::{Annotation, Destination, FilesOutput, ImageOutput, Output};
 
 /// Why an output is refused.
 #[derive(Debug, thiserror::Error)]
@@ -246,6 +246,10 @@ fn add_push_and_load(outputs: &mut Vec<Typed>, pushes: bool, loads: bool) {
     }
 }
 
+fn files(typed: &Typed) -> Result<FilesOutput, OutputError> {
+    Ok(FilesOutput { splits: platform_split(typed)?, epoch: image::epoch(typed)? })
+}
+
 /// Whether platforms get folders of their own, if somebody says so.
 fn platform_split(typed: &Typed) -> Result<Option<bool>, OutputError> {
     let value = typed.attributes.get("platform-split");
@@ -264,7 +268,7 @@ impl Reader<'_> {
     fn read(&self, typed: &Typed) -> Result<Output, OutputError> {
         match typed.kind.as_str() {
             "local" => self.local(typed),
-            "tar" => Ok(Output::Tar { dest: self.file("tar", typed)?, splits: platform_split(typed)? }),
+            "tar" => Ok(Output::Tar { dest: self.file("tar", typed)?, files: files(typed)? }),
             "oci" => Ok(Output::Oci { dest: self.archive("oci", typed)?, image: self.image(typed)? }),
             "docker" if typed.attributes.contains_key("context") => {
                 Err(OutputError::Unsupported { option: "type=docker,context=…".to_owned() })
@@ -288,7 +292,7 @@ impl Reader<'_> {
         if deletes_others && !self.allows_delete && !self.is_below_working_dir(&dest) {
             return Err(OutputError::DeleteNotAllowed { dest: dest.display().to_string() });
         }
-        Ok(Output::Local { dest, deletes_others, splits: platform_split(typed)? })
+        Ok(Output::Local { dest, deletes_others, files: files(typed)? })
     }
 
     /// Whether `dest` is a real sub-folder of the working directory, as far as its spelling tells.

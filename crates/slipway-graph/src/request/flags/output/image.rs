@@ -3,7 +3,7 @@
 use slipway_oci::Reference;
 
 use super::{OutputError, Typed, annotations};
-use crate::request::{Annotation, Compression, ImageOutput, Push};
+use crate::request::{Annotation, Compression, ImageOutput, OutputEpoch, Push};
 
 /// Reads the options of `typed`. Tags take the place of the output's own names, as in the reference.
 pub(super) fn read(typed: &Typed, tags: &[Reference], flags: &[Annotation]) -> Result<ImageOutput, OutputError> {
@@ -123,9 +123,13 @@ fn compression_level(typed: &Typed, compression: Compression) -> Result<Option<u
     }
 }
 
-fn epoch(typed: &Typed) -> Result<Option<i64>, OutputError> {
+pub(super) fn epoch(typed: &Typed) -> Result<OutputEpoch, OutputError> {
     match typed.attributes.get("source-date-epoch").map(String::as_str) {
-        None | Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| OutputError::Epoch { text: text.to_owned() }),
+        None => Ok(OutputEpoch::OfBuild),
+        Some("") => Ok(OutputEpoch::Nothing),
+        Some(text) => {
+            let seconds = text.parse().map(OutputEpoch::Seconds);
+            seconds.map_err(|_| OutputError::Epoch { text: text.to_owned() })
+        }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::request::flags::testing::Made;
-use crate::request::{Annotated, Compression, Push};
+use crate::request::{Annotated, Compression, OutputEpoch, Push};
 
 const NO_FLAGS: OutputFlags<'_> = OutputFlags {
     outputs: &[],
@@ -29,20 +29,28 @@ fn image(names: &[&str], push: Option<Push>) -> ImageOutput {
 
 #[test]
 fn places_are_read() {
-    let local = |dest: &str| Output::Local { dest: dest.into(), deletes_others: false, splits: None };
+    let local = |dest: &str| Output::Local { dest: dest.into(), deletes_others: false, files: FilesOutput::default() };
+    let split = |splits: bool| FilesOutput { splits: Some(splits), ..FilesOutput::default() };
     for (text, expected) in [
         ("out", local("out")),
         ("dest=x", local("dest=x")),
         ("type=local,dest=.", local(".")),
         (
             "type=local,dest=a/b,mode=delete,platform-split=true",
-            Output::Local { dest: "a/b".into(), deletes_others: true, splits: Some(true) },
+            Output::Local { dest: "a/b".into(), deletes_others: true, files: split(true) },
         ),
-        ("-", Output::Tar { dest: Destination::Stdout, splits: None }),
-        ("type=tar", Output::Tar { dest: Destination::Stdout, splits: None }),
+        ("-", Output::Tar { dest: Destination::Stdout, files: FilesOutput::default() }),
+        ("type=tar", Output::Tar { dest: Destination::Stdout, files: FilesOutput::default() }),
+        (
+            "type=tar,source-date-epoch=-7",
+            Output::Tar {
+                dest: Destination::Stdout,
+                files: FilesOutput { epoch: OutputEpoch::Seconds(-7), ..FilesOutput::default() },
+            },
+        ),
         (
             "type=tar,dest=x.tar,platform-split=0",
-            Output::Tar { dest: Destination::File("x.tar".into()), splits: Some(false) },
+            Output::Tar { dest: Destination::File("x.tar".into()), files: split(false) },
         ),
         ("type=cacheonly", Output::CacheOnly),
         ("TYPE=oci,dest=l,tar=false", Output::Oci { dest: Destination::Folder("l".into()), image: image(&[], None) }),
@@ -87,7 +95,7 @@ fn options_of_images_are_read() {
         ("force-compression=1", ImageOutput { forces_compression: true, ..stored() }),
         (
             "rewrite-timestamp=true,source-date-epoch=7",
-            ImageOutput { rewrites_times: true, epoch: Some(7), ..stored() },
+            ImageOutput { rewrites_times: true, epoch: OutputEpoch::Seconds(7), ..stored() },
         ),
         ("oci-mediatypes=f", ImageOutput { uses_oci_types: false, ..stored() }),
         ("compression-level=9", ImageOutput { compression_level: Some(9), ..stored() }),
