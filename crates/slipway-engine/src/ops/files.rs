@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use slipway_graph::op::FileOp;
-use slipway_store::{ActiveSnapshot, DbError, Snapshot, SnapshotError, Store};
+use slipway_store::{ActiveSnapshot, DbError, LayerId, Snapshot, SnapshotError, Store};
 
-use super::Output;
-use super::file::{self, Destination, FileOpError, Source, Unpacker};
+use super::file::{self, Destination, FileOpError, Linked, Sharing, Source, Unpacker};
+use super::{Output, local, shared_inodes};
 use crate::context::SourceTree;
 use crate::contexts::{Contexts, ContextsError};
 use crate::layer::diff::open_dir;
@@ -45,36 +45,54 @@ pub(super) fn run(
     contexts: &Contexts,
 ) -> Result<Snapshot, FileError> {
     let active = store.begin(Some(base))?;
-    {
+    let linked = {
         let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
         let base_view = match base.layers().is_empty() {
             true => None,
             false => Some(readable(store.view(base)?)?),
         };
-        let trees = inputs.iter().skip(1).map(|input| Tree::open(input, store, contexts));
+        let trees = inputs.iter().skip(1).map(|input| Tree::open(input, base, store, contexts));
         let trees = trees.collect::<Result<Vec<Tree<'_>>, FileError>>()?;
         let sources: Vec<Source<'_>> = trees.iter().map(Tree::source).collect();
         let unpacker = MountedUnpacker { active: &active, one_at_a_time: Mutex::new(()) };
-        file::run(op, &Destination::new(base_view.as_ref(), &upper), &sources, &unpacker)?;
+        file::run(op, &Destination::new(base_view.as_ref(), &upper), &sources, &unpacker)?
+    };
+    let made = active.commit(now_ns())?;
+    if linked != Linked::No {
+        let sources: Vec<&Snapshot> = inputs.iter().skip(1).filter_map(Output::snapshot).collect();
+        shared_inodes::remember(store, &made, &sources, linked == Linked::SecondHand)?;
     }
-    Ok(active.commit(now_ns())?)
+    Ok(made)
+}
+
+/// Puts `layer`, which was made on nothing, on top of `base`: as it is, or as a copy if the two may share inodes.
+pub(super) fn stack(base: &Snapshot, layer: &LayerId, store: &Store) -> Result<Snapshot, FileError> {
+    if !shared_inodes::may_meet(store, base, layer)? {
+        return Ok(store.stack(Some(base), layer, now_ns())?);
+    }
+    let copy = store.begin(None)?;
+    local::copy_folder(Root::open(&store.layer_path(layer)).map_err(FileError::Layer)?.as_fd(), "/", copy.upper())
+        .map_err(FileError::Upper)?;
+    Ok(store.stack(Some(base), &copy.commit_layer(now_ns())?, now_ns())?)
 }
 
 /// An input that is copied from, opened.
 enum Tree<'a> {
     Context(&'a crate::context::BuildContext),
-    Snapshot { view: Root, layers: Vec<Root> },
+    Snapshot { view: Root, layers: Vec<(Root, Sharing)> },
 }
 
 impl<'a> Tree<'a> {
-    fn open(input: &Output, store: &Store, contexts: &'a Contexts) -> Result<Tree<'a>, FileError> {
+    fn open(input: &Output, base: &Snapshot, store: &Store, contexts: &'a Contexts) -> Result<Tree<'a>, FileError> {
         match input {
             Output::Context(folder) => Ok(Tree::Context(contexts.get(*folder)?)),
             Output::Snapshot(snapshot) => {
                 let view = readable(store.view(snapshot)?)?;
                 let layers = snapshot.layers().iter().rev();
                 let layers = layers.map(|layer| Root::open(&store.layer_path(layer)).map_err(FileError::Layer));
-                Ok(Tree::Snapshot { view, layers: layers.collect::<Result<_, _>>()? })
+                let layers = layers.collect::<Result<Vec<_>, _>>()?;
+                let sharing = shared_inodes::sharing(store, base, snapshot)?;
+                Ok(Tree::Snapshot { view, layers: layers.into_iter().zip(sharing).collect() })
             }
         }
     }

@@ -53,7 +53,8 @@ pub(crate) fn copy_folder(view: BorrowedFd<'_>, source: &str, folder: &Path) -> 
     rustix::fs::fchmod(target.as_fd(), Mode::from_raw_mode(copied.mode & 0o7777))?;
     let source_tree = Source { tree: SourceTree::Snapshot(&view), layers: &[] };
     file::run(&whole(source), &Destination::new(None, &target), &[source_tree], &super::files::NoArchives)
-        .map_err(io::Error::other)
+        .map_err(io::Error::other)?;
+    Ok(())
 }
 
 fn whole(source: &str) -> FileOp {

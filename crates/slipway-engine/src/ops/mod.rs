@@ -11,6 +11,7 @@ mod limit;
 mod local;
 mod network;
 mod secret;
+mod shared_inodes;
 pub(crate) mod shell;
 mod ssh;
 
@@ -27,7 +28,6 @@ use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, Snapshot
 use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_digest};
 use crate::contexts::{Contexts, ContextsError};
 use crate::images::{self, ImageError};
-use crate::now_ns;
 use crate::ssh::Agents;
 pub(crate) use context_reads::ContextReads;
 use exec::ExecError;
@@ -94,6 +94,15 @@ pub(crate) enum Output {
     Snapshot(Snapshot),
     /// A folder of the host. It is read where it lies.
     Context(FolderId),
+}
+
+impl Output {
+    fn snapshot(&self) -> Option<&Snapshot> {
+        match self {
+            Output::Snapshot(snapshot) => Some(snapshot),
+            Output::Context(_) => None,
+        }
+    }
 }
 
 /// What is known of remote sources in one build; each is asked for once.
@@ -285,7 +294,7 @@ impl EngineOps<'_> {
             Op::Merge => {
                 let (base, top) = (self.snapshot_of(&inputs[0])?, self.snapshot_of(&inputs[1])?);
                 let layer = top.layers().last().ok_or(OpError::NotAFileSystem)?;
-                Ok(Output::Snapshot(self.store.stack(Some(&base), layer, now_ns())?))
+                Ok(Output::Snapshot(files::stack(&base, layer, self.store).map_err(Box::new)?))
             }
         }
     }

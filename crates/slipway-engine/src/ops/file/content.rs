@@ -8,10 +8,12 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Linked;
 use super::entry::Wanted;
 use crate::rootfs::{Meta, Root, TreePath, stat_at};
 
@@ -22,7 +24,21 @@ const SMALL_BYTES: u64 = 64 << 10;
 ///
 /// A second link to one of them would be a hard link in the image, which the files are not: it has to be a copy.
 #[derive(Default)]
-pub(super) struct LinkedInodes(Mutex<HashSet<InodeId>>);
+pub(super) struct LinkedInodes {
+    claimed: Mutex<HashSet<InodeId>>,
+    is_second_hand: AtomicBool,
+}
+
+/// What may be linked from a layer into the new one, see [`crate::ops::shared_inodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Nothing: both are going to be in one stack.
+    Nothing,
+    /// Files that have one name: no other layer can have them.
+    OnlyNames,
+    /// All files.
+    Everything,
+}
 
 /// An inode of a layer's directory: device and number.
 type InodeId = ((u32, u32), u64);
@@ -30,7 +46,17 @@ type InodeId = ((u32, u32), u64);
 impl LinkedInodes {
     /// Whether this is the first time that `inode` is claimed.
     fn claim(&self, inode: InodeId) -> bool {
-        self.0.lock().expect("because nothing panics while the lock is held").insert(inode)
+        self.claimed.lock().expect("because nothing panics while the lock is held").insert(inode)
+    }
+
+    /// What has become of all files.
+    pub(super) fn outcome(&self) -> Linked {
+        let has_any = !self.claimed.lock().expect("because nothing panics while the lock is held").is_empty();
+        match (has_any, self.is_second_hand.load(Ordering::Relaxed)) {
+            (false, _) => Linked::No,
+            (true, false) => Linked::FirstHand,
+            (true, true) => Linked::SecondHand,
+        }
     }
 }
 
@@ -49,9 +75,9 @@ pub(super) struct Origin<'a> {
 
 impl LayerDirs {
     /// Opens the folder at `path` in every layer that has it.
-    pub(super) fn open(layers: &[Root], path: &TreePath) -> LayerDirs {
+    pub(super) fn open(layers: &[(Root, Sharing)], path: &TreePath) -> LayerDirs {
         // A layer where it cannot be opened is one where nothing can be linked from: the files get copied.
-        let dirs = layers.iter().enumerate().filter_map(|(i, layer)| Some((i, layer.open_dir(path).ok()?)));
+        let dirs = layers.iter().enumerate().filter_map(|(i, (layer, _))| Some((i, layer.open_dir(path).ok()?)));
         LayerDirs { dirs: dirs.collect() }
     }
 
@@ -68,17 +94,27 @@ impl LayerDirs {
     }
 }
 
-/// Makes `target` in `dir` a link to the file that `origin` is, unless this layer has one already or the file system
-/// refuses.
+/// Makes `target` in `dir` a link to the file that `origin` is, unless its layer does not share it, this layer has one
+/// already, or the file system refuses.
 pub(super) fn link_origin(
     origin: &Origin<'_>,
+    sharing: Sharing,
     name: &[u8],
     dir: impl AsFd,
     target: &[u8],
     linked: &LinkedInodes,
 ) -> bool {
-    linked.claim((origin.meta.dev, origin.meta.ino))
-        && rustix::fs::linkat(origin.dir, name, dir, target, AtFlags::empty()).is_ok()
+    let is_second_hand = origin.meta.n_links > 1;
+    let is_shared = match sharing {
+        Sharing::Nothing => false,
+        Sharing::OnlyNames => !is_second_hand,
+        Sharing::Everything => true,
+    };
+    if !is_shared || !linked.claim((origin.meta.dev, origin.meta.ino)) {
+        return false;
+    }
+    linked.is_second_hand.fetch_or(is_second_hand, Ordering::Relaxed);
+    rustix::fs::linkat(origin.dir, name, dir, target, AtFlags::empty()).is_ok()
 }
 
 /// A new file, only for its owner yet.

@@ -422,7 +422,7 @@ impl Copier<'_> {
         let wanted = self.changes.apply(meta);
         if wanted == Wanted::of(meta)
             && let Some(origin) = folders.layers.origin(&entry.name, meta)
-            && link_origin(&origin, &entry.name, &folders.to, name, self.linked)
+            && link_origin(&origin, self.source.layers[origin.layer].1, &entry.name, &folders.to, name, self.linked)
         {
             return Ok(());
         }

@@ -32,24 +32,36 @@ pub(crate) use error::FileOpError;
 use crate::context::SourceTree;
 use crate::rootfs::Root;
 use content::LinkedInodes;
+pub(crate) use content::Sharing;
 
 /// An input that is copied from.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub tree: SourceTree<'a>,
     /// The directories of a snapshot's layers, top first, if they are on the file system of the new layer: then its
-    /// files need not be copied but can be linked. Empty if not, and for build contexts.
-    pub layers: &'a [Root],
+    /// files need not be copied but can be linked, as far as that is said. Empty if not, and for build contexts.
+    pub layers: &'a [(Root, Sharing)],
+}
+
+/// Whether files were linked rather than copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linked {
+    /// None was.
+    No,
+    /// Some, and each had one name before.
+    FirstHand,
+    /// Some of those had several names.
+    SecondHand,
 }
 
 /// Carries out the actions of `op`, in order. `sources` are the inputs of the vertex after the first one: an action's
-/// `input` 1 is `sources[0]`. After an error the new layer's directory is of no use.
+/// `input` 1 is `sources[0]`. After an error the new layer's directory is of no use. Says whether files were linked.
 pub(crate) fn run(
     op: &FileOp,
     dest: &Destination<'_>,
     sources: &[Source<'_>],
     unpacker: &dyn Unpacker,
-) -> Result<(), FileOpError> {
+) -> Result<Linked, FileOpError> {
     dest.adopt_top()?;
     // For all actions: two links to one inode in a layer would make them hard links in the image.
     let linked = LinkedInodes::default();
@@ -66,5 +78,5 @@ pub(crate) fn run(
             FileAction::Mkdir(action) => make::make_dir(action, dest)?,
         }
     }
-    Ok(())
+    Ok(linked.outcome())
 }

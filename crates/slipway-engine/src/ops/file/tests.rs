@@ -90,7 +90,7 @@ impl Folders {
     fn run(&self, tree: Tree<'_>, actions: Vec<FileAction>) -> Result<(), FileOpError> {
         let [source, base, upper] = [&self.source, &self.base, &self.upper].map(|f| Root::open(f.path()).unwrap());
         let layers = match tree {
-            Tree::LinkedStage => vec![Root::new(source.as_fd().try_clone_to_owned().unwrap())],
+            Tree::LinkedStage => vec![(Root::new(source.as_fd().try_clone_to_owned().unwrap()), Sharing::Everything)],
             Tree::Stage | Tree::Context(_) => Vec::new(),
         };
         let ignore = match tree {
@@ -106,7 +106,7 @@ impl Folders {
             Tree::Stage | Tree::LinkedStage => SourceTree::Snapshot(&source),
         };
         let sources = [Source { tree, layers: &layers }];
-        run(&FileOp { actions }, &Destination::new(Some(&base), &upper), &sources, &ShowArchive)
+        run(&FileOp { actions }, &Destination::new(Some(&base), &upper), &sources, &ShowArchive).map(drop)
     }
 
     /// The new layer, or the error.
