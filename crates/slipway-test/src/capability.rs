@@ -28,12 +28,14 @@ pub enum Capability {
     PrivateNetwork,
     /// Making control groups that limit memory and processes.
     ControlGroups,
+    /// Control groups of version 2 that can limit memory; often version 1 has that controller.
+    ControlGroupsTwo,
     /// QEMU for arm64 programs on a machine that does not run them itself, and a kernel that lets users register it.
     Emulator,
 }
 
 impl Capability {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -42,6 +44,7 @@ impl Capability {
         Self::NewUser,
         Self::PrivateNetwork,
         Self::ControlGroups,
+        Self::ControlGroupsTwo,
         Self::Emulator,
     ];
 
@@ -61,6 +64,7 @@ impl Capability {
             Self::NewUser => "new-user",
             Self::PrivateNetwork => "private-network",
             Self::ControlGroups => "cgroups",
+            Self::ControlGroupsTwo => "cgroups-2",
             Self::Emulator => "emulator",
         }
     }
@@ -96,6 +100,12 @@ impl Capability {
                 let can_make = "for top in /sys/fs/cgroup/memory /sys/fs/cgroup; do
                     [ -e $top/cgroup.procs ] && mkdir $top/probe-$$ && rmdir $top/probe-$$ && exit; done; exit 1";
                 fails("a writable control group", &["sh", "-c", can_make])
+            }),
+            Self::ControlGroupsTwo => Self::ControlGroups.probe().or_else(|| {
+                let has_memory = "for top in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+                    grep -qw memory $top/cgroup.controllers 2>/dev/null && exit; done
+                    echo 'version 2 has no memory controller' >&2; exit 1";
+                fails("control groups", &["sh", "-c", has_memory])
             }),
             Self::Emulator => {
                 let has_all = "[ \"$(uname -m)\" != aarch64 ] && command -v qemu-aarch64-static &&

@@ -282,6 +282,11 @@ pub fn contains(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|w| w == needle)
 }
 
+/// Whether `needle` occurs in `bytes`, or in what they are the compressed form of.
+pub fn contains_inside(bytes: &[u8], needle: &[u8]) -> bool {
+    contains(bytes, needle) || decompress(bytes).is_ok_and(|plain| contains(&plain, needle))
+}
+
 fn joined(lines: &[String]) -> String {
     lines.iter().map(|l| format!("{l}\n")).collect()
 }

@@ -30,6 +30,7 @@ const ESCAPES: &str = r#"
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
@@ -91,6 +92,18 @@ int main(int argc, char **argv) {
     APART("kexec_load", syscall(SYS_kexec_load, 0, 0, NULL, 0));
     APART("open_by_handle_at", syscall(SYS_open_by_handle_at, AT_FDCWD, "", 0) >= 0 || errno == EFAULT ? 0 : -1);
     APART("userfaultfd", syscall(SYS_userfaultfd, 0));
+    char ring[256] = {0};
+    APART("io_uring_setup", syscall(SYS_io_uring_setup, 1, ring));
+    APART("add_key", syscall(SYS_add_key, "user", "name", "value", 5, -3));
+    APART("request_key", syscall(SYS_request_key, "user", "name", NULL, 0) >= 0 || errno == ENOKEY ? 0 : -1);
+    APART("perf_event_open", syscall(SYS_perf_event_open, ring, 0, -1, -1, 0));
+    APART("clone user", syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
+    APART("mount_setattr", syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, ring, 32));
+    APART("terminal", open("/dev/tty", O_RDWR));
+    APART("typing for others", ioctl(0, TIOCSTI, "x"));
+    APART("program of another", open("/proc/1/exe", O_WRONLY));
+    APART("drop_caches", open("/proc/sys/vm/drop_caches", O_WRONLY));
+    APART("memory settings", open("/sys/kernel/mm/transparent_hugepage/enabled", O_WRONLY));
     APART("core_pattern", open("/proc/sys/kernel/core_pattern", O_WRONLY));
     APART("sysrq", open("/proc/sysrq-trigger", O_WRONLY));
     APART("cgroup", mkdir("/sys/fs/cgroup/escape", 0755));

@@ -12,6 +12,7 @@ use crate::site::Site;
 pub(crate) const TESTS: &[Test] = &[
     Test { name: "too_little_memory_is_named", needs: NEEDS, run: too_little_memory_is_named },
     Test { name: "a_step_sees_its_limits", needs: NEEDS, run: a_step_sees_its_limits },
+    Test { name: "version_two_limits_a_step", needs: &[Capability::ControlGroupsTwo], run: version_two_limits_a_step },
     Test { name: "groups_of_a_killed_build_are_removed", needs: NEEDS, run: groups_of_a_killed_build_are_removed },
 ];
 
@@ -58,6 +59,13 @@ fn a_step_sees_its_limits() {
         ",
     );
     site.build(&["--memory=64m", "--pids-limit=20", "--resource=cpuset-cpus=0", "--cpus=0.9"]).success();
+    site.assert_tidy();
+}
+
+/// The other tests take whichever version there is; this one is where version 2 is known to have been tried.
+fn version_two_limits_a_step() {
+    let site = Site::new("FROM busybox\nRUN --network=none grep -x 67108864 /sys/fs/cgroup/memory.max\n");
+    site.build(&["--memory=64m"]).success();
     site.assert_tidy();
 }
 

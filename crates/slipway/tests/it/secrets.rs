@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use slipway_test::capability::Capability;
-use slipway_test::image::contains;
+use slipway_test::image::{contains, contains_inside};
 
 use crate::site::{Outcome, Site, files_below, run};
 use crate::unprivileged::NewUser;
@@ -33,6 +33,11 @@ pub(crate) const TESTS: &[Test] = &[
 
 const CANARY: &str = "canary-7f3a91-of-the-secret";
 
+/// Whether the file holds the text, compressed or not.
+fn is_in(text: &str, file: &Path) -> bool {
+    contains_inside(&fs::read(file).unwrap(), text.as_bytes())
+}
+
 /// Looks through all that a build wrote: the store, the outputs, and what it said.
 #[track_caller]
 fn assert_canary_nowhere(site: &Site, outcome: &Outcome) {
@@ -40,7 +45,7 @@ fn assert_canary_nowhere(site: &Site, outcome: &Outcome) {
     for folder in ["store", "out", "home"] {
         for file in files_below(&site.path(folder)) {
             n_files += 1;
-            assert!(!contains(&fs::read(&file).unwrap(), CANARY.as_bytes()), "the canary is in {}", file.display());
+            assert!(!is_in(CANARY, &file), "the canary is in {}", file.display());
         }
     }
     assert!(n_files > 10, "there is too little to look through");
@@ -57,7 +62,7 @@ const USE_FILE: &str = "FROM busybox
 RUN --mount=type=secret,id=key wc -c < /run/secrets/key > /length
 RUN --mount=type=secret,id=key,target=/root/.key,mode=0444,uid=7 cat /root/.key | wc -c >> /length; \
     [ $(stat -c %u:%a /root/.key) = 7:444 ]
-RUN [ ! -e /run/secrets/key ] && [ ! -e /root/.key ]
+RUN [ ! -e /run/secrets/key ] && [ ! -e /root/.key ] && echo said by a step
 ";
 
 fn a_secret_file_is_found_nowhere() {
@@ -67,6 +72,8 @@ fn a_secret_file_is_found_nowhere() {
     let outcome = site.build(&[&OUTPUTS[..], &["--secret=id=key,src=../key", "-o", "../out/files"]].concat()).success();
     assert_eq!(fs::read_to_string(site.path("out/files/length")).unwrap(), "27\n27\n");
     assert_canary_nowhere(&site, &outcome);
+    let logs = files_below(&site.path("store/builds"));
+    assert!(logs.iter().any(|file| is_in("said by a step", file)), "the search does not see what is in logs");
 }
 
 fn a_secret_variable_is_found_nowhere() {
@@ -104,7 +111,7 @@ fn a_secret_is_found_nowhere_with_a_single_id() {
     let files = files_below(&site.path("user"));
     assert!(files.len() > 10, "there is too little to look through");
     for file in files {
-        assert!(!contains(&fs::read(&file).unwrap(), CANARY.as_bytes()), "the canary is in {}", file.display());
+        assert!(!is_in(CANARY, &file), "the canary is in {}", file.display());
     }
 }
 
