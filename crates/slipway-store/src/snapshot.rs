@@ -334,20 +334,22 @@ fn find_stack(connection: &Connection, layers: &str) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// Makes the root folder of a layer, like the root folder `model` if there is one.
+/// Makes the root folder of a layer, owned like the root folder `model` if there is one.
+///
+/// Its mode is always the same: layers do not tell that of the root, so a step that changes it does so for itself alone,
+/// whether the next one stands on its snapshot or on an image made from it.
 fn make_root_folder(path: &Path, model: Option<PathBuf>) -> Result<(), FsError> {
-    let (mode, uid, gid) = match &model {
+    let (uid, gid) = match &model {
         Some(model) => {
             let metadata = std::fs::symlink_metadata(model).map_err(FsError::on("lstat", model))?;
-            (metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+            (metadata.uid(), metadata.gid())
         }
-        None => (0o755, 0, 0),
+        None => (0, 0),
     };
     DirBuilder::new().mode(0o700).create(path).map_err(FsError::on("mkdir", path))?;
-    // Owner first: changing it clears the set-id bits of the mode.
     std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(FsError::on("lchown", path))?;
     // Explicit, because the mode of `mkdir` is cut by the umask.
-    let permissions = std::fs::Permissions::from_mode(mode);
+    let permissions = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(path, permissions).map_err(FsError::on("chmod", path))
 }
 
@@ -395,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_has_the_root_folder_of_its_parent() {
+    fn a_root_folder_has_the_owner_of_that_below_and_a_mode_of_its_own() {
         let (_folder, store) = empty_store();
         let fresh = store.begin(None).unwrap();
         let attributes = |path: &Path| {
@@ -407,7 +409,7 @@ mod tests {
         std::fs::set_permissions(fresh.upper(), std::fs::Permissions::from_mode(0o1770)).unwrap();
         let parent = fresh.commit(1).unwrap();
         let child = store.begin(Some(&parent)).unwrap();
-        assert_eq!(attributes(child.upper()), (0o1770, 7, 8));
+        assert_eq!(attributes(child.upper()), (0o755, 7, 8));
     }
 
     #[test]
