@@ -41,38 +41,56 @@ pub(crate) fn duration(nanoseconds: i64) -> String {
 /// The nanoseconds that a Go duration (`1h30m`, `1.5s`, `0`) means, or why it is none, in Go's words.
 pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {}", quoted(text));
-    let (sign, mut rest) = match text.as_bytes().first() {
-        Some(b'-') => (-1.0, &text[1..]),
-        Some(b'+') => (1.0, &text[1..]),
-        _ => (1.0, text),
+    let (is_negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    if rest == "0" {
+    if unsigned == "0" {
         return Ok(0);
     }
-    if rest.is_empty() {
+    if unsigned.is_empty() {
         return Err(invalid());
     }
-    let mut total = 0.0;
+    let mut total: u64 = 0;
+    let mut rest = unsigned;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let number: f64 = rest[..end].parse().map_err(|_| invalid())?;
-        rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "ns" => 1.0,
-            "us" | "µs" | "μs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
+        let (whole, after) = split_digits(rest);
+        let (fraction, after) = after.strip_prefix('.').map_or(("", after), split_digits);
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let unit: u64 = match &after[..end] {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
             "" => return Err(format!("time: missing unit in duration {}", quoted(text))),
             unit => return Err(format!("time: unknown unit {} in duration {}", quoted(unit), quoted(text))),
         };
-        rest = &rest[end..];
-        total += number * unit;
+        rest = &after[end..];
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+        let nanoseconds = whole.checked_mul(unit).and_then(|n| n.checked_add(part_of(fraction, unit)));
+        total = nanoseconds.and_then(|n| total.checked_add(n)).ok_or_else(invalid)?;
     }
-    // The largest Go duration is 2^63 - 1 ns.
-    if total < 9.2e18 { Ok((sign * total).round() as i64) } else { Err(invalid()) }
+    let total = i64::try_from(total).map_err(|_| invalid())?;
+    Ok(if is_negative { -total } else { total })
+}
+
+/// The digits at the front of `text`, and what comes behind them.
+fn split_digits(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// The nanoseconds of `0.<fraction>` times `unit`, rounded down.
+fn part_of(fraction: &str, unit: u64) -> u64 {
+    // More digits than these are worth less than a nanosecond of any unit.
+    let digits = &fraction[..fraction.len().min(15)];
+    let scale = 10_u64.pow(digits.len() as u32);
+    let value: u64 = digits.parse().unwrap_or(0);
+    (u128::from(value) * u128::from(unit) / u128::from(scale)) as u64
 }
 
 #[cfg(test)]
@@ -96,6 +114,8 @@ mod tests {
             ("1h", 3_600_000_000_000, "1h0m0s"),
             ("1us", 1_000, "1µs"),
             ("20ms", 20_000_000, "20ms"),
+            ("+1h2m3.000000004s", 3_723_000_000_004, "1h2m3.000000004s"),
+            ("2562047h47m16.854775807s", i64::MAX, "2562047h47m16.854775807s"),
         ] {
             assert_eq!(parse_duration(text), Ok(nanoseconds), "{text}");
             assert_eq!(duration(nanoseconds), printed);

@@ -98,6 +98,9 @@ mod tests {
             ("COPY --chown a b", "missing a value on flag: --chown"),
             ("COPY --link=maybe a b", "expecting boolean value for flag --link, not: maybe"),
             ("ENV --x=1 a=b", "unknown flag: --x"),
+            ("LABEL --x", "unknown flag: --x"),
+            ("SHELL --x /bin/sh", "unknown flag: --x"),
+            ("USER --x", "USER requires exactly one argument"),
         ] {
             assert_eq!(errors(&format!("FROM scratch\n{line}\n")), [message], "{line}");
         }

@@ -1,5 +1,7 @@
 //! `HEALTHCHECK [flags] CMD …` and `HEALTHCHECK NONE` (`spec/dockerfile.md` section 3.13).
 
+use std::num::{IntErrorKind, ParseIntError};
+
 use slipway_oci::Healthcheck;
 
 use super::CommandLine;
@@ -16,9 +18,6 @@ pub(crate) struct Check(Healthcheck);
 const DURATIONS: [&str; 4] = ["interval", "timeout", "start-period", "start-interval"];
 
 pub(super) fn check(instruction: &Instruction) -> Result<Check, Diagnostic> {
-    let mut known: Vec<(&'static str, FlagKind)> = DURATIONS.map(|name| (name, FlagKind::Text)).to_vec();
-    known.push(("retries", FlagKind::Text));
-    let flags = flags::check(instruction, &known)?;
     let error = |message: String| error_at(instruction, instruction.span, message);
     let Args::Typed { kind, rest } = &instruction.args else {
         return Err(error("HEALTHCHECK requires at least one argument".to_owned()));
@@ -28,9 +27,18 @@ pub(super) fn check(instruction: &Instruction) -> Result<Check, Diagnostic> {
         CommandLine::Exec(args) => args.is_empty(),
         CommandLine::Shell(text) => text.is_empty(),
     };
-    match kind.text.to_uppercase().as_str() {
-        "NONE" if is_empty => Ok(Check(Healthcheck { test: vec!["NONE".to_owned()], ..Default::default() })),
-        "NONE" => Err(error("HEALTHCHECK NONE takes no arguments".to_owned())),
+    let kind = kind.text.to_uppercase();
+    // What stands in front of `NONE` is not looked at, not even whether there is such a flag.
+    if kind == "NONE" {
+        return match is_empty {
+            true => Ok(Check(Healthcheck { test: vec![kind], ..Default::default() })),
+            false => Err(error("HEALTHCHECK NONE takes no arguments".to_owned())),
+        };
+    }
+    let mut known: Vec<(&'static str, FlagKind)> = DURATIONS.map(|name| (name, FlagKind::Text)).to_vec();
+    known.push(("retries", FlagKind::Text));
+    let flags = flags::check(instruction, &known)?;
+    match kind.as_str() {
         "CMD" if is_empty => Err(error("Missing command after HEALTHCHECK CMD".to_owned())),
         "CMD" => with_flags(command, &flags).map(Check).map_err(error),
         kind => Err(error(format!("Unknown type {} in HEALTHCHECK (try CMD)", quoted(kind)))),
@@ -64,10 +72,16 @@ fn nanoseconds(flags: &Flags<'_>, name: &str) -> Result<i64, String> {
 
 fn retries(flags: &Flags<'_>) -> Result<i64, String> {
     let Some(text) = flags.text("retries") else { return Ok(0) };
-    let invalid = |_| format!("strconv.ParseInt: parsing {}: invalid syntax", quoted(&text));
-    match text.parse::<i64>().map_err(invalid)? {
+    let error = |error: ParseIntError| {
+        let why = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.ParseInt: parsing {}: {why}", quoted(&text))
+    };
+    match text.parse::<i32>().map_err(error)? {
         count @ ..0 => Err(format!("--retries cannot be negative ({count})")),
-        count => Ok(count),
+        count => Ok(count.into()),
     }
 }
 
@@ -108,6 +122,12 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_none_are_not_looked_at() {
+        let case = Case::new("FROM scratch\nHEALTHCHECK --interval=x --bogus NONE\n");
+        assert_eq!(case.config().config.healthcheck.unwrap().test, ["NONE"]);
+    }
+
+    #[test]
     fn bad_checks_are_refused() {
         for (line, message) in [
             ("NONE x", "HEALTHCHECK NONE takes no arguments"),
@@ -115,6 +135,9 @@ mod tests {
             ("CMD", "Missing command after HEALTHCHECK CMD"),
             ("--interval=1us CMD x", "Interval \"interval\" cannot be less than 1ms"),
             ("--retries=-1 CMD x", "--retries cannot be negative (-1)"),
+            ("--retries=x CMD x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+            ("--retries=2147483648 CMD x", "strconv.ParseInt: parsing \"2147483648\": value out of range"),
+            ("--bogus RUN x", "unknown flag: --bogus"),
         ] {
             assert_eq!(errors(&format!("FROM scratch\nHEALTHCHECK {line}\n")), [message], "{line}");
         }

@@ -111,7 +111,11 @@ fn trigger(arguments: &Fragment<'_>, escape: char) -> Result<Args, ArgumentError
 }
 
 /// Whether there are as many arguments as `keyword` takes, and none that must have a name is without.
-pub(super) fn check(keyword: Keyword, args: &Args) -> Result<(), ArgumentError> {
+pub(super) fn check(keyword: Keyword, has_flags: bool, args: &Args) -> Result<(), ArgumentError> {
+    // These know no flags, and that is said before anything about their arguments, when flags are looked at.
+    if has_flags && matches!(keyword, Keyword::Env | Keyword::Label | Keyword::Shell) {
+        return Ok(());
+    }
     let name = keyword.as_str();
     match keyword {
         Keyword::From => match args {

@@ -195,7 +195,7 @@ impl<'a> Parser<'a> {
         let (problem, is_about_form) = match (args, heredocs) {
             (Err(problem), _) => (problem.to_string(), false),
             (Ok(_), Err(Unterminated)) => ("unterminated heredoc".to_owned(), false),
-            (Ok(args), Ok(heredocs)) => match arguments::check(keyword, &args) {
+            (Ok(args), Ok(heredocs)) => match arguments::check(keyword, !flags.is_empty(), &args) {
                 Err(problem) => (problem.to_string(), true),
                 Ok(()) => {
                     self.instructions.push(Instruction {
