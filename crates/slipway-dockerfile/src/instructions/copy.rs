@@ -136,7 +136,7 @@ pub(super) fn lower(copy: &Copy, step: &mut Step<'_, '_>) -> Result<(), Diagnost
     for (heredoc, data) in copy.heredocs.iter().zip(&words.bodies) {
         op.actions.push(FileAction::Mkfile(MkfileAction {
             dest: words.dest_path.clone(),
-            name: heredoc.name.clone(),
+            name: super::heredoc_file(&heredoc.name, step)?,
             data: data.clone(),
             owner: words.owner.clone(),
             mode: words.mode.clone(),

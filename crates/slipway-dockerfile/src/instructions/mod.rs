@@ -21,7 +21,7 @@ mod volume;
 mod workdir;
 
 use crate::stage_builder::Step;
-use crate::{Args, Diagnostic, Instruction, Keyword, Word};
+use crate::{Args, Diagnostic, Instruction, Keyword, Word, paths};
 
 pub(crate) use arg::is_no_variable;
 pub(crate) use onbuild::parse_trigger;
@@ -168,6 +168,15 @@ fn words(instruction: &Instruction) -> &[Word] {
     match &instruction.args {
         Args::Json(words) | Args::Words(words) => words,
         Args::Raw(_) | Args::Pairs { .. } | Args::Typed { .. } | Args::Trigger(_) => &[],
+    }
+}
+
+/// The name of the file that a heredoc becomes. It is made in an empty folder first, where no name leads further down.
+fn heredoc_file(name: &str, step: &Step<'_, '_>) -> Result<String, Diagnostic> {
+    let path = paths::rooted(name);
+    match path[1..].contains('/') {
+        true => Err(step.error(format!("open {path}: no such file or directory"))),
+        false => Ok(path[1..].to_owned()),
     }
 }
 

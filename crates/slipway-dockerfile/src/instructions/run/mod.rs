@@ -92,18 +92,19 @@ pub(super) fn lower(run: &Run, step: &mut Step<'_, '_>) -> Result<(), Diagnostic
     let args = script.args(run, step);
     let mut inputs = mount::Inputs(vec![step.stage.vertex]);
     let mounts = mounts(run, &script, &mut inputs, step)?;
+    let env = env(step, &mounts);
     let addition = script.shown.as_ref().map(|shown| format!(" ({shown})")).unwrap_or_default();
     let text = step.text(&addition);
     let name = step.stage.next_name(&text);
     let exec = Exec {
-        env: env(step, &mounts),
+        env,
         proxy_env: proxy_env(step.build.inputs.build_args),
         cwd: step.stage.cwd().to_owned(),
         user: step.stage.config.config.user.clone(),
         hostname: hostname(step.build.inputs.build_args),
         network: run.network.unwrap_or(step.build.inputs.network),
         security: run.security,
-        mounts,
+        mounts: in_order(mounts),
         extra_hosts: step.build.inputs.extra_hosts.to_vec(),
         shm_size_bytes: step.build.inputs.shm_size_bytes,
         ulimits: step.build.inputs.ulimits.to_vec(),
@@ -130,6 +131,26 @@ fn check_permissions(run: &Run, step: &Step<'_, '_>) -> Result<(), Diagnostic> {
     Ok(())
 }
 
+/// A mount, and its target as it is written, but absolute.
+struct Placed {
+    target: String,
+    mount: Mount,
+}
+
+/// As the reference lays them: files by their targets as text, then secrets, then sockets. Of those at one place the
+/// last is seen, be its target written `/m`, `/m/` or `/m/.`.
+fn in_order(mut mounts: Vec<Placed>) -> Vec<Mount> {
+    fn order(placed: &Placed) -> (u8, &str) {
+        match placed.mount {
+            Mount::Bind { .. } | Mount::Cache(_) | Mount::Tmpfs { .. } => (0, &placed.target),
+            Mount::Secret(_) => (1, ""),
+            Mount::Ssh(_) => (2, ""),
+        }
+    }
+    mounts.sort_by(|a, b| order(a).cmp(&order(b)));
+    mounts.into_iter().map(|placed| placed.mount).collect()
+}
+
 /// What the heredocs of a `RUN` amount to (`spec/dockerfile.md` section 1.7).
 struct Script {
     /// Takes the place of the written command.
@@ -154,7 +175,7 @@ impl Script {
         let shown = Some(step_name::summary(&first.body));
         // As written: tabs in front of `#!` make it a script of the shell, which is what the reference does with it.
         if first.body.starts_with("#!") {
-            let path = paths::join(SCRIPT_FOLDER, &first.name);
+            let path = paths::clean(&format!("{SCRIPT_FOLDER}/{}", first.name));
             return Script { command: Some(path), file: Some((first.name.clone(), body)), shown };
         }
         Script { command: Some(body), file: None, shown }
@@ -173,26 +194,37 @@ fn mounts(
     script: &Script,
     inputs: &mut mount::Inputs,
     step: &mut Step<'_, '_>,
-) -> Result<Vec<Mount>, Diagnostic> {
+) -> Result<Vec<Placed>, Diagnostic> {
+    // All of them are read before anything is said about where the first would lie.
+    let parse = |written: &MountText| {
+        let expand = |value: &str| step.expand(value).map_err(|diagnostic| diagnostic.message);
+        mount::parse(&written.text, expand).map_err(|e| step.error(e))
+    };
+    let all: Vec<mount::Options> = run.mounts.iter().map(parse).collect::<Result<_, _>>()?;
     let mut mounts = Vec::new();
     let mut n_ssh = 0;
-    for written in &run.mounts {
-        let expand = |value: &str| step.expand(value).map_err(|diagnostic| diagnostic.message);
-        let options = mount::parse(&written.text, expand).map_err(|e| step.error(e))?;
-        let mount = mount::lower(&options, inputs, n_ssh, step)?;
+    for options in &all {
+        let mount = mount::lower(options, inputs, n_ssh, step)?;
         n_ssh += usize::from(matches!(mount, Mount::Ssh(_)));
-        mounts.push(mount);
+        let target = mount::absolute(step.stage.cwd(), &options.target);
+        mounts.push(Placed { target, mount });
     }
     if let Some((name, body)) = &script.file {
-        mounts.push(script_mount(name, body, inputs, step));
+        let mount = script_mount(name, body, inputs, step)?;
+        mounts.push(Placed { target: SCRIPT_FOLDER.to_owned(), mount });
     }
     Ok(mounts)
 }
 
 /// The script as a file of its own, which only this step sees.
-fn script_mount(name: &str, body: &str, inputs: &mut mount::Inputs, step: &mut Step<'_, '_>) -> Mount {
+fn script_mount(
+    name: &str,
+    body: &str,
+    inputs: &mut mount::Inputs,
+    step: &mut Step<'_, '_>,
+) -> Result<Mount, Diagnostic> {
     let mkfile = MkfileAction {
-        dest: format!("/{name}"),
+        dest: format!("/{}", super::heredoc_file(name, step)?),
         name: name.to_owned(),
         data: body.as_bytes().to_vec(),
         owner: None,
@@ -202,13 +234,14 @@ fn script_mount(name: &str, body: &str, inputs: &mut mount::Inputs, step: &mut S
     let scratch = step.build.scratch();
     let file = step.add(op, vec![scratch], "[internal] preparing inline document".to_owned(), false);
     let (source, target) = ("/".to_owned(), SCRIPT_FOLDER.to_owned());
-    Mount::Bind { input: inputs.add(file), source, target, is_readonly: true }
+    Ok(Mount::Bind { input: inputs.add(file), source, target, is_readonly: true })
 }
 
-fn env(step: &Step<'_, '_>, mounts: &[Mount]) -> Vec<String> {
+fn env(step: &Step<'_, '_>, mounts: &[Placed]) -> Vec<String> {
     let mut env: Vec<String> = step.stage.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let first_socket = mounts.iter().find_map(|mount| match mount {
-        Mount::Ssh(ssh) => Some(&ssh.target),
+    let first_socket = mounts.iter().find_map(|placed| match &placed.mount {
+        Mount::Ssh(ssh) if placed.target.is_empty() => Some(&ssh.target),
+        Mount::Ssh(_) => Some(&placed.target),
         Mount::Bind { .. } | Mount::Cache(_) | Mount::Tmpfs { .. } | Mount::Secret(_) => None,
     });
     if let Some(socket) = first_socket
@@ -287,6 +320,27 @@ mod tests {
         let socket = "SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0".to_owned();
         assert!(Case::new(&format!("FROM scratch\n{run}")).run_env().contains(&socket));
         assert!(!Case::new(&format!("FROM scratch\nENV SSH_AUTH_SOCK=/s\n{run}")).run_env().contains(&socket));
+        let as_written = Case::new("FROM scratch\nRUN --mount=type=ssh,target=/m//n x\n");
+        assert!(as_written.run_env().contains(&"SSH_AUTH_SOCK=/m//n".to_owned()));
+    }
+
+    #[test]
+    fn mounts_are_ordered_by_what_is_written() {
+        let case = Case::new(
+            "FROM scratch\nRUN --mount=type=secret,id=s,target=/m --mount=type=tmpfs,target=/m/,size=2 \
+             --mount=type=tmpfs,target=//m,size=3 --mount=type=tmpfs,target=/m,size=1 x\n",
+        );
+        let graph = case.graph();
+        let mounts: Vec<&str> = graph.lines().filter(|line| line.starts_with("  mount")).collect();
+        assert_eq!(
+            mounts,
+            [
+                "  mount tmpfs /m 3 rw",
+                "  mount tmpfs /m 1 rw",
+                "  mount tmpfs /m 2 rw",
+                "  mount secret s /m - 400 0:0"
+            ]
+        );
     }
 
     #[test]

@@ -250,6 +250,11 @@ impl Inputs {
     }
 }
 
+/// `target` as it is written, seen from `cwd` if it is relative; nothing if it is empty.
+pub(super) fn absolute(cwd: &str, target: &str) -> String {
+    if target.is_empty() || target.starts_with('/') { target.to_owned() } else { paths::join(cwd, target) }
+}
+
 /// Turns checked options into a mount. `n_ssh` counts the ssh mounts so far.
 pub(super) fn lower(
     options: &Options,
@@ -258,7 +263,10 @@ pub(super) fn lower(
     step: &mut Step<'_, '_>,
 ) -> Result<Mount, Diagnostic> {
     let joined = |target: &str| paths::join(step.stage.cwd(), target);
+    let is_root = !options.target.is_empty() && joined(&options.target) == "/";
     match options.kind {
+        Kind::Secret if is_root => return Err(step.error("invalid mount type SECRET for /")),
+        Kind::Ssh if is_root => return Err(step.error("invalid mount type SSH for /")),
         Kind::Secret => {
             let mount = secret(options, joined);
             step.see(Seen::Secret { id: mount.id.clone(), is_required: mount.is_required });
@@ -410,6 +418,9 @@ mod tests {
         let text = |mount: &str| format!("FROM scratch\nRUN --mount={mount} x\nFROM scratch AS later\nFROM scratch\n");
         let run = |mount: &str| errors(text(mount).trim_end_matches("FROM scratch AS later\nFROM scratch\n"));
         assert_eq!(run("target=/"), ["invalid mount target \"/\""]);
+        assert_eq!(run("type=secret,id=s,target=/"), ["invalid mount type SECRET for /"]);
+        assert_eq!(run("type=ssh,target=."), ["invalid mount type SSH for /"]);
+        assert_eq!(run("target=/ --mount=type=tmpfs,target=/m,size=x"), ["invalid value for size: x"]);
         let reason = "'from' doesn't support variable expansion, define alias stage instead";
         assert_eq!(run("from=$s,target=/x"), [reason]);
         let later = "FROM scratch\nRUN --mount=from=later,target=/t x\nFROM scratch AS later\n";

@@ -11,7 +11,7 @@ use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::owners::{self, Owner};
 use slipway_sandbox::stubs::{self, Kind, Target};
 use slipway_sandbox::{CallError, ControlGroup};
-use slipway_store::{Sharing, Snapshot};
+use slipway_store::{CacheMountError, Sharing, Snapshot};
 
 use super::{ExecError, IN_ROOT, Run};
 use crate::ops::emulators::{self, StepEmulation};
@@ -163,7 +163,13 @@ impl Run<'_> {
                     CacheSharing::Locked => Sharing::Locked,
                 };
                 let seed = |folder: &Path| self.seed_cache(cache, folder);
-                let mount = self.store.cache_mount(&id, sharing, seed, || !self.cancel.is_canceled())?;
+                let mount = self.store.cache_mount(&id, sharing, seed, || !self.cancel.is_canceled());
+                let mount = mount.map_err(|error| match error {
+                    CacheMountError::Seed { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                        self.no_cache_source(&cache.source)
+                    }
+                    error => error.into(),
+                })?;
                 let mount = mount.ok_or(ExecError::Canceled)?;
                 let description = format!("cached mount {} from exec {}", cache.target, self.exec.args.join(" "));
                 // Only people read it.
@@ -179,8 +185,7 @@ impl Run<'_> {
         // What a cache starts from was copied from there; a path in a cache of its own is looked up anew each time, by
         // descriptor, whatever another step makes of it meanwhile (CVE-2024-23651).
         let source = if cache.from.is_some() { "/" } else { &cache.source };
-        let opened = open_in(folder.as_fd(), source)
-            .map_err(|_| ExecError::CacheSource { command: self.exec.args.join(" "), path: source.to_owned() })?;
+        let opened = open_in(folder.as_fd(), source).map_err(|_| self.no_cache_source(source))?;
         let kind = kind_of(&opened, source)?;
         let source = mount_error(&cache.target, mounts::bind(&opened, false))?;
         let attributes = Attributes { readonly: cache.is_readonly, ..Attributes::default() };
@@ -192,6 +197,10 @@ impl Run<'_> {
             is_of_sandbox: false,
         });
         Ok(())
+    }
+
+    fn no_cache_source(&self, path: &str) -> ExecError {
+        ExecError::CacheSource { command: self.exec.args.join(" "), path: path.to_owned() }
     }
 
     fn seed_cache(&self, cache: &CacheMount, folder: &Path) -> io::Result<()> {
