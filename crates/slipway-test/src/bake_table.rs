@@ -1,4 +1,4 @@
-//! Answers one question: what does a table of bake cases say?
+//! Answers one question: what does a table of cases of `bake` or `compose` say?
 //!
 //! ```text
 //! === a title that says what the case shows
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! `stdout` and `error`, the last line of standard error of a run that failed, are written by
-//! `cargo xtask record-bake` alone.
+//! `cargo xtask record-bake` and `record-compose` alone. The folder that the files are in is called `@folder@` there.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,7 +22,7 @@ use std::{fs, io};
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct BakeCase {
     pub title: String,
-    /// `NAME=value … bake …`, split at blanks; `@` in a word stands for a blank.
+    /// `NAME=value … bake …` or `… compose …`, split at blanks; `@` in a word stands for a blank.
     pub words: Vec<String>,
     /// Names and texts.
     pub files: Vec<(String, String)>,
@@ -101,7 +101,8 @@ impl BakeCase {
             fs::write(path, text)?;
         }
         let words = [around, &["env", "-u", "SOURCE_DATE_EPOCH"]].concat();
-        let n_variables = self.words.iter().take_while(|word| *word != "bake").count();
+        let is_command = |word: &&String| matches!(word.as_str(), "bake" | "compose");
+        let n_variables = self.words.iter().take_while(|word| !is_command(word)).count();
         let (variables, arguments) = self.words.split_at(n_variables);
         let output = Command::new(words[0])
             .args(&words[1..])
@@ -111,10 +112,12 @@ impl BakeCase {
             .current_dir(folder)
             .stdin(Stdio::null())
             .output()?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
+        let folder = folder.to_string_lossy();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(folder.as_ref(), "@folder@");
+        let stderr = text(&output.stderr);
         let is_success = output.status.success();
         Ok(BakeAnswer {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stdout: text(&output.stdout),
             error: if is_success { String::new() } else { stderr.lines().last().unwrap_or_default().to_owned() },
         })
     }

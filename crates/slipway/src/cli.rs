@@ -3,6 +3,7 @@
 //! Flags are only read here; what their values mean is decided in `slipway-graph`, `request/flags.rs`.
 
 pub(crate) mod bake;
+pub(crate) mod compose;
 pub(crate) mod lint;
 
 use std::ffi::OsString;
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     /// Build what a bake file describes
     #[command(alias = "f")]
     Bake(Box<bake::BakeArgs>),
+    /// Work with the services of Compose files
+    #[command(alias = "docker-compose")]
+    Compose(Box<compose::ComposeArgs>),
     /// Take out of the store what nobody needs
     Prune(PruneArgs),
     /// Say what is remembered of builds that are over

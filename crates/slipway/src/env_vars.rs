@@ -74,6 +74,11 @@ pub(crate) fn first_of(spellings: [EnvVar; 2]) -> Option<String> {
     spellings.into_iter().find_map(EnvVar::get)
 }
 
+/// All variables that are text: those that Compose files may name.
+pub(crate) fn all() -> std::collections::BTreeMap<String, String> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 /// A variable whose name the user gave (`--build-arg NAME`, `--secret id=NAME`), or one that the meaning of flags
 /// depends on: `SOURCE_DATE_EPOCH`, `DOCKER_DEFAULT_PLATFORM`, `SSH_AUTH_SOCK` (`slipway-graph`, `request/flags.rs`).
 pub(crate) fn named_by_user(name: &str) -> Option<String> {

@@ -51,6 +51,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Bake(args)
         | Command::Buildx(BuildCommand::Bake(args))
         | Command::Builder(BuildCommand::Bake(args)) => commands::bake::run(&args, cli.debug, words),
+        Command::Compose(args) => commands::compose::run(&args, cli.debug, words),
         Command::Du(args) | Command::Buildx(BuildCommand::Du(args)) | Command::Builder(BuildCommand::Du(args)) => {
             commands::du::run(&args)
         }

@@ -135,7 +135,7 @@ fn dockerfile_errors(diagnostics: &[Diagnostic], file: Option<&SourceFile>) -> S
     text + &failed_to_solve(&message)
 }
 
-fn hint_line(hint: Option<&str>) -> String {
+pub(crate) fn hint_line(hint: Option<&str>) -> String {
     hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default()
 }
 

@@ -1,7 +1,8 @@
-//! Development commands: `cargo xtask record [filter]`, `record-tables`, `registry …` and `tidy`.
+//! Development commands: `cargo xtask record [filter]`, `record-bake`, `record-compose`, `record-tables`, `registry …` and `tidy`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development tool speaks to a terminal")]
 
 mod bake;
+mod compose;
 mod record;
 mod registry;
 mod tables;
@@ -15,6 +16,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
   record [FILTER]  builds every case whose name contains FILTER on the reference and stores its answer
   record-bake      asks the reference again about every bake file of slipway's tables
+  record-compose   asks the reference again about every Compose project of slipway's tables
   record-tables    asks the reference again about every word and path pattern of slipway-dockerfile's tables
   registry [--listen ADDRESS] --dir DIR
                    serves a registry on a loopback address, its images in DIR
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["record"] => record::run(&root(), ""),
         ["record", filter] => record::run(&root(), filter),
         ["record-bake"] => record::peers(&root()).and_then(|peers| bake::run(&root(), &peers.join("enter"))),
+        ["record-compose"] => record::peers(&root()).and_then(|peers| compose::run(&root(), &peers.join("enter"))),
         ["record-tables"] => record::peers(&root()).and_then(|peers| tables::run(&root(), &peers.join("enter"))),
         ["registry", ..] => registry::run(arguments.iter().skip(1).cloned()),
         ["tidy"] => tidy::run(&root()),

@@ -4,6 +4,7 @@ pub(crate) mod bake;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod call;
+pub(crate) mod compose;
 pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod explain;

@@ -11,6 +11,7 @@ mod bake;
 mod baking;
 mod cached;
 mod calls;
+mod compose;
 mod confinement;
 mod contexts;
 mod epoch;
@@ -63,6 +64,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("bad_input", bad_input::TESTS),
     ("bake", bake::TESTS),
     ("baking", baking::TESTS),
+    ("compose", compose::TESTS),
     ("cached", cached::TESTS),
     ("calls", calls::TESTS),
     ("confinement", confinement::TESTS),

@@ -1,0 +1,104 @@
+//! The flags of `compose` and its commands (`spec/compose.md` section 1).
+
+use clap::{ArgAction, Args, Subcommand};
+
+use super::go_bool;
+
+/// The flags of `compose`, which stand before its command.
+#[derive(Debug, Args)]
+pub(crate) struct ComposeArgs {
+    /// Compose configuration files; `-` is standard input
+    #[arg(short = 'f', long = "file")]
+    pub(crate) files: Vec<String>,
+    /// Project name
+    #[arg(short = 'p', long)]
+    pub(crate) project_name: Option<String>,
+    /// What relative paths start from (default: the folder of the first Compose file)
+    #[arg(long, alias = "workdir")]
+    pub(crate) project_directory: Option<String>,
+    /// Files of variables, in the place of `.env`
+    #[arg(long = "env-file")]
+    pub(crate) env_files: Vec<String>,
+    /// Profiles to enable; `*` is all
+    #[arg(long = "profile")]
+    pub(crate) profiles: Vec<String>,
+    /// Type of progress output (auto, tty, plain, json, quiet)
+    #[arg(long)]
+    pub(crate) progress: Option<String>,
+    /// Name images with `_` in the place of `-`
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) compatibility: bool,
+    /// Keep resources that no service uses
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) all_resources: bool,
+    #[command(subcommand)]
+    pub(crate) command: ComposeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComposeCommand {
+    /// Show what the Compose files say, in their long form
+    #[command(alias = "convert")]
+    Config(ConfigArgs),
+}
+
+/// The flags of `compose config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Only these services and what they depend on
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Format of the output (yaml, json)
+    #[arg(long, default_value = "yaml", hide_default_value = true)]
+    pub(crate) format: String,
+    /// Write to a file
+    #[arg(short = 'o', long)]
+    pub(crate) output: Option<String>,
+    /// Only validate, print nothing
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+    /// Print the names of services, one a line
+    #[arg(long = "services")]
+    pub(crate) lists_services: bool,
+    /// Print the names of images, one a line
+    #[arg(long)]
+    pub(crate) images: bool,
+    /// Print the names of volumes, one a line
+    #[arg(long)]
+    pub(crate) volumes: bool,
+    /// Print the names of networks, one a line
+    #[arg(long)]
+    pub(crate) networks: bool,
+    /// Print the names of profiles, one a line
+    #[arg(long)]
+    pub(crate) profiles: bool,
+    /// Print the names of models, one a line
+    #[arg(long)]
+    pub(crate) models: bool,
+    /// Print a digest of the configuration of services, `*` for all
+    #[arg(long)]
+    pub(crate) hash: Option<String>,
+    /// Print the variables that the files name, and their defaults
+    #[arg(long)]
+    pub(crate) variables: bool,
+    /// Print the variables that are known
+    #[arg(long)]
+    pub(crate) environment: bool,
+    /// Do not fill in variables
+    #[arg(long)]
+    pub(crate) no_interpolate: bool,
+    /// Do not fill in defaults
+    #[arg(long)]
+    pub(crate) no_normalize: bool,
+    /// Leave relative paths as they are
+    #[arg(long)]
+    pub(crate) no_path_resolution: bool,
+    /// Do not check whether what is referred to is there
+    #[arg(long)]
+    pub(crate) no_consistency: bool,
+    /// Leave variables of services that have no value without one
+    #[arg(long)]
+    pub(crate) no_env_resolution: bool,
+}
