@@ -109,6 +109,13 @@ pub(crate) fn from_text(text: &str, kind: Kind) -> Result<Vec<Fields>, String> {
             }
             Ok(vec![fields])
         }
+        Kind::Secret => {
+            let fields = csv_fields()?;
+            match fields.iter().find(|field| !field.contains('=')) {
+                Some(field) => Err(format!("invalid field '{field}' must be a key=value pair")),
+                None => Ok(vec![checked(pairs(&fields)?, kind, text)?]),
+            }
+        }
         _ => Ok(vec![checked(pairs(&csv_fields()?)?, kind, text)?]),
     }
 }

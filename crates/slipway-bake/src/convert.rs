@@ -18,10 +18,10 @@ pub(crate) fn convert(value: &Value, want: &Type) -> Result<Value, String> {
     if *want == Type::Dynamic {
         return Ok(value.clone());
     }
-    if value.is_null() {
-        return Ok(Value::Null(want.clone()));
-    }
     let refused = || mismatch(&value.type_of(), want);
+    if value.is_null() {
+        return if may_convert(&value.type_of(), want) { Ok(Value::Null(want.clone())) } else { Err(refused()) };
+    }
     match (value, want) {
         (Value::Bool(_), Type::Bool) | (Value::Number(_), Type::Number) | (Value::String(_), Type::String) => {
             Ok(value.clone())

@@ -77,8 +77,8 @@ impl Definition {
     }
 
     fn add_blocks(&mut self, program: &Program<'_>) -> Result<(), Diagnostics> {
-        for (name, targets) in &program.matrices {
-            self.groups.insert(name.clone(), Group { targets: targets.clone(), ..Group::default() });
+        for (name, targets) in program.matrices() {
+            self.groups.insert(name.to_owned(), Group { targets, ..Group::default() });
         }
         for (index, instance) in program.instances.iter().enumerate() {
             let attribute = |name: &str| program.attribute_of(index, name);

@@ -50,8 +50,6 @@ pub(crate) struct Program<'a> {
     attributes: BTreeMap<&'a str, &'a Attribute>,
     pub(crate) functions: BTreeMap<&'a str, OwnFunction<'a>>,
     pub(crate) instances: Vec<Instance<'a>>,
-    /// Blocks that stand for several targets, and their names.
-    pub(crate) matrices: Vec<(String, Vec<String>)>,
     globals: RefCell<HashMap<String, State>>,
     decoded: RefCell<HashMap<(usize, String), State>>,
     /// The expression that messages about cycles point at.
@@ -73,7 +71,6 @@ impl<'a> Program<'a> {
             attributes: BTreeMap::new(),
             functions: BTreeMap::new(),
             instances: Vec::new(),
-            matrices: Vec::new(),
             globals: RefCell::default(),
             decoded: RefCell::default(),
             current: Cell::default(),
@@ -121,7 +118,7 @@ impl<'a> Program<'a> {
     }
 
     fn validate(&self, rule: &Block) -> Evaluated<()> {
-        let Some(condition) = rule.body.attribute("condition") else { return missing(rule, "condition") };
+        let Some(condition) = rule.body.attribute("condition") else { return self.missing(rule, "condition") };
         let value = self.eval(&condition.expr, &Scope::default())?;
         let span = condition.expr.span;
         if value.is_null() {
@@ -187,7 +184,7 @@ impl<'a> Program<'a> {
         let default = default.map(|default| self.eval_whole(&default.expr, &Scope::default())).transpose()?;
         let Some(block) = variable else { return Ok(default.unwrap_or_else(Value::null)) };
         let ty = block.body.attribute("type").map(|ty| type_expression::parse(&ty.expr)).transpose()?;
-        let place = Span { end: block.open.start, ..block.open };
+        let place = self.start_of_body(block);
         let default = match (&ty, default) {
             (Some(ty), Some(default)) => Some(convert(&default, ty).map_err(|problem| {
                 let detail = format!("invalid type {ty} for variable {name} default value: {problem}");
@@ -233,12 +230,22 @@ fn only_label(block: &Block) -> Evaluated<()> {
 impl Program<'_> {
     /// Refuses a group without a list.
     pub(crate) fn missing_targets<T>(&self, block: &Block) -> Evaluated<T> {
-        missing(block, "targets")
+        self.missing(block, "targets")
     }
-}
 
-fn missing<T>(block: &Block, name: &str) -> Evaluated<T> {
-    let place = Span { end: block.open.start, ..block.open };
-    let detail = format!("The argument {name:?} is required, but no definition was found.");
-    fail(place, "Missing required argument", detail)
+    fn missing<T>(&self, block: &Block, name: &str) -> Evaluated<T> {
+        let detail = format!("The argument {name:?} is required, but no definition was found.");
+        fail(self.start_of_body(block), "Missing required argument", detail)
+    }
+
+    /// Where messages about a block as a whole point to: its brace, or its attribute if it has but one line.
+    fn start_of_body(&self, block: &Block) -> Span {
+        let is_on_line = |attribute: &&Attribute| {
+            let between = block.open.start..attribute.name_span.start;
+            self.files[block.open.file].text.get(between).is_some_and(|text| !text.contains('\n'))
+        };
+        let only = block.body.attributes.first().filter(is_on_line);
+        let place = only.map_or(block.open, |attribute| attribute.name_span);
+        Span { end: place.start, ..place }
+    }
 }

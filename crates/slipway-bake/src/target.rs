@@ -59,7 +59,7 @@ impl Target {
             "target" => self.stage = text(value),
             "secret" => self.secrets = entries(value),
             "ssh" => self.ssh = entries(value),
-            "platforms" => self.platforms = texts(value).map(|platforms| split_commas(&platforms)),
+            "platforms" => self.platforms = texts(value),
             "output" => self.outputs = Some(entries(value)),
             "pull" => self.pull = boolean(value),
             "no-cache" => self.no_cache = boolean(value),
@@ -163,10 +163,6 @@ pub(crate) fn put(list: &mut Vec<Fields>, entry: Fields, key: &str) {
 fn deduplicate(list: &mut Vec<String>) {
     let mut seen = std::collections::BTreeSet::new();
     list.retain(|item| !item.is_empty() && seen.insert(item.clone()));
-}
-
-fn split_commas(platforms: &[String]) -> Vec<String> {
-    platforms.iter().flat_map(|entry| entry.split(',')).map(|platform| platform.trim().to_owned()).collect()
 }
 
 fn text(value: &Value) -> Option<String> {

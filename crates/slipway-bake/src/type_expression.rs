@@ -55,6 +55,6 @@ pub(crate) fn parse(expr: &Expr) -> Evaluated<Type> {
             }
             Ok(Type::Object(types))
         }
-        _ => fail(call.name_span, SUMMARY, format!("Keyword {:?} is not a valid type constructor.", call.name)),
+        _ => fail(expr.span, SUMMARY, format!("Keyword {:?} is not a valid type constructor.", call.name)),
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
 
-use super::{Answer, Function, fixed, nullable, str_of, text};
+use super::{Answer, Function, Problem, any, fixed, nullable, number, str_of, text};
 use crate::csv;
 use crate::program::Program;
 use crate::syntax::json::{Json, JsonKind, document};
@@ -21,6 +21,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::string(text))
     }),
     fixed("base64encode", &[text("str")], |a, _| Ok(Value::string(STANDARD.encode(str_of(&a[0]))))),
+    // There is no way to make such a value: what decodes something gives texts.
+    fixed("byteslen", &[any("buf")], |_, _| Err(Problem::Argument(0, "bytes required".to_owned()))),
+    fixed("bytesslice", &[any("buf"), number("offset"), number("size")], |_, _| {
+        Err(Problem::Argument(0, "bytes required".to_owned()))
+    }),
     fixed("csvdecode", &[text("str")], csv_decode),
     fixed("jsondecode", &[text("str")], |a, _| {
         let json = document(str_of(&a[0]), 0).map_err(|problem| problem.detail)?;

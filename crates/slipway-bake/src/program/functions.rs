@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Program, missing};
+use super::Program;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::eval::{Evaluated, fail};
 use crate::syntax::{Block, Expr, ExprKind, Part, Step, StepKind};
@@ -15,8 +15,14 @@ pub(crate) struct OwnFunction<'a> {
 }
 
 pub(super) fn declared(block: &Block) -> Evaluated<OwnFunction<'_>> {
-    let Some(params) = block.body.attribute("params") else { return missing(block, "params") };
-    let Some(result) = block.body.attribute("result") else { return missing(block, "result") };
+    let (name, span) = &block.labels[0];
+    let invalid = |what: &str| fail(*span, "Invalid function", format!("empty {what} not allowed for {name}"));
+    let Some(params) = block.body.attribute("params") else { return invalid("params") };
+    let Some(result) = block.body.attribute("result") else {
+        // The reference points at the parameters.
+        let span = params.name_span.to(params.expr.span);
+        return fail(span, "Invalid function", format!("empty result not allowed for {name}"));
+    };
     let name_of = |expr: &Expr| match (&expr.kind, expr.keyword()) {
         (ExprKind::Text(name), _) => Ok(name.clone()),
         (_, Some(name)) => Ok(name.to_owned()),

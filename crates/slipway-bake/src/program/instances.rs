@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Program;
+use crate::convert::convert;
 use crate::diagnostic::Diagnostic;
 use crate::eval::{Evaluated, Scope, fail};
 use crate::syntax::Block;
-use crate::value::Value;
+use crate::value::{Type, Value};
 
 /// One block under one name.
 pub(crate) struct Instance<'a> {
@@ -48,8 +49,8 @@ impl<'a> Program<'a> {
             let scope = Scope { names: combination, outer: None };
             let name = match name {
                 None => label.clone(),
-                Some(name) => match self.eval_whole(&name.expr, &scope)? {
-                    Value::String(name) => name.to_string(),
+                Some(name) => match convert(&self.eval_whole(&name.expr, &scope)?, &Type::String) {
+                    Ok(Value::String(name)) => name.to_string(),
                     _ => return fail(name.expr.start(), "Unsuitable value type", "Unsuitable value: string required"),
                 },
             };
@@ -62,10 +63,20 @@ impl<'a> Program<'a> {
             names.push(name.clone());
             self.instances.push(Instance { name, block, scope });
         }
-        if !names.is_empty() && names != [label.clone()] {
-            self.matrices.push((label.clone(), names));
-        }
         Ok(())
+    }
+
+    /// Blocks that stand for other targets than the one they are named after, and the names of those.
+    pub(crate) fn matrices(&self) -> BTreeMap<&'a str, Vec<String>> {
+        let mut matrices: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for instance in self.instances.iter().filter(|instance| instance.block.kind == "target") {
+            let names = matrices.entry(&instance.block.labels[0].0).or_default();
+            if !names.contains(&instance.name) {
+                names.push(instance.name.clone());
+            }
+        }
+        matrices.retain(|label, names| names != &[*label]);
+        matrices
     }
 }
 

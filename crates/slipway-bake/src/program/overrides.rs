@@ -26,7 +26,7 @@ impl Program<'_> {
         if let (Some(ty), Some(json)) = (ty, &json) {
             let problem = |problem: String| format!("failed to convert variable {name} from JSON: {problem}");
             let document = document(json, 0).map_err(|diagnostic| problem(diagnostic.detail))?;
-            return convert(&from_json(document), ty).map(Some).map_err(problem);
+            return value_of_json(&from_json(document), ty).map(Some).map_err(problem);
         }
         let Some(text) = self.given_text(name).or(json) else { return Ok(None) };
         let is_declared = ty.is_some();
@@ -43,6 +43,19 @@ impl Program<'_> {
         let given = self.inputs.variables.iter().rev().find(|(given, _)| given == name);
         given.map(|(_, value)| value.clone()).or_else(|| (self.inputs.environment)(name))
     }
+}
+
+/// `value` as a variable of type `ty`; the error names what JSON should begin with where the kind is another one.
+fn value_of_json(value: &Value, ty: &Type) -> Result<Value, String> {
+    let is_list = matches!(ty, Type::List(_) | Type::Set(_) | Type::Tuple(_));
+    let is_map = matches!(ty, Type::Map(_) | Type::Object(_));
+    if is_list && value.items().is_none() && !value.is_null() {
+        return Err("missing expected [".to_owned());
+    }
+    if is_map && value.entries().is_none() && !value.is_null() {
+        return Err("missing expected {".to_owned());
+    }
+    convert(value, ty)
 }
 
 fn unsupported(ty: &Type, name: &str) -> String {
@@ -66,39 +79,49 @@ fn primitive(name: &str, text: &str, ty: &Type) -> Result<Value, String> {
 
 /// Comma-separated items; those of maps are `key:value`. An empty text is an empty collection.
 fn collection(name: &str, text: &str, ty: &Type) -> Result<Value, String> {
+    let elements: Vec<&Type> = match ty {
+        Type::List(element) | Type::Set(element) | Type::Map(element) => vec![element],
+        Type::Tuple(types) => types.iter().collect(),
+        _ => return Err(unsupported(ty, name)),
+    };
+    let problem = |problem: String| format!("failed to convert variable {name} from CSV: {problem}");
+    if !elements.iter().all(|element| element.is_primitive()) {
+        return Err(problem(format!("unsupported type {ty} for CSV specification")));
+    }
     let fields = match text.is_empty() {
         true => Vec::new(),
-        false => csv::fields(text).map_err(|problem| format!("failed to parse {text} as CSV: {problem}"))?,
+        false => csv::fields(text).map_err(|e| problem(format!("failed to parse {text} as CSV: {e}")))?,
+    };
+    let preposition = if matches!(ty, Type::Map(_)) { "from" } else { "of" };
+    let item = |text: &str, element: &Type| {
+        primitive(name, text, element)
+            .map_err(|reason| problem(format!("failed to parse element {preposition} type {ty}: {reason}")))
     };
     match ty {
-        Type::List(element) | Type::Set(element) if element.is_primitive() => {
-            let items = fields.iter().map(|field| primitive(name, field, element)).collect::<Result<Vec<_>, _>>();
-            let items = items.map_err(|problem| {
-                format!("failed to convert variable {name} from CSV: failed to parse element of type {ty}: {problem}")
-            })?;
-            convert(&Value::tuple(items), ty)
-        }
-        Type::Tuple(types) if types.iter().all(Type::is_primitive) => {
-            if types.len() != fields.len() {
-                let (n, m) = (types.len(), fields.len());
+        Type::Tuple(types) => {
+            let (n, m) = (types.len(), fields.len());
+            if n != m {
                 let only = if m < n { "only " } else { "" };
-                return Err(format!(
-                    "failed to convert variable {name} from CSV: tuple expects {n} elements but {only}{m} provided"
-                ));
+                return Err(problem(format!("tuple expects {n} elements but {only}{m} provided")));
             }
-            let items = fields.iter().zip(types).map(|(field, ty)| primitive(name, field, ty));
+            let items = fields.iter().zip(types).map(|(field, ty)| item(field, ty));
             Ok(Value::tuple(items.collect::<Result<_, _>>()?))
         }
-        Type::Map(element) if element.is_primitive() => {
+        Type::Map(element) => {
             let mut entries = BTreeMap::new();
             for field in &fields {
-                let (key, value) = field
-                    .split_once(':')
-                    .ok_or_else(|| format!("failed to parse {field} as map item: expected key:value"))?;
-                entries.insert(key.to_owned(), primitive(name, value, element)?);
+                let pieces: Vec<&str> = field.split(':').collect();
+                let [key, value] = pieces[..] else {
+                    let n = pieces.len();
+                    return Err(problem(format!("expected one k/v pair but got {n} pieces from {field}")));
+                };
+                entries.insert(key.to_owned(), item(value, element)?);
             }
             Ok(Value::map((**element).clone(), entries))
         }
-        _ => Err(unsupported(ty, name)),
+        _ => {
+            let items = fields.iter().map(|field| item(field, elements[0])).collect::<Result<Vec<_>, _>>()?;
+            convert(&Value::tuple(items), ty)
+        }
     }
 }

@@ -37,6 +37,12 @@ impl Program<'_> {
                     return Ok(Some((value, 2)));
                 }
             }
+            if attribute == "name" {
+                return Ok(Some((Value::string(name), 2)));
+            }
+            if attribute::kind(root, attribute).is_some() {
+                return Ok(Some((Value::null(), 2)));
+            }
             let detail = format!("This object does not have an attribute named {attribute:?}.");
             return fail(span, "Unsupported attribute", detail);
         }

@@ -23,8 +23,8 @@ pub use call::{CallError, parse as parse_call};
 pub use context::ContextError;
 pub use csv::CsvError;
 pub use limits::{LimitFlagError, ResourceFlag};
-pub use output::OutputError;
-pub use sandbox::{SandboxFlagError, UlimitError};
+pub use output::{OutputError, check_annotations};
+pub use sandbox::{SandboxFlagError, UlimitError, parse_ulimit};
 pub use secret::SecretError;
 pub use ssh::SshError;
 

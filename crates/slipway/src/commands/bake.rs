@@ -1,5 +1,6 @@
 //! `slipway bake [OPTIONS] [TARGET...]`: builds what a bake file describes, or shows it.
 
+mod checks;
 mod definition_files;
 mod flags;
 
@@ -34,11 +35,12 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     if let Some(list) = &args.list {
         return write_out(&listed(&definition, list)?);
     }
-    let selection = select(&definition, args).map_err(|error| shown(&error, &files))?;
-    match args.print {
-        true => write_out(&selection.to_json()),
-        false => build_all(&selection, args, is_debug, words),
+    let selection = select(&definition, args, &args.overrides()).map_err(|error| shown(&error, &files))?;
+    selection.targets.values().try_for_each(checks::check).map_err(told)?;
+    if args.print {
+        return write_out(&selection.to_json());
     }
+    build_all(&selection, args, is_debug, words)
 }
 
 fn told(message: impl std::fmt::Display) -> CommandError {
@@ -96,8 +98,7 @@ fn random_bytes() -> [u8; 16] {
     bytes
 }
 
-fn select(definition: &Definition, args: &BakeArgs) -> Result<Selection, BakeError> {
-    let overrides = args.overrides();
+fn select(definition: &Definition, args: &BakeArgs, overrides: &[String]) -> Result<Selection, BakeError> {
     let overrides: Vec<Override> =
         overrides.iter().map(|text| Override::parse(text, &environment)).collect::<Result<_, _>>()?;
     let source_date_epoch = env_vars::named_by_user("SOURCE_DATE_EPOCH").filter(|seconds| !seconds.is_empty());

@@ -127,7 +127,8 @@ pub(crate) fn ulimit(text: &str) -> Result<Ulimit, SandboxFlagError> {
     parse_ulimit(text).map_err(|source| SandboxFlagError::Ulimit { value: text.to_owned(), source })
 }
 
-fn parse_ulimit(text: &str) -> Result<Ulimit, UlimitError> {
+/// `type=soft[:hard]`.
+pub fn parse_ulimit(text: &str) -> Result<Ulimit, UlimitError> {
     let number = |text: &str| text.parse::<i64>().map_err(|_| UlimitError::NoNumber(text.to_owned()));
     let (kind, limits) = text.split_once('=').ok_or_else(|| UlimitError::NoPair(text.to_owned()))?;
     if !ULIMIT_KINDS.contains(&kind) {

@@ -24,6 +24,10 @@ pub(super) fn find(named: &[String]) -> Result<Vec<SourceFile>, CommandError> {
     let named = match named {
         [] => {
             from_environment = named_by_environment();
+            let missing = from_environment.iter().find(|name| *name != "-" && !Path::new(name.as_str()).exists());
+            if let Some(missing) = missing {
+                return Err(told(format!("stat {missing}: no such file or directory")));
+            }
             &from_environment
         }
         named => named,

@@ -23,6 +23,11 @@ pub(super) fn of_flags(texts: &[String]) -> Result<Vec<Annotation>, OutputError>
     Ok(annotations)
 }
 
+/// Refuses what is no annotation.
+pub fn check(texts: &[String]) -> Result<(), OutputError> {
+    of_flags(texts).map(drop)
+}
+
 /// `manifest`, `index-descriptor[linux/arm64]`.
 fn kind_and_platform(text: &str) -> Result<(Annotated, Option<Platform>), OutputError> {
     let malformed = || OutputError::AnnotationType { text: text.to_owned() };
