@@ -47,6 +47,8 @@ pub(crate) const BUILDKIT_TTY_LOG_LINES: EnvVar = EnvVar("BUILDKIT_TTY_LOG_LINES
 
 /// Definition files of `bake`, where `--file` names none.
 pub(crate) const BUILDX_BAKE_FILE: EnvVar = EnvVar("BUILDX_BAKE_FILE");
+/// `0` lets bake files name any file of the machine.
+pub(crate) const BUILDX_BAKE_ENTITLEMENTS_FS: EnvVar = EnvVar("BUILDX_BAKE_ENTITLEMENTS_FS");
 /// What stands between the names in `BUILDX_BAKE_FILE`; default `:`.
 pub(crate) const BUILDX_BAKE_PATH_SEPARATOR: EnvVar = EnvVar("BUILDX_BAKE_PATH_SEPARATOR");
 /// If true, the environment gives no values to the variables of bake files.

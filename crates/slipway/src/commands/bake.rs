@@ -2,6 +2,7 @@
 
 mod checks;
 mod definition_files;
+mod entitlements;
 mod flags;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::io::{self, Read, Write};
 use slipway_bake::{BakeError, Definition, Inputs, Override, Selection, SourceFile};
 use slipway_engine::Built;
 use slipway_graph::LineRange;
+use slipway_graph::request::flags::Surroundings as _;
 use slipway_graph::request::{BuildRequest, NamedRequest};
 use slipway_oci::Platform;
 
@@ -20,6 +22,7 @@ use crate::progress::{Reporter, Style};
 use crate::report::{CommandError, excerpt};
 use crate::surroundings::ThisMachine;
 use crate::{env_vars, metadata, place};
+use entitlements::Rights;
 
 /// Shows or builds the targets that `args` name.
 pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
@@ -40,6 +43,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     if args.print {
         return write_out(&selection.to_json());
     }
+    check_rights(&definition, &selection, args, words)?;
     build_all(&selection, args, is_debug, words)
 }
 
@@ -96,6 +100,23 @@ fn random_bytes() -> [u8; 16] {
     let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
     read.expect("every Linux has /dev/urandom");
     bytes
+}
+
+/// Refuses what the definition asks for, unless the user has given it: with `--allow`, or by naming it with `--set`.
+fn check_rights(
+    definition: &Definition,
+    selection: &Selection,
+    args: &BakeArgs,
+    words: &[OsString],
+) -> Result<(), CommandError> {
+    let here = ThisMachine.working_dir();
+    let rights = |selection: &Selection| Rights::of_targets(selection.targets.values(), &here);
+    let mut given = Rights::of_flags(&args.allow, &here).map_err(told)?.with_folder(&here);
+    let asked = rights(selection);
+    if let Ok(unchanged) = select(definition, args, &[]) {
+        given.add(asked.without(&rights(&unchanged)));
+    }
+    entitlements::ask_for(asked.without(&given), &here, words)
 }
 
 fn select(definition: &Definition, args: &BakeArgs, overrides: &[String]) -> Result<Selection, BakeError> {

