@@ -33,7 +33,11 @@ fn utc(seconds: i64) -> Result<Zoned, Problem> {
 
 fn parse_time(a: &[Value], index: usize) -> Result<Zoned, Problem> {
     let text = str_of(&a[index]);
-    let problem = || Problem::Argument(index, format!("not a valid RFC3339 timestamp: cannot use {text:?}"));
+    let problem = || Problem::Argument(index, format!("not a valid RFC3339 timestamp: {}", why_no_time(text)));
+    // The parser takes other letters between date and time, too.
+    if text.as_bytes().get(10) != Some(&b'T') {
+        return Err(problem());
+    }
     let time: Timestamp = text.parse().map_err(|_| problem())?;
     let offset = match text.as_bytes().last() {
         Some(b'Z') => Offset::UTC,
@@ -46,6 +50,47 @@ fn parse_time(a: &[Value], index: usize) -> Result<Zoned, Problem> {
         }
     };
     Ok(time.to_zoned(TimeZone::fixed(offset)))
+}
+
+/// What is wrong with a text that is no `2006-01-02T15:04:05Z`: the first part that does not fit.
+fn why_no_time(text: &str) -> String {
+    const PARTS: [(&str, usize, u32, &str); 6] = [
+        ("year", 4, 9999, "-"),
+        ("month", 2, 12, "-"),
+        ("day of month", 2, 31, "T"),
+        ("hour", 2, 23, ":"),
+        ("minute", 2, 59, ":"),
+        ("second", 2, 59, ""),
+    ];
+    let unfit = |rest: &str, name: &str| match rest {
+        "" => format!("end of string before {name}"),
+        rest => format!("cannot use {rest:?} as {name}"),
+    };
+    let mut rest = text;
+    for (name, n_digits, last, separator) in PARTS {
+        let digits = rest.get(..n_digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(number) = digits.and_then(|digits| digits.parse::<u32>().ok()) else { return unfit(rest, name) };
+        rest = &rest[n_digits..];
+        if number > last || (number == 0 && name == "month") {
+            return unfit(rest, name);
+        }
+        rest = match (rest.strip_prefix(separator), separator, rest) {
+            (Some(rest), _, _) => rest,
+            (None, "T", _) => return "missing required time introducer 'T'".to_owned(),
+            (None, _, "") => return format!("end of string where {separator:?} is expected"),
+            (None, _, rest) => return format!("found {rest:?} where {separator:?} is expected"),
+        };
+    }
+    if let Some(fraction) = rest.strip_prefix('.') {
+        rest = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    match (rest.strip_prefix('Z'), rest.len()) {
+        (Some(""), _) => "day out of range".to_owned(),
+        (Some(more), _) => unfit(more, "timestamp segment"),
+        // As far as it can be told from here, only the number of hours or minutes is wrong.
+        (None, 6) if rest.starts_with(['+', '-']) => unfit("", "UTC offset"),
+        (None, _) => unfit(rest, "UTC offset"),
+    }
 }
 
 fn rfc3339(time: &Zoned) -> String {
