@@ -11,9 +11,9 @@ use std::io::{self, Read, Write};
 
 use slipway_bake::{BakeError, Definition, Inputs, Override, Selection, SourceFile};
 use slipway_engine::Built;
-use slipway_graph::LineRange;
 use slipway_graph::request::flags::Surroundings as _;
 use slipway_graph::request::{BuildRequest, NamedRequest};
+use slipway_graph::{GitReference, LineRange, git};
 use slipway_oci::Platform;
 
 use crate::cli::bake::BakeArgs;
@@ -28,6 +28,12 @@ use entitlements::Rights;
 pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     if args.print && args.list.is_some() {
         return Err(told("--print and --list are mutually exclusive"));
+    }
+    if let Some(url) = args.targets.first().filter(|name| GitReference::of_context(name).is_some() || is_url(name)) {
+        let url = git::redacted(url);
+        return Err(told(format!(
+            "definitions at URLs are not read by this version of slipway: `{url}`; fetch them first"
+        )));
     }
     let files = definition_files::find(&args.files)?;
     let definition = read(&files, args).map_err(|error| shown(&error, &files))?;
@@ -45,6 +51,10 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     }
     check_rights(&definition, &selection, args, words)?;
     build_all(&selection, args, is_debug, words)
+}
+
+fn is_url(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
 }
 
 fn told(message: impl std::fmt::Display) -> CommandError {
