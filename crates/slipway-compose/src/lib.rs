@@ -8,6 +8,7 @@
 //! [`validate`]. [`shown`] makes of it what is printed.
 
 mod attributes;
+mod bake;
 mod check;
 mod dotenv;
 mod fault;
@@ -33,6 +34,7 @@ mod words;
 mod yaml;
 mod yaml_text;
 
+pub use bake::{BuildOptions, granted_entitlements};
 pub use dotenv::{DotenvError, Variables, parse as parse_variables};
 pub use fault::{ComposeError, SourceFile};
 pub use load::{Files, Omit};

@@ -58,7 +58,7 @@ impl Project {
         read(inputs, &mut loader).map_err(|fault| told(fault, &loader.sources))
     }
 
-    fn told(&self, fault: Fault) -> ComposeError {
+    pub(crate) fn told(&self, fault: Fault) -> ComposeError {
         told(fault, &self.sources)
     }
 
@@ -96,9 +96,7 @@ impl Project {
         if names.is_empty() {
             return Ok(());
         }
-        for name in names {
-            self.turn_on(name)?;
-        }
+        self.turn_on_all(names)?;
         let mut selected: BTreeSet<String> = BTreeSet::new();
         let mut left: Vec<String> = names.to_vec();
         while let Some(name) = left.pop() {
@@ -112,6 +110,11 @@ impl Project {
             services.retain(|name, _| selected.contains(name));
         }
         Ok(())
+    }
+
+    /// Turns these services on, whatever their profiles.
+    pub fn turn_on_all(&mut self, names: &[String]) -> Result<(), ComposeError> {
+        names.iter().try_for_each(|name| self.turn_on(name))
     }
 
     fn turn_on(&mut self, name: &str) -> Result<(), ComposeError> {

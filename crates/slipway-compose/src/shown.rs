@@ -140,9 +140,12 @@ fn value_of(node: &Node, shows: &Shows, place: &str) -> Result<Option<Shown>, Fa
             Some(number).filter(|number| *number != 0.0).map(Shown::Float)
         }
         Shows::Bytes => {
-            let spelled = spelled();
-            let size =
-                quantity::bytes(&spelled).ok_or_else(|| decoding(place, &format!("invalid size: '{spelled}'")))?;
+            let size = match node.value {
+                // Below zero there is no limit.
+                Value::Int(size) => size,
+                _ => quantity::bytes(&spelled())
+                    .ok_or_else(|| decoding(place, &format!("invalid size: '{}'", spelled())))?,
+            };
             (size != 0).then(|| text(size.to_string()))
         }
         Shows::Duration => Some(duration(node, place)?).filter(|shown| *shown != text("0s")),

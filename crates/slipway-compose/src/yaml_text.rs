@@ -112,8 +112,7 @@ fn is_text_when_plain(text: &str) -> bool {
         text,
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF"
     );
-    let is_merge = text == "<<";
-    matches!(scalar::resolve(text), Value::Text(_)) && !is_old_flag && !is_merge && !is_sexagesimal(text)
+    matches!(scalar::resolve(text), Value::Text(_)) && !is_old_flag && !is_sexagesimal(text)
 }
 
 /// `190:20:30`, a number of YAML 1.1.

@@ -116,8 +116,13 @@ impl BakeCase {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(folder.as_ref(), "@folder@");
         let stderr = text(&output.stderr);
         let is_success = output.status.success();
+        let mut stdout = text(&output.stdout);
+        // A table has whole lines only.
+        if !stdout.is_empty() && !stdout.ends_with('\n') {
+            stdout.push('\n');
+        }
         Ok(BakeAnswer {
-            stdout: text(&output.stdout),
+            stdout,
             error: if is_success { String::new() } else { stderr.lines().last().unwrap_or_default().to_owned() },
         })
     }

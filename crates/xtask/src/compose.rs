@@ -18,9 +18,23 @@ pub(crate) fn run(root: &Path, enter: &Path) -> Result<()> {
             let folder = temporary.path().join("demo");
             fs::create_dir(&folder)?;
             case.answer = case.run(&[enter], &["docker"], &folder)?;
+            case.answer.stdout = with_sorted_targets(&case.answer.stdout);
         }
         fs::write(&path, bake_table::format(&cases))?;
         println!("{} cases in {}", cases.len(), path.display());
     }
     Ok(())
+}
+
+/// The order of the targets that `build --print` lists differs from run to run of the reference.
+fn with_sorted_targets(text: &str) -> String {
+    let is_inner = |line: &&str| line.trim() != "]";
+    let Some(start) = text.lines().position(|line| line.trim() == "\"targets\": [") else { return text.to_owned() };
+    let lines: Vec<&str> = text.lines().collect();
+    let (before, rest) = lines.split_at(start + 1);
+    let n_targets = rest.iter().copied().take_while(is_inner).count();
+    let mut targets: Vec<&str> = rest[..n_targets].iter().map(|line| line.trim_end_matches(',')).collect();
+    targets.sort_unstable();
+    let targets = targets.join(",\n");
+    [before, &[targets.as_str()], &rest[n_targets..]].concat().join("\n") + "\n"
 }

@@ -42,6 +42,64 @@ pub(crate) enum ComposeCommand {
     /// Show what the Compose files say, in their long form
     #[command(alias = "convert")]
     Config(ConfigArgs),
+    /// Build the images of services
+    Build(ServiceBuildArgs),
+}
+
+/// The flags of `compose build`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceBuildArgs {
+    /// Only these services; all that are enabled if none is named
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Set a build-time variable for all services
+    #[arg(long = "build-arg")]
+    pub(crate) build_args: Vec<String>,
+    /// Check the Dockerfiles, build nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Without effect; memory of steps is not limited here
+    #[arg(short = 'm', long, hide = true)]
+    memory: Option<String>,
+    /// Do not use results of earlier builds
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Print what is to be built as a bake file, build nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Always ask the registry for base images
+    #[arg(long)]
+    pub(crate) pull: bool,
+    /// Push the images of services that name one
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// Print nothing but errors
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+    /// SSH agent or keys for all services (default, or id=path)
+    #[arg(long, num_args = 0..=1, default_missing_value = "default", require_equals = true)]
+    pub(crate) ssh: Option<String>,
+    /// Also build the services that these depend on
+    #[arg(long)]
+    pub(crate) with_dependencies: bool,
+    /// Old place of the flag of `compose`
+    #[arg(long, hide = true)]
+    pub(crate) progress: Option<String>,
+    /// Without effect; there is only one
+    #[arg(long, hide = true)]
+    builder: Option<String>,
+    /// Without effect; what can be done at the same time is
+    #[arg(long, hide = true)]
+    parallel: bool,
+    /// Without effect
+    #[arg(long, hide = true)]
+    compress: bool,
+    /// Without effect; nothing is left to remove
+    #[arg(long, hide = true)]
+    force_rm: bool,
+    /// Without effect; nothing is left to remove
+    #[arg(long, hide = true)]
+    no_rm: bool,
 }
 
 /// The flags of `compose config`.

@@ -24,6 +24,29 @@ use crate::surroundings::ThisMachine;
 use crate::{env_vars, metadata, place};
 use entitlements::Rights;
 
+/// How targets are built, apart from what they say themselves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BuildSettings<'a> {
+    pub(crate) progress: &'a str,
+    pub(crate) is_quiet: bool,
+    /// Entitlements that are granted.
+    pub(crate) allow: &'a [String],
+    pub(crate) metadata_file: Option<&'a str>,
+}
+
+/// Builds the default group of a definition that was made from something else.
+pub(crate) fn build_definition(
+    file: SourceFile,
+    settings: BuildSettings<'_>,
+    is_debug: bool,
+    words: &[OsString],
+) -> Result<(), CommandError> {
+    let files = [file];
+    let definition = read(&files, &[]).map_err(|error| shown(&error, &files))?;
+    let selection = select(&definition, &[], &[]).map_err(|error| shown(&error, &files))?;
+    build_all(&selection, settings, is_debug, words)
+}
+
 /// Shows or builds the targets that `args` name.
 pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     if args.print && args.list.is_some() {
@@ -36,7 +59,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
         )));
     }
     let files = definition_files::find(&args.files)?;
-    let definition = read(&files, args).map_err(|error| shown(&error, &files))?;
+    let definition = read(&files, &args.variables).map_err(|error| shown(&error, &files))?;
     for warning in &definition.warnings {
         // Nobody is left to be told that the terminal is gone.
         let _ = writeln!(io::stderr(), "WARNING: {warning}");
@@ -44,13 +67,19 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     if let Some(list) = &args.list {
         return write_out(&listed(&definition, list)?);
     }
-    let selection = select(&definition, args, &args.overrides()).map_err(|error| shown(&error, &files))?;
+    let selection = select(&definition, &args.targets, &args.overrides()).map_err(|error| shown(&error, &files))?;
     selection.targets.values().try_for_each(checks::check).map_err(told)?;
     if args.print {
         return write_out(&selection.to_json());
     }
     check_rights(&definition, &selection, args, words)?;
-    build_all(&selection, args, is_debug, words)
+    let settings = BuildSettings {
+        progress: &args.progress,
+        is_quiet: false,
+        allow: &args.allow,
+        metadata_file: args.metadata_file.as_deref(),
+    };
+    build_all(&selection, settings, is_debug, words)
 }
 
 fn is_url(name: &str) -> bool {
@@ -74,9 +103,9 @@ fn write_out(text: &str) -> Result<(), CommandError> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
 }
 
-fn read(files: &[SourceFile], args: &BakeArgs) -> Result<Definition, BakeError> {
+fn read(files: &[SourceFile], typed: &[String]) -> Result<Definition, BakeError> {
     let mut variables = Vec::new();
-    for text in &args.variables {
+    for text in typed {
         match text.split_once('=') {
             Some(("", _)) => {
                 return Err(BakeError::Other(format!("invalid variable {text:?}, key is empty")));
@@ -123,17 +152,17 @@ fn check_rights(
     let rights = |selection: &Selection| Rights::of_targets(selection.targets.values(), &here);
     let mut given = Rights::of_flags(&args.allow, &here).map_err(told)?.with_folder(&here);
     let asked = rights(selection);
-    if let Ok(unchanged) = select(definition, args, &[]) {
+    if let Ok(unchanged) = select(definition, &args.targets, &[]) {
         given.add(asked.without(&rights(&unchanged)));
     }
     entitlements::ask_for(asked.without(&given), &here, words)
 }
 
-fn select(definition: &Definition, args: &BakeArgs, overrides: &[String]) -> Result<Selection, BakeError> {
+fn select(definition: &Definition, targets: &[String], overrides: &[String]) -> Result<Selection, BakeError> {
     let overrides: Vec<Override> =
         overrides.iter().map(|text| Override::parse(text, &environment)).collect::<Result<_, _>>()?;
     let source_date_epoch = env_vars::named_by_user("SOURCE_DATE_EPOCH").filter(|seconds| !seconds.is_empty());
-    definition.select(&args.targets, &overrides, source_date_epoch.as_deref())
+    definition.select(targets, &overrides, source_date_epoch.as_deref())
 }
 
 /// `targets`, `variables`, or `type=…,format=table|json`.
@@ -160,11 +189,17 @@ fn listed(definition: &Definition, list: &str) -> Result<String, CommandError> {
 }
 
 /// All targets together: what they share is done once.
-fn build_all(selection: &Selection, args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
-    let style = Style::choose(&args.progress, false).map_err(|error| CommandError::Options(error.into()))?;
+fn build_all(
+    selection: &Selection,
+    settings: BuildSettings<'_>,
+    is_debug: bool,
+    words: &[OsString],
+) -> Result<(), CommandError> {
+    let style =
+        Style::choose(settings.progress, settings.is_quiet).map_err(|error| CommandError::Options(error.into()))?;
     let (mut builds, mut questions) = (Vec::new(), Vec::new());
     for (name, target) in &selection.targets {
-        let flags = flags::of_target(target, args);
+        let flags = flags::of_target(target, settings.allow, settings.metadata_file);
         let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
             let moment = error.moment();
             CommandError::of_flags(error.into(), moment, words)
@@ -186,7 +221,7 @@ fn build_all(selection: &Selection, args: &BakeArgs, is_debug: bool, words: &[Os
     // Before the first thread.
     let place = place::find(None)?;
     let built = build::carry_out(&builds, place, false, || Reporter::start(style, is_debug), Vec::new())?;
-    let Some(path) = args.metadata_file.as_deref().filter(|path| !path.is_empty()) else { return Ok(()) };
+    let Some(path) = settings.metadata_file.filter(|path| !path.is_empty()) else { return Ok(()) };
     let named: Vec<(&str, &Built)> = builds.iter().map(|build| build.name.as_str()).zip(&built).collect();
     metadata::write_all(path.as_ref(), &named).map_err(|error| CommandError::Preparation(error.into()))
 }

@@ -1,5 +1,6 @@
 //! `slipway compose COMMAND`: a project of several services.
 
+mod build;
 mod config;
 mod location;
 
@@ -15,10 +16,11 @@ use crate::report::{CommandError, excerpt, hint_line};
 use location::{Location, ThisDisk};
 
 /// Carries out a command of `compose`.
-pub(crate) fn run(args: &ComposeArgs, _is_debug: bool, _words: &[OsString]) -> Result<(), CommandError> {
+pub(crate) fn run(args: &ComposeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     let location = Location::find(args)?;
     match &args.command {
         ComposeCommand::Config(config) => config::run(config, args, &location),
+        ComposeCommand::Build(build) => build::run(build, args, &location, is_debug, words),
     }
 }
 

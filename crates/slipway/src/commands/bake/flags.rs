@@ -3,11 +3,10 @@
 use slipway_bake::Target;
 use slipway_graph::request::flags::BuildFlags;
 
-use crate::cli::bake::BakeArgs;
 use crate::client_config;
 
-/// The flags that stand for `target`.
-pub(super) fn of_target(target: &Target, args: &BakeArgs) -> BuildFlags {
+/// The flags that stand for `target`; `allow` are entitlements that are granted.
+pub(super) fn of_target(target: &Target, allow: &[String], metadata_file: Option<&str>) -> BuildFlags {
     let pairs = |map: &std::collections::BTreeMap<String, String>| -> Vec<String> {
         map.iter().map(|(key, value)| format!("{key}={value}")).collect()
     };
@@ -38,7 +37,7 @@ pub(super) fn of_target(target: &Target, args: &BakeArgs) -> BuildFlags {
         pull: target.pull.unwrap_or_default(),
         network: text(&target.network),
         add_hosts: pairs(&target.extra_hosts),
-        allow: granted(target, &args.allow),
+        allow: granted(target, allow),
         shm_size: text(&target.shm_size),
         ulimits: target.ulimits.clone(),
         secrets: entries(&target.secrets),
@@ -49,7 +48,7 @@ pub(super) fn of_target(target: &Target, args: &BakeArgs) -> BuildFlags {
         cache_to: entries(target.cache_to.as_deref().unwrap_or_default()),
         attest: entries(&target.attest),
         call: text(&target.call),
-        metadata_file: args.metadata_file.clone().unwrap_or_default(),
+        metadata_file: metadata_file.unwrap_or_default().to_owned(),
         ..BuildFlags::default()
     }
 }
