@@ -268,8 +268,6 @@ impl Engine {
             let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
             built.push(finished.map_err(failed)?);
         }
-        // Only what is taken away first when space is short depends on it.
-        let _ = self.store.remember_uses(crate::now_ns());
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
         }
@@ -400,10 +398,13 @@ impl Engine {
         let plan = Plan { graph, targets: &results, jobs: jobs.unwrap_or_else(default_jobs), cancel };
         let n_run = AtomicUsize::new(0);
         let solved = std::thread::scope(|scope| {
-            let layers = &LayerMaker::start(scope, self.store.clone(), cancel);
+            let layers = LayerMaker::new(scope, self.store.clone(), cancel);
+            let hand_in = |snapshot: &Snapshot, form| layers.hand_in(snapshot, form);
+            let hand_in = &hand_in;
             let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
             let (ops, steps, n_run, exported) = (&ops, &steps, &n_run, &exported);
-            let observer = BuildObserver { graph, audience: &events, ops, steps, exported, layers, host_files, n_run };
+            let audience = &events;
+            let observer = BuildObserver { graph, audience, ops, steps, exported, hand_in, host_files, n_run };
             solve(&plan, ops, &StoreCache(&self.store), &observer)
         });
         events.take_notes(&ops);
@@ -466,7 +467,9 @@ impl Engine {
 /// Steps mostly wait: for compilers, for the network, for each other's locks. The kernel shares the processors out
 /// better than a low limit here would.
 fn default_jobs() -> usize {
-    4 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get).max(4)
+    // Not `available_parallelism`, which reads files to learn a quota that does not matter here.
+    let n_processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize);
+    4 * n_processors.max(4)
 }
 
 /// Reports `work` as the step `step`.

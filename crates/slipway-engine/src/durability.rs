@@ -22,6 +22,7 @@ const LAST: &str = "last sync, ns since 1970";
 /// next build tries again.
 pub(crate) fn after_build(store: &Store, took: Duration) {
     if took < LONG_BUILD && since_last_sync(store) < LONGEST_WAIT {
+        let _ = store.shorten_log();
         return;
     }
     if store.mark_durable().is_ok() {

@@ -210,14 +210,18 @@ impl Frontend<'_> {
     ) -> Result<(), BuildFailure> {
         let (look_up, events) = (self.look_up, self.events);
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let ask = |question: &'_ ImageQuestion| {
-                let key = question.key.clone();
+            let ask = |question: &ImageQuestion| {
+                let key = &question.key;
                 let platform = if is_multi_platform { format!("{} ", key.platform) } else { String::new() };
                 let name = format!("[{platform}internal] load metadata for {}", image_name(&key.place));
-                scope.spawn(move || internal_step(events, events.new_step(), &name, || look_up(&key)))
+                internal_step(events, events.new_step(), &name, || look_up(key))
             };
-            let threads: Vec<_> = questions.iter().map(ask).collect();
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            let Some((last, others)) = questions.split_last() else { return Vec::new() };
+            let threads: Vec<_> = others.iter().map(|question| scope.spawn(move || ask(question))).collect();
+            // Most files have one base image, which is known: no thread for that.
+            let last = ask(last);
+            let joined = threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
+            joined.chain([last]).collect()
         });
         for (question, answer) in questions.iter().zip(answers) {
             let image = answer.map_err(|source| BuildFailure::Step {

@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
+use std::thread::Scope;
 
 use slipway_graph::request::{self, ImageOutput};
 use slipway_oci::{Descriptor, DiffId, Digest, Sha256};
@@ -62,36 +63,46 @@ struct Place {
 }
 
 /// Makes layers on a thread of its own, in the order they are handed in.
-pub(crate) struct LayerMaker {
-    queue: Mutex<mpsc::Sender<(Place, Option<BlobForm>)>>,
+pub(crate) struct LayerMaker<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    store: Store,
+    cancel: &'scope Cancel,
+    /// Where the thread takes its work from; made with the first layer, since most builds have none.
+    queue: Mutex<Option<mpsc::Sender<(Place, Option<BlobForm>)>>>,
 }
 
-impl LayerMaker {
-    /// Starts the thread in `scope`; it ends when the maker is dropped. Failures are left to [`finish`], which tries
-    /// again and reports them.
-    pub(crate) fn start<'scope>(
-        scope: &'scope std::thread::Scope<'scope, '_>,
+impl<'scope, 'env> LayerMaker<'scope, 'env> {
+    /// A maker whose thread will live in `scope`; it ends when the maker is dropped. Failures are left to [`finish`],
+    /// which tries again and reports them.
+    pub(crate) fn new(
+        scope: &'scope Scope<'scope, 'env>,
         store: Store,
         cancel: &'scope Cancel,
-    ) -> LayerMaker {
-        let (queue, places) = mpsc::channel::<(Place, Option<BlobForm>)>();
-        scope.spawn(move || {
-            for (place, form) in places {
-                if ensure(&store, &place, form, cancel).is_err() {
-                    return;
-                }
-            }
-        });
-        LayerMaker { queue: Mutex::new(queue) }
+    ) -> LayerMaker<'scope, 'env> {
+        LayerMaker { scope, store, cancel, queue: Mutex::default() }
     }
 
     /// Hands in the top layer of `snapshot`, whose blob is to have this form if there is to be one.
     pub(crate) fn hand_in(&self, snapshot: &Snapshot, form: Option<BlobForm>) {
         if let Some((layer, below)) = snapshot.layers().split_last() {
             let place = Place { below: below.to_vec(), layer: layer.clone() };
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             // A thread that has given up leaves the work to `finish`.
-            let _ = self.queue.lock().unwrap_or_else(PoisonError::into_inner).send((place, form));
+            let _ = queue.get_or_insert_with(|| self.start()).send((place, form));
         }
+    }
+
+    fn start(&self) -> mpsc::Sender<(Place, Option<BlobForm>)> {
+        let (queue, places) = mpsc::channel::<(Place, Option<BlobForm>)>();
+        let (store, cancel) = (self.store.clone(), self.cancel);
+        self.scope.spawn(move || {
+            for (place, form) in places {
+                if ensure(&store, &place, form, cancel).is_err() {
+                    return;
+                }
+            }
+        });
+        queue
     }
 }
 

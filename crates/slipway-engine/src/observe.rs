@@ -8,9 +8,10 @@ use slipway_graph::op::{Op, Source};
 use slipway_graph::{Event, Events, Graph, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_solver::{Hit, Observer};
+use slipway_store::Snapshot;
 
 use crate::chain;
-use crate::layers::{BlobForm, LayerMaker};
+use crate::layers::BlobForm;
 use crate::ops::exec::HostFiles;
 use crate::ops::{EngineOps, OpError, Output};
 use crate::records::audience::SharedSteps;
@@ -23,7 +24,8 @@ pub(crate) struct BuildObserver<'a> {
     pub(crate) steps: &'a [StepId],
     /// Vertices whose newest layer is part of an image, and the form in which it leaves the store, if it does.
     pub(crate) exported: &'a BTreeMap<VertexId, Option<BlobForm>>,
-    pub(crate) layers: &'a LayerMaker,
+    /// Takes the snapshots whose newest layer is to be made, each with its form.
+    pub(crate) hand_in: &'a (dyn Fn(&Snapshot, Option<BlobForm>) + Sync),
     /// What is told which steps are left; `None` in a process that runs no step.
     pub(crate) host_files: Option<&'a HostFiles>,
     /// How many vertices were started.
@@ -95,7 +97,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     fn done(&self, vertex: VertexId, output: &Output) {
         self.audience.emit(Event::StepDone { step: self.steps[vertex.0], at: SystemTime::now() });
         if let (Some(form), Output::Snapshot(snapshot)) = (self.exported.get(&vertex), output) {
-            self.layers.hand_in(snapshot, *form);
+            (self.hand_in)(snapshot, *form);
         }
     }
 

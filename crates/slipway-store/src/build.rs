@@ -5,9 +5,12 @@
 //! oldest builds go first. Records are no rows because a build that has nothing to do should not make the database's
 //! log longer, which every process reads when it opens the store.
 //!
+//! A record also names what of the store the build used, and so says when that was used last. Before a record is
+//! forgotten, its part of that becomes rows.
+//!
 //! A crash or a power loss may leave a record or a log cut short; who reads one has to expect that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +49,8 @@ impl Default for BuildLimits {
 pub struct NewBuild<'a> {
     /// Unique, and good as a file name.
     pub id: &'a str,
+    /// Nanoseconds since 1970.
+    pub ended_ns: i64,
     pub record: &'a [u8],
     pub log: Option<BuildLogWriter>,
     /// The notes that the record refers to, known already or new.
@@ -77,7 +82,7 @@ impl Store {
         Ok(BuildLogWriter { temporary, file: BufWriter::new(file), n_bytes: 0 })
     }
 
-    /// Keeps a build, and forgets old ones if that is more than `limits` allow. The newest one always stays.
+    /// Keeps a build with what this process has used so far, and forgets old ones if that is more than `limits` allow. The newest one always stays.
     pub fn add_build(&self, mut build: NewBuild<'_>, limits: BuildLimits) -> Result<(), BuildRecordError> {
         if !build.notes.is_empty() {
             self.database().write(|tx| {
@@ -99,7 +104,8 @@ impl Store {
         }
         let n_note_bytes: usize = build.notes.iter().map(|(_, note)| note.len()).sum();
         let refers_to: Vec<&str> = build.refers_to.iter().map(Digest::as_str).collect();
-        let head = format!("{n_note_bytes} {}\n", refers_to.join(" "));
+        let uses = self.0.uses.names();
+        let head = format!("{n_note_bytes} {}\n{} {}\n", refers_to.join(" "), build.ended_ns, uses.join(" "));
         let path = self.build_path(build.id, RECORD);
         std::fs::write(&path, [head.as_bytes(), build.record].concat()).map_err(FsError::on("write", &path))?;
         // Small records are only counted: looking at all of them takes longer than a build that has nothing to do.
@@ -136,6 +142,8 @@ impl Store {
 
     /// Forgets builds; ids that are not known are fine.
     pub fn remove_builds(&self, ids: &[String]) -> Result<(), BuildRecordError> {
+        let records = ids.iter().filter_map(|id| read_record(&self.build_path(id, RECORD)));
+        self.keep_uses(&LastUses::of(records))?;
         for id in ids {
             for kind in [LOG, RECORD] {
                 let path = self.build_path(id, kind);
@@ -148,6 +156,33 @@ impl Store {
             }
         }
         self.forget_notes()
+    }
+
+    /// Forgets all builds but the newest.
+    pub(crate) fn forget_builds_but_one(&self) -> Result<(), BuildRecordError> {
+        let old: Vec<String> = self.find_builds()?.into_iter().skip(1).map(|build| build.id).collect();
+        self.remove_builds(&old)
+    }
+
+    /// What the builds that are remembered used, and when.
+    pub(crate) fn recorded_uses(&self) -> Result<LastUses, FsError> {
+        Ok(LastUses::of(self.find_builds()?.iter().filter_map(|found| read_record(&found.path))))
+    }
+
+    /// Makes rows of what records said.
+    fn keep_uses(&self, uses: &LastUses) -> Result<(), DbError> {
+        if uses.0.is_empty() {
+            return Ok(());
+        }
+        self.database().write(|tx| {
+            tx.run(|c| {
+                let mut update = c.prepare_cached(
+                    "INSERT INTO usage (name, last_used_ns, n_uses) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE
+                     SET last_used_ns = max(coalesce(last_used_ns, 0), ?2), n_uses = n_uses + ?3",
+                )?;
+                uses.0.iter().try_for_each(|(name, (at_ns, n))| update.execute(params![name, at_ns, n]).map(drop))
+            })
+        })
     }
 
     fn build_path(&self, id: &str, kind: &str) -> PathBuf {
@@ -230,22 +265,50 @@ struct Found {
     modified: SystemTime,
 }
 
+/// When each thing was used last, in nanoseconds since 1970, and how often.
+pub(crate) struct LastUses(HashMap<String, (i64, i64)>);
+
+impl LastUses {
+    fn of(records: impl Iterator<Item = RecordFile>) -> LastUses {
+        let mut uses = HashMap::new();
+        for RecordFile { ended_ns, uses: names, .. } in records {
+            for name in names {
+                let (last_ns, n_uses) = uses.entry(name).or_insert((ended_ns, 0));
+                *last_ns = ended_ns.max(*last_ns);
+                *n_uses += 1;
+            }
+        }
+        LastUses(uses)
+    }
+
+    /// When the thing `name` was used last, and how often; `None` if no record has it.
+    pub(crate) fn of_thing(&self, name: &str) -> Option<(i64, u64)> {
+        self.0.get(name).map(|(last_ns, n_uses)| (*last_ns, *n_uses as u64))
+    }
+}
+
 /// What is in the file of a record.
 struct RecordFile {
     n_note_bytes: u64,
     refers_to: Vec<String>,
+    ended_ns: i64,
+    uses: Vec<String>,
     record: Vec<u8>,
 }
 
 /// Reads the file of a record: a line with the size of the notes that it brought and the names of those that it refers
-/// to, then the record. `None` if it is damaged or gone.
+/// to, one with the time when the build ended and the names of what it used, then the record. `None` if it is damaged
+/// or gone.
 fn read_record(path: &Path) -> Option<RecordFile> {
     let bytes = std::fs::read(path).ok()?;
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let mut words = std::str::from_utf8(&bytes[..end]).ok()?.split(' ');
-    let n_note_bytes = words.next()?.parse().ok()?;
-    let refers_to = words.map(str::to_owned).collect();
-    Some(RecordFile { n_note_bytes, refers_to, record: bytes[end + 1..].to_vec() })
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut line = || Some(std::str::from_utf8(parts.next()?).ok()?.split(' '));
+    let (mut notes, mut used) = (line()?, line()?);
+    let n_note_bytes = notes.next()?.parse().ok()?;
+    let ended_ns = used.next()?.parse().ok()?;
+    let names = |words: std::str::Split<'_, char>| words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let (refers_to, uses) = (names(notes), names(used));
+    Some(RecordFile { n_note_bytes, refers_to, ended_ns, uses, record: parts.next()?.to_vec() })
 }
 
 impl Write for BuildLogWriter {
@@ -275,7 +338,10 @@ mod tests {
         });
         let (refers_to, notes) = ([digest(note)], [(digest(note), note.as_bytes().to_vec())]);
         store
-            .add_build(NewBuild { id, record: record.as_bytes(), log, refers_to: &refers_to, notes: &notes }, limits)
+            .add_build(
+                NewBuild { id, ended_ns: 1, record: record.as_bytes(), log, refers_to: &refers_to, notes: &notes },
+                limits,
+            )
             .unwrap();
     }
 
@@ -324,6 +390,24 @@ mod tests {
         assert_eq!(ids(&store), ["c"]);
         add(&store, "huge", "r", Some(&"l".repeat(1000)), "n", limits);
         assert_eq!(ids(&store), ["huge"]);
+    }
+
+    #[test]
+    fn what_was_used_outlives_the_records() {
+        let (_folder, store) = empty_store();
+        let layer = store.begin(None).unwrap().commit_layer(1).unwrap();
+        for id in ["a", "b"] {
+            add(&store, id, "r", None, "n", BuildLimits::default());
+        }
+        let uses = |store: &Store| {
+            let usage = store.usage().unwrap().into_iter().find(|usage| usage.name == layer.as_str()).unwrap();
+            (usage.last_used_ns, usage.n_uses)
+        };
+        assert_eq!(uses(&store), (Some(1), 2));
+        store.remove_builds(&["a".to_owned()]).unwrap();
+        assert_eq!(uses(&store), (Some(1), 2), "one as a row, one in a record");
+        store.remove_builds(&["b".to_owned()]).unwrap();
+        assert_eq!(uses(&store), (Some(1), 2));
     }
 
     #[test]

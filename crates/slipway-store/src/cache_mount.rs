@@ -73,6 +73,8 @@ impl Store {
         mut seed: impl FnMut(&Path) -> io::Result<()>,
         mut keep_waiting: impl FnMut() -> bool,
     ) -> Result<Option<CacheMount>, CacheMountError> {
+        // Who is in the way may wait for everybody to be listed ([`crate::uses`]).
+        self.session()?;
         let copies = self.root().join("cache-mounts").join(Digest::of(id.as_bytes()).hex());
         DirBuilder::new().recursive(true).mode(0o700).create(&copies).map_err(FsError::on("mkdir", &copies))?;
         let mut number = 0;

@@ -81,8 +81,8 @@ const SCHEMA: &str = "
         digest TEXT PRIMARY KEY,
         note BLOB NOT NULL
     );
-    -- When a layer, blob, cache mount or clone was used, how large it is once somebody measured it, and what it is for
-    -- people. A row may outlive what it is about.
+    -- When a layer, blob, cache mount or clone was used by builds whose records are gone, how large it is once somebody
+    -- measured it, and what it is for people. A row may outlive what it is about.
     CREATE TABLE usage (
         name TEXT PRIMARY KEY,
         last_used_ns INTEGER,
@@ -96,6 +96,9 @@ const SCHEMA: &str = "
     CREATE INDEX snapshots_by_boot ON snapshots (boot) WHERE boot IS NOT NULL;
     CREATE INDEX images_by_boot ON images (boot) WHERE boot IS NOT NULL;
 ";
+
+/// Empty pages that are no reason to write a database anew.
+const FEW_PAGES: i64 = 256;
 
 /// A statement that failed; the reason is its source.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +165,23 @@ impl Database {
         let answer = work(&writing)?;
         writing.transaction.commit().map_err(|source| self.error(source))?;
         Ok(answer)
+    }
+
+    /// Brings what was written into the main file, and syncs it.
+    pub(crate) fn checkpoint(&self) -> Result<(), DbError> {
+        // Readers are done within microseconds; if not, the next one who asks does it.
+        self.run(|c| c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    }
+
+    /// Gives the file's empty pages back, if they are most of it.
+    pub(crate) fn shrink(&self) -> Result<(), DbError> {
+        let pages = |name: &str| self.run(|c| c.pragma_query_value(None, name, |row| row.get::<_, i64>(0)));
+        let (n_pages, n_free) = (pages("page_count")?, pages("freelist_count")?);
+        if n_free > FEW_PAGES && n_free > n_pages / 2 {
+            self.run(|c| c.execute_batch("VACUUM"))?;
+            self.checkpoint()?;
+        }
+        Ok(())
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

@@ -10,6 +10,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::database::TABLES_WITH_BOOT;
 use crate::{DbError, FsError, Store};
 
+/// Read in less than half a millisecond.
+const LONG_LOG_BYTES: u64 = 1 << 20;
+
 /// Why what was built may not survive a power loss.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make the results of this build durable")]
@@ -31,9 +34,17 @@ impl Store {
         let root = std::fs::File::open(self.root()).map_err(FsError::on("open", self.root()))?;
         rustix::fs::syncfs(&root).map_err(FsError::on("syncfs", self.root()))?;
         self.database().write(|tx| tx.run(|c| mark(c, pending)))?;
-        // The marks themselves. Readers are done within microseconds; if not, the next build does it.
-        self.database().run(|c| c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))?;
-        Ok(())
+        // The marks themselves.
+        Ok(self.database().checkpoint()?)
+    }
+
+    /// Shortens the database's log if it is long: the first process that opens a store reads all of it. Syncs then.
+    pub fn shorten_log(&self) -> Result<(), DbError> {
+        let log = std::fs::metadata(self.root().join("store.db-wal"));
+        match log.is_ok_and(|log| log.len() > LONG_LOG_BYTES) {
+            true => self.database().checkpoint(),
+            false => Ok(()),
+        }
     }
 }
 

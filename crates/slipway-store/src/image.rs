@@ -51,6 +51,13 @@ impl Store {
         let record = serde_json::to_string(image).expect("because an image record has only text keys");
         let boot = self.database().boot();
         self.database().run(|c| {
+            // A build that has nothing to do gives its image the name that it has, and should write nothing.
+            let is_named = c
+                .prepare_cached("SELECT 1 FROM images WHERE name = ?1 AND record = ?2")?
+                .exists(params![key(name), record])?;
+            if is_named {
+                return Ok(0);
+            }
             c.prepare_cached("INSERT OR REPLACE INTO images (name, config, record, boot) VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![key(name), image.config.as_str(), record, boot])
         })?;

@@ -86,6 +86,7 @@ struct Inner {
     database: database::Database,
     /// Made when this process first writes something.
     session: Mutex<Option<Arc<session::Session>>>,
+    uses: uses::Uses,
 }
 
 impl Store {

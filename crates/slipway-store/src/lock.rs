@@ -32,6 +32,8 @@ impl Store {
     /// `keep_waiting` is asked every few milliseconds; `Ok(None)` once it has answered `false`. Whoever gets the lock
     /// looks the key up again first: the process that held it before may have recorded a result, or may have died.
     pub fn lock_key(&self, key: &Digest, mut keep_waiting: impl FnMut() -> bool) -> Result<Option<KeyLock>, FsError> {
+        // Who holds the key may wait for everybody to be listed ([`crate::uses`]).
+        self.session()?;
         let path = self.root().join("locks").join(key.hex());
         loop {
             let file = File::options()

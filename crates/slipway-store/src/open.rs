@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::database::{Database, SCHEMA_VERSION};
+use crate::uses::Uses;
 use crate::{DbError, FsError, Inner, OverlayFlavor, Store, lock};
 
 const FOLDERS: [&str; 7] = ["blobs/sha256", "builds", "layers", "active", "cache-mounts", "locks", "empty"];
@@ -45,7 +46,8 @@ impl Store {
             opened = Database::open(&path, boot_id)?;
         }
         let database = opened.map_err(|found| OpenError::Format { found })?;
-        Ok(Store(Arc::new(Inner { root: root.to_owned(), flavor, database, session: Mutex::new(None) })))
+        let uses = Uses::new(root);
+        Ok(Store(Arc::new(Inner { root: root.to_owned(), flavor, database, session: Mutex::new(None), uses })))
     }
 }
 

@@ -15,7 +15,7 @@ use slipway_oci::Digest;
 
 use crate::remove::remove_all;
 use crate::session::Temporary;
-use crate::{DbError, FsError, Store, SweepError, Usage, UsageError, UsageKind, lock};
+use crate::{BuildRecordError, DbError, FsError, Store, SweepError, Usage, UsageError, UsageKind, lock};
 
 /// How much is to go; without any bound, all that may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,15 @@ pub enum PruneError {
     Db(#[from] DbError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
+}
+
+/// What a prune is about.
+#[derive(Clone, Copy)]
+struct Choice {
+    keeps_images: bool,
+    bounds: Bounds,
+    /// What the store takes beside the things that may go.
+    other_bytes: u64,
 }
 
 impl Bounds {
@@ -70,11 +79,50 @@ impl Store {
         bounds: Bounds,
         is_wanted: impl Fn(&Usage) -> bool,
     ) -> Result<Vec<Usage>, PruneError> {
+        let choice = Choice { keeps_images, bounds, other_bytes: 0 };
+        Ok(self.take_away(choice, is_wanted, || true)?.unwrap_or_default())
+    }
+
+    /// Takes away what is used least recently until the whole store, the database and the records of builds included,
+    /// keeps `bounds`. What living processes use and images that have names stay, however much that is.
+    ///
+    /// Gives up, for a later call to succeed, as soon as `keep_waiting` answers `false` while others look for things.
+    ///
+    /// Needs the root of the user namespace in which the files were made.
+    pub fn keep_within(&self, bounds: Bounds, keep_waiting: impl FnMut() -> bool) -> Result<Vec<Usage>, PruneError> {
+        let metadata_bytes = self.metadata_bytes()?;
+        // Facts are a part of the database.
+        let things = self.usage()?.into_iter().filter(|usage| usage.kind != UsageKind::Facts);
+        let total_bytes = metadata_bytes + things.map(|usage| usage.size_bytes).sum::<u64>();
+        let excess_bytes = bounds.excess_bytes(total_bytes, free_bytes(self.root())?);
+        if excess_bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let choice = Choice { keeps_images: true, bounds, other_bytes: metadata_bytes };
+        let Some(gone) = self.take_away(choice, |_| true, keep_waiting)? else { return Ok(Vec::new()) };
+        let gone_bytes: u64 = gone.iter().map(|usage| usage.size_bytes).sum();
+        if gone_bytes < excess_bytes {
+            self.forget_builds_but_one().map_err(|error| match error {
+                BuildRecordError::Fs(error) => PruneError::Fs(error),
+                BuildRecordError::Db(error) => PruneError::Db(error),
+            })?;
+        }
+        self.database().shrink()?;
+        Ok(gone)
+    }
+
+    /// `None` if `keep_waiting` gave up.
+    fn take_away(
+        &self,
+        choice: Choice,
+        is_wanted: impl Fn(&Usage) -> bool,
+        keep_waiting: impl FnMut() -> bool,
+    ) -> Result<Option<Vec<Usage>>, PruneError> {
         // Measures what is new, which takes long, while others may go on finding.
         self.usage()?;
-        let mut gone = self.take_rows(keeps_images, bounds, is_wanted)?;
+        let Some(mut gone) = self.take_rows(choice, is_wanted, keep_waiting)? else { return Ok(None) };
         // What follows cannot be taken back, so the rows must not come back after a power loss.
-        self.database().run(|c| c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))?;
+        self.database().checkpoint()?;
         let mut folders = Vec::new();
         let mut busy = HashSet::new();
         for usage in &gone {
@@ -92,24 +140,25 @@ impl Store {
         gone.retain(|usage| !busy.contains(&usage.name));
         remove_all(folders);
         self.sweep()?;
-        Ok(gone)
+        Ok(Some(gone))
     }
 
     /// Decides, and removes the rows.
     fn take_rows(
         &self,
-        keeps_images: bool,
-        bounds: Bounds,
+        choice: Choice,
         is_wanted: impl Fn(&Usage) -> bool,
-    ) -> Result<Vec<Usage>, PruneError> {
-        let taking = self.take()?;
+        keep_waiting: impl FnMut() -> bool,
+    ) -> Result<Option<Vec<Usage>>, PruneError> {
+        let Choice { keeps_images, bounds, other_bytes } = choice;
+        let Some(taking) = self.take(keep_waiting)? else { return Ok(None) };
         let all = self.usage_given(&taking.used)?;
         let unpackable = self.unpackable_layers()?;
         let may_go = |usage: &Usage| {
             let is_kept = usage.is_of_image && (keeps_images || !unpackable.contains(&usage.name));
             !usage.is_in_use && !is_kept && is_wanted(usage)
         };
-        let total_bytes = all.iter().map(|usage| usage.size_bytes).sum();
+        let total_bytes = other_bytes + all.iter().map(|usage| usage.size_bytes).sum::<u64>();
         let excess_bytes = bounds.excess_bytes(total_bytes, free_bytes(self.root())?);
         let gone = choose(&all, may_go, excess_bytes);
         let names: HashSet<&str> = gone.iter().map(|usage| usage.name.as_str()).collect();
@@ -139,7 +188,16 @@ impl Store {
                 })
             })
             .map_err(|error: DbError| error)?;
-        Ok(gone)
+        Ok(Some(gone))
+    }
+
+    /// What the database and the records of builds take.
+    fn metadata_bytes(&self) -> Result<u64, FsError> {
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let database: u64 = ["store.db", "store.db-wal"].iter().map(|name| length(&self.root().join(name))).sum();
+        let builds = self.root().join("builds");
+        let records = std::fs::read_dir(&builds).map_err(FsError::on("open", &builds))?;
+        Ok(database + records.flatten().map(|entry| length(&entry.path())).sum::<u64>())
     }
 
     /// Layers of which there is a blob.
@@ -235,7 +293,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{digest, empty_store};
-    use crate::{ImageRecord, OverlayFlavor, Sharing, Snapshot};
+    use crate::{BuildLimits, ImageRecord, NewBuild, OverlayFlavor, Sharing, Snapshot};
 
     fn all(_: &Usage) -> bool {
         true
@@ -309,7 +367,8 @@ mod tests {
         for (key, time) in [("c", 10), ("a", 20), ("b", 30)] {
             let user = other(&store);
             user.lookup(&digest(key)).unwrap().unwrap();
-            user.remember_uses(time).unwrap();
+            let build = NewBuild { id: key, ended_ns: time, record: b"", log: None, refers_to: &[], notes: &[] };
+            user.add_build(build, BuildLimits::default()).unwrap();
         }
         let bounds = Bounds { max_used_bytes: Some(5 << 19), ..Bounds::default() };
         let gone = store.prune(false, bounds, all).unwrap();
@@ -320,6 +379,44 @@ mod tests {
         let mut uses: Vec<_> = left.iter().map(|usage| (usage.last_used_ns, usage.n_uses)).collect();
         uses.sort();
         assert_eq!(uses, [(Some(20), 1), (Some(30), 1)]);
+    }
+
+    #[test]
+    fn a_cap_counts_the_records_of_builds_and_the_database() {
+        let (_folder, store) = empty_store();
+        let builder = other(&store);
+        let record = vec![b'r'; 3 << 20];
+        for id in ["a", "b"] {
+            let build = NewBuild { id, ended_ns: 1, record: &record, log: None, refers_to: &[], notes: &[] };
+            builder.add_build(build, BuildLimits::default()).unwrap();
+        }
+        builder.set_fact("kind", "key", &vec![1; 3 << 20]).unwrap();
+        step(&builder, None, "step", 1 << 20);
+        drop(builder);
+        let within = |mib: u64| {
+            let bounds = Bounds { max_used_bytes: Some(mib << 20), ..Bounds::default() };
+            let gone = store.keep_within(bounds, || true).unwrap();
+            (gone.len(), store.builds().unwrap().len(), store.metadata_bytes().unwrap())
+        };
+        assert_eq!(within(20).0, 0);
+        let (n_gone, n_builds, _) = within(9);
+        assert_eq!((n_gone, n_builds), (2, 2), "the layer, then the facts");
+        let (n_gone, n_builds, left_bytes) = within(4);
+        assert_eq!((n_gone, n_builds), (0, 1));
+        assert!(left_bytes < 4 << 20, "{left_bytes} bytes are left");
+        assert_eq!(store.fsck().unwrap(), []);
+    }
+
+    #[test]
+    fn a_cap_waits_only_as_long_as_it_is_told_to() {
+        let (_folder, store) = empty_store();
+        step(&other(&store), None, "old", 1 << 20);
+        let looks = other(&store);
+        assert!(looks.lookup(&digest("old")).unwrap().is_some());
+        let bounds = Bounds { max_used_bytes: Some(1), ..Bounds::default() };
+        assert_eq!(store.keep_within(bounds, || false).unwrap(), [], "somebody has a share in the lock");
+        drop(looks);
+        assert_eq!(store.keep_within(bounds, || false).unwrap().len(), 1);
     }
 
     #[test]

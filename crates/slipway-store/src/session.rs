@@ -1,6 +1,6 @@
 //! Where does a living process put what is not committed yet?
 //!
-//! Each open [`Store`] that writes has one folder below `active/`, with an exclusive lock on it. A folder whose lock is
+//! Each open [`Store`] that writes, or waits for others, has one folder below `active/`, with an exclusive lock on it. A folder whose lock is
 //! free belongs to a dead process and is removed by the next one that starts to write.
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use crate::remove::remove;
-use crate::uses::Uses;
+use crate::uses::forget_list;
 use crate::{FsError, Store, lock};
 
 /// The folder of one process, locked as long as this value lives.
@@ -18,7 +18,6 @@ pub(crate) struct Session {
     path: PathBuf,
     name: String,
     next: AtomicU64,
-    uses: Uses,
     /// Holds the lock.
     _folder: File,
 }
@@ -34,12 +33,7 @@ impl Session {
         Temporary { path: self.path.join(name), _session: Arc::clone(self) }
     }
 
-    /// What this process uses of the store.
-    pub(crate) fn uses(&self) -> &Uses {
-        &self.uses
-    }
-
-    fn start(root: &Path, active: &Path) -> Result<Session, FsError> {
+    fn start(active: &Path) -> Result<Session, FsError> {
         loop {
             let folder = tempfile::Builder::new()
                 .prefix("")
@@ -59,15 +53,14 @@ impl Session {
             }
             let path = folder.keep();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let uses = Uses::new(root, &path);
-            return Ok(Session { path, name, next: AtomicU64::new(0), uses, _folder: file });
+            return Ok(Session { path, name, next: AtomicU64::new(0), _folder: file });
         }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.uses.forget();
+        forget_list(&self.path);
         // Everything temporary in it holds the session, so it is empty; if not, the next process sweeps it.
         let _ = std::fs::remove_dir(&self.path);
     }
@@ -102,14 +95,10 @@ impl Store {
         let active = self.root().join("active");
         // Leftovers that cannot be removed are no reason not to build; an explicit sweep reports them.
         let _ = sweep_dead(&active);
-        let started = Arc::new(Session::start(self.root(), &active)?);
+        let started = Arc::new(Session::start(&active)?);
+        self.0.uses.list_in(&started.path)?;
         *session = Some(Arc::clone(&started));
         Ok(started)
-    }
-
-    /// This process's session, if there was a reason for one.
-    pub(crate) fn started_session(&self) -> Option<Arc<Session>> {
-        self.0.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

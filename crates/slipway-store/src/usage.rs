@@ -106,10 +106,15 @@ impl Store {
         found.extend(self.folders("cache-mounts", UsageKind::CacheMount)?);
         found.extend(self.folders("git", UsageKind::Clone)?);
         found.extend(self.database().run(facts)?);
+        let recorded = self.recorded_uses()?;
         for usage in &mut found {
             usage.is_in_use = used.contains(&usage.name);
+            if let Some((last_used_ns, n_uses)) = recorded.of_thing(&usage.name) {
+                (usage.last_used_ns, usage.n_uses) = (Some(last_used_ns), n_uses);
+            }
             let Some(known) = known.get(&usage.name) else { continue };
-            (usage.last_used_ns, usage.n_uses) = (known.last_used_ns, known.n_uses);
+            usage.last_used_ns = usage.last_used_ns.max(known.last_used_ns);
+            usage.n_uses += known.n_uses;
             usage.record_type = known.record_type.clone().unwrap_or_else(|| usage.record_type.clone());
             usage.description = known.description.clone().unwrap_or_else(|| usage.description.clone());
         }

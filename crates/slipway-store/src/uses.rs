@@ -1,10 +1,12 @@
 //! What do living processes use, so that nobody takes it away from them?
 //!
-//! Each process lists in the file `uses` of its session's folder what it found or made: layers, blobs, cache mounts and
-//! clones. Finding and listing happen under a lock that others may share, taking away under the same lock held alone:
-//! what is about to go is not found, and what was found does not go. The list counts as long as its process lives.
+//! Finding happens under a lock that others may share, taking away under the same lock held alone: what is about to go
+//! is not found, and what was found does not go. A process that only looks (a build that has nothing to do) keeps its
+//! share until it ends, which costs no file. One that begins to write ([`crate::session`]), or to wait for others,
+//! lists in the file `uses` of its session's folder what it found or made: layers, blobs, cache mounts and clones. From
+//! then on it takes its share for each find only, and the list counts as long as its process lives.
 //!
-//! When a build ends, the list becomes rows that say what was used last, and how often.
+//! The record of a build names what the build used; see [`crate::build`].
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -18,38 +20,59 @@ use crate::{DbError, FsError, Snapshot, Store, lock};
 
 const LIST: &str = "uses";
 
-/// What this process uses: the names, and the file with the same names.
+/// What this process uses.
 pub(crate) struct Uses {
     state: Mutex<State>,
-    list: PathBuf,
+    /// Its lock is shared by who looks for something, and held alone by who takes something away.
     taking: PathBuf,
 }
 
 struct State {
     names: HashSet<String>,
-    files: Option<Files>,
+    hold: Hold,
 }
 
-struct Files {
-    list: File,
-    /// Its lock is shared by who looks for something, and held alone by who takes something away.
-    taking: File,
+/// How others are kept from taking away what is used.
+enum Hold {
+    /// Nothing was found yet.
+    Nothing,
+    /// By a share in the lock.
+    Share(File),
+    /// By a list; the other file is the one to lock for each find.
+    List { list: File, path: PathBuf, taking: File },
 }
 
 impl Uses {
-    /// For a session in `folder` of the store in `root`. Makes no file yet.
-    pub(crate) fn new(root: &Path, folder: &Path) -> Uses {
-        let state = Mutex::new(State { names: HashSet::new(), files: None });
-        Uses { state, list: folder.join(LIST), taking: taking_path(root) }
+    /// For the store in `root`. Makes no file yet.
+    pub(crate) fn new(root: &Path) -> Uses {
+        let state = Mutex::new(State { names: HashSet::new(), hold: Hold::Nothing });
+        Uses { state, taking: taking_path(root) }
     }
 
-    /// Removes the list. For the end of the session.
-    pub(crate) fn forget(&self) {
-        // A list that stays makes the folder stay, which the next process removes.
-        let _ = std::fs::remove_file(&self.list);
+    /// Lists in the session's `folder` what was found so far and what will be, and gives up the share in the lock.
+    pub(crate) fn list_in(&self, folder: &Path) -> Result<(), FsError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = folder.join(LIST);
+        let mut list = File::options().create(true).append(true).open(&path).map_err(FsError::on("open", &path))?;
+        write_names(&mut list, &path, state.names.iter())?;
+        let taking = match std::mem::replace(&mut state.hold, Hold::Nothing) {
+            Hold::Share(taking) => taking,
+            Hold::Nothing | Hold::List { .. } => open_taking(&self.taking)?,
+        };
+        lock::release(&taking).map_err(FsError::on("flock", &self.taking))?;
+        state.hold = Hold::List { list, path, taking };
+        Ok(())
     }
 
-    /// Runs `find` while nothing is taken away, and lists the names of what it found.
+    /// The names of what this process has used so far, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<String> = state.names.iter().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Runs `find` while nothing is taken away, and keeps what it found, by its names, from being taken later.
     fn find<T, E: From<FsError>>(
         &self,
         find: impl FnOnce() -> Result<T, E>,
@@ -57,34 +80,43 @@ impl Uses {
     ) -> Result<T, E> {
         // Threads take turns: they share the descriptor, and so the lock.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { names: known, files } = &mut *state;
-        let files = match files {
-            Some(files) => files,
-            None => files.insert(self.open()?),
-        };
-        lock::shared(&files.taking).map_err(FsError::on("flock", &self.taking))?;
-        let found = find().and_then(|found| {
-            let mut lines = String::new();
-            for name in names(&found) {
-                if !known.contains(&name) {
-                    lines = lines + &name + "\n";
-                    known.insert(name);
+        let State { names: known, hold } = &mut *state;
+        let (list, path, taking) = match hold {
+            Hold::List { list, path, taking } => (list, path, taking),
+            Hold::Share(_) | Hold::Nothing => {
+                if matches!(hold, Hold::Nothing) {
+                    let taking = open_taking(&self.taking)?;
+                    lock::shared(&taking).map_err(FsError::on("flock", &self.taking))?;
+                    *hold = Hold::Share(taking);
                 }
+                let found = find()?;
+                known.extend(names(&found));
+                return Ok(found);
             }
-            if !lines.is_empty() {
-                files.list.write_all(lines.as_bytes()).map_err(FsError::on("write", &self.list))?;
-            }
+        };
+        lock::shared(&taking).map_err(FsError::on("flock", &self.taking))?;
+        let found = find().and_then(|found| {
+            let new: Vec<String> = names(&found).into_iter().filter(|name| known.insert(name.clone())).collect();
+            write_names(list, path, new.iter())?;
             Ok(found)
         });
-        lock::release(&files.taking).map_err(FsError::on("flock", &self.taking))?;
+        lock::release(&taking).map_err(FsError::on("flock", &self.taking))?;
         found
     }
+}
 
-    fn open(&self) -> Result<Files, FsError> {
-        let list =
-            File::options().create(true).append(true).open(&self.list).map_err(FsError::on("open", &self.list))?;
-        Ok(Files { list, taking: open_taking(&self.taking)? })
+fn write_names<'a>(list: &mut File, path: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), FsError> {
+    let lines: String = names.flat_map(|name| [name.as_str(), "\n"]).collect();
+    match lines.is_empty() {
+        true => Ok(()),
+        false => list.write_all(lines.as_bytes()).map_err(FsError::on("write", path)),
     }
+}
+
+/// Removes the list in a session's `folder`. For the end of the session; a list that stays makes the folder stay, which
+/// the next process removes.
+pub(crate) fn forget_list(folder: &Path) {
+    let _ = std::fs::remove_file(folder.join(LIST));
 }
 
 /// The right to take things away, alone among all processes. Dropped: given up.
@@ -101,30 +133,12 @@ impl Store {
         find: impl FnOnce() -> Result<T, E>,
         names: impl FnOnce(&T) -> Vec<String>,
     ) -> Result<T, E> {
-        self.session()?.uses().find(find, names)
+        self.0.uses.find(find, names)
     }
 
     /// Lists `name` as used by this process.
     pub(crate) fn use_name(&self, name: &str) -> Result<(), FsError> {
         self.find_to_use(|| Ok(()), |()| vec![name.to_owned()])
-    }
-
-    /// Remembers what this process has used so far as used at `now_ns`, once more than before. For the end of a build.
-    pub fn remember_uses(&self, now_ns: i64) -> Result<(), DbError> {
-        let Some(session) = self.started_session() else { return Ok(()) };
-        let state = session.uses().state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.names.is_empty() {
-            return Ok(());
-        }
-        self.database().write(|tx| {
-            tx.run(|c| {
-                let mut update = c.prepare_cached(
-                    "INSERT INTO usage (name, last_used_ns, n_uses) VALUES (?1, ?2, 1)
-                     ON CONFLICT (name) DO UPDATE SET last_used_ns = ?2, n_uses = n_uses + 1",
-                )?;
-                state.names.iter().try_for_each(|name| update.execute(params![name, now_ns]).map(drop))
-            })
-        })
     }
 
     /// Remembers what the thing `name` ([`crate::Usage::name`]) is, in words for people, and which type of record it is
@@ -140,12 +154,17 @@ impl Store {
         Ok(())
     }
 
-    /// Waits until nobody is looking for anything; until the answer is dropped nobody finds anything.
-    pub(crate) fn take(&self) -> Result<Taking, FsError> {
+    /// Waits until nobody is looking for anything, nor any build that does nothing else goes on; until the answer is
+    /// dropped nobody finds anything. `Ok(None)` once `keep_waiting` has answered `false`.
+    pub(crate) fn take(&self, keep_waiting: impl FnMut() -> bool) -> Result<Option<Taking>, FsError> {
+        // Whoever keeps a share while waiting for the others to give up theirs would wait for ever.
+        self.session()?;
         let path = taking_path(self.root());
         let file = open_taking(&path)?;
-        lock::wait_alone(&file, || true).map_err(FsError::on("flock", &path))?;
-        Ok(Taking { _file: file, used: self.used_by_living()? })
+        if !lock::wait_alone(&file, keep_waiting).map_err(FsError::on("flock", &path))? {
+            return Ok(None);
+        }
+        Ok(Some(Taking { _file: file, used: self.used_by_living()? }))
     }
 
     /// What living processes have listed. Without [`Store::take`], more may be listed at any moment.

@@ -120,7 +120,10 @@ mod tests {
         writer.add(8, LogStream::Stdout, 6, b"").unwrap();
         let log = Some(writer.finish().unwrap());
         store
-            .add_build(NewBuild { id: "a", record: b"", log, refers_to: &[], notes: &[] }, BuildLimits::default())
+            .add_build(
+                NewBuild { id: "a", ended_ns: 1, record: b"", log, refers_to: &[], notes: &[] },
+                BuildLimits::default(),
+            )
             .unwrap();
         let first = LogPiece { step: 7, stream: LogStream::Stderr, at_ns: -5, bytes: b"out\n".to_vec() };
         let second = LogPiece { step: 8, stream: LogStream::Stdout, at_ns: 6, bytes: Vec::new() };

@@ -142,7 +142,14 @@ impl<'a> Recorder<'a> {
         let refers_to: Vec<Digest> = seen.refers_to.into_iter().collect();
         let log = seen.log.and_then(|log| log.finish().ok());
         if let Ok(bytes) = serde_json::to_vec(&record) {
-            let build = NewBuild { id: &record.id, record: &bytes, log, refers_to: &refers_to, notes: &seen.notes };
+            let build = NewBuild {
+                id: &record.id,
+                ended_ns: completed_ns,
+                record: &bytes,
+                log,
+                refers_to: &refers_to,
+                notes: &seen.notes,
+            };
             let _ = self.store.add_build(build, BuildLimits::default());
         }
         record
