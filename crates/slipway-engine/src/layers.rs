@@ -62,13 +62,16 @@ struct Place {
     layer: LayerId,
 }
 
+/// Takes layers, and the form in which each leaves the store, if it does.
+type Queue = mpsc::Sender<(Place, Option<BlobForm>)>;
+
 /// Makes layers on a thread of its own, in the order they are handed in.
 pub(crate) struct LayerMaker<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     store: Store,
     cancel: &'scope Cancel,
     /// Where the thread takes its work from; made with the first layer, since most builds have none.
-    queue: Mutex<Option<mpsc::Sender<(Place, Option<BlobForm>)>>>,
+    queue: Mutex<Option<Queue>>,
 }
 
 impl<'scope, 'env> LayerMaker<'scope, 'env> {
@@ -92,8 +95,8 @@ impl<'scope, 'env> LayerMaker<'scope, 'env> {
         }
     }
 
-    fn start(&self) -> mpsc::Sender<(Place, Option<BlobForm>)> {
-        let (queue, places) = mpsc::channel::<(Place, Option<BlobForm>)>();
+    fn start(&self) -> Queue {
+        let (queue, places): (Queue, _) = mpsc::channel();
         let (store, cancel) = (self.store.clone(), self.cancel);
         self.scope.spawn(move || {
             for (place, form) in places {

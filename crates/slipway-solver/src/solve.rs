@@ -450,4 +450,6 @@ fn users_of(graph: &Graph) -> Vec<Vec<VertexId>> {
 }
 
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod tests;
