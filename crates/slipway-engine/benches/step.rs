@@ -20,7 +20,7 @@ use slipway_registry::{ClientConfig, Registry};
 use slipway_sandbox::ladder;
 use slipway_sandbox::userns::{self, Entered, Mode};
 use slipway_solver::Cancel;
-use slipway_store::{OverlayFlavor, Store};
+use slipway_store::{Bounds, OverlayFlavor, Store};
 use slipway_test::base;
 
 const RUNS: usize = 100;
@@ -42,6 +42,7 @@ fn main() {
         search_path: OsString::from("/usr/bin:/bin"),
         git_variables: Vec::new(),
         shell_seat: None,
+        cap: Bounds::default(),
     });
     for n_layers in [1, 120] {
         let context = folder.path().join(n_layers.to_string());

@@ -21,14 +21,15 @@ use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::Diagnostic;
 use slipway_graph::op::Source;
-use slipway_graph::request::{BuildRequest, NamedRequest};
+use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedRequest};
 use slipway_graph::{Event, Events, Graph, LineRange, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
-use slipway_store::{OverlayFlavor, Snapshot, Store};
+use slipway_store::{Bounds, OverlayFlavor, Snapshot, Store};
 
 use crate::assemble::Draft;
+use crate::cap::Cap;
 use crate::contexts::Contexts;
 use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
@@ -41,7 +42,7 @@ use crate::ops::exec::HostFiles;
 use crate::ops::git::GitInputs;
 use crate::ops::http::HttpInputs;
 use crate::ops::shell::ShellSeat;
-use crate::ops::{ContextReads, EngineOps, OpError, RemoteSources, Session, StoreCache};
+use crate::ops::{self, ContextReads, EngineOps, OpError, RemoteSources, Session, StoreCache};
 use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
 use crate::records::BuildRecord;
 use crate::records::audience::{Audience, SharedSteps};
@@ -60,6 +61,8 @@ pub struct EngineParts {
     pub git_variables: Vec<(String, OsString)>,
     /// Who wants a shell in steps: in those that fail, and where the request says so.
     pub shell_seat: Option<Arc<dyn ShellSeat>>,
+    /// What the store is kept within, while builds go on and when they end; without bounds it grows.
+    pub cap: Bounds,
 }
 
 /// Builds images. One engine serves any number of builds.
@@ -71,6 +74,7 @@ pub struct Engine {
     shell_seat: Option<Arc<dyn ShellSeat>>,
     nofile: OriginalLimit,
     git_variables: Vec<(String, OsString)>,
+    cap: Cap,
 }
 
 /// What came of a build.
@@ -208,8 +212,9 @@ impl Engine {
             OverlayFlavor::Outside => OriginalLimit::read(),
             OverlayFlavor::Root | OverlayFlavor::UserNamespace => descriptors::raise_limit(),
         };
-        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat } = parts;
-        Engine { store, registry, flavor, search_path, shell_seat, nofile, git_variables }
+        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, cap } = parts;
+        let cap = Cap::new(cap, flavor);
+        Engine { store, registry, flavor, search_path, shell_seat, nofile, git_variables, cap }
     }
 
     /// Builds what `requests` ask for, with one graph; the results are in their order. `stdin` is read only if a request
@@ -226,14 +231,60 @@ impl Engine {
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<Vec<Built>, BuildError> {
+        let remark = |message| events.emit(Event::Remark { message });
+        self.store.take_remarks().into_iter().for_each(remark);
         let audience = Audience::start(requests, events, &self.store);
-        let mut outcome = self.build_recorded(requests, stdin, &audience, cancel);
+        let mut attempt = (self.build_cancelable(requests, stdin, &audience, cancel), audience);
+        if let (Err(error), _) = &attempt
+            && self.may_repair(requests, error)
+            && !cancel.is_canceled()
+        {
+            let damaged = self.store.repair_after_failure().unwrap_or_default();
+            for finding in &damaged {
+                remark(format!("damage in the store is set aside: {finding}"));
+            }
+            if !damaged.is_empty() {
+                let audience = Audience::start(requests, events, &self.store);
+                attempt = (self.build_cancelable(requests, stdin, &audience, cancel), audience);
+            }
+        }
+        let (mut outcome, audience) = attempt;
         let is_rehearsal = self.flavor == OverlayFlavor::Outside && outcome.is_err();
         let is_shell = requests.iter().any(|named| named.request.shell.is_some());
         if !is_shell && !is_rehearsal {
             audience.finish(&mut outcome);
         }
         outcome
+    }
+
+    /// Whether damage in the store can be why a build failed, and the build can be begun again.
+    fn may_repair(&self, requests: &[NamedRequest], error: &BuildError) -> bool {
+        let reads_stdin = requests.iter().any(|NamedRequest { request, .. }| {
+            request.context == ContextLocation::Stdin || request.dockerfile == DockerfileLocation::Stdin
+        });
+        let is_ours = match &error.failure {
+            BuildFailure::Step { source, .. } => !ops::is_of_user(source.as_ref()),
+            BuildFailure::Other(_) => true,
+            BuildFailure::Dockerfile(_)
+            | BuildFailure::Panic { .. }
+            | BuildFailure::Canceled
+            | BuildFailure::Request(_) => false,
+        };
+        is_ours && !reads_stdin && self.flavor != OverlayFlavor::Outside
+    }
+
+    /// One attempt. A failure cancels the rest of the attempt, and nothing else.
+    fn build_cancelable(
+        &self,
+        requests: &[NamedRequest],
+        stdin: &mut dyn Read,
+        audience: &Audience<'_>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Built>, BuildError> {
+        let attempt = Arc::new(Cancel::new());
+        let canceled = Arc::clone(&attempt);
+        let _guard = cancel.on_cancel(move || canceled.cancel());
+        self.build_recorded(requests, stdin, audience, &attempt)
     }
 
     fn build_recorded(
@@ -270,6 +321,7 @@ impl Engine {
         }
         if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
+            self.cap.keep(&self.store);
         }
         Ok(built)
     }
@@ -400,11 +452,21 @@ impl Engine {
         let solved = std::thread::scope(|scope| {
             let layers = LayerMaker::new(scope, self.store.clone(), cancel);
             let hand_in = |snapshot: &Snapshot, form| layers.hand_in(snapshot, form);
-            let hand_in = &hand_in;
+            let cap = self.cap.watch(scope, self.store.clone());
+            let grown = || cap.grown();
             let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
-            let (ops, steps, n_run, exported) = (&ops, &steps, &n_run, &exported);
-            let audience = &events;
-            let observer = BuildObserver { graph, audience, ops, steps, exported, hand_in, host_files, n_run };
+            let (ops, n_run) = (&ops, &n_run);
+            let observer = BuildObserver {
+                graph,
+                audience: &events,
+                ops,
+                steps: &steps,
+                exported: &exported,
+                hand_in: &hand_in,
+                grown: &grown,
+                host_files,
+                n_run,
+            };
             solve(&plan, ops, &StoreCache(&self.store), &observer)
         });
         events.take_notes(&ops);

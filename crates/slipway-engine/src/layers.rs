@@ -12,7 +12,7 @@ use std::thread::Scope;
 use slipway_graph::request::{self, ImageOutput};
 use slipway_oci::{Descriptor, DiffId, Digest, Sha256};
 use slipway_solver::Cancel;
-use slipway_store::{BlobWriter, DbError, LayerId, Snapshot, SnapshotError, Store};
+use slipway_store::{BlobWriter, DbError, Finding, LayerId, Snapshot, SnapshotError, Store};
 
 use crate::layer::compress::{Compressor, layer_media_type};
 use crate::layer::decompress::Compression;
@@ -36,6 +36,8 @@ pub(crate) enum LayerError {
     Decompress(#[source] io::Error),
     #[error("the layer {digest} holds {found} instead of {expected}", found = .found.0, expected = .expected.0)]
     OtherContent { digest: Digest, expected: DiffId, found: DiffId },
+    #[error("layer {layer} holds {found} instead of {expected}", found = .found.0, expected = .expected.0)]
+    Repacked { layer: LayerId, expected: DiffId, found: DiffId },
     #[error(transparent)]
     Blob(#[from] slipway_store::BlobError),
     #[error(transparent)]
@@ -227,6 +229,13 @@ fn make(
     cancel: &Cancel,
 ) -> Result<(DiffId, Option<Descriptor>), LayerError> {
     let Written { diff_id, n_bytes, blob } = write(store, place, form, None, cancel)?;
+    if let Some((known, _)) = store.diff_id(&place.layer)?
+        && known != diff_id
+    {
+        // It was unpacked from a tar that is gone now, and that was written by other rules, or its files were changed.
+        store.report_damage(Finding::LayerContent { layer: place.layer.to_string() });
+        return Err(LayerError::Repacked { layer: place.layer.clone(), expected: known, found: diff_id });
+    }
     store.set_diff_id(&place.layer, &diff_id, n_bytes)?;
     Ok((diff_id, blob))
 }

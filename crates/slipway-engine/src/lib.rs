@@ -19,6 +19,7 @@
 
 mod assemble;
 mod build;
+mod cap;
 mod chain;
 mod context;
 mod contexts;

@@ -26,6 +26,8 @@ pub(crate) struct BuildObserver<'a> {
     pub(crate) exported: &'a BTreeMap<VertexId, Option<BlobForm>>,
     /// Takes the snapshots whose newest layer is to be made, each with its form.
     pub(crate) hand_in: &'a (dyn Fn(&Snapshot, Option<BlobForm>) + Sync),
+    /// Told whenever the store has become larger.
+    pub(crate) grown: &'a (dyn Fn() + Sync),
     /// What is told which steps are left; `None` in a process that runs no step.
     pub(crate) host_files: Option<&'a HostFiles>,
     /// How many vertices were started.
@@ -99,6 +101,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
         if let (Some(form), Output::Snapshot(snapshot)) = (self.exported.get(&vertex), output) {
             (self.hand_in)(snapshot, *form);
         }
+        (self.grown)();
     }
 
     fn failed(&self, vertex: VertexId, error: &OpError) {

@@ -1,7 +1,7 @@
 //! How do bytes known by digest get in and out?
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -40,6 +40,43 @@ pub struct BlobWriter {
     size_bytes: u64,
 }
 
+/// The bytes of a blob, checked against its digest as they are read.
+pub struct BlobReader {
+    file: File,
+    n_left: u64,
+    /// `None` once the end was reached.
+    hasher: Option<Sha256>,
+    expected: Digest,
+}
+
+/// The bytes of a blob in the store are not those that its name says.
+#[derive(Debug, thiserror::Error)]
+#[error("the blob `{expected}` of the store is damaged: its bytes have digest `{found}`")]
+struct DamagedBlob {
+    expected: Digest,
+    found: Digest,
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.file.read(bytes)?;
+        self.n_left = self.n_left.saturating_sub(n_read as u64);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes[..n_read]);
+        }
+        let is_end = self.n_left == 0 || (n_read == 0 && !bytes.is_empty());
+        // Before the last bytes are handed on: who knows the size may not ask for more.
+        if let Some(hasher) = self.hasher.take_if(|_| is_end) {
+            let found = hasher.finish();
+            if found != self.expected {
+                let damaged = DamagedBlob { expected: self.expected.clone(), found };
+                return Err(io::Error::new(io::ErrorKind::InvalidData, damaged));
+            }
+        }
+        Ok(n_read)
+    }
+}
+
 impl Store {
     /// Starts a blob.
     pub fn blob_writer(&self) -> Result<BlobWriter, BlobError> {
@@ -75,15 +112,20 @@ impl Store {
         self.find_to_use(is_here, |is_here| is_here.then(|| digest.to_string()).into_iter().collect())
     }
 
-    /// The blob opened for reading, and its size in bytes; `None` if it is not here.
-    pub fn open_blob(&self, digest: &Digest) -> Result<Option<(File, u64)>, BlobError> {
+    /// The blob opened for reading, and its size in bytes; `None` if it is not here. Its last read fails if the bytes
+    /// are not those that the digest says.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<(BlobReader, u64)>, BlobError> {
         if !self.has_blob(digest)? {
             return Ok(None);
         }
         let Some(size_bytes) = self.database().run(|c| find(c, digest))? else { return Ok(None) };
         let path = self.blob_path(digest);
         match File::open(&path) {
-            Ok(file) => Ok(Some((file, size_bytes))),
+            Ok(file) => {
+                self.opened_blobs().insert(digest.clone());
+                let expected = digest.clone();
+                Ok(Some((BlobReader { file, n_left: size_bytes, hasher: Some(Sha256::new()), expected }, size_bytes)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FsError::on("open", &path)(error).into()),
         }
@@ -152,8 +194,6 @@ fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<u64
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
     use crate::testing::{digest, empty_store};
 
@@ -171,6 +211,20 @@ mod tests {
         file.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), size_bytes), ("hello world", 11));
         assert!(store.open_blob(&digest("something else")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_blob_that_was_changed_cannot_be_read_to_its_end() {
+        let (_folder, store) = empty_store();
+        let digest = store.put_blob(b"whole").unwrap().digest;
+        std::fs::write(store.blob_path(&digest), "other").unwrap();
+        let error = store.open_blob(&digest).unwrap().unwrap().0.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains(digest.as_str()), "{error}");
+        let found = store.repair_after_failure().unwrap();
+        assert!(matches!(&found[..], [crate::Finding::BlobContent { .. }]), "{found:?}");
+        assert!(!store.has_blob(&digest).unwrap());
+        store.put_blob(b"whole").unwrap();
+        assert_eq!(store.repair_after_failure().unwrap(), []);
     }
 
     #[test]

@@ -107,7 +107,11 @@ impl Store {
         let uses = self.0.uses.names();
         let head = format!("{n_note_bytes} {}\n{} {}\n", refers_to.join(" "), build.ended_ns, uses.join(" "));
         let path = self.build_path(build.id, RECORD);
-        std::fs::write(&path, [head.as_bytes(), build.record].concat()).map_err(FsError::on("write", &path))?;
+        if let Err(error) = std::fs::write(&path, [head.as_bytes(), build.record].concat()) {
+            // The disk is full, mostly: half a record is none.
+            let _ = std::fs::remove_file(&path);
+            return Err(FsError::on("write", &path)(error).into());
+        }
         // Small records are only counted: looking at all of them takes longer than a build that has nothing to do.
         match is_large || self.count_builds()? > limits.n_builds {
             true => self.forget_old(limits),
@@ -156,6 +160,13 @@ impl Store {
             }
         }
         self.forget_notes()
+    }
+
+    /// Builds whose records cannot be read.
+    pub(crate) fn damaged_builds(&self) -> Vec<String> {
+        let found = self.find_builds().unwrap_or_default();
+        let is_damaged = |found: &Found| found.path.exists() && read_record(&found.path).is_none();
+        found.into_iter().filter(is_damaged).map(|build| build.id).collect()
     }
 
     /// Forgets all builds but the newest.

@@ -7,11 +7,12 @@
 //! build that had nothing to do should not; [`crate::Store::mark_durable`] makes it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 /// Changes with every change of [`SCHEMA`].
 pub(crate) const SCHEMA_VERSION: i64 = 3;
@@ -108,12 +109,25 @@ pub struct DbError {
     source: rusqlite::Error,
 }
 
+impl DbError {
+    /// Whether the file is not, or no longer, what a database should be.
+    pub fn is_damage(&self) -> bool {
+        let code = self.source.sqlite_error_code();
+        matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
+    /// What SQLite said.
+    pub(crate) fn reason(&self) -> String {
+        self.source.to_string()
+    }
+}
+
 /// One connection that the threads of a process take turns with: a statement takes microseconds.
 pub(crate) struct Database {
     path: PathBuf,
     connection: Mutex<Connection>,
     /// The row of `boots` for the running boot.
-    boot: i64,
+    boot: AtomicI64,
 }
 
 impl Database {
@@ -133,12 +147,18 @@ impl Database {
             return Ok(Err(version));
         }
         let boot = crate::durability::enter_boot(&mut connection, boot_id).map_err(in_file)?;
-        Ok(Ok(Database { path: path.to_owned(), connection: Mutex::new(connection), boot }))
+        Ok(Ok(Database { path: path.to_owned(), connection: Mutex::new(connection), boot: AtomicI64::new(boot) }))
+    }
+
+    /// Goes on with the file of `other`, which has taken the place of the one that was open.
+    pub(crate) fn become_other(&self, other: Database) {
+        self.boot.store(other.boot(), Ordering::Relaxed);
+        *self.connection() = other.connection.into_inner().unwrap_or_else(PoisonError::into_inner);
     }
 
     /// What new rows have in their column `boot`.
     pub(crate) fn boot(&self) -> i64 {
-        self.boot
+        self.boot.load(Ordering::Relaxed)
     }
 
     /// Runs `query`, which changes nothing or is a single statement.

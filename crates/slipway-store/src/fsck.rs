@@ -1,8 +1,10 @@
 //! Does every row point at something that is there?
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use slipway_oci::Digest;
 
 use crate::{DbError, Store};
 
@@ -15,6 +17,14 @@ pub enum Finding {
     MissingBlob { digest: String },
     /// A blob's file has another length than its row says.
     BlobSize { digest: String, expected_bytes: u64, found_bytes: u64 },
+    /// A blob's file has other bytes than its name says; `found` is their digest, or why they cannot be read.
+    BlobContent { digest: String, found: String },
+    /// A layer, packed anew, is not what it was when it was unpacked or packed first.
+    LayerContent { layer: String },
+    /// A cache mount that should have its first files has no folder.
+    CacheMount { name: String },
+    /// The record of a build cannot be read.
+    Build { id: String },
     /// A snapshot has a layer that is not known.
     UnknownLayer { snapshot: i64, layer: String },
     /// An image has a layer of which there is neither a folder nor a blob.
@@ -25,6 +35,25 @@ pub enum Finding {
     Database { message: String },
 }
 
+impl Finding {
+    /// The digest of the blob that it is about, if it is about one.
+    pub fn blob(&self) -> Option<&str> {
+        match self {
+            Finding::MissingBlob { digest }
+            | Finding::BlobSize { digest, .. }
+            | Finding::BlobContent { digest, .. } => Some(digest),
+            Finding::MissingLayer { .. }
+            | Finding::UnknownLayer { .. }
+            | Finding::LayerContent { .. }
+            | Finding::CacheMount { .. }
+            | Finding::Build { .. }
+            | Finding::ImageLayer { .. }
+            | Finding::DanglingRow { .. }
+            | Finding::Database { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -33,6 +62,10 @@ impl fmt::Display for Finding {
             Finding::BlobSize { digest, expected_bytes, found_bytes } => {
                 write!(f, "blob `{digest}` has {found_bytes} bytes instead of {expected_bytes}")
             }
+            Finding::BlobContent { digest, found } => write!(f, "blob `{digest}` has other content: {found}"),
+            Finding::LayerContent { layer } => write!(f, "layer `{layer}` cannot be packed into what it was"),
+            Finding::CacheMount { name } => write!(f, "the folder of the cache mount `{name}` is missing"),
+            Finding::Build { id } => write!(f, "the record of build `{id}` is damaged"),
             Finding::UnknownLayer { snapshot, layer } => {
                 write!(f, "snapshot {snapshot} has the layer `{layer}`, which is not known")
             }
@@ -50,13 +83,35 @@ impl fmt::Display for Finding {
 impl Store {
     /// Checks every row against what it points at; no findings means that the store keeps its promises.
     ///
-    /// Looks at names and sizes, not at content. Files without rows are no finding: [`Store::sweep`] removes them.
+    /// Looks at names and sizes; for content see [`Store::fsck_contents`]. Files without rows are no finding: [`Store::sweep`] removes them.
     pub fn fsck(&self) -> Result<Vec<Finding>, DbError> {
         let mut findings = self.database().run(dangling_rows)?;
         findings.extend(self.check_blobs()?);
         findings.extend(self.check_layers()?);
         findings.extend(self.check_images()?);
+        findings.extend(self.check_cache_mounts());
+        findings.extend(self.damaged_builds().into_iter().map(|id| Finding::Build { id }));
         Ok(findings)
+    }
+
+    /// Checks the bytes of every blob against its digest. Reads all of them.
+    pub fn fsck_contents(&self) -> Result<Vec<Finding>, DbError> {
+        let digests = self.database().run(|c| texts(c, "SELECT digest FROM blobs ORDER BY digest"))?;
+        let digests = digests.iter().filter_map(|digest| digest.parse::<Digest>().ok());
+        Ok(digests.filter_map(|digest| self.check_content(&digest)).collect())
+    }
+
+    /// A lock file that is not empty says that the folder beside it has its first files.
+    fn check_cache_mounts(&self) -> Vec<Finding> {
+        let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+        let files = entries(&self.root().join("cache-mounts")).flat_map(|id| entries(&id.path()));
+        let is_lost = |path: &Path| {
+            let is_lock = path.extension().is_some_and(|extension| extension == "lock");
+            is_lock && std::fs::metadata(path).is_ok_and(|file| file.len() > 0) && !path.with_extension("").is_dir()
+        };
+        let lost = files.map(|file| file.path()).filter(|path| is_lost(path));
+        let name = |path: PathBuf| path.strip_prefix(self.root()).unwrap_or(&path).with_extension("");
+        lost.map(|path| Finding::CacheMount { name: name(path).display().to_string() }).collect()
     }
 
     fn check_blobs(&self) -> Result<Vec<Finding>, DbError> {

@@ -18,6 +18,7 @@
 //!   locks/<hex>                one file a key that somebody is working on
 //!   taking                     its lock is shared by who looks for something, held alone by who takes something away
 //!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
+//!   quarantine/                what was found damaged and set aside, until the next prune
 //!   empty/                     the lower layer of a first layer
 //!   sandbox, single-id/        not ours: what the binary knows of the machine, and the store of a user with one id
 //! ```
@@ -45,6 +46,7 @@ mod lock;
 mod open;
 mod overlay;
 mod prune;
+mod quarantine;
 mod record;
 mod remove;
 mod repository;
@@ -56,10 +58,13 @@ mod testing;
 mod usage;
 mod uses;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use blob::{Blob, BlobError, BlobWriter};
+use slipway_oci::Digest;
+
+pub use blob::{Blob, BlobError, BlobReader, BlobWriter};
 pub use build::{BuildLimits, BuildLogWriter, BuildRecordError, KeptBuild, NewBuild};
 pub use cache_mount::{CacheMount, CacheMountError, Sharing};
 pub use database::DbError;
@@ -71,6 +76,7 @@ pub use lock::KeyLock;
 pub use open::OpenError;
 pub use overlay::{MountError, OverlayFlavor};
 pub use prune::{Bounds, PruneError};
+pub use quarantine::RepairError;
 pub use record::Record;
 pub use snapshot::{ActiveSnapshot, LayerId, MountedSnapshot, Snapshot, SnapshotError, SnapshotId};
 pub use sweep::{SweepError, Swept};
@@ -87,12 +93,32 @@ struct Inner {
     /// Made when this process first writes something.
     session: Mutex<Option<Arc<session::Session>>>,
     uses: uses::Uses,
+    boot_id: String,
+    /// Blobs that this process has opened; their content is what a failure may be due to.
+    opened_blobs: Mutex<HashSet<Digest>>,
+    /// Damage that somebody came upon.
+    reported: Mutex<Vec<Finding>>,
+    /// What people should be told about the store.
+    remarks: Mutex<Vec<String>>,
 }
 
 impl Store {
     /// The folder that holds everything.
     pub fn root(&self) -> &Path {
         &self.0.root
+    }
+
+    /// What people should be told about the store, each thing once.
+    pub fn take_remarks(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.remarks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn opened_blobs(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.0.opened_blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn boot_id(&self) -> &str {
+        &self.0.boot_id
     }
 
     fn database(&self) -> &database::Database {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::database::{Database, SCHEMA_VERSION};
 use crate::uses::Uses;
-use crate::{DbError, FsError, Inner, OverlayFlavor, Store, lock};
+use crate::{DbError, FsError, Inner, OverlayFlavor, Store, lock, quarantine};
 
 const FOLDERS: [&str; 7] = ["blobs/sha256", "builds", "layers", "active", "cache-mounts", "locks", "empty"];
 const OCI_LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -20,8 +20,11 @@ pub enum OpenError {
     Fs(#[from] FsError),
     #[error("cannot open the store")]
     Db(#[from] DbError),
-    #[error("the store is in format {found}, and this version of slipway reads format {known}", known = SCHEMA_VERSION)]
-    Format { found: i64 },
+    #[error(
+        "the store was written by a newer slipway: it is in format {found}, and this one reads format {known}; use the \
+         newer one, or another folder (`SLIPWAY_ROOT`)"
+    )]
+    Format { found: i64, known: i64 },
 }
 
 impl Store {
@@ -39,15 +42,46 @@ impl Store {
         if !root.join("oci-layout").exists() {
             create(root, &path)?;
         }
-        let mut opened = Database::open(&path, boot_id)?;
-        if matches!(opened, Err(0)) {
+        let mut opened = Database::open(&path, boot_id);
+        if matches!(opened, Ok(Err(0))) {
             // The power failed before anything in a new store was durable.
             create(root, &path)?;
-            opened = Database::open(&path, boot_id)?;
+            opened = Database::open(&path, boot_id);
         }
-        let database = opened.map_err(|found| OpenError::Format { found })?;
-        let uses = Uses::new(root);
-        Ok(Store(Arc::new(Inner { root: root.to_owned(), flavor, database, session: Mutex::new(None), uses })))
+        let mut remarks = Vec::new();
+        let database = match opened {
+            Ok(Ok(database)) => database,
+            Ok(Err(found)) if found > SCHEMA_VERSION => return Err(OpenError::Format { found, known: SCHEMA_VERSION }),
+            Ok(Err(found)) => {
+                remarks.push(format!(
+                    "the store was in the older format {found}: its database is set aside in `{}`, and what is needed \
+                     is built again",
+                    root.join("quarantine").display()
+                ));
+                quarantine::replace(root, boot_id)?
+            }
+            Err(error) if error.is_damage() => {
+                remarks.push(format!(
+                    "the database of the store was damaged ({}): it is set aside in `{}`, and what is needed is built \
+                     again",
+                    error.reason(),
+                    root.join("quarantine").display()
+                ));
+                quarantine::replace(root, boot_id)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Store(Arc::new(Inner {
+            root: root.to_owned(),
+            flavor,
+            database,
+            session: Mutex::new(None),
+            uses: Uses::new(root),
+            boot_id: boot_id.to_owned(),
+            opened_blobs: Mutex::default(),
+            reported: Mutex::default(),
+            remarks: Mutex::new(remarks),
+        })))
     }
 }
 
@@ -96,7 +130,7 @@ mod tests {
         let path = store.root().join("store.db");
         rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
         let error = Store::open(store.root(), OverlayFlavor::Root).unwrap_err();
-        assert!(matches!(error, OpenError::Format { found: 999 }));
+        assert!(matches!(error, OpenError::Format { found: 999, .. }));
     }
 
     #[test]

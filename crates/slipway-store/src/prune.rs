@@ -13,7 +13,7 @@ use std::path::Path;
 use rusqlite::params;
 use slipway_oci::Digest;
 
-use crate::remove::remove_all;
+use crate::remove::{remove, remove_all};
 use crate::session::Temporary;
 use crate::{BuildRecordError, DbError, FsError, Store, SweepError, Usage, UsageError, UsageKind, lock};
 
@@ -139,6 +139,8 @@ impl Store {
         }
         gone.retain(|usage| !busy.contains(&usage.name));
         remove_all(folders);
+        // Somebody had the time to look at it.
+        let _ = remove(&self.root().join("quarantine"));
         self.sweep()?;
         Ok(Some(gone))
     }

@@ -32,10 +32,12 @@ pub enum Capability {
     ControlGroupsTwo,
     /// QEMU for arm64 programs on a machine that does not run them itself, and a kernel that lets users register it.
     Emulator,
+    /// `strace`, which makes system calls fail.
+    Strace,
 }
 
 impl Capability {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -46,6 +48,7 @@ impl Capability {
         Self::ControlGroups,
         Self::ControlGroupsTwo,
         Self::Emulator,
+        Self::Strace,
     ];
 
     /// What every build needs from the machine.
@@ -66,6 +69,7 @@ impl Capability {
             Self::ControlGroups => "cgroups",
             Self::ControlGroupsTwo => "cgroups-2",
             Self::Emulator => "emulator",
+            Self::Strace => "strace",
         }
     }
 
@@ -112,6 +116,7 @@ impl Capability {
                     printf '6.7\\n%s\\n' \"$(uname -r)\" | sort -VC";
                 fails("qemu-aarch64-static, another machine or Linux 6.7", &["sh", "-c", has_all])
             }
+            Self::Strace => fails("strace", &["strace", "-f", "--inject=chdir:error=EIO:when=1", "true"]),
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

@@ -4,6 +4,7 @@
 
 pub(crate) mod bake;
 pub(crate) mod compose;
+pub(crate) mod fsck;
 pub(crate) mod lint;
 
 use std::ffi::OsString;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<BuildsCommand>,
     },
+    /// Check that the store is what it promises to be
+    Fsck(fsck::FsckArgs),
     /// Say what this machine allows, and what would allow more
     Doctor,
     /// Say which steps of a build ran, and what differed from the build before

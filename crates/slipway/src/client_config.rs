@@ -79,7 +79,8 @@ fn user_daemon_config() -> Option<PathBuf> {
     Some(user_config_folder()?.join("docker/daemon.json"))
 }
 
-fn user_config_folder() -> Option<PathBuf> {
+/// The folder with settings of programs.
+pub(crate) fn user_config_folder() -> Option<PathBuf> {
     path_of(env_vars::XDG_CONFIG_HOME).or_else(|| Some(path_of(env_vars::HOME)?.join(".config")))
 }
 

@@ -9,6 +9,8 @@ pub(crate) struct EnvVar(&'static str);
 
 /// The folder of the store; default `$XDG_DATA_HOME/slipway`.
 pub(crate) const SLIPWAY_ROOT: EnvVar = EnvVar("SLIPWAY_ROOT");
+/// slipway's own configuration; default `slipway/config.toml` in the folder of settings.
+pub(crate) const SLIPWAY_CONFIG: EnvVar = EnvVar("SLIPWAY_CONFIG");
 /// Which kind of sandbox steps run in: `root`, `subids` or `single-id`; `--sandbox` wins.
 pub(crate) const SLIPWAY_SANDBOX: EnvVar = EnvVar("SLIPWAY_SANDBOX");
 /// Mirrors of registries, `host=url,host=url`; a URL alone is a mirror of Docker Hub.

@@ -8,6 +8,7 @@ mod calls;
 mod cli;
 mod client_config;
 mod commands;
+mod config;
 mod containers_config;
 mod env_vars;
 mod exit_code;
@@ -63,6 +64,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
             commands::builds::run(Some(&command))
         }
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Fsck(args) => commands::fsck::run(&args),
         Command::Doctor => commands::doctor::run(),
         Command::Lint(args) => commands::lint::run(&args),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),

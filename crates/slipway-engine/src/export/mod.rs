@@ -19,7 +19,7 @@ use slipway_graph::{Event, Events};
 use slipway_oci::{Descriptor, DiffId, Digest, Platform};
 use slipway_registry::{PushError, Registry};
 use slipway_solver::Cancel;
-use slipway_store::{Snapshot, Store};
+use slipway_store::{BlobReader, Snapshot, Store};
 
 use crate::assemble::{Assembled, Draft};
 use crate::layer::diff::DiffError;
@@ -204,7 +204,7 @@ impl Export<'_> {
         self.is_multi.then(|| image.platform())
     }
 
-    fn blob_file(&self, digest: &Digest) -> Result<(std::fs::File, u64), ExportError> {
+    fn blob_file(&self, digest: &Digest) -> Result<(BlobReader, u64), ExportError> {
         self.store.open_blob(digest)?.ok_or_else(|| ExportError::BlobMissing(digest.clone()))
     }
 }

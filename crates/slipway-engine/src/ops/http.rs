@@ -2,7 +2,6 @@
 //! (`spec/dockerfile.md` sections 3.5 and 7.5).
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +15,7 @@ use slipway_graph::request::Secret;
 use slipway_oci::{Checksum, ChecksumHasher, Digest};
 use slipway_registry::{FetchError, Registry, UrlRequest};
 use slipway_solver::Cancel;
-use slipway_store::{BlobError, DbError, Snapshot, SnapshotError, Store};
+use slipway_store::{BlobError, BlobReader, DbError, Snapshot, SnapshotError, Store};
 
 use super::secret::{self, SecretError};
 use crate::layer::decompress::Compression;
@@ -86,7 +85,7 @@ impl HttpSources {
     }
 
     /// The bytes of the file.
-    pub(crate) fn open(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<File, HttpError> {
+    pub(crate) fn open(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<BlobReader, HttpError> {
         open(http, &self.find(http, inputs)?, inputs.store)
     }
 
@@ -186,7 +185,7 @@ fn ask(http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
 }
 
 /// The time of the newest file of an archive; `None` if `file` is none that can be read to its end.
-fn newest_member(file: File) -> Option<i64> {
+fn newest_member(file: BlobReader) -> Option<i64> {
     let mut file = BufReader::new(file);
     let compression = Compression::detect(file.fill_buf().ok()?);
     let mut archive = TarReader::new(compression.reader(file).ok()?);
@@ -228,7 +227,7 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-fn open(http: &HttpSource, found: &Found, store: &Store) -> Result<File, HttpError> {
+fn open(http: &HttpSource, found: &Found, store: &Store) -> Result<BlobReader, HttpError> {
     let missing = || HttpError::Write { url: redacted(&http.url), source: io::ErrorKind::NotFound.into() };
     Ok(store.open_blob(&found.digest)?.ok_or_else(missing)?.0)
 }

@@ -65,6 +65,16 @@ pub(crate) enum OpError {
     NotAFileSystem,
 }
 
+/// Whether a step failed because of what the user's program or file says.
+pub(crate) fn is_of_user(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_program = |error: &ExecError| matches!(error, ExecError::Exit { .. } | ExecError::OutOfMemory { .. });
+    match error.downcast_ref() {
+        Some(OpError::Exec(error)) => of_program(error),
+        Some(OpError::Context(_)) => true,
+        _ => false,
+    }
+}
+
 impl OpError {
     /// What people can do about it, if that is known for sure.
     pub(crate) fn hint(&self) -> Option<String> {

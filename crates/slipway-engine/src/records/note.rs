@@ -89,7 +89,9 @@ impl Note {
             Source::Scratch | Source::Local(_) => {}
             Source::Image(image) => {
                 let layers = image.chain_id.as_ref().map_or("none", |chain| chain.0.as_str());
-                self.add(PartKind::Base, image.reference.familiar(), layers);
+                // The digest is what changes, so it is no part of the name.
+                let name = image.reference.familiar();
+                self.add(PartKind::Base, name.split('@').next().unwrap_or(&name), layers);
             }
             Source::Http(http) => self.add(PartKind::Remote, git::redacted(&http.url), key.as_str()),
             Source::Git(git) => {

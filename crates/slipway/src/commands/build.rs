@@ -12,15 +12,25 @@ use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_sandbox::ladder::Place;
 use slipway_solver::Cancel;
-use slipway_store::{OpenError, OverlayFlavor, Store};
+use slipway_store::{Bounds, OpenError, OverlayFlavor, Store};
 
 use crate::cli::{BuildArgs, Rejected};
 use crate::commands::{call, explain};
+use crate::config::{self, ConfigError};
 use crate::progress::{Recording, Reporter, Style};
 use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
 use crate::{client_config, env_vars, interrupt, metadata, place};
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
 
 /// The file that `--iidfile` names cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -157,8 +167,19 @@ fn build_from_cache(
     Some(built)
 }
 
-/// An engine with the store at `store_root`.
+/// An engine with the store at `store_root`, which it keeps within what is configured.
 pub(crate) fn engine(
+    store_root: &Path,
+    flavor: OverlayFlavor,
+    registry: Registry,
+    seat: Option<TerminalSeat>,
+) -> Result<Engine, EngineError> {
+    Ok(engine_within(config::store_cap()?, store_root, flavor, registry, seat)?)
+}
+
+/// An engine with the store at `store_root`, which it keeps within `cap`.
+pub(crate) fn engine_within(
+    cap: Bounds,
     store_root: &Path,
     flavor: OverlayFlavor,
     registry: Registry,
@@ -168,7 +189,7 @@ pub(crate) fn engine(
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
     let git_variables = client_config::git_variables();
     let shell_seat = seat.map(|seat| Arc::new(seat) as Arc<dyn ShellSeat>);
-    let parts = EngineParts { store, registry, flavor, search_path, git_variables, shell_seat };
+    let parts = EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, cap };
     Ok(Engine::new(parts))
 }
 

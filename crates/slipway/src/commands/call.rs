@@ -6,7 +6,7 @@ use slipway_engine::Inspector;
 use slipway_graph::request::{BuildRequest, Call, Method};
 use slipway_registry::Registry;
 use slipway_sandbox::ladder::Rung;
-use slipway_store::OverlayFlavor;
+use slipway_store::{Bounds, OverlayFlavor};
 
 use crate::calls::{check, describe, outline, targets};
 use crate::commands::build;
@@ -35,7 +35,7 @@ pub(crate) fn run(
         false => (client_config::store_root(), OverlayFlavor::Outside),
     };
     let registry = Registry::new(client_config::registry_config());
-    let open_engine = || build::engine(&store_root, flavor, registry.clone(), None);
+    let open_engine = || build::engine_within(Bounds::default(), &store_root, flavor, registry.clone(), None);
     let inspector = Inspector::new(&open_engine);
     let reporter = Reporter::start(style, is_debug);
     let answer = ask(call, request, &inspector, &reporter);

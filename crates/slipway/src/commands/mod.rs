@@ -8,6 +8,7 @@ pub(crate) mod compose;
 pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod explain;
+pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod lint;
 pub(crate) mod prune;

@@ -1,11 +1,12 @@
 //! What a second build runs again: nothing, unless something changed or a flag asks for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
 use rustix::fs::inotify;
@@ -20,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
         "a_build_that_changes_nothing_reads_no_file_of_the_context",
         a_build_that_changes_nothing_reads_no_file_of_the_context,
     ),
+    test("a_second_build_writes_one_file", a_second_build_writes_one_file),
     test("only_what_follows_a_change_runs_again", only_what_follows_a_change_runs_again),
     test("a_touched_file_is_no_change", a_touched_file_is_no_change),
     test(
@@ -95,6 +97,37 @@ fn opened(watch: &OwnedFd) -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// When everything below the store was changed, but for what SQLite maps into memory.
+fn changes(site: &Site) -> BTreeMap<PathBuf, SystemTime> {
+    let mut changes = BTreeMap::new();
+    let mut pending = vec![site.path("store")];
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        changes.insert(path.clone(), fs::symlink_metadata(&path).unwrap().modified().unwrap());
+    }
+    changes.remove(&site.path("store/store.db-shm"));
+    changes
+}
+
+/// Work is counted, not timed: a file or folder that came and went leaves its folder changed.
+fn a_second_build_writes_one_file() {
+    let site = site();
+    let build = || site.build(&["-t", "app"]).success();
+    build();
+    build();
+    let before = changes(&site);
+    build();
+    let changed: Vec<PathBuf> = changes(&site)
+        .into_iter()
+        .filter(|(path, time)| before.get(path) != Some(time))
+        .map(|(path, _)| path)
+        .collect();
+    let [builds, record] = &changed[..] else { panic!("more than one record was written: {changed:?}") };
+    assert_eq!((builds, record.parent()), (&site.path("store/builds"), Some(builds.as_path())));
 }
 
 fn only_what_follows_a_change_runs_again() {

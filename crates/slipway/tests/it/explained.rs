@@ -8,6 +8,8 @@ use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
     test("each_kind_of_change_is_named", each_kind_of_change_is_named),
+    test("a_changed_owner_is_named", a_changed_owner_is_named),
+    test("a_changed_base_is_named", a_changed_base_is_named),
     test("a_touch_is_no_change", a_touch_is_no_change),
     test("a_parent_that_comes_out_equal_breaks_no_chain", a_parent_that_comes_out_equal_breaks_no_chain),
     test(
@@ -73,6 +75,29 @@ fn each_kind_of_change_is_named() {
     site.write("Dockerfile", &STAGES.replace("RUN cat /all\n", "RUN --mount=type=tmpfs,target=/t cat /all\n"));
     assert_says(&explained(&site, &["--build-arg=VERSION=2"]), &["mount /t is new", "no other step followed from it"]);
     assert_says(&explained(&site, &["--no-cache"]), &["earlier results were not to be used (--no-cache)"]);
+}
+
+fn a_changed_owner_is_named() {
+    // Files of a context belong to root, whoever they belong to outside; what may change is the flag.
+    let site = Site::new("FROM busybox\nCOPY --chown=1:2 src /src\n");
+    site.write("src/a", "a\n");
+    site.build(&[]).success();
+    site.write("Dockerfile", "FROM busybox\nCOPY --chown=1:3 src /src\n");
+    assert_says(&explained(&site, &[]), &["1:2", "1:3"]);
+}
+
+fn a_changed_base_is_named() {
+    let site = Site::new("FROM based\nRUN true\n");
+    let build_base = |word: &str| {
+        site.write("base/Dockerfile", &format!("FROM busybox\nRUN echo {word} > /word\n"));
+        run(site.build_command(&["-t", "based"]).arg("base")).success();
+    };
+    build_base("one");
+    site.build(&[]).success();
+    build_base("two");
+    let told = explained(&site, &[]);
+    let base = told.lines().find(|line| line.contains("base image based:latest: `")).unwrap_or_default();
+    assert!(base.contains("` -> `"), "{told}");
 }
 
 fn a_touch_is_no_change() {

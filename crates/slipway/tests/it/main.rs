@@ -14,6 +14,8 @@ mod calls;
 mod compose;
 mod confinement;
 mod contexts;
+mod crashes;
+mod damaged;
 mod epoch;
 mod explained;
 mod git;
@@ -70,6 +72,8 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),
     ("epoch", epoch::TESTS),
+    ("crashes", crashes::TESTS),
+    ("damaged", damaged::TESTS),
     ("explained", explained::TESTS),
     ("git", git::TESTS),
     ("interrupt", interrupt::TESTS),

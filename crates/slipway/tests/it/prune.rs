@@ -3,13 +3,15 @@
 use std::process::Stdio;
 
 use crate::process::{Running, wait_until};
-use crate::site::{Outcome, Site, run};
+use crate::site::{Outcome, Site, files_below, run};
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
     test("while_a_build_runs", while_a_build_runs),
     test("killed_while_pruning", killed_while_pruning),
     test("what_went_is_built_again", what_went_is_built_again),
+    test("a_cap_holds_while_builds_go_on", a_cap_holds_while_builds_go_on),
+    test("a_mistake_in_the_configuration_is_told", a_mistake_in_the_configuration_is_told),
     test("words", words),
 ];
 
@@ -117,4 +119,39 @@ fn words() {
     assert!(gone.starts_with("ID\tRECLAIMABLE\tSIZE\tLAST ACCESSED\n"), "{gone}");
     assert_eq!(gone.lines().count(), before.len() + 2);
     assert_eq!(site.store().usage().unwrap(), []);
+}
+
+fn configure(site: &Site, text: &str) {
+    let folder = site.path("home/.config/slipway");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), text).unwrap();
+}
+
+/// The bytes of everything below the store.
+fn store_bytes(site: &Site) -> u64 {
+    files_below(&site.path("store")).iter().map(|file| file.metadata().map_or(0, |file| file.len())).sum()
+}
+
+fn a_cap_holds_while_builds_go_on() {
+    const MIB: u64 = 1 << 20;
+    // Eight steps of 2 MiB each on the base: with all of them the store would not keep within its cap.
+    let step = "RUN head -c 2097152 /dev/urandom > /made\n";
+    let site = Site::new(&format!("FROM busybox\nARG ROUND\n{step}"));
+    configure(&site, "[store]\nmax-used-space = \"12MB\"\n");
+    for round in 0..8 {
+        site.build(&["--output=type=cacheonly", &format!("--build-arg=ROUND={round}")]).success();
+        let bytes = store_bytes(&site);
+        // What the build itself used stays, so the one layer that it made may be on top.
+        assert!(bytes < 12_000_000 + 3 * MIB, "{bytes} bytes after build {round}");
+    }
+    let outcome = site.build(&["--output=type=cacheonly", "--build-arg=ROUND=7"]).success();
+    assert_eq!(outcome.steps().ran, Vec::<String>::new(), "what was used last stays");
+    site.assert_tidy();
+}
+
+fn a_mistake_in_the_configuration_is_told() {
+    let site = site();
+    configure(&site, "[store]\nmax-used-space = \"plenty\"\n");
+    let told = site.build(&[]).failure();
+    assert!(told.contains("config.toml") && told.contains("`plenty`"), "{told}");
 }

@@ -11,6 +11,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("two_equal_builds_run_each_step_once", two_equal_builds_run_each_step_once),
     test("different_builds_are_both_right", different_builds_are_both_right),
     test("who_waits_takes_over_when_the_other_is_killed", who_waits_takes_over_when_the_other_is_killed),
+    test("eight_builds_of_overlapping_graphs_fifty_times", eight_builds_of_overlapping_graphs_fifty_times),
+    test("a_locked_cache_mount_has_one_user_among_processes", a_locked_cache_mount_has_one_user_among_processes),
     test("an_interrupted_build_leaves_its_step_to_the_other", an_interrupted_build_leaves_its_step_to_the_other),
 ];
 
@@ -102,4 +104,52 @@ fn an_interrupted_build_leaves_its_step_to_the_other() {
     open_gate(&site);
     second.finish().success();
     assert_eq!(log_of_cache_mount(&site), ["one", "one", "two"]);
+}
+
+/// Every step is in the graphs of several builds, and is counted when it runs.
+fn eight_builds_of_overlapping_graphs_fifty_times() {
+    const N_BUILDS: usize = 8;
+    const N_ROUNDS: usize = 50;
+    let mut dockerfile = "FROM busybox AS base\nARG ROUND\n".to_owned();
+    let step = |name: &str| format!("RUN --mount=type=cache,id=log,target=/c echo $ROUND {name} >> /c/log\n");
+    dockerfile += &step("base");
+    for stage in 0..N_BUILDS {
+        dockerfile += &format!("FROM base AS s{stage}\nARG ROUND\n{}", step(&format!("s{stage}")));
+        let neighbour = (stage + N_BUILDS - 1) % N_BUILDS;
+        if stage > 0 {
+            dockerfile += &format!("COPY --from=s{neighbour} /etc /from-{neighbour}\n");
+        }
+    }
+    let site = Site::new(&dockerfile);
+    for round in 0..N_ROUNDS {
+        let argument = format!("--build-arg=ROUND={round}");
+        let start = |stage| site.start(&["--output=type=cacheonly", &argument, &format!("--target=s{stage}")]);
+        let builds: Vec<_> = (0..N_BUILDS).map(start).collect();
+        for build in builds {
+            build.finish().success();
+        }
+    }
+    let mut log = log_of_cache_mount(&site);
+    log.sort();
+    let n_runs = log.len();
+    log.dedup();
+    assert_eq!((n_runs, log.len()), (N_ROUNDS * (N_BUILDS + 1), n_runs), "steps ran twice, or not at all");
+    site.assert_tidy();
+}
+
+fn a_locked_cache_mount_has_one_user_among_processes() {
+    let site = Site::new(
+        "FROM busybox
+ARG WHO
+RUN --mount=type=cache,id=log,sharing=locked,target=/c \\
+    if [ -e /c/inside ]; then exit 9; fi; touch /c/inside; sleep 0.05; rm /c/inside; echo $WHO >> /c/log
+",
+    );
+    let start = |who: usize| site.start(&["--output=type=cacheonly", &format!("--build-arg=WHO={who}")]);
+    let builds: Vec<_> = (0..6).map(start).collect();
+    for build in builds {
+        build.finish().success();
+    }
+    assert_eq!(log_of_cache_mount(&site).len(), 6);
+    site.assert_tidy();
 }

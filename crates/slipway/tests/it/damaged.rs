@@ -1,0 +1,114 @@
+//! Things in the store that are not what they should be: found, named, set aside and made anew, never used.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::site::{Site, files_below, run, summary_of};
+use crate::{Test, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test("a_blob_that_an_export_reads", a_blob_that_an_export_reads),
+    test("a_layer_that_is_gone", a_layer_that_is_gone),
+    test("a_database_of_garbage", a_database_of_garbage),
+    test("fsck_finds_and_sets_aside", fsck_finds_and_sets_aside),
+    test("a_newer_store_is_refused_with_both_versions", a_newer_store_is_refused_with_both_versions),
+];
+
+fn site() -> Site {
+    let site = Site::new("FROM busybox\nCOPY f /f\nRUN cat /f /f > /g\n");
+    site.write("f", "content\n");
+    site
+}
+
+/// Changes a byte in the middle.
+fn damage(path: &PathBuf) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    fs::write(path, bytes).unwrap();
+}
+
+fn a_blob_that_an_export_reads() {
+    let site = site();
+    let output = format!("--output=type=oci,dest={}", site.name("image.tar"));
+    site.build(&[&output]).success();
+    let expected = summary_of(&site.path("image.tar"));
+    for blob in files_below(&site.path("store/blobs")) {
+        damage(&blob);
+        let told = site.build(&[&output]).success().stderr;
+        assert_eq!(summary_of(&site.path("image.tar")), expected, "{told}");
+        let digest = blob.file_name().unwrap().to_str().unwrap();
+        if told.contains("set aside") {
+            assert!(told.contains(digest), "{digest} is not named:\n{told}");
+        }
+        // Some are not read by this build; none of them is used, and all can be found.
+        run(site.slipway().args(["fsck", "--repair"])).success();
+    }
+    site.assert_tidy();
+}
+
+fn a_layer_that_is_gone() {
+    let site = site();
+    let expected = site.summary(&[]);
+    for entry in fs::read_dir(site.path("store/layers")).unwrap() {
+        fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+    // Blobs of compressed layers would do for the same image.
+    fs::remove_dir_all(site.path("store/blobs/sha256")).unwrap();
+    fs::create_dir(site.path("store/blobs/sha256")).unwrap();
+    let told = site.build(&["--output=../out"]).success().stderr;
+    assert!(told.contains("is set aside: the folder of layer"), "{told}");
+    assert_eq!(fs::read_to_string(site.path("out/g")).unwrap(), "content\ncontent\n");
+    assert_eq!(site.summary(&[]), expected);
+    site.assert_tidy();
+}
+
+fn a_database_of_garbage() {
+    let site = site();
+    let expected = site.summary(&[]);
+    let database = site.path("store/store.db");
+    for is_whole in [true, false] {
+        run(site.slipway().args(["prune", "--force"])).success();
+        let mut bytes = fs::read(&database).unwrap();
+        let start = if is_whole { 0 } else { 4096 };
+        bytes[start..].fill(0xa5);
+        fs::write(&database, bytes).unwrap();
+        let told = site.build(&[]).success().stderr;
+        assert!(told.contains("set aside"), "{told}");
+        assert_eq!(site.summary(&[]), expected);
+        site.assert_tidy();
+    }
+}
+
+fn fsck_finds_and_sets_aside() {
+    let site = site();
+    let expected = site.summary(&[]);
+    let fsck = |words: &[&str]| {
+        let outcome = run(site.slipway().arg("fsck").args(words));
+        (outcome.exit_code, String::from_utf8(outcome.stdout).unwrap())
+    };
+    assert_eq!(fsck(&[]), (Some(0), "the store is sound\n".to_owned()));
+    let blobs = files_below(&site.path("store/blobs"));
+    damage(&blobs[0]);
+    let digest = blobs[0].file_name().unwrap().to_str().unwrap();
+    assert_eq!(fsck(&["--quick"]).0, Some(0), "it has the same length");
+    let (code, found) = fsck(&[]);
+    assert!(code == Some(1) && found.contains(digest) && found.contains("1 found"), "{found}");
+    assert_eq!(fsck(&["--repair"]).0, Some(0));
+    assert!(site.path("store/quarantine").join(digest).exists());
+    assert_eq!(fsck(&[]).0, Some(0));
+    assert_eq!(site.summary(&[]), expected);
+}
+
+fn a_newer_store_is_refused_with_both_versions() {
+    let site = site();
+    site.build(&[]).success();
+    run(site.slipway().args(["prune", "--force"])).success();
+    // SQLite's `user_version` is a big-endian number at offset 60 of the file.
+    let database = site.path("store/store.db");
+    let mut bytes = fs::read(&database).unwrap();
+    bytes[60..64].copy_from_slice(&77_u32.to_be_bytes());
+    fs::write(&database, bytes).unwrap();
+    let told = site.build(&[]).failure();
+    assert!(told.contains("format 77") && told.contains("this one reads format"), "{told}");
+}
