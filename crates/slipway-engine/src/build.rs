@@ -9,6 +9,7 @@
 //! e finish       every layer has its diff ID
 //! f assemble     config, history, times
 //! g export       to where it was asked for
+//! h cache        for others, to where they look for it
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +22,11 @@ use std::time::{Instant, SystemTime};
 
 use slipway_dockerfile::Diagnostic;
 use slipway_graph::op::Source;
-use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedRequest};
+use slipway_graph::request::{
+    BuildRequest, CachePlace, CacheSource, ContextLocation, DockerfileLocation, NamedRequest,
+};
 use slipway_graph::{Event, Events, Graph, LineRange, StepId, VertexId};
-use slipway_oci::Digest;
+use slipway_oci::{DiffId, Digest};
 use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
 use slipway_store::{Bounds, OverlayFlavor, Snapshot, Store};
@@ -42,10 +45,12 @@ use crate::ops::exec::HostFiles;
 use crate::ops::git::GitInputs;
 use crate::ops::http::HttpInputs;
 use crate::ops::shell::ShellSeat;
-use crate::ops::{self, ContextReads, EngineOps, OpError, RemoteSources, Session, StoreCache};
+use crate::ops::{self, ContextReads, EngineCache, EngineOps, OpError, RemoteSources, Session};
 use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
 use crate::records::BuildRecord;
 use crate::records::audience::{Audience, SharedSteps};
+use crate::shared_cache::export::{self as cache_export, CacheExport};
+use crate::shared_cache::import::{Imports, LostCache};
 use crate::ssh::Agents;
 use crate::store_disk;
 
@@ -172,11 +177,13 @@ pub(crate) struct Job<'a> {
     /// By request.
     pub(crate) agents: &'a [Agents],
     pub(crate) sources: &'a RemoteSources,
+    pub(crate) imports: &'a Imports<'a>,
     pub(crate) audience: &'a Audience<'a>,
     pub(crate) cancel: &'a Cancel,
 }
 
 /// What to solve.
+#[derive(Clone)]
 pub(crate) struct Wanted<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) results: Vec<VertexId>,
@@ -194,7 +201,16 @@ pub(crate) struct Wanted<'a> {
 /// The root file systems of the results, and how many steps had to run for them.
 pub(crate) struct Solved {
     pub(crate) snapshots: BTreeMap<VertexId, Snapshot>,
+    /// By vertex; none if nobody wants the build's cache.
+    definitions: Vec<Digest>,
     n_run: usize,
+}
+
+/// Why nothing was solved.
+enum Unsolved {
+    /// Without this cache it may go better.
+    Lost(LostCache),
+    Failed(Failed),
 }
 
 /// A request that cannot be carried out, and why.
@@ -301,7 +317,9 @@ impl Engine {
             .map(|(build, named)| Agents::open(&named.request.ssh).map_err(|error| unusable(build, error)));
         let agents = agents.collect::<Result<Vec<_>, _>>()?;
         let sources = RemoteSources::default();
-        let job = Job { requests, agents: &agents, sources: &sources, audience, cancel };
+        let import_events = audience.of(0);
+        let imports = Imports::new(self.cache_sources(requests), &self.registry, &import_events);
+        let job = Job { requests, agents: &agents, sources: &sources, imports: &imports, audience, cancel };
         let prepared = self.prepare(job, stdin)?;
         let blueprint = &prepared.blueprint;
         let with_source = |Failed { build, failure }| {
@@ -312,18 +330,29 @@ impl Engine {
         let wanted = self.wanted(blueprint, &prepared.contexts, job);
         let users = blueprint.users();
         let wanted = Wanted { users: &users, ..wanted };
-        let Solved { snapshots, n_run } = self.solve(wanted, job).map_err(with_source)?;
+        let solved = self.solve(wanted, job).map_err(with_source)?;
         let mut built = Vec::with_capacity(requests.len());
         for (build, result) in &blueprint.results {
-            let finished = self.finish(*build, result, &blueprint.graph, &snapshots, job);
+            let finished = self.finish(*build, result, &blueprint.graph, &solved, job);
             let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
             built.push(finished.map_err(failed)?);
         }
-        if n_run > 0 {
+        if solved.n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
             self.cap.keep(&self.store);
         }
         Ok(built)
+    }
+
+    /// The caches that any of `requests` names, each once. Only who can unpack layers has a use for them.
+    fn cache_sources<'a>(&self, requests: &'a [NamedRequest]) -> Vec<&'a CacheSource> {
+        let mut sources: Vec<&CacheSource> = Vec::new();
+        for source in requests.iter().flat_map(|named| &named.request.cache_from) {
+            if self.flavor != OverlayFlavor::Outside && !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        sources
     }
 
     fn wanted<'a>(&self, blueprint: &'a Blueprint, contexts: &'a Contexts, job: Job<'a>) -> Wanted<'a> {
@@ -335,8 +364,13 @@ impl Engine {
             if !export::makes_image(request) {
                 continue;
             }
+            let form = form.or(cache_export::wanted_form(&request.cache_to));
             for image in &result.images {
-                for vertex in observe::exported(&blueprint.graph, image.result) {
+                let vertices = match cache_export::wants_all(&request.cache_to) {
+                    true => cache_export::all_of(&blueprint.graph, &[image.result]),
+                    false => observe::exported(&blueprint.graph, image.result),
+                };
+                for vertex in vertices {
                     let known = exported.entry(vertex).or_insert(form);
                     *known = known.or(form);
                 }
@@ -348,22 +382,41 @@ impl Engine {
         Wanted { graph, results, owners, users: &[], contexts, exported, shell_at }
     }
 
-    /// Steps e, f and g of the request `build`.
+    /// Steps e to h of the request `build`.
     fn finish(
         &self,
         build: usize,
         result: &ResultPlan,
         graph: &Graph,
-        snapshots: &BTreeMap<VertexId, Snapshot>,
+        solved: &Solved,
         job: Job<'_>,
     ) -> Result<Built, Box<dyn Error + Send + Sync>> {
         let request = &job.requests[build].request;
+        let events = job.audience.of(build);
+        let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+        let cache = CacheExport {
+            store: &self.store,
+            registry: &self.registry,
+            graph,
+            definitions: &solved.definitions,
+            results: &results,
+            imports: job.imports,
+            events: &events,
+            cancel: job.cancel,
+        };
+        // From outside of the namespace that files belong to nothing is forgiven: whoever looks from there is about to
+        // look again from within.
+        let is_strict = self.flavor == OverlayFlavor::Outside;
         if !export::makes_image(request) {
+            cache.write_all(&request.cache_to, is_strict)?;
             return Ok(Built { image_id: None, image: None, record: None });
         }
-        let images = result.images.iter().map(|image| self.image(graph, image, &snapshots[&image.result], job));
+        let has_inline = request.cache_to.iter().any(|target| target.place == CachePlace::Inline);
+        let images = result.images.iter().map(|image| {
+            let inline = has_inline.then_some(&cache);
+            self.image(graph, image, &solved.snapshots[&image.result], inline, job)
+        });
         let images = images.collect::<Result<Vec<_>, _>>()?;
-        let events = job.audience.of(build);
         let export = Export {
             store: &self.store,
             registry: &self.registry,
@@ -374,6 +427,7 @@ impl Engine {
             cancel: job.cancel,
         };
         let exported = export::export(&export, request)?;
+        cache.write_all(&request.cache_to, is_strict)?;
         Ok(Built { image_id: exported.id, image: exported.image, record: None })
     }
 
@@ -407,7 +461,16 @@ impl Engine {
         let agents = [Agents::open(&request.ssh).map_err(|error| unusable(0, error))?];
         let (sources, cancel) = (RemoteSources::default(), Cancel::new());
         let audience = Audience::start(&requests, events, &self.store);
-        let job = Job { requests: &requests, agents: &agents, sources: &sources, audience: &audience, cancel: &cancel };
+        let import_events = audience.of(0);
+        let imports = Imports::new(Vec::new(), &self.registry, &import_events);
+        let job = Job {
+            requests: &requests,
+            agents: &agents,
+            sources: &sources,
+            imports: &imports,
+            audience: &audience,
+            cancel: &cancel,
+        };
         self.fetch(0, job).map_err(|failure| BuildError { build: 0, failure, dockerfile: None })
     }
 
@@ -415,10 +478,25 @@ impl Engine {
         HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets }
     }
 
-    /// Step d.
+    /// Step d, again for each imported cache that turns out to be broken.
     pub(crate) fn solve(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Failed> {
+        loop {
+            match self.solve_once(wanted.clone(), job) {
+                Ok(solved) => return Ok(solved),
+                Err(Unsolved::Failed(failed)) => return Err(failed),
+                Err(Unsolved::Lost(lost)) => job.imports.give_up(&lost),
+            }
+        }
+    }
+
+    fn solve_once(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Unsolved> {
         let Wanted { graph, results, owners, users, contexts, exported, shell_at } = wanted;
-        let Job { requests, agents, sources, audience, cancel } = job;
+        let Job { requests, agents, sources, imports, audience, cancel: user_cancel } = job;
+        // The solver cancels what is left after a failure, which may be one that the build goes on after.
+        let own_cancel = Arc::new(Cancel::new());
+        let other_end = Arc::clone(&own_cancel);
+        let _guard = user_cancel.on_cancel(move || other_end.cancel());
+        let cancel = own_cancel.as_ref();
         let steps: Vec<StepId> = (0..graph.len()).map(|_| audience.new_step()).collect();
         let events = SharedSteps::new(audience, &steps, users);
         let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
@@ -442,6 +520,7 @@ impl Engine {
             host_files: &host_files,
             sources,
             git_variables: &self.git_variables,
+            imports,
             cancel,
             events: &events,
             steps: &steps,
@@ -467,16 +546,26 @@ impl Engine {
                 host_files,
                 n_run,
             };
-            solve(&plan, ops, &StoreCache(&self.store), &observer)
+            solve(&plan, ops, &EngineCache { store: &self.store, imports }, &observer)
         });
         events.take_notes(&ops);
-        let outputs = solved.map_err(|error| self.failed(error, graph, owners))?;
+        let outputs = solved.map_err(|error| match error {
+            SolveError::Vertex { error: OpError::LostCache(lost), .. } => Unsolved::Lost(lost),
+            error => Unsolved::Failed(self.failed(error, graph, owners)),
+        })?;
+        let failed = |build, error| match error {
+            OpError::LostCache(lost) => Unsolved::Lost(lost),
+            error => Unsolved::Failed(Failed { build, failure: BuildFailure::Other(Box::new(error)) }),
+        };
         let mut snapshots = BTreeMap::new();
         for (vertex, output) in results.into_iter().zip(outputs) {
-            let failed = |e| Failed { build: owners[vertex.0], failure: BuildFailure::Other(Box::new(e)) };
-            snapshots.insert(vertex, ops.snapshot_of(&output).map_err(failed)?);
+            let snapshot = ops.snapshot_of(&output).map_err(|error| failed(owners[vertex.0], error))?;
+            snapshots.insert(vertex, snapshot);
         }
-        Ok(Solved { snapshots, n_run: n_run.into_inner() })
+        let exports_cache = requests.iter().any(|named| !named.request.cache_to.is_empty());
+        let definitions = if exports_cache { ops.definitions() } else { Ok(Vec::new()) };
+        let definitions = definitions.map_err(|error| failed(0, error))?;
+        Ok(Solved { snapshots, definitions, n_run: n_run.into_inner() })
     }
 
     fn failed(&self, error: SolveError<OpError>, graph: &Graph, owners: &[usize]) -> Failed {
@@ -502,6 +591,7 @@ impl Engine {
         graph: &Graph,
         image: &ImagePlan,
         snapshot: &Snapshot,
+        inline: Option<&CacheExport<'_>>,
         Job { cancel, .. }: Job<'_>,
     ) -> Result<Image, Box<dyn Error + Send + Sync>> {
         // A base image may list a layer several times (the empty one, mostly); its stack holds each once.
@@ -517,9 +607,10 @@ impl Engine {
             image_layers.push(ImageLayer { diff_id, place: Some(index) });
             layers_ns.push(self.store.layer_created_ns(&layer)?.unwrap_or_else(|| snapshot.created_ns()));
         }
-        let diff_ids = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        let diff_ids: Vec<DiffId> = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let step_names: Vec<String> = observe::layer_names(graph, image.result);
-        let (config, n_base_history, epoch) = (image.config.clone(), image.n_base_history, image.epoch);
+        let (mut config, n_base_history, epoch) = (image.config.clone(), image.n_base_history, image.epoch);
+        config.inline_cache = inline.map(|cache| cache.inline(image.result, &diff_ids)).transpose()?;
         let draft = Draft { config, n_base_history, layers_ns, step_names, epoch };
         let assembled = draft.finish(diff_ids, epoch)?;
         Ok(Image { draft, assembled, snapshot: snapshot.clone(), layers: image_layers })

@@ -1,32 +1,27 @@
-//! Which image does a name stand for, and how do its layers get into the store?
+//! Which image does a name stand for?
 //!
-//! [`look_up`] answers the questions of lowering: what was built here under that name, else what the name was found
-//! to be earlier, else what the registry says now. [`pull`] unpacks the layers of an image, all at the same time, each
-//! streaming through hash, decompression and untar into a directory of its own.
+//! [`Images::look_up`] answers the questions of lowering: what was built here under that name, else what the name was
+//! found to be earlier, else what the registry says now. [`pull`] gets its layers into the store.
 
-use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use slipway_cache::CacheError;
 use slipway_dockerfile::{ImageKey, ImagePlace, KnownImage};
 use slipway_graph::op::{ImageOrigin, ImageSource};
-use slipway_graph::{Event, Events, StepId};
 use slipway_oci::{
     ChainId, Descriptor, DiffId, Digest, ImageConfig, Index, IndexOrManifest, Manifest, ManifestParseError, Platform,
-    Reference, Sha256,
+    Reference,
 };
 use slipway_registry::{BlobError, Registry, ResolveError};
-use slipway_solver::Cancel;
-use slipway_store::{ActiveSnapshot, BlobWriter, DbError, LayerId, OverlayFlavor, Snapshot, SnapshotError, Store};
+use slipway_store::{DbError, OverlayFlavor, Snapshot, SnapshotError, Store};
 
-use crate::layer::decompress::Compression;
-use crate::layer::untar::{self, Meaning, UntarError};
-use crate::layer::{diff, implied};
+use crate::fetch::{BlobPlace, LayerFetcher, Progress, WantedLayer};
+use crate::layer::untar::UntarError;
 use crate::now_ns;
-use crate::rootfs::{CallError, Root};
+use crate::rootfs::CallError;
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +46,8 @@ pub(crate) enum ImageError {
     BlobDigest { image: String, expected: Digest, found: Digest },
     #[error("cannot fetch a layer of `{image}`")]
     Fetch { image: String, source: Box<BlobError> },
+    #[error("cannot fetch a layer of `{image}`")]
+    FromCache { image: String, source: Box<CacheError> },
     #[error("cannot read a layer of `{image}`")]
     Read { image: String, source: io::Error },
     #[error("cannot unpack a layer of `{image}`")]
@@ -215,13 +212,6 @@ impl Images<'_> {
     }
 }
 
-/// Whom to tell how far a pull is, and who may stop it.
-pub(crate) struct Progress<'a> {
-    pub(crate) events: &'a dyn Events,
-    pub(crate) step: StepId,
-    pub(crate) cancel: &'a Cancel,
-}
-
 /// Unpacks the layers of `image` that are not in the store yet and returns the stack of all of them.
 pub(crate) fn pull(
     image: &ImageSource,
@@ -233,7 +223,7 @@ pub(crate) fn pull(
     let name = image.reference.familiar();
     let images = Images { store, registry, pulls_always: false };
     let missing = |digest: &Digest| ImageError::BlobMissing { image: name.clone(), digest: digest.clone() };
-    let (diff_ids, layers) = match &image.origin {
+    let (diff_ids, blobs) = match &image.origin {
         ImageOrigin::Store => {
             let config =
                 images.store_config(&image.manifest, &image.reference)?.ok_or_else(|| missing(&image.manifest))?;
@@ -248,183 +238,13 @@ pub(crate) fn pull(
             (config.rootfs.diff_ids, manifest.layers)
         }
     };
-    let puller = Puller { name: &name, image, store, registry, flavor, progress };
-    let fetched = std::thread::scope(|scope| {
-        let fetch = |(index, diff_id)| {
-            let (puller, descriptor) = (&puller, layers.get(index));
-            scope.spawn(move || puller.layer(diff_id, descriptor))
-        };
-        let threads: Vec<_> = diff_ids.iter().enumerate().map(fetch).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect::<Result<Vec<Fetched>, ImageError>>()
-    })?;
-    let mut stack = Snapshot::scratch();
-    for layer in fetched {
-        let layer = puller.commit(layer, stack.layers())?;
-        stack = store.stack(Some(&stack), &layer, now_ns())?;
-    }
-    Ok(stack)
-}
-
-/// A layer on its way into the store.
-enum Fetched {
-    /// It was there before.
-    Known(LayerId),
-    Unpacked(Box<Unpacked>),
-}
-
-/// Complete but for the folders that it shares with the layers below.
-struct Unpacked {
-    active: ActiveSnapshot,
-    diff_id: DiffId,
-    descriptor: Descriptor,
-    n_bytes: u64,
-    implied_folders: BTreeSet<Vec<u8>>,
-}
-
-struct Puller<'a> {
-    name: &'a str,
-    image: &'a ImageSource,
-    store: &'a Store,
-    registry: &'a Registry,
-    flavor: OverlayFlavor,
-    progress: &'a Progress<'a>,
-}
-
-impl Puller<'_> {
-    fn layer(&self, diff_id: &DiffId, descriptor: Option<&Descriptor>) -> Result<Fetched, ImageError> {
-        if let Some(layer) = self.store.layer_by_diff_id(diff_id)? {
-            if let Some(descriptor) = descriptor {
-                self.keep_blob(descriptor)?;
-                self.store.add_layer_blob(diff_id, descriptor)?;
-            }
-            return Ok(Fetched::Known(layer));
-        }
-        let missing = || ImageError::BlobMissing { image: self.name.to_owned(), digest: diff_id.0.clone() };
-        let descriptor = match descriptor {
-            Some(descriptor) => descriptor.clone(),
-            // An image of this store whose layer is only there as a blob: its times were rewritten.
-            None => self.blob_at_hand(diff_id)?.ok_or_else(missing)?,
-        };
-        let descriptor = &descriptor;
-        self.keep_blob(descriptor)?;
-        let (blob, _) = self.store.open_blob(&descriptor.digest)?.ok_or_else(missing)?;
-        let compression = Compression::of_layer(&descriptor.media_type)
-            .ok_or_else(|| ImageError::MediaType { media_type: descriptor.media_type.clone() })?;
-        let plain =
-            compression.reader(BufReader::with_capacity(1 << 20, blob)).map_err(|source| self.read_error(source))?;
-        let mut counted = Hashing { source: plain, hasher: Sha256::new(), n_bytes: 0 };
-        let active = self.store.begin(None)?;
-        let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
-        let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
-        let implied_folders = untar::unpack(&mut counted, upper.as_fd(), meaning)
-            .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
-        let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
-        if found != *diff_id {
-            let layer = descriptor.digest.clone();
-            let (image, expected) = (self.name.to_owned(), diff_id.clone());
-            return Err(ImageError::DiffId { image, layer, expected, found });
-        }
-        let (diff_id, descriptor) = (diff_id.clone(), descriptor.clone());
-        Ok(Fetched::Unpacked(Box::new(Unpacked { active, diff_id, descriptor, n_bytes, implied_folders })))
-    }
-
-    fn blob_at_hand(&self, diff_id: &DiffId) -> Result<Option<Descriptor>, ImageError> {
-        for blob in self.store.layer_blobs(diff_id)? {
-            if self.store.has_blob(&blob.digest)? {
-                return Ok(Some(blob));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Commits a layer that lies on top of `below`, which are committed.
-    fn commit(&self, fetched: Fetched, below: &[LayerId]) -> Result<LayerId, ImageError> {
-        let Unpacked { active, diff_id, descriptor, n_bytes, implied_folders } = match fetched {
-            Fetched::Known(layer) => return Ok(layer),
-            Fetched::Unpacked(unpacked) => *unpacked,
-        };
-        if !below.is_empty() && !implied_folders.is_empty() {
-            let adopt = |source: CallError| ImageError::Adopt { image: self.name.to_owned(), source };
-            let upper = Root::open(active.upper()).map_err(|source| self.read_error(source))?;
-            let view = self.store.view_layers(below)?;
-            let view = diff::open_dir(view.as_fd(), c".").map_err(|errno| self.read_error(errno.into()))?;
-            implied::adopt(&upper, &Root::new(view), &implied_folders).map_err(adopt)?;
-        }
-        let layer = active.commit_unpacked(&diff_id, n_bytes, now_ns())?;
-        self.store.add_layer_blob(&diff_id, &descriptor)?;
-        Ok(layer)
-    }
-
-    /// Copies the compressed blob into the store: it is what a registry or layout gets when the image is passed on.
-    fn keep_blob(&self, descriptor: &Descriptor) -> Result<(), ImageError> {
-        if self.store.has_blob(&descriptor.digest)? {
-            return Ok(());
-        }
-        let mut source: Box<dyn Read> = match &self.image.origin {
-            ImageOrigin::OciLayout(path) => {
-                let file = File::open(layout_blob_path(path, &descriptor.digest));
-                Box::new(file.map_err(|source| self.read_error(source))?)
-            }
-            ImageOrigin::Registry | ImageOrigin::Store => {
-                let fetch = |source| ImageError::Fetch { image: self.name.to_owned(), source: Box::new(source) };
-                Box::new(self.registry.blob(&self.image.reference, descriptor).map_err(fetch)?)
-            }
-        };
-        let mut writer = self.store.blob_writer()?;
-        self.copy(&mut source, &mut writer, descriptor)?;
-        writer.commit(Some(&descriptor.digest))?;
-        Ok(())
-    }
-
-    fn copy(&self, source: &mut dyn Read, writer: &mut BlobWriter, descriptor: &Descriptor) -> Result<(), ImageError> {
-        let started = std::time::Instant::now();
-        let mut buffer = vec![0; 1 << 20];
-        let mut current = 0;
-        let status = |current, is_done| Event::StepStatus {
-            step: self.progress.step,
-            id: descriptor.digest.to_string(),
-            current,
-            total: descriptor.size,
-            is_done,
-            took: started.elapsed(),
-        };
-        loop {
-            if self.progress.cancel.is_canceled() {
-                return Err(ImageError::Canceled);
-            }
-            let n_read = source.read(&mut buffer).map_err(|source| self.read_error(source))?;
-            if n_read == 0 {
-                self.progress.events.emit(status(current, true));
-                return Ok(());
-            }
-            writer.write_all(&buffer[..n_read]).map_err(|source| self.read_error(source))?;
-            current += n_read as u64;
-            self.progress.events.emit(status(current, false));
-        }
-    }
-
-    fn read_error(&self, source: io::Error) -> ImageError {
-        ImageError::Read { image: self.name.to_owned(), source }
-    }
-}
-
-/// Counts and hashes what is read through it.
-struct Hashing<R> {
-    source: R,
-    hasher: Sha256,
-    n_bytes: u64,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n_read = self.source.read(buffer)?;
-        self.hasher.update(&buffer[..n_read]);
-        self.n_bytes += n_read as u64;
-        Ok(n_read)
-    }
+    let place = match &image.origin {
+        ImageOrigin::OciLayout(path) => BlobPlace::Layout(path),
+        ImageOrigin::Registry | ImageOrigin::Store => BlobPlace::Registry(registry, &image.reference),
+    };
+    let layer = |(index, diff_id)| WantedLayer { diff_id, blob: blobs.get(index).cloned(), created_ns: now_ns() };
+    let layers: Vec<WantedLayer> = diff_ids.into_iter().enumerate().map(layer).collect();
+    LayerFetcher { name: &name, place, store, flavor, progress }.stack(&layers)
 }
 
 fn known_image(
@@ -491,7 +311,7 @@ fn wanted(name: &str, tag: Option<&str>, digest: Option<&Digest>) -> String {
     }
 }
 
-fn layout_blob_path(layout: &Path, digest: &Digest) -> PathBuf {
+pub(crate) fn layout_blob_path(layout: &Path, digest: &Digest) -> PathBuf {
     layout.join("blobs/sha256").join(digest.hex())
 }
 

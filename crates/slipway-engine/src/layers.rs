@@ -145,6 +145,34 @@ pub(crate) fn blob(
         .ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
 }
 
+/// A blob of the layer at `index` of `snapshot`, and its diff ID: one that is there, in the given form if there is
+/// such a one or if that `is_forced`; else made in that form.
+pub(crate) fn any_blob(
+    store: &Store,
+    snapshot: &Snapshot,
+    index: usize,
+    form: BlobForm,
+    is_forced: bool,
+    cancel: &Cancel,
+) -> Result<(DiffId, Descriptor), LayerError> {
+    if let Some((diff_id, _)) = store.diff_id(&snapshot.layers()[index])? {
+        if let Some(known) = known_blob(store, &diff_id, form)? {
+            return Ok((diff_id, known));
+        }
+        for known in store.layer_blobs(&diff_id)? {
+            if store.has_blob(&known.digest)? {
+                let blob = if is_forced { in_form(store, &diff_id, &known, form, cancel)? } else { known };
+                return Ok((diff_id, blob));
+            }
+        }
+    }
+    let blob = blob(store, snapshot, index, form, cancel)?;
+    let layer = &snapshot.layers()[index];
+    let missing = || LayerError::Missing { digest: blob.digest.clone() };
+    let (diff_id, _) = store.diff_id(layer)?.ok_or_else(missing)?;
+    Ok((diff_id, blob))
+}
+
 /// The layer at `index` of `snapshot` with the times of all entries no later than `latest` (seconds since 1970).
 pub(crate) fn no_younger_than(
     store: &Store,

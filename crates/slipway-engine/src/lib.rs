@@ -7,7 +7,8 @@
 //! platforms.rs  several platforms in one graph
 //! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
 //! language.rs   whether the file is in the built-in language
-//! images.rs     what a name stands for, and its layers into the store
+//! images.rs     what a name stands for; fetch.rs: how layers get into the store
+//! shared_cache/ --cache-from and --cache-to
 //! ops/          what each op does; mod.rs is the border to the solver
 //! ssh/          who answers behind the socket of `RUN --mount=type=ssh`
 //! rootfs/       files of a tree whose names and links somebody else chose
@@ -26,6 +27,7 @@ mod contexts;
 mod descriptors;
 mod durability;
 mod export;
+mod fetch;
 mod frontend;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -43,6 +45,7 @@ mod prepare;
 mod records;
 mod remote_context;
 mod rootfs;
+mod shared_cache;
 mod ssh;
 mod stdin_context;
 mod store_disk;

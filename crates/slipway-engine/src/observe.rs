@@ -105,6 +105,11 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     }
 
     fn failed(&self, vertex: VertexId, error: &OpError) {
+        if matches!(error, OpError::LostCache(_)) {
+            // It is tried again, without that cache.
+            self.audience.emit(Event::StepCanceled { step: self.steps[vertex.0] });
+            return;
+        }
         let message = chain(error);
         self.audience.emit(Event::StepFailed { step: self.steps[vertex.0], message, at: SystemTime::now() });
     }

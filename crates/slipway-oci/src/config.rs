@@ -25,6 +25,9 @@ pub struct ImageConfig {
     pub created: Option<String>,
     #[serde(default, deserialize_with = "null_is_default", serialize_with = "empty_is_null")]
     pub history: Vec<History>,
+    /// The cache of the build that made the image, as base64. That of a base image is not its own.
+    #[serde(rename = "moby.buildkit.cache.v0", skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub inline_cache: Option<String>,
     #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
     #[serde(

@@ -6,7 +6,8 @@
 //!    pulled or read, unless one of them ignores the cache and so has to run anyway.
 //! 3. What is left runs as soon as its inputs are there, at most `jobs` at once. With the inputs at hand two more keys
 //!    can still give a hit: the one made of the inputs' *identities* (an input was rebuilt by another way, but is the
-//!    very output that an earlier build used) and the *content key* (it came out equal).
+//!    very output that an earlier build used) and the *content key* (it came out equal). The latter is made only if
+//!    the others miss: to read an input may mean to fetch it.
 //! 4. An output is recorded under all its keys after it is complete, never before. An op whose files of the host change
 //!    while it reads them has other keys afterwards, and with it everything that uses its output.
 //!
@@ -42,7 +43,7 @@ pub trait Ops: Sync {
     /// Does the work.
     fn run(&self, vertex: VertexId, inputs: &[Self::Output], cancel: &Cancel) -> Result<Self::Output, Self::Error>;
 
-    /// A name of the output that no other output has.
+    /// A name of the output that no other output of this store has; the same on all machines, where it has such a name.
     fn identity(&self, output: &Self::Output) -> Digest;
 }
 
@@ -374,14 +375,11 @@ impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
 
     fn find_or_run(&self) -> Result<Option<Made<O::Output>>, O::Error> {
         let definition = self.definition()?;
-        let keys = self.keys(&definition)?;
-        if !self.ignores_cache {
-            let already_missed = usize::from(self.was_looked_up && definition == self.planned);
-            if let Some((hit, output)) = self.find(&keys, already_missed)? {
-                self.cache.record(&keys, &output)?;
-                self.observer.cached(self.id, hit);
-                return Ok(Some(Made { definition, output }));
-            }
+        let mut keys = vec![definition.clone()];
+        if let Some((hit, output)) = self.find(&mut keys)? {
+            self.cache.record(&keys, &output)?;
+            self.observer.cached(self.id, hit);
+            return Ok(Some(Made { definition, output }));
         }
         let Some(_lock) = self.cache.lock(&definition, self.cancel)? else { return Ok(None) };
         if !self.ignores_cache
@@ -407,24 +405,43 @@ impl<O: Ops, C: Cache<O>> Work<'_, O, C> {
     fn keys(&self, definition: &Digest) -> Result<Vec<Digest>, O::Error> {
         let mut keys = vec![definition.clone()];
         if !self.inputs.is_empty() {
-            let identities: Vec<Digest> = self.inputs.iter().map(|i| self.ops.identity(i)).collect();
-            let by_identity = self.ops.definition_key(self.id, &identities)?;
-            let mut writer = KeyWriter::new("by identity");
-            writer.text(by_identity.as_str());
-            keys.push(writer.finish());
+            keys.push(self.identity_key()?);
             keys.extend(self.ops.content_key(self.id, &self.inputs)?);
         }
         Ok(keys)
     }
 
-    /// Looks up `keys`, in the order of [`Work::keys`], but for the first `n_missed`.
-    fn find(&self, keys: &[Digest], n_missed: usize) -> Result<Option<(Hit, O::Output)>, O::Error> {
-        for (hit, key) in [Hit::Definition, Hit::Identity, Hit::Content].into_iter().zip(keys).skip(n_missed) {
-            if let Some(output) = self.cache.lookup(key)? {
-                return Ok(Some((hit, output)));
-            }
+    /// Looks up one key after the other until one hits. `keys` hold the definition key, and get those that are made.
+    fn find(&self, keys: &mut Vec<Digest>) -> Result<Option<(Hit, O::Output)>, O::Error> {
+        let has_missed = self.was_looked_up && keys[0] == self.planned;
+        if !has_missed && let Some(output) = self.look_up(&keys[0])? {
+            return Ok(Some((Hit::Definition, output)));
         }
-        Ok(None)
+        if self.inputs.is_empty() {
+            return Ok(None);
+        }
+        let by_identity = self.identity_key()?;
+        keys.push(by_identity.clone());
+        if let Some(output) = self.look_up(&by_identity)? {
+            return Ok(Some((Hit::Identity, output)));
+        }
+        let Some(by_content) = self.ops.content_key(self.id, &self.inputs)? else { return Ok(None) };
+        keys.push(by_content.clone());
+        Ok(self.look_up(&by_content)?.map(|output| (Hit::Content, output)))
+    }
+
+    /// What is recorded under `key`, unless the vertex ignores the cache.
+    fn look_up(&self, key: &Digest) -> Result<Option<O::Output>, O::Error> {
+        if self.ignores_cache { Ok(None) } else { self.cache.lookup(key) }
+    }
+
+    /// The key by the identities of the inputs.
+    fn identity_key(&self) -> Result<Digest, O::Error> {
+        let identities: Vec<Digest> = self.inputs.iter().map(|i| self.ops.identity(i)).collect();
+        let by_identity = self.ops.definition_key(self.id, &identities)?;
+        let mut writer = KeyWriter::new("by identity");
+        writer.text(by_identity.as_str());
+        Ok(writer.finish())
     }
 }
 

@@ -15,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 /// Changes with every change of [`SCHEMA`].
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 /// The tables whose rows point at files and so may outlive them in a power loss, dependents last.
 pub(crate) const TABLES_WITH_BOOT: [&str; 4] = ["blobs", "layers", "snapshots", "images"];
@@ -40,13 +40,15 @@ const SCHEMA: &str = "
         boot INTEGER
     );
     CREATE INDEX layers_by_diff_id ON layers (diff_id) WHERE diff_id IS NOT NULL;
-    -- `layers` is the whole stack, bottom first, with spaces between: one row answers a lookup.
+    -- `layers` is the whole stack, bottom first, with spaces between: one row answers a lookup. `origin` is the key that
+    -- the snapshot was first recorded under; null if another snapshot has that name already.
     CREATE TABLE snapshots (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         layers TEXT NOT NULL UNIQUE,
         top TEXT REFERENCES layers (id) ON DELETE CASCADE,
         created_ns INTEGER NOT NULL,
-        boot INTEGER
+        boot INTEGER,
+        origin TEXT UNIQUE
     );
     CREATE INDEX snapshots_by_top ON snapshots (top);
     INSERT INTO snapshots (seq, layers, created_ns) VALUES (0, '', 0);

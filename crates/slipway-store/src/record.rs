@@ -35,7 +35,8 @@ impl Store {
         unless_fs(found, vec![None; keys.len()])
     }
 
-    /// Records that each of `keys` leads to the committed `snapshot`, whatever it led to before.
+    /// Records that each of `keys` leads to the committed `snapshot`, whatever it led to before. The first of them
+    /// becomes its origin, unless it has one or another snapshot has that one.
     ///
     /// Fails if the snapshot is not in this store.
     pub fn record(&self, keys: &[Digest], snapshot: SnapshotId, extra: Option<&str>) -> Result<(), DbError> {
@@ -43,9 +44,33 @@ impl Store {
             tx.run(|c| {
                 let mut insert =
                     c.prepare_cached("INSERT OR REPLACE INTO records (key, snapshot, extra) VALUES (?1, ?2, ?3)")?;
-                keys.iter().try_for_each(|key| insert.execute(params![key.as_str(), snapshot.0, extra]).map(drop))
+                keys.iter().try_for_each(|key| insert.execute(params![key.as_str(), snapshot.0, extra]).map(drop))?;
+                c.prepare_cached("UPDATE OR IGNORE snapshots SET origin = ?2 WHERE seq = ?1 AND origin IS NULL")?
+                    .execute(params![snapshot.0, keys.first().map(Digest::as_str)])
+                    .map(drop)
             })
         })
+    }
+
+    /// The key that a snapshot was first recorded under: its name on all machines. `None` if it was never recorded, or
+    /// if another snapshot has that name.
+    pub fn origin(&self, snapshot: SnapshotId) -> Result<Option<Digest>, DbError> {
+        let origin: Option<String> = self.database().run(|c| {
+            c.prepare_cached("SELECT origin FROM snapshots WHERE seq = ?1 AND origin IS NOT NULL")?
+                .query_row([snapshot.0], |row| row.get(0))
+                .optional()
+        })?;
+        Ok(origin.and_then(|text| text.parse().ok()))
+    }
+
+    /// Keys that lead to `snapshot`, in the order of their digests; at most `limit`.
+    pub fn keys_of(&self, snapshot: SnapshotId, limit: usize) -> Result<Vec<Digest>, DbError> {
+        let keys: Vec<String> = self.database().run(|c| {
+            c.prepare_cached("SELECT key FROM records WHERE snapshot = ?1 ORDER BY key LIMIT ?2")?
+                .query_map(params![snapshot.0, limit as i64], |row| row.get(0))?
+                .collect()
+        })?;
+        Ok(keys.iter().filter_map(|text| text.parse().ok()).collect())
     }
 }
 
@@ -90,6 +115,22 @@ mod tests {
         let found = store.lookup_many(&[digest("b"), digest("c"), digest("a")]).unwrap();
         let record = Record { snapshot: scratch, extra: Some("from a test".to_owned()) };
         assert_eq!(found, [Some(record.clone()), None, Some(record)]);
+    }
+
+    #[test]
+    fn a_snapshot_keeps_the_name_that_it_got_first_and_alone() {
+        let (_folder, store) = empty_store();
+        let [first, second] = [1, 2].map(|time| store.begin(None).unwrap().commit(time).unwrap());
+        assert_eq!(store.origin(first.id()).unwrap(), None);
+        store.record(&[digest("a"), digest("b")], first.id(), None).unwrap();
+        store.record(&[digest("c")], first.id(), None).unwrap();
+        store.record(&[digest("a")], second.id(), None).unwrap();
+        assert_eq!(store.origin(first.id()).unwrap(), Some(digest("a")));
+        assert_eq!(store.origin(second.id()).unwrap(), None, "one name for two states would mix them up");
+        let mut keys = vec![digest("b"), digest("c")];
+        keys.sort();
+        assert_eq!(store.keys_of(first.id(), 9).unwrap(), keys);
+        assert_eq!(store.keys_of(first.id(), 1).unwrap(), keys[..1]);
     }
 
     #[test]

@@ -487,7 +487,6 @@ impl BuildArgs {
 
     /// What the user should know about flags that are accepted and have no effect.
     pub(crate) fn remarks(&self) -> Vec<&'static str> {
-        let has_cache_backends = !self.cache_from.is_empty() || !self.cache_to.is_empty();
         let remarks = [
             (!self.isolation.is_empty(), "isolation flag is deprecated with BuildKit."),
             (
@@ -499,7 +498,6 @@ impl BuildArgs {
                 "experimental flag squash is removed with BuildKit. You should squash inside build using a \
                  multi-stage Dockerfile for efficiency.",
             ),
-            (has_cache_backends, "cache import and export are left out by this version of slipway."),
         ];
         remarks.into_iter().filter(|(applies, _)| *applies).map(|(_, remark)| remark).collect()
     }

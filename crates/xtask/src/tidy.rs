@@ -20,12 +20,14 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("slipway-store", &["slipway-oci"]),
     ("slipway-registry", &["slipway-oci"]),
     ("slipway-sandbox", &[]),
+    ("slipway-cache", &["slipway-registry", "slipway-oci"]),
     (
         "slipway-engine",
         &[
             "slipway-solver",
             "slipway-store",
             "slipway-registry",
+            "slipway-cache",
             "slipway-sandbox",
             "slipway-dockerfile",
             "slipway-graph",

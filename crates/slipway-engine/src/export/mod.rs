@@ -21,6 +21,8 @@ use slipway_registry::{PushError, Registry};
 use slipway_solver::Cancel;
 use slipway_store::{BlobReader, Snapshot, Store};
 
+pub(crate) use pack::in_family;
+
 use crate::assemble::{Assembled, Draft};
 use crate::layer::diff::DiffError;
 use crate::layers::{BlobForm, LayerError};

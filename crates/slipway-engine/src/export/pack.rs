@@ -122,7 +122,7 @@ impl Export<'_> {
 
 /// The same bytes under the media type of the wanted family. What the base image noted on the layer is left out, as the
 /// reference does.
-fn in_family(blob: Descriptor, uses_oci_types: bool) -> Descriptor {
+pub(crate) fn in_family(blob: Descriptor, uses_oci_types: bool) -> Descriptor {
     let compression = match blob.media_type.as_str() {
         media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => Compression::Gzip,
         media_type::OCI_LAYER_ZSTD | media_type::DOCKER_LAYER_ZSTD => Compression::Zstd,

@@ -12,7 +12,7 @@ use slipway_graph::VertexId;
 use slipway_graph::op::{FolderId, LocalSource, Op, Source};
 use slipway_oci::Digest;
 
-use super::{EngineOps, OpError, Output, selections};
+use super::{EngineOps, Input, OpError, selections};
 use crate::context::{Manifest, SourcePattern};
 use crate::contexts::ContextsError;
 
@@ -63,7 +63,7 @@ impl EngineOps<'_> {
     pub(super) fn read_contexts<T>(
         &self,
         vertex: VertexId,
-        inputs: &[Output],
+        inputs: &[Input],
         read: impl Fn() -> Result<T, OpError>,
         identity: impl Fn(&T) -> Digest,
     ) -> Result<T, OpError> {
@@ -86,7 +86,7 @@ impl EngineOps<'_> {
     }
 
     /// Whether the folders still hold what the vertex' key says. If not, the key says from now on what they hold.
-    fn is_as_keyed(&self, vertex: VertexId, inputs: &[Output]) -> bool {
+    fn is_as_keyed(&self, vertex: VertexId, inputs: &[Input]) -> bool {
         let mut is_same = true;
         for (index, folder) in folders(inputs) {
             let selections = self.context_selections(vertex, index);
@@ -147,9 +147,9 @@ impl EngineOps<'_> {
 }
 
 /// The inputs that are folders of the host, by place.
-fn folders(inputs: &[Output]) -> impl Iterator<Item = (usize, FolderId)> {
+fn folders(inputs: &[Input]) -> impl Iterator<Item = (usize, FolderId)> {
     inputs.iter().enumerate().filter_map(|(index, input)| match input {
-        Output::Context(folder) => Some((index, *folder)),
-        Output::Snapshot(_) => None,
+        Input::Context(folder) => Some((index, *folder)),
+        Input::Snapshot(_) => None,
     })
 }

@@ -9,7 +9,7 @@ use slipway_graph::op::FileOp;
 use slipway_store::{ActiveSnapshot, DbError, LayerId, Snapshot, SnapshotError, Store};
 
 use super::file::{self, Destination, FileOpError, Linked, Sharing, Source, Unpacker};
-use super::{Output, local, shared_inodes};
+use super::{Input, local, shared_inodes};
 use crate::context::SourceTree;
 use crate::contexts::{Contexts, ContextsError};
 use crate::layer::diff::open_dir;
@@ -40,7 +40,7 @@ pub(crate) enum FileError {
 pub(super) fn run(
     op: &FileOp,
     base: &Snapshot,
-    inputs: &[Output],
+    inputs: &[Input],
     store: &Store,
     contexts: &Contexts,
 ) -> Result<Snapshot, FileError> {
@@ -59,7 +59,7 @@ pub(super) fn run(
     };
     let made = active.commit(now_ns())?;
     if linked != Linked::No {
-        let sources: Vec<&Snapshot> = inputs.iter().skip(1).filter_map(Output::snapshot).collect();
+        let sources: Vec<&Snapshot> = inputs.iter().skip(1).filter_map(Input::snapshot).collect();
         shared_inodes::remember(store, &made, &sources, linked == Linked::SecondHand)?;
     }
     Ok(made)
@@ -83,10 +83,10 @@ enum Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    fn open(input: &Output, base: &Snapshot, store: &Store, contexts: &'a Contexts) -> Result<Tree<'a>, FileError> {
+    fn open(input: &Input, base: &Snapshot, store: &Store, contexts: &'a Contexts) -> Result<Tree<'a>, FileError> {
         match input {
-            Output::Context(folder) => Ok(Tree::Context(contexts.get(*folder)?)),
-            Output::Snapshot(snapshot) => {
+            Input::Context(folder) => Ok(Tree::Context(contexts.get(*folder)?)),
+            Input::Snapshot(snapshot) => {
                 let view = readable(store.view(snapshot)?)?;
                 let layers = snapshot.layers().iter().rev();
                 let layers = layers.map(|layer| Root::open(&store.layer_path(layer)).map_err(FileError::Layer));

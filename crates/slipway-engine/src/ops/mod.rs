@@ -16,6 +16,7 @@ pub(crate) mod shell;
 mod ssh;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, FolderId, Mount, Op, Source};
 use slipway_graph::request::{Secret, Ssh, StepLimits};
@@ -27,7 +28,9 @@ use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, Snapshot
 
 use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_digest};
 use crate::contexts::{Contexts, ContextsError};
+use crate::fetch::Progress;
 use crate::images::{self, ImageError};
+use crate::shared_cache::import::{Fetching, Imports, LostCache, RemoteSnapshot};
 use crate::ssh::Agents;
 pub(crate) use context_reads::ContextReads;
 use exec::ExecError;
@@ -61,6 +64,8 @@ pub(crate) enum OpError {
     Cache(#[from] DbError),
     #[error("cannot lock the step")]
     Lock(#[from] FsError),
+    #[error(transparent)]
+    LostCache(#[from] LostCache),
     #[error("step results cannot be combined")]
     NotAFileSystem,
 }
@@ -102,15 +107,24 @@ impl OpError {
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
     Snapshot(Snapshot),
+    /// A snapshot of another machine, whose files are fetched when they are needed.
+    Remote(Arc<RemoteSnapshot>),
     /// A folder of the host. It is read where it lies.
     Context(FolderId),
 }
 
-impl Output {
+/// An output that a vertex works with: its files can be read.
+pub(crate) enum Input {
+    Snapshot(Snapshot),
+    /// As [`Output::Context`].
+    Context(FolderId),
+}
+
+impl Input {
     fn snapshot(&self) -> Option<&Snapshot> {
         match self {
-            Output::Snapshot(snapshot) => Some(snapshot),
-            Output::Context(_) => None,
+            Input::Snapshot(snapshot) => Some(snapshot),
+            Input::Context(_) => None,
         }
     }
 }
@@ -167,6 +181,7 @@ pub(crate) struct EngineOps<'a> {
     pub(crate) sources: &'a RemoteSources,
     /// Variables of the host that the `git` program may see.
     pub(crate) git_variables: &'a [(String, OsString)],
+    pub(crate) imports: &'a Imports<'a>,
     pub(crate) cancel: &'a Cancel,
     pub(crate) events: &'a dyn Events,
     pub(crate) steps: &'a [StepId],
@@ -212,19 +227,19 @@ impl Ops for EngineOps<'_> {
     fn content_key(&self, vertex: VertexId, inputs: &[Output]) -> Result<Option<Digest>, OpError> {
         let described = self.graph.vertex(vertex);
         let selects = |index: usize| index > 0 && !selections(&described.op, index).is_empty();
-        if !(1..inputs.len()).any(|index| selects(index) && matches!(inputs[index], Output::Snapshot(_))) {
+        if !(1..inputs.len()).any(|index| selects(index) && !matches!(inputs[index], Output::Context(_))) {
             return Ok(None);
         }
         let mut key = KeyWriter::new("content 1");
         described.op.write_key(&mut key);
         for (index, output) in inputs.iter().enumerate() {
             match output {
-                Output::Snapshot(snapshot) if selects(index) => {
-                    for digest in self.snapshot_digests(snapshot, &described.op, index)? {
+                Output::Snapshot(_) | Output::Remote(_) if selects(index) => {
+                    for digest in self.snapshot_digests(&self.snapshot_of(output)?, &described.op, index)? {
                         key.text(digest.as_str());
                     }
                 }
-                Output::Snapshot(_) => {
+                Output::Snapshot(_) | Output::Remote(_) => {
                     key.text(self.identity(output).as_str());
                 }
                 Output::Context(folder) => {
@@ -238,20 +253,36 @@ impl Ops for EngineOps<'_> {
     }
 
     fn run(&self, vertex: VertexId, inputs: &[Output], cancel: &Cancel) -> Result<Output, OpError> {
-        let output = self.carry_out(vertex, inputs, cancel)?;
+        let inputs = inputs.iter().map(|input| self.at_hand(input)).collect::<Result<Vec<_>, _>>()?;
+        let output = self.carry_out(vertex, &inputs, cancel)?;
         self.describe(vertex, &output)?;
         Ok(output)
     }
 
     fn identity(&self, output: &Output) -> Digest {
         match output {
-            Output::Snapshot(snapshot) => Digest::of(format!("snapshot {}", snapshot.id()).as_bytes()),
+            Output::Snapshot(snapshot) => match self.store.origin(snapshot.id()) {
+                Ok(Some(origin)) => origin,
+                // Without a name for all machines there is one that only this store knows.
+                _ => Digest::of(format!("snapshot {}", snapshot.id()).as_bytes()),
+            },
+            Output::Remote(remote) => remote.origin(),
             Output::Context(folder) => Digest::of(format!("context {}", folder.0).as_bytes()),
         }
     }
 }
 
 impl EngineOps<'_> {
+    /// The definition keys of all vertices, in their order.
+    pub(crate) fn definitions(&self) -> Result<Vec<Digest>, OpError> {
+        let mut definitions: Vec<Digest> = Vec::with_capacity(self.graph.len());
+        for (id, vertex) in self.graph.iter() {
+            let inputs: Vec<Digest> = vertex.inputs.iter().map(|input| definitions[input.0].clone()).collect();
+            definitions.push(self.definition_key(id, &inputs)?);
+        }
+        Ok(definitions)
+    }
+
     /// Says what the newest layer is, for those who look at what takes space.
     fn describe(&self, vertex: VertexId, output: &Output) -> Result<(), OpError> {
         let described = self.graph.vertex(vertex);
@@ -267,7 +298,7 @@ impl EngineOps<'_> {
         Ok(())
     }
 
-    fn carry_out(&self, vertex: VertexId, inputs: &[Output], cancel: &Cancel) -> Result<Output, OpError> {
+    fn carry_out(&self, vertex: VertexId, inputs: &[Input], cancel: &Cancel) -> Result<Output, OpError> {
         let step = self.steps[vertex.0];
         let op = &self.graph.vertex(vertex).op;
         let is_nothing_to_do = matches!(op, Op::Source(Source::Scratch | Source::Local(_)));
@@ -277,7 +308,7 @@ impl EngineOps<'_> {
         match op {
             Op::Source(Source::Scratch) => Ok(Output::Snapshot(Snapshot::scratch())),
             Op::Source(Source::Image(image)) => {
-                let progress = images::Progress { events: self.events, step, cancel };
+                let progress = Progress { events: self.events, step, cancel };
                 let pulled = images::pull(image, self.store, self.registry, self.flavor, &progress);
                 Ok(Output::Snapshot(pulled.map_err(Box::new)?))
             }
@@ -292,7 +323,7 @@ impl EngineOps<'_> {
             }
             Op::Exec(exec) => {
                 // The step works on copies: from here on the user may go on editing.
-                let copy = || inputs.iter().map(|input| self.snapshot_of(input)).collect::<Result<Vec<_>, _>>();
+                let copy = || inputs.iter().map(|input| self.file_system_of(input)).collect::<Result<Vec<_>, _>>();
                 let snapshots = self.read_contexts(vertex, inputs, copy, |copies| unique_name(copies))?;
                 self.exec(vertex, exec, &snapshots, cancel)
             }
@@ -302,7 +333,7 @@ impl EngineOps<'_> {
                 Ok(Output::Snapshot(made))
             }
             Op::Merge => {
-                let (base, top) = (self.snapshot_of(&inputs[0])?, self.snapshot_of(&inputs[1])?);
+                let (base, top) = (self.file_system_of(&inputs[0])?, self.file_system_of(&inputs[1])?);
                 let layer = top.layers().last().ok_or(OpError::NotAFileSystem)?;
                 Ok(Output::Snapshot(files::stack(&base, layer, self.store).map_err(Box::new)?))
             }
@@ -344,16 +375,35 @@ impl EngineOps<'_> {
         }
     }
 
-    fn file(&self, op: &FileOp, inputs: &[Output]) -> Result<Snapshot, OpError> {
-        let base = self.snapshot_of(&inputs[0])?;
+    fn file(&self, op: &FileOp, inputs: &[Input]) -> Result<Snapshot, OpError> {
+        let base = self.file_system_of(&inputs[0])?;
         Ok(files::run(op, &base, inputs, self.store, self.contexts).map_err(Box::new)?)
+    }
+
+    /// The output with its files at hand.
+    fn at_hand(&self, output: &Output) -> Result<Input, OpError> {
+        match output {
+            Output::Snapshot(snapshot) => Ok(Input::Snapshot(snapshot.clone())),
+            Output::Context(folder) => Ok(Input::Context(*folder)),
+            // Nothing can be unpacked from outside.
+            Output::Remote(_) if self.flavor == OverlayFlavor::Outside => Err(OpError::Outside),
+            Output::Remote(remote) => {
+                let (store, flavor, cancel) = (self.store, self.flavor, self.cancel);
+                let events = self.imports.events();
+                Ok(Input::Snapshot(remote.fetch(Fetching { store, flavor, events, cancel })?))
+            }
+        }
     }
 
     /// The output as a file system: a folder of the host that is used as one is copied into a snapshot first.
     pub(crate) fn snapshot_of(&self, output: &Output) -> Result<Snapshot, OpError> {
-        match output {
-            Output::Snapshot(snapshot) => Ok(snapshot.clone()),
-            Output::Context(folder) => Ok(local::snapshot(*folder, self.store, self.contexts).map_err(Box::new)?),
+        self.file_system_of(&self.at_hand(output)?)
+    }
+
+    fn file_system_of(&self, input: &Input) -> Result<Snapshot, OpError> {
+        match input {
+            Input::Snapshot(snapshot) => Ok(snapshot.clone()),
+            Input::Context(folder) => Ok(local::snapshot(*folder, self.store, self.contexts).map_err(Box::new)?),
         }
     }
 
@@ -412,25 +462,35 @@ fn write_sources(key: &mut KeyWriter, op: &Op, index: usize) {
     }
 }
 
-/// The store as the solver's memory.
-pub(crate) struct StoreCache<'a>(pub(crate) &'a Store);
+/// The solver's memory: the store, and what other machines remember.
+pub(crate) struct EngineCache<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) imports: &'a Imports<'a>,
+}
 
-impl Cache<EngineOps<'_>> for StoreCache<'_> {
+impl Cache<EngineOps<'_>> for EngineCache<'_> {
     type Lock = KeyLock;
 
     fn lookup(&self, key: &Digest) -> Result<Option<Output>, OpError> {
-        Ok(self.0.lookup(key)?.map(|record| Output::Snapshot(record.snapshot)))
+        if let Some(record) = self.store.lookup(key)? {
+            return Ok(Some(Output::Snapshot(record.snapshot)));
+        }
+        Ok(self.imports.lookup(key).map(Output::Remote))
     }
 
     fn record(&self, keys: &[Digest], output: &Output) -> Result<(), OpError> {
         match output {
-            Output::Snapshot(snapshot) => Ok(self.0.record(keys, snapshot.id(), None)?),
+            Output::Snapshot(snapshot) => Ok(self.store.record(keys, snapshot.id(), None)?),
+            Output::Remote(remote) => {
+                remote.add_keys(keys);
+                Ok(())
+            }
             // Folders of the host change without telling anybody.
             Output::Context(_) => Ok(()),
         }
     }
 
     fn lock(&self, key: &Digest, cancel: &Cancel) -> Result<Option<KeyLock>, OpError> {
-        Ok(self.0.lock_key(key, || !cancel.is_canceled())?)
+        Ok(self.store.lock_key(key, || !cancel.is_canceled())?)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks at the machine by itself; what has to be known of it is asked of [`Surroundings`].
 
+mod cache;
 mod call;
 mod context;
 mod csv;
@@ -19,6 +20,7 @@ use slipway_oci::{Platform, PlatformParseError};
 use super::{BuildRequest, CacheBypass, DockerfileLocation, ShellPoint, StepLimits};
 use output::OutputFlags;
 
+pub use cache::CacheFlagError;
 pub use call::{CallError, parse as parse_call};
 pub use context::ContextError;
 pub use csv::CsvError;
@@ -142,8 +144,8 @@ pub enum FlagError {
     Platform(#[from] PlatformParseError),
     #[error("--no-cache and --no-cache-filter cannot currently be used together")]
     CacheBypass,
-    #[error("type required for {text:?}")]
-    CacheType { text: String },
+    #[error(transparent)]
+    Cache(#[from] CacheFlagError),
     #[error("attestation type not specified")]
     AttestationType,
     #[error("invalid value {text}")]
@@ -162,8 +164,8 @@ impl FlagError {
             FlagError::Sandbox(error) => error.moment(),
             FlagError::Limits(error) => error.moment(),
             FlagError::Call(error) => error.moment(),
+            FlagError::Cache(error) => error.moment(),
             FlagError::EmptyKey { .. }
-            | FlagError::CacheType { .. }
             | FlagError::AttestationType
             | FlagError::Attestation { .. }
             | FlagError::Unsupported { .. } => Moment::Options,
@@ -179,10 +181,10 @@ impl BuildRequest {
     pub fn from_flags(flags: &BuildFlags, surroundings: &dyn Surroundings) -> Result<BuildRequest, FlagError> {
         refuse_unsupported(flags)?;
         let call = call::parse(&flags.call, flags.check)?;
-        for entry in flags.cache_from.iter().chain(&flags.cache_to) {
-            check_cache_entry(entry)?;
-        }
+        let cache_from = cache::sources(&flags.cache_from, surroundings)?;
         let build_args = build_args(flags, surroundings)?;
+        let wants_inline = build_args.get("BUILDKIT_INLINE_CACHE").is_some_and(|v| parse_bool(v) == Some(true));
+        let cache_to = cache::targets(&flags.cache_to, wants_inline, surroundings)?;
         let labels = labels(&flags.labels)?;
         let named_contexts = context::named(&flags.build_contexts, surroundings)?;
         let granted = sandbox::entitlements(&flags.allow)?;
@@ -223,6 +225,8 @@ impl BuildRequest {
             platforms,
             named_contexts,
             cache_bypass: cache_bypass(flags)?,
+            cache_from,
+            cache_to,
             pulls_always: flags.pull,
             network,
             extra_hosts: sandbox::extra_hosts(&flags.add_hosts)?,
@@ -296,15 +300,6 @@ fn refuse_attestation(text: &str) -> Result<(), FlagError> {
         Some(true) => Ok(()),
         Some(false) | None => Err(FlagError::Unsupported { flag: "--attest" }),
     }
-}
-
-/// `--cache-from`, `--cache-to`: references, or fields of which one is `type`.
-fn check_cache_entry(text: &str) -> Result<(), FlagError> {
-    let error = || FlagError::CacheType { text: text.to_owned() };
-    let fields = csv::fields(text).map_err(|_| error())?;
-    let has_type = fields.iter().any(|field| field.trim_start().to_lowercase().starts_with("type="));
-    let is_references = fields.iter().all(|field| !field.contains('='));
-    if has_type || is_references { Ok(()) } else { Err(error()) }
 }
 
 fn build_args(flags: &BuildFlags, surroundings: &dyn Surroundings) -> Result<BTreeMap<String, String>, FlagError> {

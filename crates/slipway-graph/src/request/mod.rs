@@ -2,6 +2,7 @@
 //!
 //! [`BuildFlags`](flags::BuildFlags) (what was typed) lives in [`flags`]; [`BuildRequest::from_flags`] is the only way from one to the other.
 
+mod cache;
 pub mod flags;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use slipway_oci::{Digest, Platform, Reference};
+
+pub use cache::{CacheDocument, CacheExtent, CachePlace, CacheSource, CacheTarget, GhaPlace, S3Place};
 
 use crate::git::GitReference;
 use crate::op::{HostAddress, Network, Ulimit};
@@ -28,6 +31,9 @@ pub struct BuildRequest {
     /// By familiar name without `:latest`.
     pub named_contexts: BTreeMap<String, NamedContext>,
     pub cache_bypass: CacheBypass,
+    /// Asked in this order for what the store does not have.
+    pub cache_from: Vec<CacheSource>,
+    pub cache_to: Vec<CacheTarget>,
     /// Ask the registry again even for tags that are at hand.
     pub pulls_always: bool,
     pub network: Network,

@@ -124,7 +124,10 @@ impl Storage {
             !descriptor.urls.is_empty() || self.repository_path(repository, kind, descriptor.digest.hex()).exists()
         };
         let is_whole = match &parsed {
-            IndexOrManifest::Index(index) => index.manifests.iter().all(|manifest| has("_manifests", manifest)),
+            // Caches list their blobs in an index, which registries take as well.
+            IndexOrManifest::Index(index) => {
+                index.manifests.iter().all(|entry| has("_manifests", entry) || has("_blobs", entry))
+            }
             IndexOrManifest::Manifest(manifest) => {
                 std::iter::once(&manifest.config).chain(&manifest.layers).all(|blob| has("_blobs", blob))
             }

@@ -9,6 +9,7 @@ mod attacks;
 mod bad_input;
 mod bake;
 mod baking;
+mod cache_remote;
 mod cached;
 mod calls;
 mod compose;
@@ -67,6 +68,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("bake", bake::TESTS),
     ("baking", baking::TESTS),
     ("compose", compose::TESTS),
+    ("cache_remote", cache_remote::TESTS),
     ("cached", cached::TESTS),
     ("calls", calls::TESTS),
     ("confinement", confinement::TESTS),

@@ -166,7 +166,9 @@ impl Site {
 
     /// Forgets everything that was built. The old store stays until the end, under another name.
     pub(crate) fn renew_store(&self) {
-        fs::rename(self.path("store"), self.path("old-store")).unwrap();
+        let mut names = (0..).map(|n| self.path(&format!("old-store-{n}")));
+        let free = names.find(|path| !path.exists()).unwrap();
+        fs::rename(self.path("store"), free).unwrap();
     }
 
     /// The store, opened by this process.

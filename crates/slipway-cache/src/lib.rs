@@ -1,0 +1,117 @@
+//! Caches that machines share: what is in them ([`Cache`]), and the places that keep them ([`Backend`]).
+//!
+//! ```text
+//! format.rs     Cache, and BuildKit's JSON for it; values only
+//! document.rs   the manifest or index that lists a cache's blobs, and what is inside images
+//! local.rs      a folder in OCI layout
+//! registry.rs   a registry
+//! ```
+//!
+//! A key is a digest that means something to whoever computes it, and nothing here: BuildKit and slipway find each
+//! other's caches readable, but compute other keys. Everything that comes from a place is hostile until checked: sizes
+//! are bounded, digests are parsed, chains of layers end. The bytes of blobs are checked by whoever asked for them.
+
+mod document;
+mod format;
+mod local;
+mod registry;
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use slipway_oci::Descriptor;
+use slipway_registry::{BlobError, PushError, ResolveError};
+
+pub use document::Form;
+pub use format::{Cache, CachedResult, FormatError, InlineRecord, Layer, inline_records};
+pub use local::LocalBackend;
+pub use registry::RegistryBackend;
+
+/// A place that keeps a cache.
+pub trait Backend: Send + Sync {
+    /// What people call it, without secrets.
+    fn name(&self) -> String;
+
+    /// The caches that are there now, the ones to be preferred first.
+    ///
+    /// # Errors
+    /// [`CacheError::NothingThere`] if nobody has put one there yet.
+    fn load(&self) -> Result<Vec<Cache>, CacheError>;
+
+    /// The bytes of a blob of the cache; they may be any bytes.
+    fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, CacheError>;
+
+    /// Makes `cache` the one that is there. Of the blobs only those are asked for that are not there yet; who loads
+    /// meanwhile finds the old cache or the new one, whole.
+    fn save(&self, cache: &Cache, blobs: &dyn BlobSource) -> Result<(), CacheError>;
+}
+
+/// Has the blobs that a cache consists of.
+pub trait BlobSource: Sync {
+    /// Opens a blob from its start.
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>>;
+}
+
+/// Why a cache cannot be had or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    #[error("there is no cache yet")]
+    NothingThere,
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error("the document that lists the cache's blobs cannot be read")]
+    Document(#[from] slipway_oci::ManifestParseError),
+    #[error("the documents of the cache cannot be written")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Resolve(#[from] Box<ResolveError>),
+    #[error(transparent)]
+    Blob(#[from] Box<BlobError>),
+    #[error(transparent)]
+    Push(#[from] Box<PushError>),
+    #[error("cannot read a blob of the cache")]
+    Read(#[source] io::Error),
+    #[error("cannot reach `{path}`", path = .path.display())]
+    File { path: PathBuf, source: io::Error },
+}
+
+/// The largest manifest or index that is read, in bytes.
+const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
+/// The largest list of records that is read, in bytes.
+const MAX_CONFIG_BYTES: u64 = 64 << 20;
+
+/// All bytes of `reader`, which must not be more than `limit` and must have the digest of `blob`.
+fn read_checked(reader: impl Read, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, CacheError> {
+    let mut bytes = Vec::new();
+    reader.take(limit + 1).read_to_end(&mut bytes).map_err(CacheError::Read)?;
+    if bytes.len() as u64 > limit {
+        return Err(FormatError::TooLarge { limit }.into());
+    }
+    let found = slipway_oci::Digest::of(&bytes);
+    if found != blob.digest {
+        return Err(FormatError::Digest { expected: blob.digest.clone(), found }.into());
+    }
+    Ok(bytes)
+}
+
+/// Sends `blobs`, at most `n_parallel` at the same time; the first failure ends it.
+fn in_parallel(
+    n_parallel: usize,
+    blobs: &[&Descriptor],
+    send: &(dyn Fn(&Descriptor) -> Result<(), CacheError> + Sync),
+) -> Result<(), CacheError> {
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    let work = || {
+        while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = send(blob) {
+                next.store(blobs.len(), Ordering::Relaxed);
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..n_parallel.min(blobs.len())).for_each(|_| drop(scope.spawn(work))));
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}

@@ -1,0 +1,118 @@
+//! `type=local`: a folder in OCI layout, with one manifest a tag.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use slipway_oci::{Descriptor, Digest, Index, IndexOrManifest, media_type};
+
+use crate::document::{self, Form};
+use crate::{Backend, BlobSource, Cache, CacheError, MAX_CONFIG_BYTES, MAX_DOCUMENT_BYTES, read_checked};
+
+const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Annotation with the tag of a manifest (image spec, `annotations.md`).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// A folder that holds caches.
+#[derive(Debug)]
+pub struct LocalBackend {
+    pub folder: PathBuf,
+    pub tag: String,
+    /// Which manifest is read, whatever its tag is.
+    pub digest: Option<Digest>,
+    pub form: Form,
+}
+
+impl Backend for LocalBackend {
+    fn name(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    fn load(&self) -> Result<Vec<Cache>, CacheError> {
+        let entry = match &self.digest {
+            // It need not have a tag any more.
+            Some(digest) => Descriptor::new("", digest.clone(), 0),
+            None => self.entry()?.ok_or(CacheError::NothingThere)?,
+        };
+        let blob = |blob: &Descriptor| read_checked(self.open(blob)?, blob, MAX_CONFIG_BYTES);
+        let manifest = |blob: &Descriptor| read_checked(self.open(blob)?, blob, MAX_DOCUMENT_BYTES);
+        document::read(&manifest(&entry)?, &blob, &manifest)
+    }
+
+    fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, CacheError> {
+        let path = self.blob_path(&blob.digest);
+        let file = File::open(&path).map_err(|source| CacheError::File { path, source })?;
+        Ok(Box::new(file))
+    }
+
+    fn save(&self, cache: &Cache, blobs: &dyn BlobSource) -> Result<(), CacheError> {
+        let written = document::write(cache, self.form)?;
+        let folder = self.blob_path(&written.descriptor.digest);
+        let folder = folder.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(folder).map_err(|source| CacheError::File { path: folder.to_owned(), source })?;
+        for blob in &written.blobs {
+            let is_there = fs::metadata(self.blob_path(&blob.digest)).is_ok_and(|found| found.len() == blob.size);
+            if !is_there {
+                let mut source = blobs.open(blob).map_err(CacheError::Read)?;
+                self.put(&format!("blobs/sha256/{}", blob.digest.hex()), &mut source)?;
+            }
+        }
+        for (blob, bytes) in [(&written.config_blob, &written.config), (&written.descriptor, &written.document)] {
+            self.put(&format!("blobs/sha256/{}", blob.digest.hex()), &mut bytes.as_slice())?;
+        }
+        self.put("oci-layout", &mut &*OCI_LAYOUT)?;
+        let mut entry = written.descriptor;
+        entry.annotations.insert(REF_NAME.to_owned(), self.tag.clone());
+        let mut manifests = self.index()?.map(|index| index.manifests).unwrap_or_default();
+        manifests.retain(|other| other.annotations.get(REF_NAME) != Some(&self.tag));
+        manifests.push(entry);
+        let media_type = Some(media_type::OCI_INDEX.to_owned());
+        let index = Index { schema_version: 2, media_type, manifests, annotations: Default::default() };
+        // Last: now everything that it names is there.
+        self.put("index.json", &mut slipway_oci::to_compact(&index)?.as_slice())
+    }
+}
+
+impl LocalBackend {
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// What the tag stands for.
+    fn entry(&self) -> Result<Option<Descriptor>, CacheError> {
+        let manifests = self.index()?.map(|index| index.manifests).unwrap_or_default();
+        Ok(manifests.into_iter().find(|entry| entry.annotations.get(REF_NAME) == Some(&self.tag)))
+    }
+
+    /// What the folder holds; `None` if it is none, or empty.
+    fn index(&self) -> Result<Option<Index>, CacheError> {
+        let path = self.folder.join("index.json");
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened,
+        };
+        let mut bytes = Vec::new();
+        file.and_then(|file| file.take(MAX_DOCUMENT_BYTES).read_to_end(&mut bytes))
+            .map_err(|source| CacheError::File { path, source })?;
+        match IndexOrManifest::parse(&bytes, media_type::OCI_INDEX)? {
+            IndexOrManifest::Index(index) => Ok(Some(index)),
+            IndexOrManifest::Manifest(_) => Ok(None),
+        }
+    }
+
+    /// Writes the file `name`, or leaves the old one.
+    fn put(&self, name: &str, source: &mut dyn Read) -> Result<(), CacheError> {
+        let path = self.folder.join(name);
+        write_beside(&path, source).map_err(|source| CacheError::File { path, source })
+    }
+}
+
+fn write_beside(path: &Path, source: &mut dyn Read) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new().prefix(".slipway-").tempfile_in(folder)?;
+    io::copy(source, &mut temporary)?;
+    temporary.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! What does this build have that others may use?
+//!
+//! Every vertex whose definition key leads somewhere, here or in an imported cache, becomes a result with all keys that
+//! lead to the same place. Layers are compressed while the build goes on, as those of images are; of an imported cache
+//! they are fetched only if the place that is written to lacks them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use slipway_cache::{BlobSource, Cache, CacheError, CachedResult, InlineRecord, Layer, inline_records};
+use slipway_graph::op::{Op, Source};
+use slipway_graph::request::{CacheExtent, CachePlace, CacheTarget};
+use slipway_graph::{Event, Events, Graph, VertexId};
+use slipway_oci::{Descriptor, DiffId, Digest};
+use slipway_registry::Registry;
+use slipway_solver::Cancel;
+use slipway_store::{DbError, Snapshot, Store};
+
+use super::import::{Imports, RemoteSnapshot};
+use super::{backend, kind};
+use crate::assemble::rfc3339;
+use crate::build::internal_step;
+use crate::layers::{self, BlobForm, LayerError};
+use crate::{chain, export, observe};
+
+/// Keys of one result. Each is another way that once led to it.
+const MAX_KEYS: usize = 64;
+
+/// Why a cache was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheExportError {
+    #[error("failed to export the {kind} cache `{name}`")]
+    Write { kind: &'static str, name: String, source: CacheError },
+    #[error("failed to make the layers of the {kind} cache `{name}`")]
+    Layers { kind: &'static str, name: String, source: LayerError },
+    #[error("cannot make the inline cache")]
+    Inline(#[from] serde_json::Error),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// A build that is over, for those who want its cache.
+pub(crate) struct CacheExport<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) registry: &'a Registry,
+    pub(crate) graph: &'a Graph,
+    /// One a vertex.
+    pub(crate) definitions: &'a [Digest],
+    pub(crate) results: &'a [VertexId],
+    pub(crate) imports: &'a Imports<'a>,
+    pub(crate) events: &'a dyn Events,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// The form of blobs that the targets want, if any is a place of its own.
+pub(crate) fn wanted_form(targets: &[CacheTarget]) -> Option<BlobForm> {
+    targets.iter().find(|target| target.place != CachePlace::Inline).map(form)
+}
+
+/// Whether a target wants the layers of all steps.
+pub(crate) fn wants_all(targets: &[CacheTarget]) -> bool {
+    targets.iter().any(|target| target.extent == CacheExtent::Max && target.place != CachePlace::Inline)
+}
+
+/// All vertices that `results` need and that there may be records of.
+pub(crate) fn all_of(graph: &Graph, results: &[VertexId]) -> BTreeSet<VertexId> {
+    let reachable = graph.reachable(results);
+    let kept = graph.iter().filter(|(id, vertex)| reachable[id.0] && !is_unkept(&vertex.op));
+    kept.map(|(id, _)| id).collect()
+}
+
+fn form(target: &CacheTarget) -> BlobForm {
+    BlobForm { compression: target.compression, level: target.compression_level }
+}
+
+/// Where the result of a vertex is.
+enum Known {
+    Here(Snapshot),
+    Elsewhere(Arc<RemoteSnapshot>),
+}
+
+impl CacheExport<'_> {
+    /// Writes one cache after the other. A failure is a remark, unless the target says that it is the build's, or
+    /// `is_strict`.
+    pub(crate) fn write_all(&self, targets: &[CacheTarget], is_strict: bool) -> Result<(), CacheExportError> {
+        for target in targets {
+            match self.write(target) {
+                Err(error) if target.ignores_error && !is_strict => {
+                    self.events.emit(Event::Remark { message: format!("{}; the build is good", chain(&error)) });
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, target: &CacheTarget) -> Result<(), CacheExportError> {
+        let Some(backend) = backend(&target.place, self.registry) else { return Ok(()) };
+        let (kind, name) = (kind(&target.place), backend.name());
+        let step_name = format!("exporting cache to {kind}:{name}");
+        internal_step(self.events, self.events.new_step(), &step_name, || {
+            let layers = |source| CacheExportError::Layers { kind, name: name.clone(), source };
+            let collected = self.collect(target).map_err(layers)?;
+            let blobs = Blobs { store: self.store, elsewhere: &collected.elsewhere };
+            let write = |source| CacheExportError::Write { kind, name: name.clone(), source };
+            backend.save(&collected.cache, &blobs).map_err(write)
+        })
+    }
+
+    fn collect(&self, target: &CacheTarget) -> Result<Collected, LayerError> {
+        let mut collected = Collected::default();
+        for vertex in self.wanted(target.extent) {
+            let definition = &self.definitions[vertex.0];
+            match self.find(definition)? {
+                Some(Known::Here(snapshot)) => {
+                    let top = self.add_snapshot(&mut collected, &snapshot, target)?;
+                    collected.add_result(top, self.keys(&snapshot, definition)?);
+                }
+                Some(Known::Elsewhere(remote)) => {
+                    let top = collected.add_remote(&remote);
+                    collected.add_result(top, remote.keys());
+                }
+                None => {}
+            }
+        }
+        Ok(collected)
+    }
+
+    /// The vertices that belong into the cache, inputs first.
+    fn wanted(&self, extent: CacheExtent) -> BTreeSet<VertexId> {
+        match extent {
+            CacheExtent::Max => all_of(self.graph, self.results),
+            CacheExtent::Min => self.results.iter().flat_map(|result| self.chain_of(*result)).collect(),
+        }
+    }
+
+    /// The vertices whose layers are those of `result`.
+    fn chain_of(&self, result: VertexId) -> BTreeSet<VertexId> {
+        let mut chain = observe::exported(self.graph, result);
+        let bottom = chain.first().map_or(Some(result), |first| self.graph.vertex(*first).inputs.first().copied());
+        chain.extend(bottom.filter(|id| !is_unkept(&self.graph.vertex(*id).op)));
+        chain
+    }
+
+    fn find(&self, definition: &Digest) -> Result<Option<Known>, DbError> {
+        if let Some(record) = self.store.lookup(definition)? {
+            return Ok(Some(Known::Here(record.snapshot)));
+        }
+        Ok(self.imports.lookup(definition).map(Known::Elsewhere))
+    }
+
+    /// What leads to `snapshot`: its origin, the key of this build, all others.
+    fn keys(&self, snapshot: &Snapshot, definition: &Digest) -> Result<Vec<Digest>, DbError> {
+        let mut keys: Vec<Digest> = self.store.origin(snapshot.id())?.into_iter().collect();
+        let others = self.store.keys_of(snapshot.id(), MAX_KEYS)?;
+        for key in std::iter::once(definition.clone()).chain(others) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        Ok(keys)
+    }
+
+    fn add_snapshot(
+        &self,
+        collected: &mut Collected,
+        snapshot: &Snapshot,
+        target: &CacheTarget,
+    ) -> Result<Option<usize>, LayerError> {
+        let mut parent = None;
+        for (index, layer) in snapshot.layers().iter().enumerate() {
+            let place = (parent, layer.to_string());
+            if let Some(known) = collected.places.get(&place) {
+                parent = Some(*known);
+                continue;
+            }
+            let is_forced = target.forces_compression;
+            let (diff_id, blob) = layers::any_blob(self.store, snapshot, index, form(target), is_forced, self.cancel)?;
+            let blob = export::in_family(blob, true);
+            let created = self.store.layer_created_ns(layer)?.map(rfc3339);
+            parent = Some(collected.add_layer(place, Layer { blob, diff_id, parent, created }));
+        }
+        Ok(parent)
+    }
+
+    /// What goes into the config of the image `result`, whose layers have these diff IDs.
+    pub(crate) fn inline(&self, result: VertexId, diff_ids: &[DiffId]) -> Result<String, CacheExportError> {
+        let mut records = Vec::new();
+        for vertex in self.chain_of(result) {
+            let definition = &self.definitions[vertex.0];
+            let (stack, keys) = match self.find(definition)? {
+                Some(Known::Here(snapshot)) => (self.diff_ids(&snapshot)?, self.keys(&snapshot, definition)?),
+                Some(Known::Elsewhere(remote)) => {
+                    (remote.layers().iter().map(|layer| layer.diff_id.clone()).collect(), remote.keys())
+                }
+                None => continue,
+            };
+            if let (Some(layer), true) = (stack.len().checked_sub(1), diff_ids.starts_with(&stack)) {
+                records.push(InlineRecord { keys, layer });
+            }
+        }
+        Ok(STANDARD.encode(inline_records(&records)?))
+    }
+
+    fn diff_ids(&self, snapshot: &Snapshot) -> Result<Vec<DiffId>, DbError> {
+        let diff_ids = snapshot.layers().iter().filter_map(|layer| self.store.diff_id(layer).transpose());
+        diff_ids.map(|found| found.map(|(diff_id, _)| diff_id)).collect()
+    }
+}
+
+/// Whether there is never a record of it.
+fn is_unkept(op: &Op) -> bool {
+    matches!(op, Op::Source(Source::Local(_) | Source::Scratch))
+}
+
+/// A cache in the making.
+#[derive(Default)]
+struct Collected {
+    cache: Cache,
+    /// Layers by what is below them and a name that is theirs there.
+    places: HashMap<(Option<usize>, String), usize>,
+    /// Results by their topmost layer.
+    results: HashMap<usize, usize>,
+    /// Who has the blobs that need not be here.
+    elsewhere: HashMap<Digest, Arc<RemoteSnapshot>>,
+}
+
+impl Collected {
+    fn add_layer(&mut self, place: (Option<usize>, String), layer: Layer) -> usize {
+        let index = self.cache.layers.len();
+        self.cache.layers.push(layer);
+        self.places.insert(place, index);
+        index
+    }
+
+    fn add_remote(&mut self, remote: &Arc<RemoteSnapshot>) -> Option<usize> {
+        let mut parent = None;
+        for layer in remote.layers() {
+            self.elsewhere.entry(layer.blob.digest.clone()).or_insert_with(|| Arc::clone(remote));
+            let place = (parent, layer.blob.digest.to_string());
+            parent = Some(match self.places.get(&place) {
+                Some(known) => *known,
+                None => self.add_layer(place, Layer { parent, ..layer.clone() }),
+            });
+        }
+        parent
+    }
+
+    /// Nothing is noted of a result without layers: it takes no time to make.
+    fn add_result(&mut self, layer: Option<usize>, keys: Vec<Digest>) {
+        let Some(layer) = layer else { return };
+        let Collected { cache, results, .. } = self;
+        let place = *results.entry(layer).or_insert_with(|| {
+            cache.results.push(CachedResult { keys: Vec::new(), layer });
+            cache.results.len() - 1
+        });
+        let known = &mut cache.results[place].keys;
+        for key in keys {
+            if !known.contains(&key) {
+                known.push(key);
+            }
+        }
+    }
+}
+
+/// The blobs of the store, and of imported caches by way of it.
+struct Blobs<'a> {
+    store: &'a Store,
+    elsewhere: &'a HashMap<Digest, Arc<RemoteSnapshot>>,
+}
+
+impl BlobSource for Blobs<'_> {
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
+        let here = || self.store.open_blob(&blob.digest).map_err(io::Error::other);
+        let mut found = here()?;
+        if let (None, Some(remote)) = (&found, self.elsewhere.get(&blob.digest)) {
+            remote.fetch_blob(self.store, blob)?;
+            found = here()?;
+        }
+        let (file, _) =
+            found.ok_or_else(|| io::Error::other(format!("the blob {} is not in the store", blob.digest)))?;
+        Ok(Box::new(file))
+    }
+}

@@ -1,0 +1,243 @@
+//! What have other machines recorded? Asked by key, answered from lists of records that are read when the first key is
+//! missing here: a build that needs nothing contacts nobody.
+//!
+//! A hit brings no files along. They are fetched when somebody needs them: a step that reads them, an output. What
+//! turns out to be broken then is [`LostCache`]: the build is solved again without that cache.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slipway_cache::{Backend, Cache, Layer};
+use slipway_graph::request::CacheSource;
+use slipway_graph::{Event, Events};
+use slipway_oci::{Descriptor, Digest};
+use slipway_registry::Registry;
+use slipway_solver::Cancel;
+use slipway_store::{OverlayFlavor, Snapshot, Store};
+
+use super::{backend, kind};
+use crate::build::internal_step;
+use crate::chain;
+use crate::fetch::{BlobPlace, LayerFetcher, Progress, WantedLayer};
+use crate::images::ImageError;
+
+/// A cache whose records promise what it does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("the cache `{name}` cannot be used")]
+pub(crate) struct LostCache {
+    /// Which one, as [`Imports::give_up`] takes it.
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) source: Box<ImageError>,
+}
+
+/// The caches that a build may look into.
+pub(crate) struct Imports<'a> {
+    sources: Vec<&'a CacheSource>,
+    registry: &'a Registry,
+    events: &'a dyn Events,
+    /// `None` until somebody asks.
+    loaded: Mutex<Option<Vec<Imported>>>,
+}
+
+/// A cache that was read.
+struct Imported {
+    /// Its place in the request.
+    index: usize,
+    backend: Arc<dyn Backend>,
+    cache: Cache,
+    /// Which result a key leads to.
+    results: HashMap<Digest, usize>,
+    /// What was found so far, by result.
+    found: HashMap<usize, Arc<RemoteSnapshot>>,
+}
+
+impl<'a> Imports<'a> {
+    /// Nothing is read before the first question.
+    pub(crate) fn new(sources: Vec<&'a CacheSource>, registry: &'a Registry, events: &'a dyn Events) -> Imports<'a> {
+        Imports { sources, registry, events, loaded: Mutex::new(None) }
+    }
+
+    /// Who hears of what is fetched.
+    pub(crate) fn events(&self) -> &'a dyn Events {
+        self.events
+    }
+
+    /// The snapshot that somebody recorded under `key`.
+    pub(crate) fn lookup(&self, key: &Digest) -> Option<Arc<RemoteSnapshot>> {
+        if self.sources.is_empty() {
+            return None;
+        }
+        let mut loaded = self.loaded();
+        loaded.get_or_insert_with(|| self.load()).iter_mut().find_map(|imported| imported.lookup(key))
+    }
+
+    /// Forgets the cache that was lost, and says so.
+    pub(crate) fn give_up(&self, lost: &LostCache) {
+        let message = format!("{}; the build goes on without it", chain(lost));
+        self.events.emit(Event::Remark { message });
+        self.loaded().iter_mut().for_each(|loaded| loaded.retain(|imported| imported.index != lost.index));
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Option<Vec<Imported>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self) -> Vec<Imported> {
+        let load = |(index, source): (usize, &&CacheSource)| match source {
+            CacheSource::Unusable(reason) => {
+                let message = format!("failed to configure a cache importer: {reason}");
+                self.events.emit(Event::Remark { message });
+                Vec::new()
+            }
+            CacheSource::Place(place) => match backend(place, self.registry) {
+                Some(backend) => self.load_from(index, kind(place), &backend),
+                None => Vec::new(),
+            },
+        };
+        self.sources.iter().enumerate().flat_map(load).collect()
+    }
+
+    fn load_from(&self, index: usize, kind: &str, backend: &Arc<dyn Backend>) -> Vec<Imported> {
+        let name = format!("importing cache manifest from {kind}:{}", backend.name());
+        let loaded =
+            internal_step(self.events, self.events.new_step(), &name, || backend.load().map_err(|error| chain(&error)));
+        match loaded {
+            Ok(caches) => caches.into_iter().map(|cache| Imported::new(index, Arc::clone(backend), cache)).collect(),
+            Err(reason) => {
+                let message = format!("failed to import the {kind} cache `{}`: {reason}", backend.name());
+                self.events.emit(Event::Remark { message });
+                Vec::new()
+            }
+        }
+    }
+}
+
+impl Imported {
+    fn new(index: usize, backend: Arc<dyn Backend>, cache: Cache) -> Imported {
+        let mut results = HashMap::new();
+        for (place, result) in cache.results.iter().enumerate() {
+            for key in &result.keys {
+                results.entry(key.clone()).or_insert(place);
+            }
+        }
+        Imported { index, backend, cache, results, found: HashMap::new() }
+    }
+
+    fn lookup(&mut self, key: &Digest) -> Option<Arc<RemoteSnapshot>> {
+        let place = *self.results.get(key)?;
+        let Imported { index, backend, cache, found, .. } = self;
+        let result = &cache.results[place];
+        let snapshot = found.entry(place).or_insert_with(|| {
+            Arc::new(RemoteSnapshot {
+                index: *index,
+                backend: Arc::clone(backend),
+                layers: cache.stack(result).into_iter().cloned().collect(),
+                // Keys lead here, so there is at least one.
+                origin: result.keys.first().unwrap_or(key).clone(),
+                keys: Mutex::new(result.keys.clone()),
+                here: Mutex::new(None),
+            })
+        });
+        Some(Arc::clone(snapshot))
+    }
+}
+
+/// A snapshot that is somewhere else, unless somebody has needed it meanwhile.
+pub(crate) struct RemoteSnapshot {
+    index: usize,
+    backend: Arc<dyn Backend>,
+    /// Bottom first; at least one.
+    layers: Vec<Layer>,
+    origin: Digest,
+    /// What leads to it; the first is its origin.
+    keys: Mutex<Vec<Digest>>,
+    here: Mutex<Option<Snapshot>>,
+}
+
+impl fmt::Debug for RemoteSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteSnapshot").field("from", &self.backend.name()).finish_non_exhaustive()
+    }
+}
+
+/// What fetching needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Fetching<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) flavor: OverlayFlavor,
+    pub(crate) events: &'a dyn Events,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl RemoteSnapshot {
+    /// Its layers, bottom first.
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The key that it was made under.
+    pub(crate) fn origin(&self) -> Digest {
+        self.origin.clone()
+    }
+
+    /// What leads to it; the first is its origin.
+    pub(crate) fn keys(&self) -> Vec<Digest> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Further keys that lead to it.
+    pub(crate) fn add_keys(&self, keys: &[Digest]) {
+        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            if !known.contains(key) {
+                known.push(key.clone());
+            }
+        }
+    }
+
+    /// The snapshot in the store, fetched if it is not there, and recorded under its keys.
+    pub(crate) fn fetch(&self, with: Fetching<'_>) -> Result<Snapshot, LostCache> {
+        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = &*here {
+            return Ok(snapshot.clone());
+        }
+        let name = self.backend.name();
+        let step = with.events.new_step();
+        let title = format!("importing layers from cache {name}");
+        let fetched = internal_step(with.events, step, &title, || {
+            let progress = Progress { events: with.events, step, cancel: with.cancel };
+            let place = BlobPlace::Cache(self.backend.as_ref());
+            let (store, flavor) = (with.store, with.flavor);
+            let fetcher = LayerFetcher { name: &name, place, store, flavor, progress: &progress };
+            let wanted: Vec<WantedLayer> = self.layers.iter().map(wanted).collect();
+            let snapshot = fetcher.stack(&wanted)?;
+            store.record(&self.keys(), snapshot.id(), None)?;
+            Ok(snapshot)
+        });
+        let lost = |source| LostCache { index: self.index, name: name.clone(), source: Box::new(source) };
+        let snapshot = fetched.map_err(lost)?;
+        *here = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// The bytes of one of its layers, by way of the store, which checks them.
+    pub(crate) fn fetch_blob(&self, store: &Store, blob: &Descriptor) -> io::Result<()> {
+        let reader = self.backend.open(blob).map_err(io::Error::other)?;
+        let mut writer = store.blob_writer().map_err(io::Error::other)?;
+        io::copy(&mut reader.take(blob.size.saturating_add(1)), &mut writer)?;
+        writer.commit(Some(&blob.digest)).map(drop).map_err(io::Error::other)
+    }
+}
+
+fn wanted(layer: &Layer) -> WantedLayer {
+    let created = layer.created.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let created_ns = created.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+    WantedLayer {
+        diff_id: layer.diff_id.clone(),
+        blob: Some(layer.blob.clone()),
+        created_ns: created_ns.unwrap_or_else(crate::now_ns),
+    }
+}

@@ -1,0 +1,46 @@
+//! Caches that other machines read and write: `--cache-from` and `--cache-to`.
+//!
+//! ```text
+//! import.rs   what others have recorded, looked up by key; layers are fetched when somebody needs their files
+//! export.rs   what this build has, written for others
+//! ```
+//!
+//! The keys in such a cache are the solver's own. Neither the solver nor the store knows where a record came from.
+
+pub(crate) mod export;
+pub(crate) mod import;
+
+use std::sync::Arc;
+
+use slipway_cache::{Backend, Form, LocalBackend, RegistryBackend};
+use slipway_graph::request::{CacheDocument, CachePlace};
+use slipway_registry::Registry;
+
+/// What reads and writes caches at `place`; `None` for the cache inside an image, which is no place of its own.
+fn backend(place: &CachePlace, registry: &Registry) -> Option<Arc<dyn Backend>> {
+    let form = |document: &CacheDocument| Form { is_image: document.is_image, uses_oci_types: document.uses_oci_types };
+    Some(match place {
+        CachePlace::Inline => return None,
+        CachePlace::Registry { reference, document } => {
+            Arc::new(RegistryBackend { registry: registry.clone(), reference: reference.clone(), form: form(document) })
+        }
+        CachePlace::Local { path, tag, digest, document } => Arc::new(LocalBackend {
+            folder: path.clone(),
+            tag: tag.clone(),
+            digest: digest.clone(),
+            form: form(document),
+        }),
+        CachePlace::S3(_) | CachePlace::Gha(_) => return None,
+    })
+}
+
+/// How people know the kind of a place.
+fn kind(place: &CachePlace) -> &'static str {
+    match place {
+        CachePlace::Inline => "inline",
+        CachePlace::Registry { .. } => "registry",
+        CachePlace::Local { .. } => "local",
+        CachePlace::S3(_) => "s3",
+        CachePlace::Gha(_) => "gha",
+    }
+}

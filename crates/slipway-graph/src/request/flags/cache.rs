@@ -1,0 +1,340 @@
+//! `--cache-from` and `--cache-to` (`spec/cli.md` section 4.4).
+//!
+//! A source that makes no sense is told as a warning when the build looks for it, as the reference does; a target that
+//! makes no sense is refused. Places without credentials are left out of both without a word.
+
+use std::path::{Path, PathBuf};
+
+use slipway_oci::Reference;
+
+use super::{Moment, Surroundings, csv, parse_bool};
+use crate::request::{
+    CacheDocument, CacheExtent, CachePlace, CacheSource, CacheTarget, Compression, GhaPlace, S3Place, SecretValue,
+};
+
+/// Why a cache entry is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheFlagError {
+    #[error("type required for {text:?}")]
+    Type { text: String },
+    #[error("unknown cache exporter: {kind:?}")]
+    UnknownExporter { kind: String },
+    #[error("{kind} cache requires {key}")]
+    Missing { kind: &'static str, key: &'static str },
+    #[error("invalid cache reference {text:?}")]
+    Reference { text: String },
+    #[error("invalid {key} {text:?} of a cache")]
+    Value { key: &'static str, text: String },
+}
+
+impl CacheFlagError {
+    pub(super) fn moment(&self) -> Moment {
+        match self {
+            CacheFlagError::Type { .. } => Moment::Options,
+            _ => Moment::Solve,
+        }
+    }
+}
+
+/// The fields of an entry; names are in lower case.
+struct Fields<'a> {
+    kind: String,
+    pairs: Vec<(String, String)>,
+    surroundings: &'a dyn Surroundings,
+}
+
+impl Fields<'_> {
+    fn text(&self, key: &str) -> Option<&str> {
+        let last = self.pairs.iter().rev().find(|(name, _)| name == key);
+        last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The value of `key`, or else of an environment variable.
+    fn text_or_variable(&self, key: &str, variable: &str) -> Option<String> {
+        let value = self.text(key).map(str::to_owned);
+        value.or_else(|| self.surroundings.variable(variable)).filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, kind: &'static str, key: &'static str) -> Result<&str, CacheFlagError> {
+        self.text(key).ok_or(CacheFlagError::Missing { kind, key })
+    }
+
+    fn flag(&self, key: &'static str, default: bool) -> Result<bool, CacheFlagError> {
+        let Some(text) = self.text(key) else { return Ok(default) };
+        parse_bool(text).ok_or_else(|| CacheFlagError::Value { key, text: text.to_owned() })
+    }
+
+    fn number(&self, key: &'static str) -> Result<Option<u32>, CacheFlagError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| CacheFlagError::Value { key, text: text.to_owned() })
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        self.surroundings.working_dir().join(Path::new(text))
+    }
+}
+
+/// What `--cache-from` names.
+pub(super) fn sources(texts: &[String], surroundings: &dyn Surroundings) -> Result<Vec<CacheSource>, CacheFlagError> {
+    let mut sources = Vec::new();
+    for fields in texts.iter().map(|text| entries(text, surroundings)) {
+        for fields in fields? {
+            match place(&fields, "src") {
+                Ok(Some(CachePlace::Inline)) => {
+                    sources.push(CacheSource::Unusable("unknown cache importer: \"inline\"".to_owned()));
+                }
+                Ok(place) => sources.extend(place.map(CacheSource::Place)),
+                Err(CacheFlagError::UnknownExporter { kind }) => {
+                    sources.push(CacheSource::Unusable(format!("unknown cache importer: {kind:?}")));
+                }
+                Err(error) => sources.push(CacheSource::Unusable(error.to_string())),
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// What `--cache-to` names. `wants_inline` is the build argument that asks for an inline cache.
+pub(super) fn targets(
+    texts: &[String],
+    wants_inline: bool,
+    surroundings: &dyn Surroundings,
+) -> Result<Vec<CacheTarget>, CacheFlagError> {
+    let mut targets = Vec::new();
+    for fields in texts.iter().map(|text| entries(text, surroundings)) {
+        for fields in fields? {
+            let Some(place) = place(&fields, "dest")? else { continue };
+            targets.push(target(&fields, place)?);
+        }
+    }
+    let has_inline = targets.iter().any(|target| target.place == CachePlace::Inline);
+    if wants_inline && !has_inline {
+        let fields = Fields { kind: "inline".to_owned(), pairs: Vec::new(), surroundings };
+        targets.push(target(&fields, CachePlace::Inline)?);
+    }
+    Ok(targets)
+}
+
+fn target(fields: &Fields<'_>, place: CachePlace) -> Result<CacheTarget, CacheFlagError> {
+    let invalid = |key, text: &str| CacheFlagError::Value { key, text: text.to_owned() };
+    let extent = match fields.text("mode") {
+        None | Some("min") => CacheExtent::Min,
+        Some("max") => CacheExtent::Max,
+        Some(other) => return Err(invalid("mode", other)),
+    };
+    let compression = match fields.text("compression") {
+        None | Some("gzip") => Compression::Gzip,
+        Some("zstd") => Compression::Zstd,
+        Some("uncompressed") => Compression::Uncompressed,
+        Some(other) => return Err(invalid("compression", other)),
+    };
+    Ok(CacheTarget {
+        place,
+        extent,
+        compression,
+        compression_level: fields.number("compression-level")?,
+        forces_compression: fields.flag("force-compression", false)?,
+        ignores_error: fields.flag("ignore-error", true)?,
+    })
+}
+
+/// The entries that one flag stands for: references, or fields of which one is `type`.
+fn entries<'a>(text: &str, surroundings: &'a dyn Surroundings) -> Result<Vec<Fields<'a>>, CacheFlagError> {
+    let error = || CacheFlagError::Type { text: text.to_owned() };
+    let fields = csv::fields(text).map_err(|_| error())?;
+    if fields.iter().all(|field| !field.contains('=')) {
+        let of_reference = |reference: String| {
+            let pairs = vec![("ref".to_owned(), reference)];
+            Fields { kind: "registry".to_owned(), pairs, surroundings }
+        };
+        return Ok(fields.into_iter().map(of_reference).collect());
+    }
+    let pairs = csv::pairs(&fields).map_err(|_| error())?;
+    let pairs: Vec<(String, String)> = pairs.into_iter().map(|(key, value)| (key, value.to_owned())).collect();
+    let kind = pairs.iter().find(|(key, _)| key == "type").map(|(_, kind)| kind.clone()).ok_or_else(error)?;
+    Ok(vec![Fields { kind, pairs, surroundings }])
+}
+
+/// Where the cache is; a folder is named by `path_key`. `None` if credentials are missing.
+fn place(fields: &Fields<'_>, path_key: &'static str) -> Result<Option<CachePlace>, CacheFlagError> {
+    match fields.kind.as_str() {
+        "inline" => Ok(Some(CachePlace::Inline)),
+        "registry" => {
+            let text = fields.required("registry", "ref")?;
+            let reference = text.parse::<Reference>();
+            let reference = reference.map_err(|_| CacheFlagError::Reference { text: text.to_owned() })?;
+            Ok(Some(CachePlace::Registry { reference, document: document(fields)? }))
+        }
+        "local" => {
+            let path = fields.path(fields.required("local", path_key)?);
+            let tag = fields.text("tag").unwrap_or("latest").to_owned();
+            let invalid = |text: &str| CacheFlagError::Value { key: "digest", text: text.to_owned() };
+            let digest = fields.text("digest").map(|text| text.parse().map_err(|_| invalid(text))).transpose()?;
+            Ok(Some(CachePlace::Local { path, tag, digest, document: document(fields)? }))
+        }
+        "s3" => s3(fields),
+        "gha" => Ok(gha(fields)),
+        other => Err(CacheFlagError::UnknownExporter { kind: other.to_owned() }),
+    }
+}
+
+fn document(fields: &Fields<'_>) -> Result<CacheDocument, CacheFlagError> {
+    let uses_oci_types = fields.flag("oci-mediatypes", true)?;
+    Ok(CacheDocument { is_image: fields.flag("image-manifest", uses_oci_types)?, uses_oci_types })
+}
+
+fn s3(fields: &Fields<'_>) -> Result<Option<CachePlace>, CacheFlagError> {
+    const MISSING: fn(&'static str) -> CacheFlagError = |key| CacheFlagError::Missing { kind: "s3", key };
+    let bucket = fields.text_or_variable("bucket", "AWS_BUCKET").ok_or_else(|| MISSING("bucket"))?;
+    let region = fields.text_or_variable("region", "AWS_REGION").ok_or_else(|| MISSING("region"))?;
+    let access_key_id = fields.text_or_variable("access_key_id", "AWS_ACCESS_KEY_ID");
+    let secret_access_key = fields.text_or_variable("secret_access_key", "AWS_SECRET_ACCESS_KEY");
+    let (Some(access_key_id), Some(secret)) = (access_key_id, secret_access_key) else { return Ok(None) };
+    // A token belongs to the key that it came with.
+    let session_token = match fields.text("access_key_id") {
+        Some(_) => fields.text("session_token").map(str::to_owned),
+        None => fields.text_or_variable("session_token", "AWS_SESSION_TOKEN"),
+    };
+    let prefix = |key, default: &str| fields.text(key).unwrap_or(default).to_owned();
+    Ok(Some(CachePlace::S3(S3Place {
+        bucket,
+        region,
+        names: prefix("name", "buildkit").split(';').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        prefix: prefix("prefix", ""),
+        blobs_prefix: prefix("blobs_prefix", "blobs/"),
+        manifests_prefix: prefix("manifests_prefix", "manifests/"),
+        endpoint_url: fields.text("endpoint_url").map(str::to_owned),
+        uses_path_style: fields.flag("use_path_style", false)?,
+        access_key_id,
+        secret_access_key: SecretValue(secret.into_bytes()),
+        session_token: session_token.map(|token| SecretValue(token.into_bytes())),
+        n_parallel: fields.number("upload_parallelism")?.unwrap_or(4).clamp(1, 64) as usize,
+    })))
+}
+
+fn gha(fields: &Fields<'_>) -> Option<CachePlace> {
+    let token = fields.text_or_variable("token", "ACTIONS_RUNTIME_TOKEN")?;
+    let url = fields.text("url_v2").or(fields.text("url")).map(str::to_owned);
+    let url = url.or_else(|| fields.surroundings.variable("ACTIONS_RESULTS_URL")).filter(|url| !url.is_empty())?;
+    let scope = fields.text("scope").unwrap_or("buildkit").to_owned();
+    Some(CachePlace::Gha(GhaPlace { scope, url, token: SecretValue(token.into_bytes()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::flags::PathKind;
+
+    struct Machine(&'static [(&'static str, &'static str)]);
+
+    impl Surroundings for Machine {
+        fn variable(&self, name: &str) -> Option<String> {
+            self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        }
+
+        fn kind_of(&self, _: &Path) -> PathKind {
+            PathKind::Missing
+        }
+
+        fn is_stdout_terminal(&self) -> bool {
+            false
+        }
+
+        fn working_dir(&self) -> PathBuf {
+            PathBuf::from("/work")
+        }
+    }
+
+    fn sources_of(text: &str) -> Vec<CacheSource> {
+        sources(&[text.to_owned()], &Machine(&[])).unwrap()
+    }
+
+    fn target_of(text: &str) -> Result<CacheTarget, CacheFlagError> {
+        Ok(targets(&[text.to_owned()], false, &Machine(&[]))?.remove(0))
+    }
+
+    #[test]
+    fn references_are_registry_entries() {
+        let [
+            CacheSource::Place(CachePlace::Registry { reference: a, .. }),
+            CacheSource::Place(CachePlace::Registry { reference: b, .. }),
+        ] = &sources_of("a,host:5000/b:c")[..]
+        else {
+            panic!("two registries were expected")
+        };
+        assert_eq!((a.familiar().as_str(), b.tag()), ("a", Some("c")));
+    }
+
+    #[test]
+    fn sources_of_no_use_are_kept_to_be_told() {
+        for (text, reason) in [
+            ("type=nope", "unknown cache importer: \"nope\""),
+            ("type=inline", "unknown cache importer: \"inline\""),
+            ("type=local", "local cache requires src"),
+            ("type=registry,ref=A:b:c", "invalid cache reference \"A:b:c\""),
+            ("type=s3,region=r", "s3 cache requires bucket"),
+        ] {
+            assert_eq!(sources_of(text), [CacheSource::Unusable(reason.to_owned())], "{text}");
+        }
+    }
+
+    #[test]
+    fn targets_of_no_use_are_refused() {
+        for (text, reason) in [
+            ("src=x", "type required for \"src=x\""),
+            ("type=foo", "unknown cache exporter: \"foo\""),
+            ("type=local,src=x", "local cache requires dest"),
+            ("type=local,dest=x,mode=mid", "invalid mode \"mid\" of a cache"),
+            ("type=local,dest=x,ignore-error=maybe", "invalid ignore-error \"maybe\" of a cache"),
+        ] {
+            assert_eq!(target_of(text).unwrap_err().to_string(), reason, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_of_a_target() {
+        let plain = target_of("type=local,dest=x").unwrap();
+        let document = CacheDocument { is_image: true, uses_oci_types: true };
+        let place = |document| CachePlace::Local {
+            path: PathBuf::from("/work/x"),
+            tag: "latest".to_owned(),
+            digest: None,
+            document,
+        };
+        assert_eq!((plain.place, plain.extent, plain.ignores_error), (place(document), CacheExtent::Min, true));
+        let full = "type=local,dest=x,mode=max,oci-mediatypes=false,compression=zstd,ignore-error=false";
+        let full = target_of(full).unwrap();
+        let document = CacheDocument { is_image: false, uses_oci_types: false };
+        assert_eq!((full.place, full.extent, full.ignores_error), (place(document), CacheExtent::Max, false));
+        assert_eq!(full.compression, Compression::Zstd);
+    }
+
+    #[test]
+    fn places_without_credentials_are_left_out() {
+        assert_eq!(sources_of("type=gha"), []);
+        assert_eq!(sources_of("type=s3,bucket=b,region=r"), []);
+        let machine = Machine(&[
+            ("ACTIONS_RUNTIME_TOKEN", "hidden"),
+            ("ACTIONS_RESULTS_URL", "http://gha/"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "hidden"),
+            ("AWS_REGION", "r"),
+        ]);
+        let texts = ["type=gha,scope=s".to_owned(), "type=s3,bucket=b,name=x;y".to_owned()];
+        let found = sources(&texts, &machine).unwrap();
+        assert_eq!(found.len(), 2);
+        let shown = format!("{found:?}");
+        assert!(
+            !shown.contains("hidden") && shown.contains("\"x\", \"y\"") && shown.contains("http://gha/"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_build_argument_asks_for_an_inline_cache() {
+        let inline = targets(&[], true, &Machine(&[])).unwrap();
+        assert_eq!(inline.len(), 1);
+        assert_eq!(inline[0].place, CachePlace::Inline);
+        assert_eq!(targets(&["type=inline".to_owned()], true, &Machine(&[])).unwrap().len(), 1);
+    }
+}
