@@ -5,6 +5,8 @@
 //! document.rs   the manifest or index that lists a cache's blobs, and what is inside images
 //! local.rs      a folder in OCI layout
 //! registry.rs   a registry
+//! s3.rs         a bucket of an S3 server (objects.rs: what servers of objects have in common)
+//! gha.rs        the cache service of GitHub Actions
 //! ```
 //!
 //! A key is a digest that means something to whoever computes it, and nothing here: BuildKit and slipway find each
@@ -13,8 +15,11 @@
 
 mod document;
 mod format;
+mod gha;
 mod local;
+mod objects;
 mod registry;
+mod s3;
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -26,8 +31,11 @@ use slipway_registry::{BlobError, PushError, ResolveError};
 
 pub use document::Form;
 pub use format::{Cache, CachedResult, FormatError, InlineRecord, Layer, inline_records};
+pub use gha::GhaBackend;
 pub use local::LocalBackend;
+pub use objects::ObjectFailure;
 pub use registry::RegistryBackend;
+pub use s3::{S3Backend, S3Config};
 
 /// A place that keeps a cache.
 pub trait Backend: Send + Sync {
@@ -71,6 +79,8 @@ pub enum CacheError {
     Blob(#[from] Box<BlobError>),
     #[error(transparent)]
     Push(#[from] Box<PushError>),
+    #[error(transparent)]
+    Object(#[from] ObjectFailure),
     #[error("cannot read a blob of the cache")]
     Read(#[source] io::Error),
     #[error("cannot reach `{path}`", path = .path.display())]

@@ -227,6 +227,13 @@ impl HttpClient {
         Err(Failure::Protocol(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
+    /// [`Self::send`] without following redirects: headers that sign a request must not reach another host.
+    pub(crate) fn send_directly(&self, config: &ClientConfig, request: &mut Request<'_>) -> Result<Response, Failure> {
+        let uri = request.uri.clone();
+        let authorization = request.authorization.clone();
+        self.send_to(config, request, &uri, authorization.as_deref(), MAX_ATTEMPTS)
+    }
+
     /// Sends `request` to `uri` until an answer or a failure is final.
     fn send_to(
         &self,

@@ -5,6 +5,7 @@
 //! Registry::blob(descriptor)        pull.rs         digest         -> a stream that fails unless the bytes are right
 //! Registry::push_blob, push_manifest  push.rs
 //! Registry::fetch_url               http_source.rs  any URL, without credentials of registries
+//! Registry::object                  objects.rs      the same for who signs requests: caches in S3 and the like
 //!     each of them asks             mirror.rs       which servers, in which order
 //!     through                       auth.rs         which `Authorization` header (challenge.rs, credentials.rs)
 //!     through                       client.rs       redirects, retries, certificates, proxies (proxy.rs)
@@ -20,6 +21,7 @@ mod credentials;
 mod failure;
 mod http_source;
 mod mirror;
+mod objects;
 mod origin;
 mod proxy;
 mod pull;
@@ -36,6 +38,7 @@ use crate::mirror::{DeadMirrors, Endpoint};
 pub use client::ClientConfig;
 pub use failure::{Attempt, ErrorKind, Failure, Operation};
 pub use http_source::{FetchError, UrlBody, UrlRequest, UrlResponse};
+pub use objects::{ObjectAnswer, ObjectBody, ObjectError, ObjectMethod, ObjectRequest};
 pub use pull::{BlobError, BlobReader};
 pub use push::{BlobPush, PushError};
 pub use resolve::{ResolveError, ResolvedManifest};

@@ -34,10 +34,12 @@ pub enum Capability {
     Emulator,
     /// `strace`, which makes system calls fail.
     Strace,
+    /// `moto_server`, a server that speaks S3 (`scripts/s3-server` installs it).
+    S3Server,
 }
 
 impl Capability {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -49,6 +51,7 @@ impl Capability {
         Self::ControlGroupsTwo,
         Self::Emulator,
         Self::Strace,
+        Self::S3Server,
     ];
 
     /// What every build needs from the machine.
@@ -70,6 +73,7 @@ impl Capability {
             Self::ControlGroupsTwo => "cgroups-2",
             Self::Emulator => "emulator",
             Self::Strace => "strace",
+            Self::S3Server => "s3-server",
         }
     }
 
@@ -117,6 +121,7 @@ impl Capability {
                 fails("qemu-aarch64-static, another machine or Linux 6.7", &["sh", "-c", has_all])
             }
             Self::Strace => fails("strace", &["strace", "-f", "--inject=chdir:error=EIO:when=1", "true"]),
+            Self::S3Server => fails("moto_server", &["sh", "-c", "command -v moto_server"]),
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

@@ -3,6 +3,7 @@
 //! What a case is: [`case`]. Laying its files out: [`workspace`]. Building it on slipway or on the reference:
 //! [`builder`]. Reading what came out: [`image`]. Deciding whether that is right: [`expectation`].
 
+pub mod actions_cache;
 pub mod bake_table;
 pub mod base;
 pub mod builder;

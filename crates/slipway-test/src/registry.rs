@@ -13,7 +13,7 @@
 
 mod access;
 mod faults;
-mod http;
+pub(crate) mod http;
 mod storage;
 
 use std::io;

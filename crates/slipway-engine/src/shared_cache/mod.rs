@@ -12,8 +12,8 @@ pub(crate) mod import;
 
 use std::sync::Arc;
 
-use slipway_cache::{Backend, Form, LocalBackend, RegistryBackend};
-use slipway_graph::request::{CacheDocument, CachePlace};
+use slipway_cache::{Backend, Form, GhaBackend, LocalBackend, RegistryBackend, S3Backend, S3Config};
+use slipway_graph::request::{CacheDocument, CachePlace, S3Place, SecretValue};
 use slipway_registry::Registry;
 
 /// What reads and writes caches at `place`; `None` for the cache inside an image, which is no place of its own.
@@ -30,8 +30,34 @@ fn backend(place: &CachePlace, registry: &Registry) -> Option<Arc<dyn Backend>> 
             digest: digest.clone(),
             form: form(document),
         }),
-        CachePlace::S3(_) | CachePlace::Gha(_) => return None,
+        CachePlace::S3(place) => Arc::new(S3Backend { registry: registry.clone(), config: s3_config(place) }),
+        CachePlace::Gha(place) => Arc::new(GhaBackend {
+            registry: registry.clone(),
+            scope: place.scope.clone(),
+            url: place.url.clone(),
+            token: text(&place.token),
+        }),
     })
+}
+
+fn s3_config(place: &S3Place) -> S3Config {
+    S3Config {
+        bucket: place.bucket.clone(),
+        region: place.region.clone(),
+        names: place.names.clone(),
+        blobs_prefix: format!("{}{}", place.prefix, place.blobs_prefix),
+        manifests_prefix: format!("{}{}", place.prefix, place.manifests_prefix),
+        endpoint_url: place.endpoint_url.clone(),
+        uses_path_style: place.uses_path_style,
+        access_key_id: place.access_key_id.clone(),
+        secret_access_key: place.secret_access_key.0.clone(),
+        session_token: place.session_token.as_ref().map(text),
+        n_parallel: place.n_parallel,
+    }
+}
+
+fn text(secret: &SecretValue) -> String {
+    String::from_utf8_lossy(&secret.0).into_owned()
 }
 
 /// How people know the kind of a place.

@@ -13,11 +13,11 @@ const MAX_DRAIN_BYTES: u64 = 1 << 20;
 const TLS_HANDSHAKE: u8 = 22;
 
 /// One request, and the connection that its body comes from.
-pub(super) struct Exchange {
-    pub(super) method: String,
+pub(crate) struct Exchange {
+    pub(crate) method: String,
     /// Path and query as sent.
-    pub(super) target: String,
-    pub(super) path: String,
+    pub(crate) target: String,
+    pub(crate) path: String,
     query: Vec<(String, String)>,
     /// Names in lower case.
     headers: Vec<(String, String)>,
@@ -25,7 +25,7 @@ pub(super) struct Exchange {
 }
 
 /// A request body that is read as it arrives.
-pub(super) struct Body {
+pub(crate) struct Body {
     stream: BufReader<TcpStream>,
     length: Length,
     /// The client waits for a "100 Continue" before it sends.
@@ -40,34 +40,34 @@ enum Length {
 }
 
 impl Exchange {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The unescaped value of a query parameter.
-    pub(super) fn query(&self, name: &str) -> Option<String> {
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 
     /// The unescaped values of a query parameter that may come several times.
-    pub(super) fn query_all(&self, name: &str) -> Vec<String> {
+    pub(crate) fn query_all(&self, name: &str) -> Vec<String> {
         self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
     }
 
-    pub(super) fn body(&mut self) -> &mut Body {
+    pub(crate) fn body(&mut self) -> &mut Body {
         &mut self.body
     }
 }
 
 /// What is sent back.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: AnswerBody,
     cut_after_bytes: Option<u64>,
 }
 
-pub(super) enum AnswerBody {
+pub(crate) enum AnswerBody {
     Bytes(Vec<u8>),
     /// A part of a file.
     File {
@@ -78,31 +78,31 @@ pub(super) enum AnswerBody {
 }
 
 impl Answer {
-    pub(super) fn new(status: u16) -> Answer {
+    pub(crate) fn new(status: u16) -> Answer {
         Answer { status, headers: Vec::new(), body: AnswerBody::Bytes(Vec::new()), cut_after_bytes: None }
     }
 
-    pub(super) fn json(status: u16, text: &str) -> Answer {
+    pub(crate) fn json(status: u16, text: &str) -> Answer {
         Answer::new(status).header("Content-Type", "application/json").body(AnswerBody::Bytes(text.as_bytes().to_vec()))
     }
 
     /// An error document with one of the codes of the distribution spec.
-    pub(super) fn error(status: u16, code: &str) -> Answer {
+    pub(crate) fn error(status: u16, code: &str) -> Answer {
         let document = serde_json::json!({ "errors": [{ "code": code, "message": code.to_lowercase() }] });
         Answer::json(status, &document.to_string())
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Answer {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn body(self, body: AnswerBody) -> Answer {
+    pub(crate) fn body(self, body: AnswerBody) -> Answer {
         Answer { body, ..self }
     }
 
     /// Breaks the connection after that many bytes of the body.
-    pub(super) fn cut_after(self, cut_after_bytes: Option<u64>) -> Answer {
+    pub(crate) fn cut_after(self, cut_after_bytes: Option<u64>) -> Answer {
         Answer { cut_after_bytes, ..self }
     }
 
@@ -148,7 +148,7 @@ impl Answer {
 }
 
 /// Answers the requests of one connection with `answer` until either side has enough.
-pub(super) fn serve(stream: TcpStream, answer: impl Fn(&mut Exchange) -> io::Result<Answer>) -> io::Result<()> {
+pub(crate) fn serve(stream: TcpStream, answer: impl Fn(&mut Exchange) -> io::Result<Answer>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone()?);
     if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
@@ -216,7 +216,7 @@ fn malformed() -> io::Error {
 }
 
 /// The parameters of a query or of a form.
-pub(super) fn parse_query(query: &str) -> Vec<(String, String)> {
+pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (unescaped(k), unescaped(v))).collect()
 }
@@ -245,7 +245,7 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Start and end (exclusive) of a `Range: bytes=a-b` header; `None` if it cannot be satisfied.
-pub(super) fn byte_range(text: &str, size_bytes: u64) -> Option<(u64, u64)> {
+pub(crate) fn byte_range(text: &str, size_bytes: u64) -> Option<(u64, u64)> {
     let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
     let start: u64 = start.parse().ok()?;
     let end = if end.is_empty() { size_bytes } else { end.parse::<u64>().ok()?.saturating_add(1).min(size_bytes) };

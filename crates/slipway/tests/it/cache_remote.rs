@@ -1,11 +1,16 @@
 //! Caches that machines share: what one machine exports, another one with an empty store does not run again.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use slipway_test::actions_cache::ActionsCache;
+use slipway_test::capability::Capability;
 use slipway_test::registry::TestRegistry;
 
+use crate::process;
 use crate::site::{Outcome, Site, files_below};
 use crate::{Test, test};
 
@@ -24,6 +29,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_broken_layer_is_named_and_made_anew", a_broken_layer_is_named_and_made_anew),
     test("an_export_that_fails_spoils_nothing_unless_asked", an_export_that_fails_spoils_nothing_unless_asked),
     test("a_cache_of_buildkit_is_read", a_cache_of_buildkit_is_read),
+    test("the_service_of_actions_keeps_a_cache", the_service_of_actions_keeps_a_cache),
+    Test { name: "a_bucket_keeps_a_cache", needs: &[Capability::S3Server], run: a_bucket_keeps_a_cache },
 ];
 
 const STAGES: &str = "FROM busybox AS tools
@@ -303,4 +310,95 @@ fn a_cache_of_buildkit_is_read() {
     let outcome = site.build(&[&from]).success();
     assert_eq!(ran(&outcome).len(), 5, "{}", outcome.stderr);
     assert_no_warning(&outcome);
+}
+
+fn the_service_of_actions_keeps_a_cache() {
+    let token = "hidden-token";
+    let service = ActionsCache::start(token).unwrap();
+    let build = |site: &Site, arguments: &[&str]| {
+        let mut command = site.build_command(arguments);
+        command.env("ACTIONS_RUNTIME_TOKEN", token).env("ACTIONS_RESULTS_URL", service.url());
+        crate::site::run(command.arg(".")).success()
+    };
+    let site = site();
+    let cold = build(&site, &["--cache-to=type=gha,mode=max,scope=mine"]);
+    assert_no_warning(&cold);
+    let n_entries = service.entries().len();
+    build(&site, &["--cache-to=type=gha,mode=max,scope=mine"]);
+    assert_eq!(service.entries().len(), n_entries, "an unchanged cache makes no new entry");
+
+    let fresh = self::site();
+    fresh.write("end", "changed\n");
+    let arguments = ["--cache-from=type=gha,scope=mine", "--cache-to=type=gha,mode=max,scope=mine"];
+    let warm = build(&fresh, &arguments);
+    assert_eq!(ran(&warm).len(), 1, "{}", warm.stderr);
+    assert_no_warning(&warm);
+    let entries = service.entries();
+    assert_eq!(entries.len(), n_entries + 2, "the new layer and the records under their next number");
+    assert_eq!(entries.keys().filter(|key| key.starts_with("index-mine-1-")).count(), 2, "{entries:?}");
+    let warm = build(&self::site(), &["--cache-from=type=gha,scope=other"]);
+    assert!(warm.stderr.contains("failed to import the gha cache `other`: there is no cache yet"), "{}", warm.stderr);
+    assert_eq!(service.misused(), Vec::<String>::new());
+    assert!([&cold, &warm].iter().all(|outcome| !outcome.stderr.contains(token)));
+
+    let without = site.build(&["--cache-to=type=gha", "--cache-from=type=gha"]).success();
+    assert_no_warning(&without);
+}
+
+/// A server of S3 that ends with the value.
+struct S3Server {
+    process: Child,
+    port: u16,
+}
+
+impl S3Server {
+    fn start() -> S3Server {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("moto_server");
+        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = S3Server { process: command.spawn().unwrap(), port };
+        process::wait_until("the S3 server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        server
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn a_bucket_keeps_a_cache() {
+    let server = S3Server::start();
+    let place = format!(
+        "type=s3,bucket=caches,region=eu-central-1,endpoint_url=http://127.0.0.1:{},use_path_style=true,prefix=p/,name=a",
+        server.port
+    );
+    let build = |site: &Site, arguments: &[&str]| {
+        let mut command = site.build_command(arguments);
+        command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "hidden-secret");
+        crate::site::run(command.arg(".")).success()
+    };
+    let site = site();
+    let missing = build(&site, &[&format!("--cache-to={place},mode=max")]);
+    assert!(missing.stderr.contains("WARNING: failed to export the s3 cache"), "{}", missing.stderr);
+    assert!(missing.stderr.contains("NoSuchBucket"), "{}", missing.stderr);
+    let mut make = Command::new("curl");
+    make.args(["-fsS", "-X", "PUT", &format!("http://127.0.0.1:{}/caches", server.port)]);
+    make.args([
+        "-d",
+        "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>",
+    ]);
+    assert!(make.stdout(Stdio::null()).status().unwrap().success());
+
+    for _ in 0..2 {
+        assert_no_warning(&build(&site, &[&format!("--cache-to={place},mode=max")]));
+    }
+    let fresh = self::site();
+    fresh.write("end", "changed\n");
+    let warm = build(&fresh, &[&format!("--cache-from={place}")]);
+    assert_eq!(ran(&warm).len(), 1, "{}", warm.stderr);
+    assert_no_warning(&warm);
+    assert!(!warm.stderr.contains("hidden-secret"));
 }
