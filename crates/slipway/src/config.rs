@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_prune() {
-        let bounds = Bounds { max_used_bytes: Some(20_000_000_000), min_free_bytes: Some(512), reserved_bytes: None };
+        let bounds = Bounds { max_used_bytes: Some(20 << 30), min_free_bytes: Some(512), reserved_bytes: None };
         assert_eq!(of("[store]\nmax-used-space = \"20GB\"\nmin-free-space = \"512\"\n"), Ok(bounds));
         assert_eq!(of(""), Ok(Bounds::default()));
     }
