@@ -8,13 +8,14 @@
 //! A record also names what of the store the build used, and so says when that was used last. Before a record is
 //! forgotten, its part of that becomes rows.
 //!
-//! A crash or a power loss may leave a record or a log cut short; who reads one has to expect that.
+//! A record is there whole or not at all, whatever ends the process. A crash may leave a log or a part of a record
+//! without a record, which goes with the next builds that are forgotten; a power loss may cut one short.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{OptionalExtension, params};
 use slipway_oci::Digest;
@@ -106,12 +107,14 @@ impl Store {
         let refers_to: Vec<&str> = build.refers_to.iter().map(Digest::as_str).collect();
         let uses = self.0.uses.names();
         let head = format!("{n_note_bytes} {}\n{} {}\n", refers_to.join(" "), build.ended_ns, uses.join(" "));
-        let path = self.build_path(build.id, RECORD);
-        if let Err(error) = std::fs::write(&path, [head.as_bytes(), build.record].concat()) {
-            // The disk is full, mostly: half a record is none.
-            let _ = std::fs::remove_file(&path);
-            return Err(FsError::on("write", &path)(error).into());
+        let part = self.build_path(build.id, PART);
+        if let Err(error) = std::fs::write(&part, [head.as_bytes(), build.record].concat()) {
+            // The disk is full, mostly.
+            let _ = std::fs::remove_file(&part);
+            return Err(FsError::on("write", &part)(error).into());
         }
+        let path = self.build_path(build.id, RECORD);
+        std::fs::rename(&part, &path).map_err(FsError::on("rename", &path))?;
         // Small records are only counted: looking at all of them takes longer than a build that has nothing to do.
         match is_large || self.count_builds()? > limits.n_builds {
             true => self.forget_old(limits),
@@ -225,6 +228,7 @@ impl Store {
 
     fn forget_old(&self, limits: BuildLimits) -> Result<(), BuildRecordError> {
         let found = self.find_builds()?;
+        self.forget_strays(&found)?;
         let sizes: Vec<u64> = found.iter().map(|build| self.size(build)).collect();
         let is_over = |n_builds: usize, n_bytes: u64, share: usize| {
             n_builds > limits.n_builds / share || n_bytes > limits.n_bytes / share as u64
@@ -240,6 +244,23 @@ impl Store {
         let n_kept = sizes.iter().enumerate().map(is_kept).take_while(|is_kept| *is_kept).count();
         let old: Vec<String> = found.into_iter().skip(n_kept).map(|build| build.id).collect();
         self.remove_builds(&old)
+    }
+
+    /// Removes what belongs to none of the builds `found`, and is too old to belong to one that is just being kept.
+    fn forget_strays(&self, found: &[Found]) -> Result<(), FsError> {
+        let folder = self.root().join("builds");
+        let known: HashSet<&str> = found.iter().map(|build| build.id.as_str()).collect();
+        for entry in std::fs::read_dir(&folder).map_err(FsError::on("open", &folder))?.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.split('.').next()).unwrap_or_default();
+            let age = entry.metadata().and_then(|meta| meta.modified()).map(|modified| modified.elapsed());
+            let is_old = matches!(age, Ok(Ok(age)) if age > STRAY_AGE);
+            if is_old && !known.contains(id) {
+                // Another process may have removed it meanwhile.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
     }
 
     /// How much a build takes, with the notes that it brought.
@@ -268,6 +289,10 @@ impl Store {
 
 const RECORD: &str = ".record";
 const LOG: &str = ".log";
+/// A record that is being written.
+const PART: &str = ".part";
+/// Nobody takes longer than that to keep a build.
+const STRAY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A record on disk.
 struct Found {
@@ -358,6 +383,18 @@ mod tests {
 
     fn ids(store: &Store) -> Vec<String> {
         store.builds().unwrap().into_iter().map(|build| build.id).collect()
+    }
+
+    #[test]
+    fn what_a_crash_left_goes_when_it_is_old() {
+        let (_folder, store) = empty_store();
+        let [old, new] = [store.build_path("old", PART), store.build_path("new", LOG)];
+        for path in [&old, &new] {
+            std::fs::write(path, "half").unwrap();
+        }
+        File::open(&old).unwrap().set_modified(SystemTime::now() - 2 * STRAY_AGE).unwrap();
+        add(&store, "a", "record", None, "note", BuildLimits::default());
+        assert_eq!((ids(&store), old.exists(), new.exists()), (vec!["a".to_owned()], false, true));
     }
 
     #[test]
