@@ -135,7 +135,8 @@ mod tests {
     fn cache() -> Cache {
         let blob = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(b"blob"), 4);
         let layer = Layer { blob, diff_id: DiffId(Digest::of(b"tar")), parent: None, created: None };
-        Cache { layers: vec![layer], results: vec![CachedResult { keys: vec![Digest::of(b"key")], layer: 0 }] }
+        let results = vec![CachedResult { keys: vec![Digest::of(b"key")], layer: 0 }];
+        Cache { layers: vec![layer], results, mounts: Vec::new() }
     }
 
     #[test]

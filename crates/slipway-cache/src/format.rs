@@ -14,6 +14,9 @@ const MAX_ENTRIES: usize = 200_000;
 /// More layers than the kernel stacks.
 const MAX_DEPTH: usize = 1000;
 
+/// Media type of a piece of a cache mount.
+const CHUNK: &str = "application/vnd.slipway.cache-mount.chunk.v1+zstd";
+
 /// Annotation of a layer's descriptor with the digest of its tar.
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 /// Annotation of a layer's descriptor with the time that it was made.
@@ -25,6 +28,24 @@ pub struct Cache {
     /// Parents before their children.
     pub layers: Vec<Layer>,
     pub results: Vec<CachedResult>,
+    pub mounts: Vec<CachedMount>,
+}
+
+/// The files of a `RUN --mount=type=cache`: a tar, cut into pieces that are compressed each by itself. BuildKit does not
+/// know of them and passes them over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedMount {
+    /// Made of what the mount is known by.
+    pub name: Digest,
+    /// The pieces in their order.
+    pub chunks: Vec<Descriptor>,
+}
+
+impl CachedMount {
+    /// The descriptor of a piece.
+    pub fn chunk(digest: Digest, size_bytes: u64) -> Descriptor {
+        Descriptor::new(CHUNK, digest, size_bytes)
+    }
 }
 
 /// A layer on its place in a stack.
@@ -69,6 +90,20 @@ struct ConfigJson {
     layers: Vec<LayerJson>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
     records: Vec<RecordJson>,
+    #[serde(default, rename = "slipway.mounts", skip_serializing_if = "Vec::is_empty")]
+    mounts: Vec<MountJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MountJson {
+    name: Digest,
+    chunks: Vec<ChunkJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChunkJson {
+    blob: Digest,
+    size: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,14 +162,16 @@ impl Cache {
     /// What leads nowhere is left out.
     pub fn parse(json: &[u8], blobs: &[Descriptor]) -> Result<Cache, FormatError> {
         let config: ConfigJson = serde_json::from_slice(json)?;
-        let n_entries = config.layers.len() + config.records.len();
+        let n_chunks: usize = config.mounts.iter().map(|mount| mount.chunks.len() + 1).sum();
+        let n_entries = config.layers.len() + config.records.len() + n_chunks;
         if n_entries > MAX_ENTRIES {
             return Err(FormatError::TooMany { n_entries });
         }
         let blobs: HashMap<&str, &Descriptor> = blobs.iter().map(|blob| (blob.digest.as_str(), blob)).collect();
         let layers: Vec<Option<Layer>> = config.layers.iter().map(|layer| layer.resolve(&blobs)).collect();
         let parents: Vec<i64> = config.layers.iter().map(|layer| layer.parent).collect();
-        Ok(Cache::sorted(layers, &parents, &config.records))
+        let mounts = config.mounts.into_iter().map(MountJson::resolve).collect();
+        Ok(Cache { mounts, ..Cache::sorted(layers, &parents, &config.records) })
     }
 
     /// Reads the records inside the config of an image whose layers are `blobs`, bottom first.
@@ -193,7 +230,11 @@ impl Cache {
             let created = self.layers[result.layer].created.as_ref();
             records(&result.keys, result.layer, created)
         });
-        let config = ConfigJson { layers: self.layers.iter().map(layer).collect(), records: records.collect() };
+        let config = ConfigJson {
+            layers: self.layers.iter().map(layer).collect(),
+            records: records.collect(),
+            mounts: self.mounts.iter().map(MountJson::of).collect(),
+        };
         serde_json::to_vec(&config)
     }
 
@@ -212,6 +253,7 @@ impl Cache {
     /// The blobs, each once, as a manifest lists them: with the notes that BuildKit wants to find.
     pub(crate) fn blobs(&self) -> Vec<Descriptor> {
         let mut blobs: Vec<Descriptor> = self.layers.iter().map(Layer::annotated).collect();
+        blobs.extend(self.mounts.iter().flat_map(|mount| mount.chunks.iter().cloned()));
         blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
         blobs.dedup_by(|a, b| a.digest == b.digest);
         blobs
@@ -226,6 +268,18 @@ impl Layer {
             blob.annotations.insert(CREATED_AT.to_owned(), created.clone());
         }
         blob
+    }
+}
+
+impl MountJson {
+    fn of(mount: &CachedMount) -> MountJson {
+        let chunk = |chunk: &Descriptor| ChunkJson { blob: chunk.digest.clone(), size: chunk.size };
+        MountJson { name: mount.name.clone(), chunks: mount.chunks.iter().map(chunk).collect() }
+    }
+
+    fn resolve(self) -> CachedMount {
+        let chunk = |chunk: ChunkJson| CachedMount::chunk(chunk.blob, chunk.size);
+        CachedMount { name: self.name, chunks: self.chunks.into_iter().map(chunk).collect() }
     }
 }
 
@@ -314,6 +368,10 @@ mod tests {
                 CachedResult { keys: vec![digest("l1"), digest("l2")], layer: 1 },
                 CachedResult { keys: vec![digest("r")], layer: 2 },
             ],
+            mounts: vec![CachedMount {
+                name: digest("mount"),
+                chunks: ["p", "q", "p"].map(|piece| CachedMount::chunk(digest(piece), 3)).to_vec(),
+            }],
         }
     }
 

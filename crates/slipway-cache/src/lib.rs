@@ -30,7 +30,7 @@ use slipway_oci::Descriptor;
 use slipway_registry::{BlobError, PushError, ResolveError};
 
 pub use document::Form;
-pub use format::{Cache, CachedResult, FormatError, InlineRecord, Layer, inline_records};
+pub use format::{Cache, CachedMount, CachedResult, FormatError, InlineRecord, Layer, inline_records};
 pub use gha::GhaBackend;
 pub use local::LocalBackend;
 pub use objects::ObjectFailure;

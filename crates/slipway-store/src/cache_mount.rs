@@ -44,6 +44,8 @@ pub struct CacheMount {
 pub enum CacheMountError {
     #[error("cannot reach the cache mount's folder")]
     Fs(#[from] FsError),
+    #[error("somebody has the cache mount alone")]
+    InUse,
     #[error("cannot put the first files into the cache mount {}", path.display())]
     Seed { path: PathBuf, source: io::Error },
 }
@@ -116,6 +118,31 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The first folder of the cache mount `id`, shared with others; `None` if nobody has used it here.
+    ///
+    /// # Errors
+    /// [`CacheMountError::InUse`] if somebody has it alone.
+    pub fn known_cache_mount(&self, id: &str) -> Result<Option<CacheMount>, CacheMountError> {
+        let hash = Digest::of(id.as_bytes());
+        let name = format!("cache-mounts/{}/0", hash.hex());
+        let path = self.root().join(&name);
+        let lock_path = path.with_extension("lock");
+        let lock_file = match File::options().write(true).open(&lock_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(FsError::on("open", &lock_path))?,
+        };
+        if !lock::try_shared(&lock_file).map_err(FsError::on("flock", &lock_path))? {
+            return Err(CacheMountError::InUse);
+        }
+        if !is_seeded(&lock_file).map_err(FsError::on("fstat", &lock_path))? {
+            return Ok(None);
+        }
+        self.use_name(&name)?;
+        Ok(Some(CacheMount { path, name, _lock: lock_file }))
+    }
+}
+
 /// Makes the folder and its first files, unless somebody did while we waited for the lock.
 fn seed_once(mut lock_file: &File, path: &Path, mut seed: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     if is_seeded(lock_file)? {
@@ -161,6 +188,17 @@ mod tests {
         assert!(get(Sharing::Locked).is_none(), "another has it locked");
         drop(locked);
         assert_eq!(name(&get(Sharing::Private).unwrap()), "0");
+    }
+
+    #[test]
+    fn what_is_known_is_what_was_used() {
+        let (_folder, store) = empty_store();
+        assert!(store.known_cache_mount("id").unwrap().is_none());
+        let locked = store.cache_mount("id", Sharing::Locked, |_| Ok(()), || false).unwrap().unwrap();
+        assert!(matches!(store.known_cache_mount("id"), Err(CacheMountError::InUse)));
+        let path = locked.path().to_owned();
+        drop(locked);
+        assert_eq!(store.known_cache_mount("id").unwrap().unwrap().path(), path);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `RUN`: prepare a snapshot, run a program in it, commit the snapshot.
 
 mod advice;
-pub(super) mod mounts;
+pub(crate) mod mounts;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read};
@@ -34,6 +34,7 @@ use super::shell::{Shell, ShellError, ShellSeat};
 use crate::descriptors::OriginalLimit;
 use crate::now_ns;
 use crate::rootfs::{Accounts, AccountsError, ProcessUser, Root, UserError};
+use crate::shared_cache::import::Imports;
 use crate::ssh::Agents;
 use crate::store_disk;
 use mounts::{
@@ -156,6 +157,8 @@ pub(crate) struct Run<'a> {
     pub(crate) platform: &'a Platform,
     pub(crate) inputs: &'a [Snapshot],
     pub(crate) store: &'a Store,
+    /// Who may have files for fresh cache mounts.
+    pub(crate) imports: &'a Imports<'a>,
     pub(crate) secrets: &'a [Secret],
     pub(crate) agents: &'a Agents,
     pub(crate) limits: &'a StepLimits,

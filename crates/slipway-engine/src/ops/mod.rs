@@ -360,6 +360,7 @@ impl EngineOps<'_> {
             platform: &self.graph.vertex(vertex).platform,
             inputs,
             store: self.store,
+            imports: self.imports,
             secrets,
             agents,
             limits,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use slipway_cache::{BlobSource, Cache, CacheError, CachedResult, InlineRecord, Layer, inline_records};
+use slipway_cache::{Backend, BlobSource, Cache, CacheError, CachedResult, InlineRecord, Layer, inline_records};
 use slipway_graph::op::{Op, Source};
 use slipway_graph::request::{CacheExtent, CachePlace, CacheTarget};
 use slipway_graph::{Event, Events, Graph, VertexId};
@@ -19,8 +19,8 @@ use slipway_registry::Registry;
 use slipway_solver::Cancel;
 use slipway_store::{DbError, Snapshot, Store};
 
-use super::import::{Imports, RemoteSnapshot};
-use super::{backend, kind};
+use super::import::{Imports, RemoteSnapshot, fetch_blob};
+use super::{backend, kind, mounts};
 use crate::assemble::rfc3339;
 use crate::build::internal_step;
 use crate::layers::{self, BlobForm, LayerError};
@@ -126,7 +126,31 @@ impl CacheExport<'_> {
                 None => {}
             }
         }
+        self.collect_mounts(target, &mut collected);
         Ok(collected)
+    }
+
+    /// Adds the files of cache mounts: those of this machine, else those that others have sent along. One that cannot
+    /// go along is no reason to keep the rest at home.
+    fn collect_mounts(&self, target: &CacheTarget, collected: &mut Collected) {
+        let vertices = all_of(self.graph, self.results);
+        for identity in mounts::wanted(self.graph, &vertices, &target.mounts) {
+            match mounts::save(self.store, &identity, target.max_mount_bytes) {
+                Ok(Some(mount)) => collected.cache.mounts.push(mount),
+                Ok(None) => {
+                    let Some((mount, backend)) = self.imports.mount(&mounts::name_of(&identity)) else { continue };
+                    for chunk in &mount.chunks {
+                        collected.elsewhere.insert(chunk.digest.clone(), Arc::clone(&backend));
+                    }
+                    collected.cache.mounts.push(mount);
+                }
+                Err(error) => {
+                    let id = mounts::id_of(&identity);
+                    let message = format!("the cache mount `{id}` is not exported: {}", chain(&error));
+                    self.events.emit(Event::Remark { message });
+                }
+            }
+        }
     }
 
     /// The vertices that belong into the cache, inputs first.
@@ -225,7 +249,7 @@ struct Collected {
     /// Results by their topmost layer.
     results: HashMap<usize, usize>,
     /// Who has the blobs that need not be here.
-    elsewhere: HashMap<Digest, Arc<RemoteSnapshot>>,
+    elsewhere: HashMap<Digest, Arc<dyn Backend>>,
 }
 
 impl Collected {
@@ -239,7 +263,7 @@ impl Collected {
     fn add_remote(&mut self, remote: &Arc<RemoteSnapshot>) -> Option<usize> {
         let mut parent = None;
         for layer in remote.layers() {
-            self.elsewhere.entry(layer.blob.digest.clone()).or_insert_with(|| Arc::clone(remote));
+            self.elsewhere.entry(layer.blob.digest.clone()).or_insert_with(|| remote.backend());
             let place = (parent, layer.blob.digest.to_string());
             parent = Some(match self.places.get(&place) {
                 Some(known) => *known,
@@ -269,7 +293,7 @@ impl Collected {
 /// The blobs of the store, and of imported caches by way of it.
 struct Blobs<'a> {
     store: &'a Store,
-    elsewhere: &'a HashMap<Digest, Arc<RemoteSnapshot>>,
+    elsewhere: &'a HashMap<Digest, Arc<dyn Backend>>,
 }
 
 impl BlobSource for Blobs<'_> {
@@ -277,7 +301,7 @@ impl BlobSource for Blobs<'_> {
         let here = || self.store.open_blob(&blob.digest).map_err(io::Error::other);
         let mut found = here()?;
         if let (None, Some(remote)) = (&found, self.elsewhere.get(&blob.digest)) {
-            remote.fetch_blob(self.store, blob)?;
+            fetch_blob(remote.as_ref(), self.store, blob)?;
             found = here()?;
         }
         let (file, _) =

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slipway_cache::{Backend, Cache, Layer};
+use slipway_cache::{Backend, Cache, CachedMount, Layer};
 use slipway_graph::request::CacheSource;
 use slipway_graph::{Event, Events};
 use slipway_oci::{Descriptor, Digest};
@@ -17,7 +18,7 @@ use slipway_registry::Registry;
 use slipway_solver::Cancel;
 use slipway_store::{OverlayFlavor, Snapshot, Store};
 
-use super::{backend, kind};
+use super::{backend, kind, mounts};
 use crate::build::internal_step;
 use crate::chain;
 use crate::fetch::{BlobPlace, LayerFetcher, Progress, WantedLayer};
@@ -72,6 +73,33 @@ impl<'a> Imports<'a> {
         }
         let mut loaded = self.loaded();
         loaded.get_or_insert_with(|| self.load()).iter_mut().find_map(|imported| imported.lookup(key))
+    }
+
+    /// The files of the cache mount `name`, and who has them.
+    pub(super) fn mount(&self, name: &Digest) -> Option<(CachedMount, Arc<dyn Backend>)> {
+        if self.sources.is_empty() {
+            return None;
+        }
+        let mut loaded = self.loaded();
+        loaded.get_or_insert_with(|| self.load()).iter().find_map(|imported| {
+            let mount = imported.cache.mounts.iter().find(|mount| mount.name == *name)?;
+            Some((mount.clone(), Arc::clone(&imported.backend)))
+        })
+    }
+
+    /// Gives the fresh folder of the cache mount `identity` the files that others have sent along. If that fails the
+    /// folder stays empty, as if there were none.
+    pub(crate) fn fill_mount(&self, store: &Store, identity: &str, folder: &Path) -> io::Result<()> {
+        let Some((mount, backend)) = self.mount(&mounts::name_of(identity)) else { return Ok(()) };
+        let id = mounts::id_of(identity);
+        let name = format!("importing cache mount {id} from cache {}", backend.name());
+        let restored = internal_step(self.events, self.events.new_step(), &name, || {
+            mounts::restore(store, backend.as_ref(), &mount, folder)
+        });
+        let Err(error) = restored else { return Ok(()) };
+        let message = format!("failed to import the cache mount `{id}` from `{}`: {}", backend.name(), chain(&error));
+        self.events.emit(Event::Remark { message });
+        empty(folder)
     }
 
     /// Forgets the cache that was lost, and says so.
@@ -223,13 +251,30 @@ impl RemoteSnapshot {
         Ok(snapshot)
     }
 
-    /// The bytes of one of its layers, by way of the store, which checks them.
-    pub(crate) fn fetch_blob(&self, store: &Store, blob: &Descriptor) -> io::Result<()> {
-        let reader = self.backend.open(blob).map_err(io::Error::other)?;
-        let mut writer = store.blob_writer().map_err(io::Error::other)?;
-        io::copy(&mut reader.take(blob.size.saturating_add(1)), &mut writer)?;
-        writer.commit(Some(&blob.digest)).map(drop).map_err(io::Error::other)
+    /// Who has its layers.
+    pub(crate) fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend)
     }
+}
+
+/// Puts a blob of a cache into the store, which checks it.
+pub(super) fn fetch_blob(backend: &dyn Backend, store: &Store, blob: &Descriptor) -> io::Result<()> {
+    let reader = backend.open(blob).map_err(io::Error::other)?;
+    let mut writer = store.blob_writer().map_err(io::Error::other)?;
+    io::copy(&mut reader.take(blob.size.saturating_add(1)), &mut writer)?;
+    writer.commit(Some(&blob.digest)).map(drop).map_err(io::Error::other)
+}
+
+/// Removes what a transfer that broke off has left.
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 fn wanted(layer: &Layer) -> WantedLayer {

@@ -3,12 +3,15 @@
 //! ```text
 //! import.rs   what others have recorded, looked up by key; layers are fetched when somebody needs their files
 //! export.rs   what this build has, written for others
+//! mounts.rs   the files of cache mounts, which go along if asked (chunks.rs: where they are cut)
 //! ```
 //!
 //! The keys in such a cache are the solver's own. Neither the solver nor the store knows where a record came from.
 
+mod chunks;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod mounts;
 
 use std::sync::Arc;
 

@@ -27,6 +27,9 @@ pub struct CacheTarget {
     pub forces_compression: bool,
     /// Whether a failure is a warning (the default) or the build's.
     pub ignores_error: bool,
+    pub mounts: CacheMounts,
+    /// Cache mounts with more bytes than that are left out.
+    pub max_mount_bytes: u64,
 }
 
 /// Which steps a cache holds (`mode=`).
@@ -37,6 +40,16 @@ pub enum CacheExtent {
     Min,
     /// All of them.
     Max,
+}
+
+/// Whose files of `RUN --mount=type=cache` go along.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CacheMounts {
+    #[default]
+    None,
+    All,
+    /// Those with these ids.
+    Some(Vec<String>),
 }
 
 /// Where a cache is kept.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use slipway_oci::{Digest, Platform, Reference};
 
-pub use cache::{CacheDocument, CacheExtent, CachePlace, CacheSource, CacheTarget, GhaPlace, S3Place};
+pub use cache::{CacheDocument, CacheExtent, CacheMounts, CachePlace, CacheSource, CacheTarget, GhaPlace, S3Place};
 
 use crate::git::GitReference;
 use crate::op::{HostAddress, Network, Ulimit};

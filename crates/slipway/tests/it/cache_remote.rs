@@ -29,6 +29,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_broken_layer_is_named_and_made_anew", a_broken_layer_is_named_and_made_anew),
     test("an_export_that_fails_spoils_nothing_unless_asked", an_export_that_fails_spoils_nothing_unless_asked),
     test("a_cache_of_buildkit_is_read", a_cache_of_buildkit_is_read),
+    test("cache_mounts_travel_if_asked", cache_mounts_travel_if_asked),
+    test("a_changed_file_of_a_mount_costs_its_pieces", a_changed_file_of_a_mount_costs_its_pieces),
     test("the_service_of_actions_keeps_a_cache", the_service_of_actions_keeps_a_cache),
     Test { name: "a_bucket_keeps_a_cache", needs: &[Capability::S3Server], run: a_bucket_keeps_a_cache },
 ];
@@ -310,6 +312,65 @@ fn a_cache_of_buildkit_is_read() {
     let outcome = site.build(&[&from]).success();
     assert_eq!(ran(&outcome).len(), 5, "{}", outcome.stderr);
     assert_no_warning(&outcome);
+}
+
+const MOUNTS: &str = "FROM busybox
+RUN --mount=type=cache,id=deps,target=/c --mount=type=cache,target=/other \\
+    ls /c /other; mkdir -p /c/deep && echo one > /c/deep/file && chown 7:8 /c/deep/file && ln -sf file /c/deep/link \\
+    && echo two > /other/file
+";
+
+fn cache_mounts_travel_if_asked() {
+    for (mounts, is_deps_warm, is_other_warm) in [
+        ("mounts=true", true, true),
+        ("mounts=deps", true, false),
+        ("mounts=/other,mode=max", false, true),
+        ("mode=max", false, false),
+    ] {
+        let site = Site::new(MOUNTS);
+        let to = format!("--cache-to=type=local,dest={},{mounts}", site.name("cache"));
+        assert_no_warning(&site.build(&[&to]).success());
+        site.renew_store();
+        // The step is another one, so it runs, on what the mounts hold.
+        site.write(
+            "Dockerfile",
+            &MOUNTS
+                .replace("ls /c /other", "cat /c/deep/link /other/file > /seen; stat -c %u:%g /c/deep/file >> /seen"),
+        );
+        let copy = format!("--cache-to=type=local,dest={},mounts=true", site.name("copy"));
+        let warm = site.build(&[&from_folder(&site), &copy, "--output=../out"]).success();
+        assert_no_warning(&warm);
+        let seen = fs::read_to_string(site.path("out/seen")).unwrap();
+        assert_eq!((seen.contains("one"), seen.contains("two")), (is_deps_warm, is_other_warm), "{mounts}: {seen}");
+        assert_eq!(seen.contains("7:8"), is_deps_warm, "{mounts}: {seen}");
+        site.assert_tidy();
+    }
+}
+
+fn a_changed_file_of_a_mount_costs_its_pieces() {
+    let registry = TestRegistry::start().unwrap();
+    let mount = "--mount=type=cache,id=deps,target=/c";
+    let dockerfile = |step: &str| format!("FROM busybox\nRUN {mount} {step}\n");
+    let site = Site::new(&dockerfile("dd if=/dev/urandom of=/c/big bs=1M count=24 && echo one > /c/small"));
+    let to = format!("--cache-to=type=registry,ref={}/cache:x,mounts=deps", registry.host());
+    let n_uploads = |outcome: Outcome| {
+        assert_no_warning(&outcome);
+        let requests = registry.requests();
+        registry.forget_requests();
+        requests.iter().filter(|request| request.method == "POST").count()
+    };
+    let n_at_first = n_uploads(site.build(&[&to]).success());
+    assert!(n_at_first > 10, "{n_at_first} blobs");
+    assert_eq!(n_uploads(site.build(&[&to]).success()), 0);
+    site.write("Dockerfile", &dockerfile("echo changed > /c/small"));
+    let n_later = n_uploads(site.build(&[&to]).success());
+    // The records, and the piece that the small file is in, or two of them; the step's layer is the same.
+    assert!((2..=3).contains(&n_later), "{n_later} blobs");
+
+    let limit = format!("{to},mounts-max-size=1m");
+    let too_large = site.build(&[&limit]).success();
+    let message = "the cache mount `deps` is not exported: it holds more than 1048576 bytes";
+    assert!(too_large.stderr.contains(message), "{}", too_large.stderr);
 }
 
 fn the_service_of_actions_keeps_a_cache() {

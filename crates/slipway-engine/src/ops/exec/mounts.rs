@@ -19,6 +19,7 @@ use crate::ops::network::StepNetwork;
 use crate::ops::ssh::Proxy;
 use crate::ops::{local, secret};
 use crate::rootfs::Root;
+use crate::shared_cache::mounts::travelling_identity;
 
 /// Where nothing is covered, a tmpfs is for everybody, as `/tmp` is.
 const TMPFS_MODE: u32 = 0o1777;
@@ -204,6 +205,9 @@ impl Run<'_> {
     }
 
     fn seed_cache(&self, cache: &CacheMount, folder: &Path) -> io::Result<()> {
+        if let Some(identity) = travelling_identity(cache) {
+            self.imports.fill_mount(self.store, &identity, folder)?;
+        }
         match (cache.owner, cache.from) {
             (Some(owner), _) => {
                 owners::give(std::fs::File::open(folder)?, Owner { uid: owner.uid, gid: owner.gid })?;
@@ -305,7 +309,7 @@ pub(super) fn show_interpreter(prepared: &mut Prepared, emulation: &StepEmulatio
 }
 
 /// The content of a cache mount belongs to its id, and to what it starts with.
-fn cache_identity(cache: &CacheMount, inputs: &[Snapshot]) -> String {
+pub(crate) fn cache_identity(cache: &CacheMount, inputs: &[Snapshot]) -> String {
     let mut identity = cache.id.clone();
     if let Some(input) = cache.from {
         identity.push_str(&format!("\0{}\0{}", inputs[input].id(), cache.source));

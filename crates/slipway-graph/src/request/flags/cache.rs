@@ -9,8 +9,12 @@ use slipway_oci::Reference;
 
 use super::{Moment, Surroundings, csv, parse_bool};
 use crate::request::{
-    CacheDocument, CacheExtent, CachePlace, CacheSource, CacheTarget, Compression, GhaPlace, S3Place, SecretValue,
+    CacheDocument, CacheExtent, CacheMounts, CachePlace, CacheSource, CacheTarget, Compression, GhaPlace, S3Place,
+    SecretValue,
 };
+
+/// The largest cache mount that goes along unless `mounts-max-size` says otherwise.
+const MAX_MOUNT_BYTES: u64 = 2 << 30;
 
 /// Why a cache entry is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +139,18 @@ fn target(fields: &Fields<'_>, place: CachePlace) -> Result<CacheTarget, CacheFl
         compression_level: fields.number("compression-level")?,
         forces_compression: fields.flag("force-compression", false)?,
         ignores_error: fields.flag("ignore-error", true)?,
+        mounts: match fields.text("mounts") {
+            None => CacheMounts::None,
+            Some(text) => match parse_bool(text) {
+                Some(true) => CacheMounts::All,
+                Some(false) => CacheMounts::None,
+                None => CacheMounts::Some(text.split(',').map(str::to_owned).collect()),
+            },
+        },
+        max_mount_bytes: match fields.text("mounts-max-size") {
+            None => MAX_MOUNT_BYTES,
+            Some(text) => crate::size::bytes_of(text).ok_or_else(|| invalid("mounts-max-size", text))?,
+        },
     })
 }
 
@@ -149,10 +165,26 @@ fn entries<'a>(text: &str, surroundings: &'a dyn Surroundings) -> Result<Vec<Fie
         };
         return Ok(fields.into_iter().map(of_reference).collect());
     }
+    let fields = with_lists(fields);
     let pairs = csv::pairs(&fields).map_err(|_| error())?;
     let pairs: Vec<(String, String)> = pairs.into_iter().map(|(key, value)| (key, value.to_owned())).collect();
     let kind = pairs.iter().find(|(key, _)| key == "type").map(|(_, kind)| kind.clone()).ok_or_else(error)?;
     Ok(vec![Fields { kind, pairs, surroundings }])
+}
+
+/// `mounts=a,b` is one field, with or without quotes.
+fn with_lists(fields: Vec<String>) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    for field in fields {
+        match joined.last_mut() {
+            Some(last) if last.starts_with("mounts=") && !field.contains('=') => {
+                last.push(',');
+                last.push_str(&field);
+            }
+            _ => joined.push(field),
+        }
+    }
+    joined
 }
 
 /// Where the cache is; a folder is named by `path_key`. `None` if credentials are missing.
@@ -307,6 +339,19 @@ mod tests {
         let document = CacheDocument { is_image: false, uses_oci_types: false };
         assert_eq!((full.place, full.extent, full.ignores_error), (place(document), CacheExtent::Max, false));
         assert_eq!(full.compression, Compression::Zstd);
+    }
+
+    #[test]
+    fn cache_mounts_go_along_if_asked() {
+        let mounts = |text: &str| {
+            let target = target_of(&format!("type=local,dest=x,{text}")).unwrap();
+            (target.mounts, target.max_mount_bytes)
+        };
+        let ids = |ids: &[&str]| CacheMounts::Some(ids.iter().map(|id| (*id).to_owned()).collect());
+        assert_eq!(mounts("mode=max"), (CacheMounts::None, MAX_MOUNT_BYTES));
+        assert_eq!(mounts("mounts=true,mounts-max-size=5m"), (CacheMounts::All, 5 << 20));
+        assert_eq!(mounts("mounts=a,/root/.b,mode=max").0, ids(&["a", "/root/.b"]));
+        assert_eq!(mounts("\"mounts=a,b\"").0, ids(&["a", "b"]));
     }
 
     #[test]
