@@ -30,6 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("an_export_that_fails_spoils_nothing_unless_asked", an_export_that_fails_spoils_nothing_unless_asked),
     test("a_cache_of_buildkit_is_read", a_cache_of_buildkit_is_read),
     test("cache_mounts_travel_if_asked", cache_mounts_travel_if_asked),
+    test("a_broken_mount_is_named_and_starts_empty", a_broken_mount_is_named_and_starts_empty),
     test("a_changed_file_of_a_mount_costs_its_pieces", a_changed_file_of_a_mount_costs_its_pieces),
     test("the_service_of_actions_keeps_a_cache", the_service_of_actions_keeps_a_cache),
     Test { name: "a_bucket_keeps_a_cache", needs: &[Capability::S3Server], run: a_bucket_keeps_a_cache },
@@ -345,6 +346,25 @@ fn cache_mounts_travel_if_asked() {
         assert_eq!(seen.contains("7:8"), is_deps_warm, "{mounts}: {seen}");
         site.assert_tidy();
     }
+}
+
+fn a_broken_mount_is_named_and_starts_empty() {
+    let site = Site::new(MOUNTS);
+    site.build(&[&format!("--cache-to=type=local,dest={},mounts=deps", site.name("cache"))]).success();
+    site.renew_store();
+    for path in files_below(&site.path("cache/blobs/sha256")) {
+        let bytes = fs::read(&path).unwrap();
+        // Pieces begin with the magic number of zstd.
+        if bytes.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
+            fs::write(&path, [&bytes[..bytes.len() - 1], &[bytes[bytes.len() - 1] ^ 1]].concat()).unwrap();
+        }
+    }
+    site.write("Dockerfile", &MOUNTS.replace("ls /c /other", "ls -A /c > /seen"));
+    let outcome = site.build(&[&from_folder(&site), "--output=../out"]).success();
+    let warning = format!("WARNING: failed to import the cache mount `deps` from `{}`", site.name("cache"));
+    assert!(outcome.stderr.contains(&warning), "{}", outcome.stderr);
+    assert_eq!(fs::read_to_string(site.path("out/seen")).unwrap(), "");
+    site.assert_tidy();
 }
 
 fn a_changed_file_of_a_mount_costs_its_pieces() {
