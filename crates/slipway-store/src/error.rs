@@ -14,7 +14,7 @@ pub struct FsError {
 
 impl FsError {
     /// For `map_err`: says that `call` on `path` is what failed.
-    pub(crate) fn on<E: Into<io::Error>>(call: &'static str, path: &Path) -> impl FnOnce(E) -> FsError {
+    pub fn on<E: Into<io::Error>>(call: &'static str, path: &Path) -> impl FnOnce(E) -> FsError {
         move |source| FsError { call, path: path.to_owned(), source: source.into() }
     }
 }

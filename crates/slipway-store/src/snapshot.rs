@@ -120,7 +120,7 @@ pub struct ActiveSnapshot {
 impl Store {
     /// Starts a layer on top of `parent`.
     ///
-    /// Its root folder has the parent's mode and owner; without a parent, 0755 and 0:0.
+    /// Its root folder has the mode 0755 and the parent's owner; without a parent, 0:0.
     pub fn begin(&self, parent: Option<&Snapshot>) -> Result<ActiveSnapshot, SnapshotError> {
         self.refuse_outside()?;
         let below = parent.map(|parent| parent.layers.clone()).unwrap_or_default();

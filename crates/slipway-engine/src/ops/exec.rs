@@ -26,6 +26,7 @@ use slipway_sandbox::{
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, MountedSnapshot, Snapshot, SnapshotError, Store};
 
+use super::begin::begin;
 use super::emulators::{self, Emulators, StepEmulation};
 use super::limit;
 use super::network::{Networks, StepNetwork};
@@ -181,7 +182,7 @@ pub(super) struct Place<'a> {
 
 impl Run<'_> {
     pub(crate) fn carry_out(&self) -> Result<Snapshot, ExecError> {
-        let active = self.store.begin(Some(&self.inputs[0]))?;
+        let active = begin(self.store, &self.inputs[0])?;
         self.run_in(&active)?;
         Ok(active.commit(now_ns())?)
     }

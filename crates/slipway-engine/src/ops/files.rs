@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use slipway_graph::op::FileOp;
 use slipway_store::{ActiveSnapshot, DbError, LayerId, Snapshot, SnapshotError, Store};
 
+use super::begin::begin;
 use super::file::{self, Destination, FileOpError, Linked, Sharing, Source, Unpacker};
 use super::{Input, local, shared_inodes};
 use crate::context::SourceTree;
@@ -44,7 +45,7 @@ pub(super) fn run(
     store: &Store,
     contexts: &Contexts,
 ) -> Result<Snapshot, FileError> {
-    let active = store.begin(Some(base))?;
+    let active = begin(store, base)?;
     let linked = {
         let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
         let base_view = match base.layers().is_empty() {

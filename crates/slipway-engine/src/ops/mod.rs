@@ -1,5 +1,6 @@
 //! What each op does: one file an op. This one is the border to the solver.
 
+mod begin;
 mod context_reads;
 mod emulators;
 pub(crate) mod exec;

@@ -13,6 +13,7 @@ use slipway_graph::Event;
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::{CallError, SpawnError, find_program, is_static_program};
 
+use super::begin::begin;
 use super::exec::mounts::PreparedMount;
 use super::exec::{ExecError, Place, Run};
 
@@ -84,7 +85,7 @@ impl Run<'_> {
     /// Lets somebody work in the step instead of running it. There is no result; the build ends here.
     pub(crate) fn sit_down(&self) -> Result<ExecError, ExecError> {
         let seat = self.shell_seat.ok_or(ShellError::NoSeat)?;
-        let active = self.store.begin(Some(&self.inputs[0]))?;
+        let active = begin(self.store, &self.inputs[0])?;
         let place = self.arrive(&active)?;
         self.converse(&place, seat, "nothing of this step has run")?;
         self.cancel.cancel();

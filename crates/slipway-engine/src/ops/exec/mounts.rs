@@ -14,6 +14,7 @@ use slipway_sandbox::{CallError, ControlGroup};
 use slipway_store::{CacheMountError, Sharing, Snapshot};
 
 use super::{ExecError, IN_ROOT, Run};
+use crate::ops::begin::begin;
 use crate::ops::emulators::{self, StepEmulation};
 use crate::ops::network::StepNetwork;
 use crate::ops::ssh::Proxy;
@@ -130,7 +131,7 @@ impl Run<'_> {
             }
             false => {
                 // Writes go to a layer that nobody ever commits.
-                let scratch = self.store.begin(Some(snapshot))?;
+                let scratch = begin(self.store, snapshot)?;
                 let mounted = scratch.mount()?;
                 let opened = open_in(mounted.as_fd(), source)?;
                 prepared.held.push(Box::new(mounted));
