@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use slipway_dockerfile::{IgnoreError, IgnoreRules};
 use slipway_graph::op::FolderId;
+use slipway_graph::request::ContextModes;
 use slipway_oci::Digest;
 use slipway_store::Store;
 
@@ -55,6 +56,7 @@ struct Folder {
     /// Where ignore files may be; the first that is there counts.
     ignore_files: Vec<PathBuf>,
     owners: Owners,
+    modes: ContextModes,
     opened: OnceLock<BuildContext>,
 }
 
@@ -65,22 +67,24 @@ impl Contexts {
     }
 
     /// Adds a folder of the user's. `own_ignore_file` is the one that belongs to the Dockerfile; it goes before
-    /// `.dockerignore` in the folder. A folder that is there already, with the same ignore file, keeps its id.
-    pub(crate) fn add(&mut self, path: PathBuf, own_ignore_file: Option<PathBuf>) -> FolderId {
+    /// `.dockerignore` in the folder. A folder that is there already, with the same ignore file and modes, keeps its id.
+    pub(crate) fn add(&mut self, path: PathBuf, own_ignore_file: Option<PathBuf>, modes: ContextModes) -> FolderId {
         // One that is not there decides nothing, and must not keep builds from sharing the folder.
         let own_ignore_file = own_ignore_file.filter(|file| !matches!(file.try_exists(), Ok(false)));
         let ignore_files = own_ignore_file.into_iter().chain([path.join(".dockerignore")]).collect();
-        self.insert(Folder { path, ignore_files, owners: Owners::Root, opened: OnceLock::new() })
+        self.insert(Folder { path, ignore_files, owners: Owners::Root, modes, opened: OnceLock::new() })
     }
 
     /// Adds a folder that an archive was unpacked to: all of it, with the owners of the archive
     /// (`spec/dockerfile.md` section 6).
-    pub(crate) fn add_unpacked(&mut self, path: PathBuf) -> FolderId {
-        self.insert(Folder { path, ignore_files: Vec::new(), owners: Owners::Kept, opened: OnceLock::new() })
+    pub(crate) fn add_unpacked(&mut self, path: PathBuf, modes: ContextModes) -> FolderId {
+        self.insert(Folder { path, ignore_files: Vec::new(), owners: Owners::Kept, modes, opened: OnceLock::new() })
     }
 
     fn insert(&mut self, folder: Folder) -> FolderId {
-        let is_same = |other: &Folder| other.path == folder.path && other.ignore_files == folder.ignore_files;
+        let is_same = |other: &Folder| {
+            other.path == folder.path && other.ignore_files == folder.ignore_files && other.modes == folder.modes
+        };
         let known = self.folders.iter().position(is_same);
         FolderId(known.unwrap_or_else(|| {
             self.folders.push(folder);
@@ -137,12 +141,13 @@ fn place(id: FolderId, wanted: &SourcePattern<'_>) -> (FolderId, String) {
 impl Folder {
     fn open(&self) -> Result<BuildContext, ContextsError> {
         let root = Root::open(&self.path).map_err(|source| ContextsError::Open { path: self.path.clone(), source })?;
+        let context = |ignore| BuildContext::new(root, ignore).with_owners(self.owners).with_modes(self.modes);
         for path in &self.ignore_files {
             if let Some(text) = read_if_there(path)? {
-                return Ok(BuildContext::new(root, ignore_file(path, &text)?).with_owners(self.owners));
+                return Ok(context(ignore_file(path, &text)?));
             }
         }
-        Ok(BuildContext::new(root, None).with_owners(self.owners))
+        Ok(context(None))
     }
 }
 

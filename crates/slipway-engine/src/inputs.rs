@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use slipway_dockerfile::{Dockerfile, IgnoreRules};
 use slipway_graph::MainContext;
 use slipway_graph::op::FolderId;
-use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation, NamedContext};
+use slipway_graph::request::{BuildRequest, ContextLocation, ContextModes, DockerfileLocation, NamedContext};
 use tempfile::TempDir;
 
 use crate::build::SourceFile;
@@ -87,7 +87,8 @@ pub(crate) fn find_inputs(
     stdin: &mut dyn Read,
     contexts: &mut Contexts,
 ) -> Result<Inputs, Box<dyn Error + Send + Sync>> {
-    let folders = add_named(contexts, &request.named_contexts);
+    let modes = request.context_modes;
+    let folders = add_named(contexts, &request.named_contexts, modes);
     let mut temporary = None;
     let folder = match &request.context {
         ContextLocation::Git(_) | ContextLocation::Http(_) => {
@@ -118,7 +119,7 @@ pub(crate) fn find_inputs(
                     return Err(InputError::TwoDockerfiles.into());
                 }
                 let empty = tempfile::tempdir().map_err(InputError::TemporaryFolder)?;
-                let main = contexts.add(empty.path().to_owned(), None);
+                let main = contexts.add(empty.path().to_owned(), None, modes);
                 let dockerfile_name = "Dockerfile".to_owned();
                 let dockerfile_path = dockerfile_name.clone();
                 return Ok(Inputs {
@@ -152,8 +153,8 @@ pub(crate) fn find_inputs(
         path
     });
     let main = match in_archive {
-        true => contexts.add_unpacked(folder),
-        false => contexts.add(folder, own_ignore_file),
+        true => contexts.add_unpacked(folder, modes),
+        false => contexts.add(folder, own_ignore_file, modes),
     };
     let (dockerfile_name, dockerfile_text) = (found.name, found.text);
     let main_context = MainContext::Folder(main);
@@ -225,9 +226,13 @@ pub(crate) fn read_text(file: impl Read) -> io::Result<Vec<u8>> {
     }
 }
 
-fn add_named(contexts: &mut Contexts, named: &BTreeMap<String, NamedContext>) -> BTreeMap<String, FolderId> {
+fn add_named(
+    contexts: &mut Contexts,
+    named: &BTreeMap<String, NamedContext>,
+    modes: ContextModes,
+) -> BTreeMap<String, FolderId> {
     let folders = named.iter().filter_map(|(name, context)| match context {
-        NamedContext::Folder(path) => Some((name.clone(), contexts.add(path.clone(), None))),
+        NamedContext::Folder(path) => Some((name.clone(), contexts.add(path.clone(), None, modes))),
         NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Url(_) | NamedContext::Target(_) => {
             None
         }

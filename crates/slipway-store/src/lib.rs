@@ -19,6 +19,7 @@
 //!   taking                     its lock is shared by who looks for something, held alone by who takes something away
 //!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
 //!   quarantine/                what was found damaged and set aside, until the next prune
+//!   private-key                random, readable for its owner alone: what fingerprints of secrets are made with
 //!   empty/                     the lower layer of a first layer
 //!   sandbox, single-id/        not ours: what the binary knows of the machine, and the store of a user with one id
 //! ```
@@ -45,6 +46,7 @@ mod layer;
 mod lock;
 mod open;
 mod overlay;
+mod private_key;
 mod prune;
 mod quarantine;
 mod record;

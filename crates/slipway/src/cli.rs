@@ -265,6 +265,9 @@ pub(crate) struct BuildArgs {
     /// Cache export destinations
     #[arg(long = "cache-to")]
     cache_to: Vec<String>,
+    /// Which modes files of the context have (disk, git): with git 0644 or 0755, whatever umask or clone they come from
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    context_mode: String,
     /// Method for evaluating the build (build)
     #[arg(long, default_value = "", hide_default_value = true)]
     call: String,
@@ -334,7 +337,8 @@ pub(crate) struct BuildArgs {
     /// Shorthand for --attest=type=sbom
     #[arg(long, default_value = "", hide_default_value = true)]
     sbom: String,
-    /// Secret to expose to the build (id=mysecret[,src=/local/secret])
+    /// Secret to expose to the build (id=mysecret[,src=/local/secret][,key=true]); with key=true another value runs the
+    /// steps that use it again
     #[arg(long = "secret")]
     secrets: Vec<String>,
     /// How many steps run at the same time (default: decided by the machine)
@@ -430,6 +434,7 @@ impl BuildArgs {
         let call = self.call_text().to_owned();
         BuildFlags {
             context,
+            context_mode: self.context_mode,
             dockerfile_inline: None,
             file: self.file,
             target: self.target,

@@ -1,14 +1,16 @@
 //! Which files may a build read?
 
 use slipway_dockerfile::IgnoreRules;
+use slipway_graph::request::ContextModes;
 
-use crate::rootfs::Root;
+use crate::rootfs::{Meta, Root};
 
 /// A folder of the host that a build may read, less what its ignore file leaves out.
 pub(crate) struct BuildContext {
     root: Root,
     ignore: Option<IgnoreFile>,
     owners: Owners,
+    modes: ContextModes,
 }
 
 /// To whom the files of a context belong in an image.
@@ -30,7 +32,7 @@ pub(crate) struct IgnoreFile {
 impl BuildContext {
     /// The context at `root`.
     pub(crate) fn new(root: Root, ignore: Option<IgnoreFile>) -> BuildContext {
-        BuildContext { root, ignore, owners: Owners::Root }
+        BuildContext { root, ignore, owners: Owners::Root, modes: ContextModes::Disk }
     }
 
     /// The same files, with other owners.
@@ -38,12 +40,17 @@ impl BuildContext {
         BuildContext { owners, ..self }
     }
 
+    /// The same files, with other modes.
+    pub(crate) fn with_modes(self, modes: ContextModes) -> BuildContext {
+        BuildContext { modes, ..self }
+    }
+
     pub(crate) fn ignore(&self) -> Option<&IgnoreFile> {
         self.ignore.as_ref()
     }
 }
 
-/// Where files are copied from. The two differ in what the files' owners mean and in ignore rules.
+/// Where files are copied from. The two differ in what the files' owners and modes mean and in ignore rules.
 #[derive(Clone, Copy)]
 pub(crate) enum SourceTree<'a> {
     /// Files of the host, see [`Owners`].
@@ -72,11 +79,16 @@ impl<'a> SourceTree<'a> {
         self.ignore().map(|ignore| &ignore.rules)
     }
 
-    /// To whom a file belongs in an image.
-    pub(crate) fn owner(self, uid: u32, gid: u32) -> (u32, u32) {
-        match self {
-            SourceTree::Context(BuildContext { owners: Owners::Root, .. }) => (0, 0),
-            SourceTree::Context(_) | SourceTree::Snapshot(_) => (uid, gid),
+    /// What a file with `meta` is like in an image: owner and mode need not be those on disk.
+    pub(crate) fn in_image(self, meta: Meta) -> Meta {
+        let SourceTree::Context(context) = self else { return meta };
+        let mode = match meta.is_file() || meta.is_dir() {
+            true => context.modes.of_file(meta.mode, meta.is_dir()),
+            false => meta.mode,
+        };
+        match context.owners {
+            Owners::Root => Meta { mode, uid: 0, gid: 0, ..meta },
+            Owners::Kept => Meta { mode, ..meta },
         }
     }
 

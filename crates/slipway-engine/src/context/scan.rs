@@ -51,7 +51,7 @@ pub(crate) struct ScannedDir {
 #[derive(Debug)]
 pub(crate) struct ScannedEntry {
     pub name: Vec<u8>,
-    /// Owners are 0:0 if the tree is a build context.
+    /// As [`SourceTree::in_image`] says.
     pub meta: Meta,
     pub what: What,
 }
@@ -158,7 +158,7 @@ fn scan_dir(
             continue;
         }
         let Some(meta) = stat_if_there(dir.as_fd(), &item.name).on("statx", &path)? else { continue };
-        let meta = owned(tree, meta);
+        let meta = tree.in_image(meta);
         let what = match meta.kind {
             FileType::Directory => {
                 let deeper = (path.join(&item.name), below.join(&item.name), fate == Fate::Take, verdicts);
@@ -171,7 +171,7 @@ fn scan_dir(
         };
         entries.push(ScannedEntry { name: item.name, meta, what });
     }
-    let meta = owned(tree, stat_fd(&dir).on("statx", &path)?);
+    let meta = tree.in_image(stat_fd(&dir).on("statx", &path)?);
     let xattrs = read_xattrs(&dir).on("flistxattr", &path)?;
     let first = reserve(dirs, folders.len());
     for entry in &mut entries {
@@ -220,17 +220,12 @@ fn stat_if_there(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Meta>> {
     }
 }
 
-fn owned(tree: SourceTree<'_>, mut meta: Meta) -> Meta {
-    (meta.uid, meta.gid) = tree.owner(meta.uid, meta.gid);
-    meta
-}
-
 /// Files that are selected themselves share one place for the folder that holds them.
 fn scan_single(tree: SourceTree<'_>, dirs: &Dirs, top: &Selected) -> Result<Top, CallError> {
     let parent = top.real.parent().unwrap_or_default();
     let entry = ScannedEntry {
         name: top.real.name().unwrap_or_default().to_vec(),
-        meta: owned(tree, top.meta),
+        meta: tree.in_image(top.meta),
         what: What::Other,
     };
     let is_same = |dir: &Option<ScannedDir>| dir.as_ref().is_some_and(|d| d.others.is_none() && d.path == parent);
@@ -239,7 +234,7 @@ fn scan_single(tree: SourceTree<'_>, dirs: &Dirs, top: &Selected) -> Result<Top,
         Some(id) => id,
         None => {
             let dir = tree.root().open_dir(&parent).on("openat2", &parent)?;
-            let meta = owned(tree, stat_fd(&dir).on("statx", &parent)?);
+            let meta = tree.in_image(stat_fd(&dir).on("statx", &parent)?);
             let id = reserve(dirs, 1);
             lock(dirs)[id] = Some(ScannedDir {
                 path: parent,

@@ -287,6 +287,7 @@ mod tests {
         let secret = |id: &str| Secret {
             id: id.to_owned(),
             source: slipway_graph::request::SecretSource::Value(slipway_graph::request::SecretValue(b"t\n".to_vec())),
+            is_keyed: false,
         };
         let of = |url: &str, id: &str| authorization(url, &[secret(id)]).unwrap();
         assert_eq!(of("http://u:p@h:1/x", "HTTP_AUTH_TOKEN_h:1"), Some("Bearer t".to_owned()));

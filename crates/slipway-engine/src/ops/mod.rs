@@ -16,6 +16,7 @@ mod shared_inodes;
 pub(crate) mod shell;
 mod ssh;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use file::FileOpError;
 use files::FileError;
 use git::{GitInputs, GitSourceError, GitSources};
 use http::{HttpError, HttpInputs, HttpSources};
+use secret::SecretError;
 use shell::ShellSeat;
 
 /// Why a vertex failed.
@@ -61,6 +63,8 @@ pub(crate) enum OpError {
     Context(#[from] Box<ContextsError>),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("cannot use the cache")]
     Cache(#[from] DbError),
     #[error("cannot lock the step")]
@@ -208,6 +212,7 @@ impl Ops for EngineOps<'_> {
         if let Op::Exec(_) = described.op {
             key.text(&described.platform.to_string());
         }
+        self.write_secrets(&mut key, vertex)?;
         // A folder of the host has no key of its own: what an op reads of it is part of the op's key.
         for (index, (input, input_key)) in described.inputs.iter().zip(inputs).enumerate() {
             match &self.graph.vertex(*input).op {
@@ -233,6 +238,7 @@ impl Ops for EngineOps<'_> {
         }
         let mut key = KeyWriter::new("content 1");
         described.op.write_key(&mut key);
+        self.write_secrets(&mut key, vertex)?;
         for (index, output) in inputs.iter().enumerate() {
             match output {
                 Output::Snapshot(_) | Output::Remote(_) if selects(index) => {
@@ -339,6 +345,21 @@ impl EngineOps<'_> {
                 Ok(Output::Snapshot(files::stack(&base, layer, self.store).map_err(Box::new)?))
             }
         }
+    }
+
+    /// What stands for the values of the secrets that the vertex uses, by id; only of those whose values count.
+    pub(crate) fn keyed_secrets(&self, vertex: VertexId) -> Result<BTreeMap<String, String>, SecretError> {
+        let Op::Exec(exec) = &self.graph.vertex(vertex).op else { return Ok(BTreeMap::new()) };
+        let is_used = |id: &str| exec.mounts.iter().any(|mount| matches!(mount, Mount::Secret(used) if used.id == id));
+        let keyed = self.session(vertex).secrets.iter().filter(|secret| secret.is_keyed && is_used(&secret.id));
+        keyed.map(|known| Ok((known.id.clone(), secret::fingerprint(known, self.store)?))).collect()
+    }
+
+    fn write_secrets(&self, key: &mut KeyWriter, vertex: VertexId) -> Result<(), SecretError> {
+        for (id, fingerprint) in self.keyed_secrets(vertex)? {
+            key.text("value of secret").text(&id).text(&fingerprint);
+        }
+        Ok(())
     }
 
     fn session(&self, vertex: VertexId) -> Session<'_> {

@@ -2,7 +2,9 @@
 
 use std::io::{self, Read};
 
+use ring::hmac;
 use slipway_graph::request::{Secret, SecretSource};
+use slipway_store::{FsError, Store};
 
 /// Why a secret has no value.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +13,8 @@ pub(crate) enum SecretError {
     Read { id: String, source: io::Error },
     #[error("secret {id} too big. max size 500KiB")]
     TooBig { id: String },
+    #[error("cannot make a fingerprint of secret {id}")]
+    Fingerprint { id: String, source: FsError },
 }
 
 const MAX_SECRET_BYTES: u64 = 500 * 1024;
@@ -31,6 +35,20 @@ pub(super) fn value(secret: &Secret) -> Result<Vec<u8>, SecretError> {
         true => Err(SecretError::TooBig { id: secret.id.clone() }),
         false => Ok(value),
     }
+}
+
+/// What stands for the value in keys: an HMAC, the same for the same value, from which nobody without the store's own
+/// key finds out anything, not even by trying values.
+pub(super) fn fingerprint(secret: &Secret, store: &Store) -> Result<String, SecretError> {
+    let value = value(secret)?;
+    let key = store.private_key();
+    let key = key.map_err(|source| SecretError::Fingerprint { id: secret.id.clone(), source })?;
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &key));
+    for part in [b"secret 1", secret.id.as_bytes(), &value] {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    Ok(context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The value of the first of `ids` that the user gave, and which one it is.

@@ -27,6 +27,8 @@ pub enum PartKind {
     Environment,
     /// A mount of `RUN`, by its target.
     Mount,
+    /// The value of a secret that counts; what is shown of it only tells it from others.
+    Secret,
     /// What the base image's name stands for.
     Base,
     /// The content of a URL, the commit of a git reference.

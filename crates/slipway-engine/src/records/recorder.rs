@@ -103,6 +103,9 @@ impl<'a> Recorder<'a> {
                     note.add(PartKind::Parent, place.to_string(), key.as_str());
                 }
             }
+            for (secret, fingerprint) in ops.keyed_secrets(id).unwrap_or_default() {
+                note.add(PartKind::Secret, secret, &fingerprint[..12]);
+            }
             for selection in ops.context_selections_of(id) {
                 note.add(PartKind::Files, selection.name.clone(), selection.digest.as_str());
                 self.keep_manifest(ops, id, &selection.digest);

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use slipway_oci::{Platform, PlatformParseError};
 
-use super::{BuildRequest, CacheBypass, DockerfileLocation, ShellPoint, StepLimits};
+use super::{BuildRequest, CacheBypass, ContextModes, DockerfileLocation, ShellPoint, StepLimits};
 use output::OutputFlags;
 
 pub use cache::CacheFlagError;
@@ -35,6 +35,8 @@ pub use ssh::SshError;
 pub struct BuildFlags {
     /// `PATH | URL | -`.
     pub context: String,
+    /// `git`, `disk` or empty.
+    pub context_mode: String,
     pub file: String,
     /// The Dockerfile itself, in place of `file`.
     pub dockerfile_inline: Option<String>,
@@ -146,6 +148,8 @@ pub enum FlagError {
     CacheBypass,
     #[error(transparent)]
     Cache(#[from] CacheFlagError),
+    #[error("invalid value {text:?} of --context-mode: there are `git` and `disk`")]
+    ContextMode { text: String },
     #[error("attestation type not specified")]
     AttestationType,
     #[error("invalid value {text}")]
@@ -166,6 +170,7 @@ impl FlagError {
             FlagError::Call(error) => error.moment(),
             FlagError::Cache(error) => error.moment(),
             FlagError::EmptyKey { .. }
+            | FlagError::ContextMode { .. }
             | FlagError::AttestationType
             | FlagError::Attestation { .. }
             | FlagError::Unsupported { .. } => Moment::Options,
@@ -218,6 +223,7 @@ impl BuildRequest {
                 None => context::dockerfile(&flags.file, &context)?,
             },
             context,
+            context_modes: context_modes(&flags.context_mode)?,
             target: Some(target.to_owned()).filter(|target| !target.is_empty()),
             shell,
             build_args,
@@ -356,6 +362,14 @@ fn platforms(texts: &[String], surroundings: &dyn Surroundings) -> Result<Vec<Pl
         }
     }
     Ok(platforms)
+}
+
+fn context_modes(text: &str) -> Result<ContextModes, FlagError> {
+    match text {
+        "" | "disk" => Ok(ContextModes::Disk),
+        "git" => Ok(ContextModes::Git),
+        _ => Err(FlagError::ContextMode { text: text.to_owned() }),
+    }
 }
 
 fn cache_bypass(flags: &BuildFlags) -> Result<CacheBypass, FlagError> {

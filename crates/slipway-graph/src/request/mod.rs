@@ -20,6 +20,8 @@ use crate::op::{HostAddress, Network, Ulimit};
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
     pub context: ContextLocation,
+    /// Which modes the files of folders of the host have for the build.
+    pub context_modes: ContextModes,
     pub dockerfile: DockerfileLocation,
     /// The stage asked for; `None` is the last one.
     pub target: Option<String>,
@@ -122,6 +124,29 @@ pub enum ContextLocation {
     Http(String),
 }
 
+/// Which modes the files of folders of the host have for a build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContextModes {
+    /// Those that they have.
+    #[default]
+    Disk,
+    /// Those that git would record: 0755 for files that their owner may run, 0644 for others, 0755 for folders. What a
+    /// umask took away, or another clone has, makes no difference then.
+    Git,
+}
+
+impl ContextModes {
+    /// The mode that counts for a regular file or a folder that has `mode`.
+    pub fn of_file(self, mode: u32, is_folder: bool) -> u32 {
+        let is_program = mode & 0o100 != 0;
+        match self {
+            ContextModes::Disk => mode,
+            ContextModes::Git if is_folder || is_program => 0o755,
+            ContextModes::Git => 0o644,
+        }
+    }
+}
+
 /// Where the Dockerfile is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerfileLocation {
@@ -201,6 +226,8 @@ pub struct ShellPoint {
 pub struct Secret {
     pub id: String,
     pub source: SecretSource,
+    /// Whether another value runs the steps that use it again (`key=true`).
+    pub is_keyed: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -112,19 +112,31 @@ fn sentence(reason: &Reason) -> String {
 }
 
 fn changed(what: PartKind, name: &str, before: Option<&str>, after: Option<&str>) -> String {
+    if what == PartKind::Secret {
+        return secret(name, before.is_some(), after.is_some());
+    }
     let kind = match what {
         PartKind::BuildArgument => "build argument ",
         PartKind::Environment => "environment variable ",
         PartKind::Mount => "mount ",
         PartKind::Base => "base image ",
         PartKind::Remote => "content of ",
-        PartKind::Instruction | PartKind::Files | PartKind::Parent => "",
+        PartKind::Secret | PartKind::Instruction | PartKind::Files | PartKind::Parent => "",
     };
     match (before, after) {
         (Some(before), Some(after)) => format!("{kind}{name}: {} -> {}", shortened(before), shortened(after)),
         (None, Some(after)) => format!("{kind}{name} is new: {}", shortened(after)),
         (Some(before), None) => format!("{kind}{name} is gone, was {}", shortened(before)),
         (None, None) => format!("{kind}{name} differs"),
+    }
+}
+
+/// What is kept of a secret's value would mean nothing to people.
+fn secret(id: &str, counted: bool, counts: bool) -> String {
+    match (counted, counts) {
+        (false, true) => format!("the value of secret `{id}` counts, and did not before"),
+        (true, false) => format!("the value of secret `{id}` does not count any more"),
+        _ => format!("the secret `{id}` changed"),
     }
 }
 

@@ -20,6 +20,7 @@ mod damaged;
 mod epoch;
 mod explained;
 mod git;
+mod git_modes;
 mod interrupt;
 mod killed;
 mod limits;
@@ -33,6 +34,7 @@ mod process;
 mod prune;
 mod registry;
 mod results;
+mod secret_keys;
 mod secrets;
 mod sharing;
 mod shell;
@@ -78,6 +80,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("damaged", damaged::TESTS),
     ("explained", explained::TESTS),
     ("git", git::TESTS),
+    ("git_modes", git_modes::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
     ("limits", limits::TESTS),
@@ -90,6 +93,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("prune", prune::TESTS),
     ("registry", registry::TESTS),
     ("results", results::TESTS),
+    ("secret_keys", secret_keys::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
     ("shell", shell::TESTS),

@@ -31,7 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("keys_that_cannot_be_used_are_named", keys_that_cannot_be_used_are_named),
 ];
 
-const CANARY: &str = "canary-7f3a91-of-the-secret";
+pub(crate) const CANARY: &str = "canary-7f3a91-of-the-secret";
 
 /// Whether the file holds the text, compressed or not.
 fn is_in(text: &str, file: &Path) -> bool {
@@ -40,7 +40,7 @@ fn is_in(text: &str, file: &Path) -> bool {
 
 /// Looks through all that a build wrote: the store, the outputs, and what it said.
 #[track_caller]
-fn assert_canary_nowhere(site: &Site, outcome: &Outcome) {
+pub(crate) fn assert_canary_nowhere(site: &Site, outcome: &Outcome) {
     let mut n_files = 0;
     for folder in ["store", "out", "home"] {
         for file in files_below(&site.path(folder)) {

@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn secret(id: &str, value: &str) -> Secret {
-        Secret { id: id.to_owned(), source: SecretSource::Value(SecretValue(value.into())) }
+        Secret { id: id.to_owned(), source: SecretSource::Value(SecretValue(value.into())), is_keyed: false }
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! `--secret id=ID[,src=PATH][,env=NAME][,type=file|env]` (`spec/cli.md` section 4.1).
+//! `--secret id=ID[,src=PATH][,env=NAME][,type=file|env][,key=true]` (`spec/cli.md` section 4.1; `key` is slipway's own).
 
 use std::path::PathBuf;
 
 use super::csv::{self, CsvError};
-use super::{Moment, PathKind, Surroundings};
+use super::{Moment, PathKind, Surroundings, parse_bool};
 use crate::request::{Secret, SecretSource, SecretValue};
 
 /// Why a `--secret` is refused.
@@ -17,6 +17,8 @@ pub enum SecretError {
     UnknownKey { key: String, value: String },
     #[error("unsupported secret type {kind:?}")]
     UnknownType { kind: String },
+    #[error("invalid value {value:?} of 'key': expected true or false")]
+    NoBoolean { value: String },
     #[error("secret missing ID")]
     NoId,
     #[error("failed to stat {path}: stat {path}: no such file or directory", path = path.display())]
@@ -30,7 +32,8 @@ impl SecretError {
             SecretError::Csv(_)
             | SecretError::NoPair { .. }
             | SecretError::UnknownKey { .. }
-            | SecretError::UnknownType { .. } => Moment::Options,
+            | SecretError::UnknownType { .. }
+            | SecretError::NoBoolean { .. } => Moment::Options,
         }
     }
 }
@@ -38,17 +41,8 @@ impl SecretError {
 /// The secret that `text` stands for; `None` if it is a variable that is not set.
 pub(crate) fn parse(text: &str, surroundings: &dyn Surroundings) -> Result<Option<Secret>, SecretError> {
     let typed = Typed::parse(text)?;
-    let id = typed.id.ok_or(SecretError::NoId)?;
-    let variable = match (typed.is_variable, typed.env, typed.source) {
-        // With `type=env`, `src` is the name of the variable.
-        (Some(true), None, Some(source)) => return Ok(from_variable(&id, &source, surroundings)),
-        (Some(true), env, _) => env.unwrap_or_else(|| id.clone()),
-        (_, Some(env), None) => env,
-        (None, None, None) if surroundings.variable(&id).is_some() => id.clone(),
-        (_, _, Some(path)) => return from_file(id, path.into(), surroundings).map(Some),
-        (_, _, None) => return from_file(id.clone(), id.into(), surroundings).map(Some),
-    };
-    Ok(from_variable(&id, &variable, surroundings))
+    let is_keyed = typed.is_keyed;
+    Ok(typed.find(surroundings)?.map(|(id, source)| Secret { id, source, is_keyed }))
 }
 
 #[derive(Default)]
@@ -57,6 +51,7 @@ struct Typed {
     source: Option<String>,
     env: Option<String>,
     is_variable: Option<bool>,
+    is_keyed: bool,
 }
 
 impl Typed {
@@ -73,24 +68,34 @@ impl Typed {
                 ("env", _) => typed.env = Some(value),
                 ("type", "file") => typed.is_variable = Some(false),
                 ("type", "env") => typed.is_variable = Some(true),
+                ("key", _) => typed.is_keyed = parse_bool(&value).ok_or(SecretError::NoBoolean { value })?,
                 ("type", _) => return Err(SecretError::UnknownType { kind: value }),
                 _ => return Err(SecretError::UnknownKey { key, value }),
             }
         }
         Ok(typed)
     }
-}
 
-fn from_variable(id: &str, variable: &str, surroundings: &dyn Surroundings) -> Option<Secret> {
-    let value = surroundings.variable(variable)?;
-    Some(Secret { id: id.to_owned(), source: SecretSource::Value(SecretValue(value.into_bytes())) })
-}
-
-fn from_file(id: String, path: PathBuf, surroundings: &dyn Surroundings) -> Result<Secret, SecretError> {
-    if surroundings.kind_of(&path) == PathKind::Missing {
-        return Err(SecretError::NoFile { path });
+    /// The id and where the value is.
+    fn find(self, surroundings: &dyn Surroundings) -> Result<Option<(String, SecretSource)>, SecretError> {
+        let id = self.id.ok_or(SecretError::NoId)?;
+        let variable = match (self.is_variable, self.env, self.source) {
+            // With `type=env`, `src` is the name of the variable.
+            (Some(true), None, Some(source)) => source,
+            (Some(true), env, _) => env.unwrap_or_else(|| id.clone()),
+            (_, Some(env), None) => env,
+            (None, None, None) if surroundings.variable(&id).is_some() => id.clone(),
+            (_, _, path) => {
+                let path = PathBuf::from(path.unwrap_or_else(|| id.clone()));
+                return match surroundings.kind_of(&path) {
+                    PathKind::Missing => Err(SecretError::NoFile { path }),
+                    _ => Ok(Some((id, SecretSource::File(path)))),
+                };
+            }
+        };
+        let value = surroundings.variable(&variable);
+        Ok(value.map(|value| (id, SecretSource::Value(SecretValue(value.into_bytes())))))
     }
-    Ok(Secret { id, source: SecretSource::File(path) })
 }
 
 #[cfg(test)]
@@ -103,9 +108,12 @@ mod tests {
         match parse(text, &made) {
             Err(error) => error.to_string(),
             Ok(None) => "absent".to_owned(),
-            Ok(Some(Secret { id, source: SecretSource::File(path) })) => format!("{id} = file {}", path.display()),
-            Ok(Some(Secret { id, source: SecretSource::Value(value) })) => {
-                format!("{id} = {}", String::from_utf8(value.0).unwrap())
+            Ok(Some(Secret { id, source, is_keyed })) => {
+                let source = match source {
+                    SecretSource::File(path) => format!("file {}", path.display()),
+                    SecretSource::Value(value) => String::from_utf8(value.0).unwrap(),
+                };
+                format!("{id} = {source}{}", if is_keyed { ", keyed" } else { "" })
             }
         }
     }
@@ -120,6 +128,9 @@ mod tests {
             ("id=a,env=TOKEN", "a = t0p"),
             ("id=a,type=env,src=TOKEN", "a = t0p"),
             ("type=env,id=TOKEN", "TOKEN = t0p"),
+            ("id=a,src=key,key=true", "a = file key, keyed"),
+            ("id=TOKEN,key=0", "TOKEN = t0p"),
+            ("id=TOKEN,key=often", "invalid value \"often\" of 'key': expected true or false"),
             ("id=a,env=UNSET", "absent"),
             ("src=key", "secret missing ID"),
             ("id=a,foo=b", "unexpected key 'foo' in 'foo=b'"),
