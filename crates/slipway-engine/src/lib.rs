@@ -56,7 +56,7 @@ pub use export::ExportedImage;
 pub use inspect::{Checked, Inspector, OpenEngine};
 pub use ops::shell::ShellSeat;
 pub use records::{
-    Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, Outcome, PartKind, Reason,
+    Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,
     RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log,
 };
 

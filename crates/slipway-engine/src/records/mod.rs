@@ -27,7 +27,7 @@ use slipway_solver::Hit;
 use slipway_store::{FsError, Store};
 
 pub use explain::{Break, Explanation, FileChange, Outcome, Reason, StepExplanation, explain};
-pub use log::{LogError, LogPiece, read_log};
+pub use log::{LogError, LogPiece, LogReader, read_log};
 pub use note::PartKind;
 
 /// A build that is over.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::json;
-use slipway_engine::{BuildRecord, LogError, LogPiece, Status, StepRecord, read_log};
+use slipway_engine::{BuildRecord, LogError, LogPiece, LogReader, Status, StepRecord, read_log};
 use slipway_graph::{Event, Events, StepId};
 use slipway_store::{BuildRecordError, FsError, OverlayFlavor, Store};
 
@@ -63,7 +63,7 @@ pub(crate) fn run(command: Option<&BuildsCommand>) -> Result<(), CommandError> {
             let record = find(&all, build.as_deref()).map_err(failed)?;
             let log = read_log(&store, &record.id).map_err(|error| failed(error.into()))?;
             return match step {
-                Some(step) => print(&log_of_step(record, &log, step).map_err(failed)?),
+                Some(step) => print_step(record, log, step),
                 None => replay(record, log, progress),
             };
         }
@@ -288,25 +288,53 @@ fn time(ns: i64) -> Timestamp {
     Timestamp::from_nanosecond(ns.into()).unwrap_or_default()
 }
 
-/// What one step wrote. `step` is its number, or a part of its name.
-fn log_of_step(record: &BuildRecord, log: &[LogPiece], step: &str) -> Result<Vec<u8>, NoBuildError> {
+/// Prints what one step wrote. `step` is its number, or a part of its name.
+fn print_step(record: &BuildRecord, log: LogReader, step: &str) -> Result<(), CommandError> {
     let by_number =
         step.trim_start_matches('#').parse().ok().and_then(|number: u32| record.step(number.checked_sub(1)?));
     let found = by_number.or_else(|| record.steps.iter().find(|candidate| candidate.name.contains(step)));
-    let number = found.ok_or_else(|| NoBuildError::NoSuchStep(step.to_owned()))?.number;
-    Ok(log.iter().filter(|piece| piece.step == number).flat_map(|piece| piece.bytes.iter().copied()).collect())
-}
-
-/// Shows the build as if it happened now.
-fn replay(record: &BuildRecord, log: Vec<LogPiece>, progress: &str) -> Result<(), CommandError> {
-    let style = Style::choose(progress, false).map_err(|error| CommandError::Options(error.into()))?;
-    let reporter = Reporter::start(style, false);
-    events(record, log).into_iter().for_each(|event| reporter.emit(event));
-    reporter.finish(Vec::new());
+    let number = found.ok_or_else(|| failed(NoBuildError::NoSuchStep(step.to_owned())))?.number;
+    for piece in log {
+        let piece = piece.map_err(|error| failed(error.into()))?;
+        if piece.step == number {
+            print(&piece.bytes)?;
+        }
+    }
     Ok(())
 }
 
-fn events(record: &BuildRecord, log: Vec<LogPiece>) -> Vec<Event> {
+/// Shows the build as if it happened now.
+fn replay(record: &BuildRecord, log: LogReader, progress: &str) -> Result<(), CommandError> {
+    let style = Style::choose(progress, false).map_err(|error| CommandError::Options(error.into()))?;
+    let reporter = Reporter::start(style, false);
+    let outcome = replay_to(&reporter, record, log);
+    reporter.finish(Vec::new());
+    outcome.map_err(|error| failed(error.into()))
+}
+
+/// Hands on what happened, in its order. Logs come as they are read: they may be longer than the memory.
+fn replay_to(
+    events: &dyn Events,
+    record: &BuildRecord,
+    log: impl Iterator<Item = Result<LogPiece, LogError>>,
+) -> Result<(), LogError> {
+    let mut others = milestones(record).into_iter().peekable();
+    for piece in log {
+        let LogPiece { step, stream, at_ns, bytes } = piece?;
+        let is_before = |(at, event): &(i64, Event)| {
+            *at < at_ns || (*at == at_ns && !matches!(event, Event::StepDone { .. } | Event::StepFailed { .. }))
+        };
+        while let Some((_, event)) = others.next_if(is_before) {
+            events.emit(event);
+        }
+        events.emit(Event::StepLog { step: StepId(step), stream, bytes, at: system_time(at_ns) });
+    }
+    others.for_each(|(_, event)| events.emit(event));
+    Ok(())
+}
+
+/// All that happened but what steps wrote, in its order, with the time in nanoseconds since 1970.
+fn milestones(record: &BuildRecord) -> Vec<(i64, Event)> {
     let mut timed: Vec<(i64, Event)> = Vec::new();
     for record in &record.steps {
         let step = StepId(record.number);
@@ -318,10 +346,6 @@ fn events(record: &BuildRecord, log: Vec<LogPiece>) -> Vec<Event> {
             timed.push((start, Event::StepStarted { step, at: system_time(start) }));
         }
     }
-    let piece = |LogPiece { step, stream, at_ns, bytes }| {
-        (at_ns, Event::StepLog { step: StepId(step), stream, bytes, at: system_time(at_ns) })
-    };
-    timed.extend(log.into_iter().map(piece));
     for record in &record.steps {
         let step = StepId(record.number);
         match (record.completed_ns, &record.error) {
@@ -336,7 +360,7 @@ fn events(record: &BuildRecord, log: Vec<LogPiece>) -> Vec<Event> {
     }
     // Keeps the order above for what happened at the same time.
     timed.sort_by_key(|(at, _)| *at);
-    timed.into_iter().map(|(_, event)| event).collect()
+    timed
 }
 
 fn system_time(ns: i64) -> SystemTime {
@@ -376,6 +400,54 @@ mod tests {
         assert_eq!(id(Some("^9")).unwrap_err().to_string(), "no completed build found with offset 9");
         assert!(matches!(id(Some("ab")), Err(NoBuildError::Ambiguous(_))));
         assert!(matches!(find(&[], None), Err(NoBuildError::Empty)));
+    }
+
+    /// Takes events down.
+    #[derive(Default)]
+    struct Heard(std::sync::Mutex<Vec<String>>);
+
+    impl Events for Heard {
+        fn emit(&self, event: Event) {
+            let text = match event {
+                Event::StepPlanned { step, .. } => format!("{} planned", step.0),
+                Event::StepStarted { step, .. } => format!("{} started", step.0),
+                Event::StepDone { step, .. } => format!("{} done", step.0),
+                Event::StepLog { step, bytes, .. } => format!("{} {}", step.0, String::from_utf8(bytes).unwrap()),
+                other => panic!("{other:?}"),
+            };
+            self.0.lock().unwrap().push(text);
+        }
+
+        fn new_step(&self) -> StepId {
+            unreachable!("because nothing is built")
+        }
+    }
+
+    #[test]
+    fn a_replay_has_the_order_of_the_build() {
+        let step = |number, started_ns, completed_ns| StepRecord {
+            number,
+            name: String::new(),
+            lines: None,
+            started_ns: Some(started_ns),
+            completed_ns: Some(completed_ns),
+            error: None,
+            is_canceled: false,
+            hit: None,
+            vertex: None,
+        };
+        let mut build = record("a", "/x", None);
+        build.steps = vec![step(0, 10, 20), step(1, 20, 30)];
+        let log = [(0, 10, "first"), (0, 20, "last"), (1, 25, "other")].map(|(step, at_ns, text)| {
+            Ok(LogPiece { step, stream: slipway_graph::LogStream::Stdout, at_ns, bytes: text.into() })
+        });
+        let heard = Heard::default();
+        replay_to(&heard, &build, log.into_iter()).unwrap();
+        let expected =
+            ["0 planned", "1 planned", "0 started", "0 first", "1 started", "0 last", "0 done", "1 other", "1 done"];
+        assert_eq!(heard.0.into_inner().unwrap(), expected);
+        let damaged = [Err(LogError::Damaged(io::ErrorKind::InvalidData.into()))];
+        assert!(replay_to(&Heard::default(), &build, damaged.into_iter()).is_err());
     }
 
     #[test]
