@@ -42,6 +42,7 @@ fn main() {
         search_path: OsString::from("/usr/bin:/bin"),
         git_variables: Vec::new(),
         shell_seat: None,
+        step_terminal: None,
         cap: Bounds::default(),
     });
     for n_layers in [1, 120] {

@@ -41,7 +41,7 @@ use crate::images::Images;
 use crate::inputs::Fetched;
 use crate::layers::{self, BlobForm, LayerMaker};
 use crate::observe::{self, BuildObserver};
-use crate::ops::exec::HostFiles;
+use crate::ops::exec::{HostFiles, WindowSize};
 use crate::ops::git::GitInputs;
 use crate::ops::http::HttpInputs;
 use crate::ops::shell::ShellSeat;
@@ -66,6 +66,8 @@ pub struct EngineParts {
     pub git_variables: Vec<(String, OsString)>,
     /// Who wants a shell in steps: in those that fail, and where the request says so.
     pub shell_seat: Option<Arc<dyn ShellSeat>>,
+    /// If given, steps write to a terminal of this size instead of to pipes. It is in no key.
+    pub step_terminal: Option<WindowSize>,
     /// What the store is kept within, while builds go on and when they end; without bounds it grows.
     pub cap: Bounds,
 }
@@ -77,6 +79,7 @@ pub struct Engine {
     flavor: OverlayFlavor,
     search_path: OsString,
     shell_seat: Option<Arc<dyn ShellSeat>>,
+    step_terminal: Option<WindowSize>,
     nofile: OriginalLimit,
     git_variables: Vec<(String, OsString)>,
     cap: Cap,
@@ -228,9 +231,9 @@ impl Engine {
             OverlayFlavor::Outside => OriginalLimit::read(),
             OverlayFlavor::Root | OverlayFlavor::UserNamespace => descriptors::raise_limit(),
         };
-        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, cap } = parts;
+        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, step_terminal, cap } = parts;
         let cap = Cap::new(cap, flavor);
-        Engine { store, registry, flavor, search_path, shell_seat, nofile, git_variables, cap }
+        Engine { store, registry, flavor, search_path, shell_seat, step_terminal, nofile, git_variables, cap }
     }
 
     /// Builds what `requests` ask for, with one graph; the results are in their order. `stdin` is read only if a request
@@ -499,7 +502,8 @@ impl Engine {
         let cancel = own_cancel.as_ref();
         let steps: Vec<StepId> = (0..graph.len()).map(|_| audience.new_step()).collect();
         let events = SharedSteps::new(audience, &steps, users);
-        let host_files = HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone());
+        let host_files =
+            HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone(), self.step_terminal);
         let sessions = requests.iter().zip(agents).map(|(NamedRequest { request, .. }, agents)| Session {
             secrets: &request.secrets,
             ssh: &request.ssh,

@@ -54,6 +54,7 @@ pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass
 pub use chain::chain;
 pub use export::ExportedImage;
 pub use inspect::{Checked, Inspector, OpenEngine};
+pub use ops::exec::WindowSize;
 pub use ops::shell::ShellSeat;
 pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,

@@ -356,6 +356,9 @@ pub(crate) struct BuildArgs {
     /// What becomes of a step that fails: with `shell`, a shell opens in its place (needs a terminal)
     #[arg(long, default_value = "", hide_default_value = true, value_parser = on_failure)]
     pub(crate) on_failure: String,
+    /// Give RUN steps a terminal to write to while the screen is drawn (also SLIPWAY_RUN_TTY=1)
+    #[arg(long)]
+    pub(crate) run_tty: bool,
     /// Say afterwards which steps ran, and what differed from the build before
     #[arg(long)]
     pub(crate) explain: bool,

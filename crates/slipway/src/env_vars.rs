@@ -3,6 +3,8 @@
 use std::env;
 use std::ffi::OsString;
 
+use slipway_graph::request::flags::parse_bool;
+
 /// A variable that slipway knows by name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EnvVar(&'static str);
@@ -46,6 +48,8 @@ pub(crate) const BUILDKIT_STEP_LOG_MAX_SPEED: EnvVar = EnvVar("BUILDKIT_STEP_LOG
 pub(crate) const PROGRESS_NO_TRUNC: EnvVar = EnvVar("PROGRESS_NO_TRUNC");
 /// How many lines of output a running step shows on a terminal.
 pub(crate) const BUILDKIT_TTY_LOG_LINES: EnvVar = EnvVar("BUILDKIT_TTY_LOG_LINES");
+/// If true, the same as `--run-tty`.
+pub(crate) const SLIPWAY_RUN_TTY: EnvVar = EnvVar("SLIPWAY_RUN_TTY");
 
 /// Definition files of `bake`, where `--file` names none.
 pub(crate) const BUILDX_BAKE_FILE: EnvVar = EnvVar("BUILDX_BAKE_FILE");
@@ -65,6 +69,11 @@ impl EnvVar {
     /// The value, if it is set, not empty and text.
     pub(crate) fn get(self) -> Option<String> {
         env::var(self.0).ok().filter(|value| !value.is_empty())
+    }
+
+    /// Whether the value says yes: `1`, `true` and the like.
+    pub(crate) fn is_true(self) -> bool {
+        self.get().is_some_and(|value| parse_bool(&value) == Some(true))
     }
 
     /// The value as the system has it.

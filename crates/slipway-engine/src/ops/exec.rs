@@ -2,21 +2,20 @@
 
 mod advice;
 pub(crate) mod mounts;
+mod output;
 
 use std::ffi::{CString, OsStr, OsString};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
 use slipway_graph::op::{Exec, Security};
 use slipway_graph::request::{Secret, StepLimits};
-use slipway_graph::{Event, Events, LogStream, StepId};
+use slipway_graph::{Events, StepId};
 use slipway_oci::Platform;
 use slipway_sandbox::owners::{self, Owner};
 use slipway_sandbox::stubs;
@@ -42,6 +41,8 @@ use mounts::{
     Prepared, into_sandbox_mount, make_nested_mount_points, mount_error, show_control_groups, show_interpreter,
     sort_parents_first, stub_targets,
 };
+pub use output::WindowSize;
+use output::{Ends, Output};
 
 /// Why a `RUN` failed.
 #[derive(Debug, thiserror::Error)]
@@ -117,8 +118,6 @@ impl ExecError {
 }
 
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
-/// Pieces of log from one end before the other one is looked at.
-const MOST_IN_A_ROW: usize = 16;
 
 /// What the steps of one build share.
 pub(crate) struct HostFiles {
@@ -126,16 +125,23 @@ pub(crate) struct HostFiles {
     attach_at: PathBuf,
     nofile: OriginalLimit,
     search_path: OsString,
+    /// `None` if steps write to pipes.
+    terminal: Option<WindowSize>,
     networks: Networks,
     emulators: Emulators,
 }
 
 impl HostFiles {
     /// `attach_at` is an empty directory that may be used by any number of builds at once; `search_path` is where
-    /// helper programs are looked for. Nothing is read yet.
-    pub(crate) fn new(attach_at: PathBuf, nofile: OriginalLimit, search_path: OsString) -> HostFiles {
+    /// helper programs are looked for; steps get a terminal if there is a size for it. Nothing is read yet.
+    pub(crate) fn new(
+        attach_at: PathBuf,
+        nofile: OriginalLimit,
+        search_path: OsString,
+        terminal: Option<WindowSize>,
+    ) -> HostFiles {
         let (networks, emulators) = (Networks::new(search_path.clone()), Emulators::new(search_path.clone()));
-        HostFiles { attach_at, nofile, search_path, networks, emulators }
+        HostFiles { attach_at, nofile, search_path, terminal, networks, emulators }
     }
 
     /// Begins to make what takes a while, as one of these is going to run. For a thread that lives as long as the
@@ -246,11 +252,11 @@ impl Run<'_> {
         let Place { mounted, user, network, emulation, .. } = place;
         let mounted = mounted.as_fd();
         let command = || self.exec.args.join(" ");
-        let pipe = || {
-            let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-            made.map_err(|errno| ExecError::Prepare { path: "pipe".to_owned(), source: errno.into() })
-        };
-        let ((out_reader, stdout), (err_reader, stderr)) = (pipe()?, pipe()?);
+        let (output, Ends { stdout, stderr }) = match self.host_files.terminal {
+            Some(size) if shell.is_none() => Output::terminal(size(), user.uid),
+            _ => Output::pipes(),
+        }
+        .map_err(|source| ExecError::Prepare { path: "output".to_owned(), source })?;
         let root = slipway_sandbox::mounts::bind(mounted, false)
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         let Prepared { mounts, env, held, .. } = prepared;
@@ -280,7 +286,7 @@ impl Run<'_> {
             stderr,
         };
         let spawned = slipway_sandbox::spawn(&spec);
-        // Our ends of the pipes go with it: the readers below see the end when the step's do.
+        // The step's ends go with it: what reads the others sees the end when the step is gone.
         drop(spec);
         let running = Arc::new(spawned.map_err(|source| self.not_started(source, emulation))?);
         let to_kill = Arc::clone(&running);
@@ -289,7 +295,7 @@ impl Run<'_> {
             let _ = to_kill.kill();
         });
         let status = std::thread::scope(|scope| {
-            scope.spawn(|| self.forward(out_reader, err_reader));
+            scope.spawn(move || output.forward(self.step, self.events));
             running.wait().map_err(ExecError::Wait)
         })?;
         drop((guard, held));
@@ -301,36 +307,6 @@ impl Run<'_> {
                 Some(what) => ExecError::OutOfMemory { command: command(), code, what },
                 None => ExecError::Exit { command: command(), code, hint: store_disk::hint_if_full(self.store.root()) },
             }),
-        }
-    }
-
-    /// Passes on what the step writes until both of its ends are closed. Where both have something, standard output
-    /// goes first: programs say why they gave up last, and on standard error.
-    fn forward(&self, stdout: OwnedFd, stderr: OwnedFd) {
-        let mut open = vec![(LogStream::Stdout, std::fs::File::from(stdout)), (LogStream::Stderr, stderr.into())];
-        let mut buffer = vec![0; 16 << 10];
-        let mut n_in_a_row = 0;
-        while !open.is_empty() {
-            let mut waiting: Vec<PollFd<'_>> = open.iter().map(|(_, file)| PollFd::new(file, PollFlags::IN)).collect();
-            if let Err(errno) = poll(&mut waiting, None)
-                && errno != Errno::INTR
-            {
-                return;
-            }
-            let ready: Vec<usize> = (0..open.len()).filter(|index| !waiting[*index].revents().is_empty()).collect();
-            // Now and then the other one gets its turn, so that a step that never stops talking cannot block itself.
-            let turn = if n_in_a_row < MOST_IN_A_ROW { ready.first() } else { ready.last() };
-            let Some(index) = turn.copied() else { continue };
-            n_in_a_row = if index == 0 { n_in_a_row + 1 } else { 0 };
-            let (stream, file) = &mut open[index];
-            match file.read(&mut buffer) {
-                Ok(n_read @ 1..) => {
-                    let (stream, bytes) = (*stream, buffer[..n_read].to_vec());
-                    self.events.emit(Event::StepLog { step: self.step, stream, bytes, at: SystemTime::now() });
-                }
-                // An error ends the log, not the step: the exit code tells how it went.
-                Ok(0) | Err(_) => drop(open.remove(index)),
-            }
         }
     }
 

@@ -64,6 +64,9 @@ pub(crate) struct BakeArgs {
     /// Type of progress output (auto, none, plain, quiet, rawjson, tty)
     #[arg(long, default_value = "auto")]
     pub(crate) progress: String,
+    /// Give RUN steps a terminal to write to while the screen is drawn (also SLIPWAY_RUN_TTY=1)
+    #[arg(long)]
+    pub(crate) run_tty: bool,
 }
 
 impl BakeArgs {

@@ -17,7 +17,8 @@ use slipway_graph::{GitReference, LineRange, git};
 use slipway_oci::Platform;
 
 use crate::cli::bake::BakeArgs;
-use crate::commands::{build, call};
+use crate::commands::build::{self, TerminalUse};
+use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::{CommandError, excerpt};
 use crate::surroundings::ThisMachine;
@@ -32,6 +33,8 @@ pub(crate) struct BuildSettings<'a> {
     /// Entitlements that are granted.
     pub(crate) allow: &'a [String],
     pub(crate) metadata_file: Option<&'a str>,
+    /// Steps write to a terminal, if there is a screen.
+    pub(crate) run_tty: bool,
 }
 
 /// Builds the default group of a definition that was made from something else.
@@ -78,6 +81,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
         is_quiet: false,
         allow: &args.allow,
         metadata_file: args.metadata_file.as_deref(),
+        run_tty: args.run_tty,
     };
     build_all(&selection, settings, is_debug, words)
 }
@@ -128,9 +132,7 @@ fn read(files: &[SourceFile], typed: &[String]) -> Result<Definition, BakeError>
 
 /// A variable of the environment, as far as definitions may see them.
 fn environment(name: &str) -> Option<String> {
-    let is_hidden = env_vars::BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP
-        .get()
-        .is_some_and(|value| slipway_graph::request::flags::parse_bool(&value) == Some(true));
+    let is_hidden = env_vars::BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP.is_true();
     if is_hidden { None } else { env_vars::named_by_user(name) }
 }
 
@@ -220,7 +222,8 @@ fn build_all(
     }
     // Before the first thread.
     let place = place::find(None)?;
-    let built = build::carry_out(&builds, place, false, || Reporter::start(style, is_debug), Vec::new())?;
+    let terminal = TerminalUse { for_shell: false, for_steps: build::gives_steps_terminal(settings.run_tty, style) };
+    let built = build::carry_out(&builds, place, terminal, || Reporter::start(style, is_debug), Vec::new())?;
     let Some(path) = settings.metadata_file.filter(|path| !path.is_empty()) else { return Ok(()) };
     let named: Vec<(&str, &Built)> = builds.iter().map(|build| build.name.as_str()).zip(&built).collect();
     metadata::write_all(path.as_ref(), &named).map_err(|error| CommandError::Preparation(error.into()))

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use slipway_engine::{Built, Engine, EngineParts, ShellSeat};
+use slipway_engine::{Built, Engine, EngineParts, ShellSeat, WindowSize};
 use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation, NamedRequest};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
@@ -17,7 +17,7 @@ use slipway_store::{Bounds, OpenError, OverlayFlavor, Store};
 use crate::cli::{BuildArgs, Rejected};
 use crate::commands::{call, explain};
 use crate::config::{self, ConfigError};
-use crate::progress::{Recording, Reporter, Style};
+use crate::progress::{Recording, Reporter, Style, log_window};
 use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
@@ -45,7 +45,10 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let context = only_context(&mut args, words)?;
     let style = Style::choose(&args.progress, args.quiet).map_err(|error| CommandError::Options(error.into()))?;
     let is_quiet = args.quiet;
-    let wants_shell = args.on_failure == "shell" || !args.shell.is_empty();
+    let terminal = TerminalUse {
+        for_shell: args.on_failure == "shell" || !args.shell.is_empty(),
+        for_steps: gives_steps_terminal(args.run_tty, style),
+    };
     let sandbox = args.sandbox;
     let (explains, expect_cached) = (args.explain, std::mem::take(&mut args.expect_cached));
     let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
@@ -61,7 +64,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let place = place::find(sandbox)?;
     remove_image_id(&request)?;
     let named = [NamedRequest { name: String::new(), request }];
-    let mut built = carry_out(&named, place, wants_shell, || Reporter::start(style, is_debug), remarks)?;
+    let mut built = carry_out(&named, place, terminal, || Reporter::start(style, is_debug), remarks)?;
     let built = built.pop().expect("because every request has a result");
     let [NamedRequest { request, .. }] = named;
     write_image_id(&request, &built)?;
@@ -91,17 +94,31 @@ fn account_for(built: &Built, place: Place, explains: bool, expect_cached: &[Str
     expect_cached.iter().try_for_each(check).map_err(|error| CommandError::Options(error.into()))
 }
 
+/// What a build does with the user's terminal, besides drawing on it.
+#[derive(Clone, Copy)]
+pub(crate) struct TerminalUse {
+    /// A step that fails, or the request, opens a shell there.
+    pub(crate) for_shell: bool,
+    /// Steps write to a terminal, whose colours are shown.
+    pub(crate) for_steps: bool,
+}
+
+/// Whether steps get a terminal: if that is wanted, and there is a screen that shows what they do with it.
+pub(crate) fn gives_steps_terminal(is_flag_set: bool, style: Style) -> bool {
+    style == Style::Tty && (is_flag_set || env_vars::SLIPWAY_RUN_TTY.is_true())
+}
+
 /// Builds what `requests` ask for, all with one graph; without entering a namespace if that is possible.
 pub(crate) fn carry_out(
     requests: &[NamedRequest],
     place: Place,
-    wants_shell: bool,
+    terminal: TerminalUse,
     reporter: impl Fn() -> Reporter,
     remarks: Vec<String>,
 ) -> Result<Vec<Built>, CommandError> {
     match build_from_cache(requests, place, &reporter, &remarks) {
         Some(built) => Ok(built),
-        None => build(requests, place, wants_shell, reporter, remarks),
+        None => build(requests, place, terminal, reporter, remarks),
     }
 }
 
@@ -109,17 +126,18 @@ pub(crate) fn carry_out(
 fn build(
     requests: &[NamedRequest],
     place: Place,
-    wants_shell: bool,
+    terminal: TerminalUse,
     reporter: impl Fn() -> Reporter,
     mut remarks: Vec<String>,
 ) -> Result<Vec<Built>, CommandError> {
     let flavor = place::enter(place)?;
     let cancel = interrupt::watch().map_err(|error| CommandError::Preparation(error.into()))?;
     let reporter = reporter();
-    let seat = wants_shell.then(|| TerminalSeat::new(reporter.stillness())).flatten();
-    let is_unattended = wants_shell && seat.is_none();
+    let seat = terminal.for_shell.then(|| TerminalSeat::new(reporter.stillness())).flatten();
+    let is_unattended = terminal.for_shell && seat.is_none();
+    let terminals = Terminals { seat, for_steps: terminal.for_steps.then_some(log_window as WindowSize) };
     let registry = Registry::new(client_config::registry_config());
-    let engine = engine(&place::store_root(place), flavor, registry.clone(), seat)
+    let engine = engine(&place::store_root(place), flavor, registry.clone(), terminals)
         .map_err(|error| CommandError::Preparation(error.into()))?;
     let outcome = engine.build(requests, &mut io::stdin(), &reporter, &cancel);
     remarks.extend(registry.warnings());
@@ -157,7 +175,8 @@ fn build_from_cache(
         return None;
     }
     let registry = Registry::new(client_config::registry_config());
-    let engine = engine(&place::store_root(place), OverlayFlavor::Outside, registry.clone(), None).ok()?;
+    let engine =
+        engine(&place::store_root(place), OverlayFlavor::Outside, registry.clone(), Terminals::default()).ok()?;
     let recording = Recording::default();
     // Nobody watches for signals, so Ctrl-C ends the process, and nothing that it runs.
     let built = engine.build(requests, &mut io::empty(), &recording, &Cancel::new()).ok()?;
@@ -167,14 +186,21 @@ fn build_from_cache(
     Some(built)
 }
 
+/// Where an engine finds terminals.
+#[derive(Default)]
+pub(crate) struct Terminals {
+    seat: Option<TerminalSeat>,
+    for_steps: Option<WindowSize>,
+}
+
 /// An engine with the store at `store_root`, which it keeps within what is configured.
 pub(crate) fn engine(
     store_root: &Path,
     flavor: OverlayFlavor,
     registry: Registry,
-    seat: Option<TerminalSeat>,
+    terminals: Terminals,
 ) -> Result<Engine, EngineError> {
-    Ok(engine_within(config::store_cap()?, store_root, flavor, registry, seat)?)
+    Ok(engine_within(config::store_cap()?, store_root, flavor, registry, terminals)?)
 }
 
 /// An engine with the store at `store_root`, which it keeps within `cap`.
@@ -183,13 +209,14 @@ pub(crate) fn engine_within(
     store_root: &Path,
     flavor: OverlayFlavor,
     registry: Registry,
-    seat: Option<TerminalSeat>,
+    terminals: Terminals,
 ) -> Result<Engine, OpenError> {
     let store = Store::open(store_root, flavor)?;
     let search_path = env_vars::PATH.get_os().unwrap_or_default();
     let git_variables = client_config::git_variables();
+    let Terminals { seat, for_steps: step_terminal } = terminals;
     let shell_seat = seat.map(|seat| Arc::new(seat) as Arc<dyn ShellSeat>);
-    let parts = EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, cap };
+    let parts = EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, step_terminal, cap };
     Ok(Engine::new(parts))
 }
 

@@ -9,7 +9,7 @@ use slipway_sandbox::ladder::Rung;
 use slipway_store::{Bounds, OverlayFlavor};
 
 use crate::calls::{check, describe, outline, targets};
-use crate::commands::build;
+use crate::commands::build::{self, Terminals};
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::{client_config, place};
@@ -35,7 +35,8 @@ pub(crate) fn run(
         false => (client_config::store_root(), OverlayFlavor::Outside),
     };
     let registry = Registry::new(client_config::registry_config());
-    let open_engine = || build::engine_within(Bounds::default(), &store_root, flavor, registry.clone(), None);
+    let open_engine =
+        || build::engine_within(Bounds::default(), &store_root, flavor, registry.clone(), Terminals::default());
     let inspector = Inspector::new(&open_engine);
     let reporter = Reporter::start(style, is_debug);
     let answer = ask(call, request, &inspector, &reporter);

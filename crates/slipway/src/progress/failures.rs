@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use slipway_graph::{Event, StepId};
 
+use super::control_sequences::harmless;
 use super::elapsed;
 
 const N_LINES: usize = 10;
@@ -40,15 +41,16 @@ impl Failures {
         }
     }
 
-    /// A block for each step that failed.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// A block for each step that failed. `has_colors` is for a terminal, which gets no other control sequences.
+    pub(super) fn write(&self, has_colors: Option<bool>, out: &mut Vec<u8>) {
         for step in self.failed.iter().filter_map(|id| self.steps.get(id)) {
             out.extend(format!("------\n > {}:\n", step.name).bytes());
             for line in &step.lines {
-                out.extend(line);
-                if !line.ends_with(b"\n") {
-                    out.push(b'\n');
+                match has_colors {
+                    Some(has_colors) => out.extend(harmless(line, has_colors).bytes()),
+                    None => out.extend(line.strip_suffix(b"\n").unwrap_or(line)),
                 }
+                out.push(b'\n');
             }
             out.extend(b"------\n");
         }
@@ -119,7 +121,7 @@ mod tests {
         failures.note(&log(step, "ial", 13_000));
         failures.note(&Event::StepFailed { step, message: "m".to_owned(), at: at(14_000) });
         let mut out = Vec::new();
-        failures.write(&mut out);
+        failures.write(None, &mut out);
         let lines: String = (1..=9).map(|n| format!("0.219 l{n}\n")).collect();
         let expected = format!("------\n > [2/2] RUN x:\n{lines}12.35 partial\n------\n");
         assert_eq!(String::from_utf8(out).unwrap(), expected);

@@ -3,6 +3,7 @@
 //! Those who build hand events to a [`Reporter`] and go on; one thread takes them in order, draws, and writes once for
 //! all events that came together. Drawing never waits for building and costs it a channel send.
 
+mod control_sequences;
 mod failures;
 mod json;
 mod log_limit;
@@ -22,6 +23,7 @@ use slipway_graph::{Event, Events, StepId};
 
 use crate::{env_vars, report};
 pub(crate) use recording::Recording;
+pub(crate) use tty::log_window;
 
 use failures::Failures;
 use log_limit::LogLimit;
@@ -203,6 +205,8 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
         Style::Tty => Box::new(tty::Tty::on_stderr()),
         Style::Json => Box::<json::Json>::default(),
     };
+    // A file gets the bytes as they are.
+    let has_colors_if_terminal = (style == Style::Tty).then(tty::has_colors);
     let shows_failures = style != Style::Json;
     let shows_summary = matches!(style, Style::Plain | Style::Tty);
     let mut limit = LogLimit::from_environment();
@@ -240,7 +244,7 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
             Received::Message(Message::Finish(remarks)) => {
                 screen.finish(&mut out);
                 if shows_failures {
-                    failures.write(&mut out);
+                    failures.write(has_colors_if_terminal, &mut out);
                 }
                 if shows_summary {
                     all_remarks.extend(remarks);

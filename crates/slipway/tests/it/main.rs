@@ -35,6 +35,7 @@ mod prune;
 mod registry;
 mod results;
 mod secret_keys;
+mod run_tty;
 mod secrets;
 mod sharing;
 mod shell;
@@ -94,6 +95,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("registry", registry::TESTS),
     ("results", results::TESTS),
     ("secret_keys", secret_keys::TESTS),
+    ("run_tty", run_tty::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
     ("shell", shell::TESTS),

@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// A program at a terminal, and somebody who types.
-struct Typist {
+pub(crate) struct Typist {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<String>>,
@@ -31,7 +31,7 @@ struct Typist {
 }
 
 impl Typist {
-    fn start(command: &mut Command) -> Typist {
+    pub(crate) fn start(command: &mut Command) -> Typist {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).unwrap();
         grantpt(&master).unwrap();
@@ -79,6 +79,12 @@ impl Typist {
     #[track_caller]
     fn leave(mut self) -> (Option<i32>, String) {
         writeln!(self.keyboard, "exit").unwrap();
+        self.end()
+    }
+
+    /// Waits for the end; gives the exit code and all that was on the screen.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut status = None;
         wait_until("slipway ends", || {
             status = self.child.try_wait().unwrap();

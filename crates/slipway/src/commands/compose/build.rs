@@ -50,6 +50,7 @@ pub(super) fn run(
         is_quiet: args.quiet,
         allow: &granted_entitlements(&project),
         metadata_file: None,
+        run_tty: false,
     };
     let file = SourceFile { name: "compose.json".to_owned(), text: definition };
     bake::build_definition(file, settings, is_debug, words)
