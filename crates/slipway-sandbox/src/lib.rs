@@ -69,7 +69,9 @@ pub use cgroup::{ControlGroup, LimitError, Limits};
 pub use emulation::{Emulation, Emulator, EmulatorError};
 pub use host_programs::{find_program, is_static_program};
 pub use init::init_if_requested;
-pub use private_network::{NAME_SERVER, PrivateNetwork, PrivateNetworkError, StartingNetwork};
+pub use private_network::{
+    NAME_SERVER, PrivateNetwork, PrivateNetworkError, StartingNetwork, survey as survey_private_network,
+};
 pub use program::ExecError;
 pub use running::{ExitStatus, Running, SpawnError, spawn};
 pub use spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec};

@@ -28,7 +28,8 @@ use rustix::thread::UnshareFlags;
 
 use crate::host_programs::find_program;
 use crate::keeper::{Keeper, KeeperError, Role, Starting};
-use crate::network;
+use crate::ladder::Place;
+use crate::{network, userns};
 
 /// Answers names inside the network, also where the host's own name server listens on its loopback only.
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
@@ -46,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_micros(100);
 
 const DEVICE: &str = "tap0";
+
+/// What the helpers make [`DEVICE`] with.
+const TUN: &str = "/dev/net/tun";
 
 /// The programs that can be the other end, the one that answers soonest first.
 const HELPERS: [(&str, ArgumentsFor); 2] = [("slirp4netns", slirp4netns_arguments), ("pasta", pasta_arguments)];
@@ -79,6 +83,27 @@ pub enum PrivateNetworkError {
     NotReady(String),
 }
 
+impl PrivateNetworkError {
+    /// The change that would give a private network, if it is known. Looks at the machine.
+    pub fn hint(&self) -> Option<String> {
+        if matches!(self, Self::NoHelper) {
+            return Some("install the package `slirp4netns` or `passt`".to_owned());
+        }
+        let refusal = File::options().read(true).write(true).open(TUN).err()?;
+        match refusal.raw_os_error()? {
+            libc::EACCES => {
+                Some(format!("as root, `chmod 0666 {TUN}`, or give it to a group of this user with mode 0660"))
+            }
+            libc::EPERM => Some(format!("start the container with `--device {TUN}`")),
+            libc::ENOENT | libc::ENODEV | libc::ENXIO => Some(format!(
+                "as root, `modprobe tun`, and if {TUN} is still missing `mkdir -p /dev/net; mknod -m 0666 {TUN} c 10 200`; \
+                 start a container with `--device {TUN}`"
+            )),
+            _ => None,
+        }
+    }
+}
+
 impl From<KeeperError> for PrivateNetworkError {
     fn from(error: KeeperError) -> Self {
         Self::NotReady(error.reason())
@@ -90,6 +115,28 @@ impl From<KeeperError> for PrivateNetworkError {
 pub struct PrivateNetwork {
     namespace: OwnedFd,
     _keeper: Keeper,
+}
+
+/// Finds out by making one whether steps at `place` can have a private network. As [`userns::enter`] it has to be called
+/// before any thread.
+pub fn survey(place: Place, search_path: &OsStr) -> Result<(), PrivateNetworkError> {
+    let make = || PrivateNetwork::begin(search_path).and_then(StartingNetwork::finish).map(drop);
+    match place {
+        Place::There(_) => make(),
+        Place::Outside(rung) => {
+            let told = userns::ask_inside(rung, || make().err().map(|error| error.to_string()));
+            match told.map_err(|error| PrivateNetworkError::NotReady(error.to_string()))? {
+                None => Ok(()),
+                // The one thing that is the same on both sides, and has advice of its own.
+                Some(_) if find_helpers(search_path).is_empty() => Err(PrivateNetworkError::NoHelper),
+                Some(reason) => Err(PrivateNetworkError::NotReady(reason)),
+            }
+        }
+    }
+}
+
+fn find_helpers(search_path: &OsStr) -> Vec<PathBuf> {
+    HELPERS.iter().filter_map(|(name, _)| find_program(search_path, name)).collect()
 }
 
 /// A private network that is being made; it ends when this is dropped.
@@ -110,7 +157,7 @@ impl PrivateNetwork {
     /// Begins to make one with the help of a program found in `search_path`, a list as in `PATH`. It takes 5 to 10 ms,
     /// in which the caller may do something else; the calling thread has to live until it is finished.
     pub fn begin(search_path: &OsStr) -> Result<StartingNetwork, PrivateNetworkError> {
-        let helpers: Vec<PathBuf> = HELPERS.iter().filter_map(|(name, _)| find_program(search_path, name)).collect();
+        let helpers = find_helpers(search_path);
         if helpers.is_empty() {
             return Err(PrivateNetworkError::NoHelper);
         }

@@ -328,6 +328,22 @@ pub(crate) fn attempt_here() -> Result<(), EnterError> {
     told_by(child, found)
 }
 
+/// Asks a question that only a process on this rung can answer: `None`, or a text. As [`enter`] it has to be called
+/// before any thread.
+pub(crate) fn ask_inside(rung: Rung, question: impl Fn() -> Option<String>) -> Result<Option<String>, EnterError> {
+    signals::use_default(libc::SIGCHLD);
+    let (answered, answering) = pipe()?;
+    let child = start_mapped(&Maps::of_current_user(rung)?, || {
+        // If nobody reads it there is nobody left to tell.
+        let _ = rustix::io::write(&answering, question().unwrap_or_default().as_bytes());
+        // SAFETY: ends the process; no memory is involved.
+        unsafe { libc::_exit(0) }
+    })?;
+    drop(answering);
+    let answer = words_of(child, answered)?;
+    Ok((!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned()))
+}
+
 /// In a child: ends it, after telling what went wrong if something did.
 fn tell_and_end(outcome: Result<(), CallError>, to: &OwnedFd) -> ! {
     if let Err(error) = outcome {
@@ -338,12 +354,18 @@ fn tell_and_end(outcome: Result<(), CallError>, to: &OwnedFd) -> ! {
     unsafe { libc::_exit(0) }
 }
 
-/// Waits for a child that ends by [`tell_and_end`].
-fn told_by(child: Pid, found: OwnedFd) -> Result<(), EnterError> {
+/// Waits for the end of a child, and gives what it wrote.
+fn words_of(child: Pid, from: OwnedFd) -> Result<Vec<u8>, CallError> {
     let mut bytes = Vec::new();
-    File::from(found).read_to_end(&mut bytes).named(|| "read(trial)".to_owned())?;
+    File::from(from).read_to_end(&mut bytes).named(|| "read(trial)".to_owned())?;
     // It has said all that it had to say.
     let _ = rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED);
+    Ok(bytes)
+}
+
+/// Waits for a child that ends by [`tell_and_end`].
+fn told_by(child: Pid, found: OwnedFd) -> Result<(), EnterError> {
+    let bytes = words_of(child, found)?;
     if bytes.is_empty() {
         return Ok(());
     }

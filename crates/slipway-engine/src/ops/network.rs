@@ -72,10 +72,7 @@ impl Networks {
             Ok(network) => return Some(network),
             Err(error) => error,
         };
-        let advice = match error {
-            PrivateNetworkError::NoHelper => "; install the package `slirp4netns` or `passt`",
-            PrivateNetworkError::NotReady(_) => "",
-        };
+        let advice = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
         let message = format!("steps use the network of the host, as there is no private one: {error}{advice}");
         events.emit(Event::Remark { message });
         None

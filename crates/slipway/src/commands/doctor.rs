@@ -5,13 +5,33 @@ use std::io::{self, Write as _};
 
 use slipway_engine::chain;
 use slipway_sandbox::ladder::{self, Finding};
+use slipway_sandbox::{PrivateNetworkError, survey_private_network};
 
 use crate::report::CommandError;
+use crate::{env_vars, place};
 
 /// Prints what was found.
 pub(crate) fn run() -> Result<(), CommandError> {
     let findings = ladder::survey()?;
-    io::stdout().write_all(describe(&findings).as_bytes()).map_err(|error| CommandError::Preparation(error.into()))
+    let mut text = describe(&findings);
+    // Where there are no steps there is no network of theirs.
+    if findings.iter().any(|finding| finding.obstacle.is_none()) {
+        let search_path = env_vars::PATH.get_os().unwrap_or_default();
+        text += &describe_network(&survey_private_network(place::find(None)?, &search_path));
+    }
+    io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))
+}
+
+/// What steps see that do not ask for a certain network.
+fn describe_network(found: &Result<(), PrivateNetworkError>) -> String {
+    let Err(error) = found else {
+        return "network: private; steps reach neither loopback nor abstract sockets of the host\n".to_owned();
+    };
+    let hint = error.hint().map(|hint| format!("    to have it: {hint}\n")).unwrap_or_default();
+    format!(
+        "network: that of the host; steps reach its loopback and its abstract sockets unless `--network=none`\n  \
+         private: no, {error}\n{hint}"
+    )
 }
 
 /// One line for each rung, and below those that do not work the way there.
@@ -59,5 +79,15 @@ sandbox: single-id
   single-id: yes, one id; other owners are recorded on the files
 ";
         assert_eq!(describe(&findings), expected);
+    }
+    #[test]
+    fn what_a_private_network_lacks_is_named() {
+        let expected = "\
+network: that of the host; steps reach its loopback and its abstract sockets unless `--network=none`
+  private: no, neither `slirp4netns` nor `pasta` is installed
+    to have it: install the package `slirp4netns` or `passt`
+";
+        assert_eq!(describe_network(&Err(PrivateNetworkError::NoHelper)), expected);
+        assert!(describe_network(&Ok(())).starts_with("network: private; "));
     }
 }

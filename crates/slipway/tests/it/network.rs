@@ -3,7 +3,10 @@
 //! The host is a network namespace made by the test, so that a "world outside" can be part of it: nothing leaves it.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -11,12 +14,15 @@ use slipway_test::capability::Capability;
 
 use crate::process::{self, wait_until};
 use crate::site::{Outcome, SLIPWAY, Site, busybox_flag, run};
+use crate::unprivileged::NewUser;
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
     Test { name: "steps_reach_the_world_only", needs: PRIVATE, run: steps_reach_the_world_only },
     Test { name: "one_helper_serves_a_build", needs: PRIVATE, run: one_helper_serves_a_build },
     Test { name: "the_helper_ends_with_a_killed_build", needs: PRIVATE, run: the_helper_ends_with_a_killed_build },
+    Test { name: "services_of_the_host_are_out_of_reach", needs: PRIVATE, run: services_of_the_host_are_out_of_reach },
+    Test { name: "a_user_has_a_private_network", needs: OF_A_USER, run: a_user_has_a_private_network },
     test("no_network_needs_no_helper", no_network_needs_no_helper),
     test("a_build_in_which_no_step_runs_starts_no_helper", a_build_in_which_no_step_runs_starts_no_helper),
     test("a_machine_without_a_helper_is_told_once", a_machine_without_a_helper_is_told_once),
@@ -24,6 +30,8 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const PRIVATE: &[Capability] = &[Capability::Root, Capability::PrivateNetwork];
+
+const OF_A_USER: &[Capability] = &[Capability::NewUser, Capability::PrivateNetwork];
 
 /// A host whose loopback has a canary that answers `alive`, and an address that others could reach.
 const HOST: &str = "set -e
@@ -41,6 +49,97 @@ fn build_on_host(site: &Site, arguments: &[&str]) -> Outcome {
     let mut command = site.with_own_environment(Command::new("unshare"));
     command.args(["--net", "sh", "-c", HOST, "sh", SLIPWAY, "build", "--progress=plain", &busybox_flag()]);
     run(command.args(arguments).arg("."))
+}
+
+/// Connects to a port of the loopback and to an abstract socket, and prints what it reached.
+const REACH: &str = r#"
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+static void attempt(const char *name, int family, void *address, socklen_t length) {
+    if (connect(socket(family, SOCK_STREAM, 0), address, length) == 0) printf("reached %s\n", name);
+}
+int main(int argc, char **argv) {
+    struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
+    loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    attempt("loopback", AF_INET, &loopback, sizeof loopback);
+    struct sockaddr_un abstract = {.sun_family = AF_UNIX};
+    strncpy(abstract.sun_path + 1, argv[2], sizeof abstract.sun_path - 2);
+    attempt("abstract", AF_UNIX, &abstract, offsetof(struct sockaddr_un, sun_path) + 1 + strlen(argv[2]));
+    puts("tried");
+    return 0;
+}
+"#;
+
+/// Services of this very host, and a context with a program that tries to connect to them.
+struct Services {
+    _loopback: TcpListener,
+    _abstract: UnixListener,
+}
+
+impl Services {
+    fn start(site: &Site) -> Services {
+        let loopback = TcpListener::bind("127.0.0.1:0").unwrap();
+        let name = site.path("service").display().to_string();
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let port = loopback.local_addr().unwrap().port();
+        fs::write(site.path("reach.c"), REACH).unwrap();
+        let mut compile = Command::new("cc");
+        compile.arg("-static").arg("-o").arg(site.path("ctx/reach")).arg(site.path("reach.c"));
+        run(&mut compile).success();
+        site.write("Dockerfile", &format!("FROM busybox\nCOPY reach /\nRUN [\"/reach\", \"{port}\", \"{name}\"]\n"));
+        Services { _loopback: loopback, _abstract: UnixListener::bind_addr(&address).unwrap() }
+    }
+}
+
+/// What a build's step reached.
+#[track_caller]
+fn reached(outcome: Outcome) -> Vec<String> {
+    let stderr = outcome.success().stderr;
+    assert!(stderr.contains(" tried\n"), "the step did not run: {stderr}");
+    stderr.lines().filter_map(|line| line.split_once(" reached ")).map(|(_, name)| name.to_owned()).collect()
+}
+
+fn services_of_the_host_are_out_of_reach() {
+    let site = Site::new("");
+    let _services = Services::start(&site);
+    assert_eq!(reached(site.build(&[])), [""; 0]);
+    assert_eq!(reached(site.build(&["--network=none", "--no-cache"])), [""; 0]);
+    // With the host's network they are there, so that the step would have found them.
+    let with_host = reached(site.build(&["--network=host", "--allow=network.host", "--no-cache"]));
+    assert_eq!(with_host, ["loopback", "abstract"]);
+}
+
+/// In a `/dev` of its own, whose device this test may give any mode.
+fn a_user_has_a_private_network() {
+    let site = Site::new("");
+    let _services = Services::start(&site);
+    let user = NewUser::new(&site);
+    let inside = |mode: &str, arguments: &[&str]| {
+        let script =
+            "mount -t tmpfs none /dev/net && mknod /dev/net/tun c 10 200 && chmod $0 /dev/net/tun && exec \"$@\"";
+        let wrapper = ["unshare", "--mount", "sh", "-c", script, mode];
+        run(user.slipway_inside(&wrapper, &site.path("ctx")).args(arguments)).success()
+    };
+    let doctor = |mode| String::from_utf8(inside(mode, &["doctor"]).stdout).unwrap();
+    for rung in ["subids", "single-id"] {
+        let flags = ["build", "--progress=plain", "--no-cache", "--sandbox", rung, &busybox_flag(), "."];
+        let built = inside("0666", &flags);
+        assert!(!built.stderr.contains(NO_PRIVATE_NETWORK), "{rung}: {}", built.stderr);
+        assert_eq!(reached(built), [""; 0], "{rung}");
+        let built = inside("0600", &flags);
+        assert!(built.stderr.contains(NO_PRIVATE_NETWORK), "{rung}: {}", built.stderr);
+        assert!(built.stderr.contains("as root, `chmod 0666 /dev/net/tun`"), "{rung}: {}", built.stderr);
+        assert_eq!(reached(built), ["loopback", "abstract"], "{rung}");
+    }
+    assert!(doctor("0666").contains("\nnetwork: private; "), "{}", doctor("0666"));
+    let found = doctor("0600");
+    assert!(found.contains("\nnetwork: that of the host; "), "{found}");
+    assert!(found.contains("\n    to have it: as root, `chmod 0666 /dev/net/tun`"), "{found}");
 }
 
 const NO_PRIVATE_NETWORK: &str = "steps use the network of the host, as there is no private one";

@@ -66,14 +66,21 @@ impl NewUser {
 
     /// `slipway` as this user, with no variable that says where its store is.
     fn slipway(&self, context: &Path) -> Command {
+        self.slipway_inside(&[], context)
+    }
+
+    /// The same, with root's `wrapper` around it: a command that runs the words that follow it.
+    pub(crate) fn slipway_inside(&self, wrapper: &[&str], context: &Path) -> Command {
         // The program may lie where only root can look.
         let program = self.home.with_file_name("slipway");
         if !program.exists() {
             fs::copy(SLIPWAY, &program).unwrap();
         }
-        let mut command = Command::new("setpriv");
+        let change_user = ["setpriv", "--reuid", &self.name, "--regid", &self.name, "--clear-groups", "--"];
+        let words = [wrapper, &change_user].concat();
+        let mut command = Command::new(words[0]);
         command
-            .args(["--reuid", &self.name, "--regid", &self.name, "--clear-groups", "--"])
+            .args(&words[1..])
             .arg(program)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
