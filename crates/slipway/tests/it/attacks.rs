@@ -16,6 +16,7 @@ use crate::{Test, test};
 pub(crate) const TESTS: &[Test] = &[
     test("mount_points_that_are_links", mount_points_that_are_links),
     test("a_parent_of_a_mount_point_becomes_a_link", a_parent_of_a_mount_point_becomes_a_link),
+    test("a_parent_of_a_mount_point_changes_during_clean_up", a_parent_of_a_mount_point_changes_during_clean_up),
     test("working_folders_in_proc", working_folders_in_proc),
     test("sources_behind_links_of_the_context", sources_behind_links_of_the_context),
     test("sources_behind_links_of_a_stage", sources_behind_links_of_a_stage),
@@ -166,6 +167,41 @@ fn a_parent_of_a_mount_point_becomes_a_link() {
         let outcome = site.build(&["-o", "../out", "--secret=id=key,src=../key"]);
         canary.assert_unharmed(&site, &outcome);
     }
+}
+
+/// The same as a race: while a step's mount points are removed, what is in a cache goes on to change under another step,
+/// and parents of mount points that lie in it are folders and links in turn.
+fn a_parent_of_a_mount_point_changes_during_clean_up() {
+    let site = Site::new("");
+    let canary = Canary::new(&site);
+    let host = canary.path();
+    let up = "../".repeat(24);
+    site.write(
+        "Dockerfile",
+        &format!(
+            "FROM busybox AS swaps\n\
+             RUN --mount=type=cache,id=c,target=/c ln -sfn {host} /c/absolute; ln -sfn {up}{host} /c/relative; \
+             mkdir -p /c/a/b; echo ready; while :; do for to in absolute relative; do \
+             mv -T /c/a /c/real; mv -T /c/$to /c/a; mv -T /c/a /c/$to; mv -T /c/real /c/a; done; done; sleep <marker>\n\
+             FROM busybox AS mounts\n\
+             RUN --mount=type=cache,id=c,target=/c --mount=type=tmpfs,target=/c/a/empty \
+             --mount=type=tmpfs,target=/c/a/b/c/new --mount=type=secret,id=key,target=/c/a/placeholder true\n"
+        ),
+    );
+    fs::write(site.path("key"), "x").unwrap();
+    let mut swaps = site.start(&["--target=swaps"]);
+    swaps.wait_for("ready\n");
+    let mut n_mounted = 0;
+    for _ in 0..50 {
+        let outcome = site.build(&["--target=mounts", "--no-cache", "--secret=id=key,src=../key"]);
+        assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+        n_mounted += usize::from(outcome.exit_code == Some(0));
+    }
+    swaps.kill();
+    site.wait_until_no_process();
+    assert!(n_mounted > 0, "nothing was ever mounted, so nothing was removed");
+    let outcome = site.build(&["--target=mounts", "--no-cache", "--secret=id=key,src=../key"]);
+    canary.assert_unharmed(&site, &outcome);
 }
 
 /// CVE-2024-21626: a descriptor that leaks into the step is a way to the host.
