@@ -126,7 +126,7 @@ fn unused_for(durations: &[(String, String)]) -> Result<Option<Duration>, Filter
 }
 
 /// A duration as Go writes them: `1h30m`, `1.5s`, `100ms`, `0`.
-fn duration_of(text: &str) -> Option<Duration> {
+pub(crate) fn duration_of(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

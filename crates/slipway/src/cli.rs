@@ -5,6 +5,7 @@
 pub(crate) mod bake;
 pub(crate) mod compose;
 pub(crate) mod fsck;
+pub(crate) mod images;
 pub(crate) mod lint;
 
 use std::ffi::OsString;
@@ -61,7 +62,16 @@ pub(crate) enum Command {
     /// Say what is doubtful in Dockerfiles, and rewrite what is safe
     Lint(Box<lint::LintArgs>),
     /// List images of the local store
-    Images(ImagesArgs),
+    Images(images::ImagesArgs),
+    /// Say which instructions made an image
+    History(images::HistoryArgs),
+    /// Show all that is known of images
+    Inspect(images::InspectArgs),
+    /// Give an image of the local store another name
+    Tag(images::TagArgs),
+    /// Take names of images away
+    #[command(name = "rmi")]
+    RemoveImages(images::RemoveImagesArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
     Shell(Box<ShellArgs>),
     /// The same commands as `docker buildx …`
@@ -209,7 +219,16 @@ pub(crate) enum ImageCommand {
     Build(Box<BuildArgs>),
     /// List images of the local store
     #[command(name = "ls", alias = "list")]
-    List(ImagesArgs),
+    List(images::ImagesArgs),
+    /// Say which instructions made an image
+    History(images::HistoryArgs),
+    /// Show all that is known of images
+    Inspect(images::InspectArgs),
+    /// Give an image of the local store another name
+    Tag(images::TagArgs),
+    /// Take names of images away
+    #[command(name = "rm", alias = "remove")]
+    Remove(images::RemoveImagesArgs),
 }
 
 /// The flags of `shell`.
@@ -220,19 +239,6 @@ pub(crate) struct ShellArgs {
     pub(crate) point: String,
     #[command(flatten)]
     pub(crate) build: BuildArgs,
-}
-
-/// The flags of `images`.
-#[derive(Debug, Args)]
-pub(crate) struct ImagesArgs {
-    /// Print image ids only
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set)]
-    pub(crate) quiet: bool,
-    /// Do not shorten image ids
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set)]
-    pub(crate) no_trunc: bool,
 }
 
 /// The flags of `build`.
@@ -569,6 +575,37 @@ impl Rejected {
         Rejected { text: program.with_usage(&message), exit_code: exit_code::FAILURE }
     }
 
+    /// A command other than `build` with the wrong number of arguments.
+    fn missing_arguments(words: &[OsString]) -> Rejected {
+        let name = Program::of(words).name;
+        let mut command = Cli::command();
+        let mut path = name.clone();
+        for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+            if let Some(subcommand) = command.find_subcommand(word) {
+                path = format!("{path} {word}");
+                command = subcommand.clone();
+            }
+        }
+        let positionals: Vec<clap::Arg> = command.get_positionals().cloned().collect();
+        let n_required = positionals.iter().filter(|arg| arg.is_required_set()).count();
+        let is_open = positionals.iter().any(|arg| matches!(arg.get_action(), ArgAction::Append));
+        let least = if is_open {
+            "at least "
+        } else if n_required < positionals.len() {
+            "at most "
+        } else {
+            ""
+        };
+        let n = if least == "at most " { positionals.len() } else { n_required };
+        let plural = if n == 1 { "" } else { "s" };
+        let usage: String = positionals.iter().map(|arg| format!(" {arg}")).collect();
+        let text = format!(
+            "{name}: '{path}' requires {least}{n} argument{plural}\n\nUsage:  {path} [OPTIONS]{usage}\n\n\
+             Run '{path} --help' for more information\n"
+        );
+        Rejected { text, exit_code: exit_code::FAILURE }
+    }
+
     /// A flag whose value is refused by the flag's own parser.
     pub(crate) fn argument(message: &str, words: &[OsString]) -> Rejected {
         Rejected { text: Program::of(words).with_usage(message), exit_code: exit_code::USAGE }
@@ -593,6 +630,10 @@ impl Rejected {
                 let text =
                     format!("{name}: unknown command: {name} {command}\n\nRun '{name} --help' for more information\n");
                 Rejected { text, exit_code: exit_code::FAILURE }
+            }
+            ErrorKind::MissingRequiredArgument => Rejected::missing_arguments(words),
+            ErrorKind::UnknownArgument if !typed(ContextKind::InvalidArg).starts_with('-') => {
+                Rejected::missing_arguments(words)
             }
             ErrorKind::UnknownArgument => {
                 Rejected::argument(&unknown_flag(typed(ContextKind::InvalidArg), words), words)
@@ -749,6 +790,10 @@ mod tests {
             ),
             ("slipway nope", "slipway: unknown command: slipway nope", 1),
             ("docker nope", "docker: unknown command: docker nope", 1),
+            ("docker rmi", "docker: 'docker rmi' requires at least 1 argument", 1),
+            ("docker tag a", "docker: 'docker tag' requires 2 arguments", 1),
+            ("docker image history a b", "docker: 'docker image history' requires 1 argument", 1),
+            ("slipway images a b", "slipway: 'slipway images' requires at most 1 argument", 1),
         ] {
             assert_eq!(rejected(line), (message.to_owned(), code), "{line}");
         }

@@ -12,8 +12,10 @@ mod config;
 mod containers_config;
 mod env_vars;
 mod exit_code;
+mod go_template;
 mod interrupt;
 mod lint_report;
+mod listing;
 mod metadata;
 mod place;
 mod progress;
@@ -69,5 +71,9 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Lint(args) => commands::lint::run(&args),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
+        Command::History(args) | Command::Image(ImageCommand::History(args)) => commands::history::run(&args),
+        Command::Inspect(args) | Command::Image(ImageCommand::Inspect(args)) => commands::inspect::run(&args),
+        Command::Tag(args) | Command::Image(ImageCommand::Tag(args)) => commands::tag::run(&args),
+        Command::RemoveImages(args) | Command::Image(ImageCommand::Remove(args)) => commands::remove_images::run(&args),
     }
 }

@@ -163,6 +163,11 @@ fn time(ns: i64) -> String {
 
 /// A size with four digits: `1.235MB`.
 pub(crate) fn size(bytes: u64) -> String {
+    size_with(bytes, 4)
+}
+
+/// A size with so many digits; lists of images have three.
+pub(crate) fn size_with(bytes: u64, n_digits: usize) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -170,9 +175,9 @@ pub(crate) fn size(bytes: u64) -> String {
         (value, unit) = (value / 1000.0, unit + 1);
     }
     let n_decimals = match value {
-        0.0..10.0 => 3,
-        10.0..100.0 => 2,
-        100.0..1000.0 => 1,
+        0.0..10.0 => n_digits - 1,
+        10.0..100.0 => n_digits - 2,
+        100.0..1000.0 => n_digits - 3,
         _ => 0,
     };
     let text = format!("{value:.n_decimals$}");

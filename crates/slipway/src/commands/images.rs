@@ -1,61 +1,192 @@
-//! `slipway images`: what has a name in the local store.
+//! `slipway images`: what has a name in the local store (`spec/cli.md` section 9.2).
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use jiff::Timestamp;
-use slipway_oci::{Digest, Reference};
-use slipway_store::{ImageRecord, OverlayFlavor, Store};
+use serde_json::{Value, json};
+use slipway_oci::Reference;
+use slipway_store::{ImageRecord, Store};
 
-use crate::cli::ImagesArgs;
-use crate::place;
+use crate::cache_filter::duration_of;
+use crate::cli::images::ImagesArgs;
+use crate::commands::du::size_with;
+use crate::commands::local_images::{
+    LocalImageError, config_of, find, id, layer_sizes, open_store, repository_and_tag, told,
+};
+use crate::go_template::Template;
+use crate::listing::Listing;
 use crate::report::CommandError;
 
-/// Prints the table, or the ids alone.
+const NONE: &str = "<none>";
+
+/// Why a filter cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum FilterError {
+    #[error("invalid filter '{0}'")]
+    Key(String),
+    #[error("invalid filter '{key}={value}'")]
+    Value { key: String, value: String },
+    #[error(transparent)]
+    Image(#[from] LocalImageError),
+}
+
+/// An image under one of its names.
+struct Row {
+    name: Reference,
+    image: ImageRecord,
+    created: Option<Timestamp>,
+}
+
+/// Prints the list, the newest image first.
 pub(crate) fn run(args: &ImagesArgs) -> Result<(), CommandError> {
-    // Nothing is mounted here, so it does not matter how overlays are marked.
-    let root = place::store_root(place::find(None)?);
-    let store =
-        Store::open(&root, OverlayFlavor::UserNamespace).map_err(|error| CommandError::Options(error.into()))?;
-    let images = store.images().map_err(|error| CommandError::Options(error.into()))?;
-    let text = if args.quiet { ids(&images, args.no_trunc) } else { table(&images, args.no_trunc, Timestamp::now()) };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
+    let store = open_store()?;
+    let now = Timestamp::now();
+    let mut rows: Vec<Row> = store.images().map_err(|error| told(&error))?.into_iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.created));
+    keep_matching(&mut rows, &store, args, now).map_err(|error| told(&error))?;
+    let format = if args.quiet && args.format.is_empty() { "{{.ID}}" } else { args.format.as_str() };
+    let shows_digests = args.digests || Template::parse(format).is_ok_and(|template| template.mentions("Digest"));
+    let cells = rows.iter().map(|row| cells(&store, row, args.no_trunc, shows_digests, now));
+    let cells = cells.collect::<Result<Vec<_>, _>>().map_err(|error| told(&error))?;
+    let text = listing(args.digests).write(format, &cells).map_err(|error| CommandError::Told(format!("{error}\n")))?;
+    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
 }
 
-fn ids(images: &[(Reference, ImageRecord)], is_long: bool) -> String {
-    images.iter().map(|(_, image)| id(&image.config, is_long) + "\n").collect()
-}
-
-fn table(images: &[(Reference, ImageRecord)], is_long: bool, now: Timestamp) -> String {
-    let header = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED"].map(str::to_owned);
-    let rows: Vec<[String; 4]> = images
-        .iter()
-        .map(|(name, image)| {
-            let familiar = name.familiar();
-            let tag = name.tag_or_latest().unwrap_or("<none>").to_owned();
-            let repository = familiar.strip_suffix(&format!(":{tag}")).unwrap_or(&familiar).to_owned();
-            let created = image.created.as_deref().and_then(|time| time.parse().ok());
-            [repository, tag, id(&image.config, is_long), created.map_or("N/A".to_owned(), |time| age(time, now))]
-        })
-        .collect();
-    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
-    // Ten characters at least and three blanks, as Docker's tables have it.
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(7) + 3;
-    let widths: [usize; 3] = [0, 1, 2].map(width);
-    let mut text = String::new();
-    for [repository, tag, id, created] in &rows {
-        let [repository_width, tag_width, id_width] = widths;
-        let _ = writeln!(text, "{repository:repository_width$}{tag:tag_width$}{id:id_width$}{created}");
+fn listing(shows_digests: bool) -> Listing<'static> {
+    Listing {
+        kind: "*formatter.imageContext",
+        headers: &[
+            ("Repository", "REPOSITORY"),
+            ("Tag", "TAG"),
+            ("Digest", "DIGEST"),
+            ("ID", "IMAGE ID"),
+            ("CreatedSince", "CREATED"),
+            ("CreatedAt", "CREATED AT"),
+            ("Size", "SIZE"),
+            ("VirtualSize", "SIZE"),
+            ("SharedSize", "SHARED SIZE"),
+            ("UniqueSize", "UNIQUE SIZE"),
+            ("Containers", "CONTAINERS"),
+        ],
+        table: match shows_digests {
+            true => "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+            false => "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+        },
     }
-    text
 }
 
-fn id(digest: &Digest, is_long: bool) -> String {
-    let text = digest.as_str();
-    match is_long {
-        true => text.to_owned(),
-        false => text.trim_start_matches("sha256:").chars().take(12).collect(),
+fn row((name, image): (Reference, ImageRecord)) -> Row {
+    Row { name, created: created(&image), image }
+}
+
+fn created(image: &ImageRecord) -> Option<Timestamp> {
+    image.created.as_deref().and_then(|time| time.parse().ok())
+}
+
+fn cells(
+    store: &Store,
+    row: &Row,
+    is_long: bool,
+    shows_digests: bool,
+    now: Timestamp,
+) -> Result<Value, LocalImageError> {
+    let (repository, tag) = repository_and_tag(&row.name);
+    let digest = row.image.manifest.as_ref().filter(|_| shows_digests).map(|manifest| manifest.digest.to_string());
+    let size_bytes: u64 = layer_sizes(store, &row.image)?.iter().sum();
+    Ok(json!({
+        "Containers": "N/A",
+        "CreatedAt": row.created.map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()).unwrap_or_default(),
+        "CreatedSince": row.created.map_or_else(|| "N/A".to_owned(), |time| age(time, now)),
+        "Digest": digest.as_deref().unwrap_or(NONE),
+        "ID": id(&row.image.config, is_long),
+        "Repository": repository,
+        "SharedSize": "N/A",
+        "Size": size_with(size_bytes, 3),
+        "Tag": tag.as_deref().unwrap_or(NONE),
+        "UniqueSize": "N/A",
+        "VirtualSize": size_with(size_bytes, 4),
+    }))
+}
+
+/// Leaves the rows that the argument and all filters hold for; of several values of one key, one is enough.
+fn keep_matching(rows: &mut Vec<Row>, store: &Store, args: &ImagesArgs, now: Timestamp) -> Result<(), FilterError> {
+    let mut references: Vec<String> = Vec::new();
+    if !args.repository.is_empty() {
+        rows.retain(|row| is_named(&row.name, &args.repository));
     }
+    for filter in &args.filters {
+        let (key, value) = filter.split_once('=').unwrap_or((filter, ""));
+        let (key, value) = (key.trim().to_lowercase(), value.trim());
+        let wrong = || FilterError::Value { key: key.clone(), value: value.to_owned() };
+        let created_of = |name: &str| Ok::<_, FilterError>(created(&find(store, name)?.record));
+        match key.as_str() {
+            "reference" => references.push(value.to_owned()),
+            "dangling" => {
+                let is_wanted = slipway_graph::request::flags::parse_bool(value).ok_or_else(wrong)?;
+                // An image that has lost its last name is not listed any more.
+                rows.retain(|row| row.name.tag_or_latest().is_none() == is_wanted);
+            }
+            "label" => {
+                let mut kept = Vec::new();
+                for row in rows.drain(..) {
+                    let labels = config_of(store, &row.image)?.config.labels;
+                    let (name, wanted) = value.split_once('=').map_or((value, None), |(name, v)| (name, Some(v)));
+                    if labels.get(name).is_some_and(|found| wanted.is_none_or(|wanted| wanted == found)) {
+                        kept.push(row);
+                    }
+                }
+                *rows = kept;
+            }
+            "before" => {
+                let time = created_of(value)?;
+                rows.retain(|row| row.created < time);
+            }
+            "since" => {
+                let time = created_of(value)?;
+                rows.retain(|row| row.created > time);
+            }
+            "until" => {
+                let ago = || now.checked_sub(jiff::SignedDuration::try_from(duration_of(value)?).ok()?).ok();
+                let time = value.parse().ok().or_else(ago).ok_or_else(wrong)?;
+                rows.retain(|row| row.created.is_some_and(|created| created < time));
+            }
+            _ => return Err(FilterError::Key(key)),
+        }
+    }
+    rows.retain(|row| references.is_empty() || references.iter().any(|pattern| is_named(&row.name, pattern)));
+    Ok(())
+}
+
+/// Whether the pattern fits the name with its tag, or without.
+fn is_named(name: &Reference, pattern: &str) -> bool {
+    let (repository, _) = repository_and_tag(name);
+    let [full, pattern] = [name.familiar(), pattern.to_owned()].map(|text| text.chars().collect::<Vec<char>>());
+    fits(&pattern, &full) || fits(&pattern, &repository.chars().collect::<Vec<char>>())
+}
+
+/// A pattern of the shell: `*` and `?` stand for anything but slashes.
+fn fits(pattern: &[char], text: &[char]) -> bool {
+    // Where the last star was, and how far the text had come by then.
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p + 1, t));
+                p += 1;
+            }
+            Some('?') if text[t] != '/' => (p, t) = (p + 1, t + 1),
+            Some(c) if *c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => match star {
+                Some((after, taken)) if text[taken] != '/' => {
+                    star = Some((after, taken + 1));
+                    (p, t) = (after, taken + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
 }
 
 /// How long ago that was (`spec/cli.md` section 9.1).
@@ -83,8 +214,6 @@ pub(crate) fn age(time: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use slipway_oci::Platform;
-
     use super::*;
 
     #[test]
@@ -109,26 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_their_longest_cell() {
-        let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
-        let image = |created: Option<&str>| ImageRecord {
-            manifest: None,
-            config: Digest::of(b"{}"),
-            layers: Vec::new(),
-            created: created.map(str::to_owned),
-            platform: Platform::new("linux", "amd64", None),
-            others: Vec::new(),
-        };
-        let images = [
-            ("app:v1".parse().unwrap(), image(Some("2026-01-09T23:00:00Z"))),
-            ("registry.example/team/app:latest".parse().unwrap(), image(None)),
-        ];
-        let expected = "\
-REPOSITORY                  TAG       IMAGE ID       CREATED
-app                         v1        44136fa355b3   About an hour ago
-registry.example/team/app   latest    44136fa355b3   N/A
-";
-        assert_eq!(table(&images, false, now), expected);
-        assert_eq!(ids(&images[..1], false), "44136fa355b3\n");
+    fn patterns_do_not_cross_slashes() {
+        let name: Reference = "team/app:v1".parse().unwrap();
+        for (pattern, is_meant) in [
+            ("team/app", true),
+            ("team/app:v1", true),
+            ("team/*", true),
+            ("*/a?p:*", true),
+            ("*", false),
+            ("app", false),
+            ("team/app:v2", false),
+            ("team/ap", false),
+        ] {
+            assert_eq!(is_named(&name, pattern), is_meant, "{pattern}");
+        }
     }
 }

@@ -21,6 +21,7 @@ mod epoch;
 mod explained;
 mod git;
 mod git_modes;
+mod images;
 mod interrupt;
 mod killed;
 mod limits;
@@ -82,6 +83,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("explained", explained::TESTS),
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
+    ("images", images::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
     ("limits", limits::TESTS),

@@ -1,0 +1,95 @@
+//! What can be typed to work with images of the local store (`spec/cli.md` sections 9.2 and 9.3).
+
+use clap::{ArgAction, Args};
+
+use super::go_bool;
+
+/// The flags of `images`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Only images of this repository, or with this name
+    #[arg(value_name = "REPOSITORY[:TAG]", default_value = "", hide_default_value = true)]
+    pub(crate) repository: String,
+    /// Accepted: images without names are not kept
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    all: bool,
+    /// Show digests of manifests
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) digests: bool,
+    /// Only images that this holds for (reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=24h, dangling=false)
+    #[arg(short, long = "filter", value_name = "KEY=VALUE", value_parser = crate::cache_filter::check_form)]
+    pub(crate) filters: Vec<String>,
+    /// How to write the list (table, json, "table TEMPLATE", TEMPLATE)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) format: String,
+    /// Do not shorten image ids
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) no_trunc: bool,
+    /// Print image ids only
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// A name, or the beginning of an id
+    pub(crate) image: String,
+    /// How to write the list (table, json, "table TEMPLATE", TEMPLATE)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) format: String,
+    /// Ages and sizes for people
+    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "true", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) human: bool,
+    /// Do not shorten ids and instructions
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) no_trunc: bool,
+    /// Print ids only
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Names, or beginnings of ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// How to write each image (json, TEMPLATE)
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) format: String,
+}
+
+/// The arguments of `tag`.
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// The image: a name, or the beginning of an id
+    #[arg(value_name = "SOURCE_IMAGE[:TAG]")]
+    pub(crate) source: String,
+    /// Its new name
+    #[arg(value_name = "TARGET_IMAGE[:TAG]")]
+    pub(crate) target: String,
+}
+
+/// The flags of `rmi`.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveImagesArgs {
+    /// Names, or beginnings of ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// Also images that have names in several repositories; images that are not there are no failure
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) force: bool,
+    /// Accepted: images have no untagged parents here
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
+    no_prune: bool,
+}

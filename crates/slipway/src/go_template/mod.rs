@@ -1,0 +1,177 @@
+//! The templates of `--format`: Go's `text/template` over JSON values, with the functions that Docker adds
+//! (`spec/cli.md` section 9.1).
+//!
+//! ```text
+//! parse.rs      text to a tree: actions, pipelines, variables, `if`, `range`, `with`
+//! evaluate.rs   the tree over a value
+//! functions.rs  what can be called
+//! ```
+//!
+//! Left out, and refused: `define`, `template`, `block`, `break`, `continue`, and functions for HTML and URLs.
+
+mod evaluate;
+mod functions;
+mod parse;
+
+use serde_json::Value;
+
+pub(crate) use functions::json_text;
+
+use evaluate::Evaluation;
+use parse::Node;
+
+/// Why a template cannot be used. The texts are those of Go.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TemplateError {
+    #[error("template parsing error: template: :{line}: {reason}")]
+    Parse { line: usize, reason: String },
+    #[error("template parsing error: template: :{line}:{column}: executing \"\" at <{at}>: {reason}")]
+    Execute { line: usize, column: usize, at: String, reason: String },
+}
+
+/// What fields are looked up in, for the message about one that there is not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    /// A row of a list: a struct of this type.
+    Struct(&'static str),
+    /// A document.
+    Map,
+}
+
+/// A template that was understood.
+#[derive(Debug)]
+pub(crate) struct Template {
+    text: String,
+    nodes: Vec<Node>,
+}
+
+impl Template {
+    /// Reads a template.
+    pub(crate) fn parse(text: &str) -> Result<Template, TemplateError> {
+        Ok(Template { text: text.to_owned(), nodes: parse::parse(text)? })
+    }
+
+    /// What the template makes of `data`.
+    pub(crate) fn run(&self, data: &Value, shape: Shape) -> Result<String, TemplateError> {
+        Evaluation::new(&self.text, data, shape, false).run(&self.nodes)
+    }
+
+    /// The template over the names of columns: functions that change how cells look leave them alone.
+    pub(crate) fn header(&self, names: &Value, shape: Shape) -> Result<String, TemplateError> {
+        Evaluation::new(&self.text, names, shape, true).run(&self.nodes)
+    }
+
+    /// Whether the template looks at the field `name`.
+    pub(crate) fn mentions(&self, name: &str) -> bool {
+        self.text.contains(&format!(".{name}"))
+    }
+}
+
+/// Where byte `offset` of `text` is: the line from 1, and the bytes before it in that line.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    (line, before.len() - start)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn data() -> Value {
+        json!({
+            "Name": "Acme", "Empty": "", "Count": 3, "Is": true, "Tags": ["a:1", "b"], "None": null,
+            "Config": {"Env": ["A=1", "B=<2>"], "Labels": {"x.y": "z", "k": "v"}},
+        })
+    }
+
+    fn run(template: &str) -> String {
+        match Template::parse(template).and_then(|template| template.run(&data(), Shape::Struct("*formatter.x"))) {
+            Ok(text) => text,
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn fields_literals_and_variables() {
+        for (template, expected) in [
+            ("{{.Name}}-{{ .Count }}", "Acme-3"),
+            ("{{.Config.Env}} {{.Config.Labels}} {{.Is}} {{.None}}", "[A=1 B=<2>] map[k:v x.y:z] true []"),
+            ("a {{- .Name -}} \n b", "aAcmeb"),
+            ("{{/* nothing */}}x", "x"),
+            ("{{\"a\\tb\"}}{{`c\\n`}}{{'x'}}", "a\tbc\\n120"),
+            ("{{$n := .Name}}{{$n}}{{$n = \"b\"}}{{$n}}{{$.Count}}", "Acmeb3"),
+            ("{{(index .Tags 0)}}{{index .Config.Labels \"x.y\"}}{{index .Config.Labels \"none\"}}", "a:1z"),
+            ("{{(slice .Name 1 3)}}{{len .Tags}}{{len .Name}}", "cm24"),
+        ] {
+            assert_eq!(run(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn blocks() {
+        for (template, expected) in [
+            ("{{if .Empty}}a{{else if .Is}}b{{else}}c{{end}}", "b"),
+            ("{{if and .Is (not .Empty) (gt .Count 2)}}y{{end}}{{if or .Empty .None}}n{{end}}", "y"),
+            ("{{range .Tags}}<{{.}}>{{else}}none{{end}}", "<a:1><b>"),
+            ("{{range $i, $t := .Tags}}{{$i}}{{$t}} {{end}}{{range .None}}x{{else}}none{{end}}", "0a:1 1b none"),
+            ("{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}", "k=v;x.y=z;"),
+            ("{{with .Config}}{{len .Env}}{{$.Name}}{{end}}{{with .Empty}}x{{else}}y{{end}}", "2Acmey"),
+            ("{{if eq .Name \"x\" \"Acme\"}}1{{end}}{{if ne .Count 3}}2{{end}}{{if le .Count 3}}3{{end}}", "13"),
+        ] {
+            assert_eq!(run(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn functions() {
+        for (template, expected) in [
+            ("{{json .Config}}", r#"{"Env":["A=1","B=\u003c2\u003e"],"Labels":{"x.y":"z","k":"v"}}"#),
+            ("{{.Name | upper | lower}}{{title \"ab cd\"}}", "acmeAb Cd"),
+            ("{{join .Tags \", \"}}{{index (split .Name \"c\") 1}}", "a:1, bme"),
+            ("{{truncate .Name 2}}{{pad .Name 1 2}}|{{pad .Empty 1 1}}|{{truncate .Name 9}}", "Ac Acme  ||Acme"),
+            ("{{println .Name 1}}{{print 1 2 \"a\" \"b\"}}", "Acme 1\n1 2ab"),
+            (
+                "{{printf \"%s-%d-%v-%q-%5s|%-4d|%03d%%\" .Name .Count .Tags \"a\" \"b\" 7 7}}",
+                "Acme-3-[a:1 b]-\"a\"-    b|7   |007%",
+            ),
+        ] {
+            assert_eq!(run(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_as_go_tells_them() {
+        for (template, expected) in [
+            ("{{.Nope}}", ":1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.x"),
+            ("a\n{{.Config.Nope}}", ":2:9: executing \"\" at <.Config.Nope>: map has no entry for key \"Nope\""),
+            ("{{.Name.Nope}}", ":1:7: executing \"\" at <.Name.Nope>: can't evaluate field Nope in type string"),
+            ("{{.Name", ":1: unclosed action"),
+            ("{{", ":1: unclosed action"),
+            ("{{if .Name}}x", ":1: unexpected EOF"),
+            ("{{end}}", ":1: unexpected {{end}}"),
+            ("{{nope .Name}}", ":1: function \"nope\" not defined"),
+            ("{{$x}}", ":1: undefined variable \"$x\""),
+            (
+                "{{index .Tags 5}}",
+                ":1:2: executing \"\" at <index .Tags 5>: error calling index: index out of range: 5",
+            ),
+            ("{{len .Count}}", ":1:2: executing \"\" at <len .Count>: error calling len: len of type float64"),
+            ("{{template \"x\"}}", ":1: template is not supported"),
+        ] {
+            assert_eq!(run(template), format!("template parsing error: template: {expected}"), "{template}");
+        }
+        let deep = format!("{}1{}", "{{".to_owned() + &"(".repeat(5000), ")".repeat(5000) + "}}");
+        assert!(run(&deep).contains("nested too deeply"), "{}", run(&deep));
+    }
+
+    #[test]
+    fn headers_stay_as_they_are() {
+        let names = json!({"Name": "NAME"});
+        let template = Template::parse("{{lower .Name}}\t{{truncate .Name 1}}\t{{json .Name}}").unwrap();
+        assert_eq!(template.header(&names, Shape::Map).unwrap(), "NAME\tNAME\tNAME");
+    }
+}

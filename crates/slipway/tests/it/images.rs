@@ -1,0 +1,106 @@
+//! Images of the local store: what lists, describes, names and removes them.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::site::{Outcome, Site, run};
+use crate::{Test, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test("a_built_image_is_listed_described_and_removed", a_built_image_is_listed_described_and_removed),
+    test("images_are_filtered", images_are_filtered),
+    test("mistakes_have_dockers_words_and_exit_codes", mistakes_have_dockers_words_and_exit_codes),
+];
+
+const DOCKERFILE: &str = "FROM busybox\nLABEL x=y\nENV A=1\nCOPY Dockerfile /d\n";
+
+fn slipway(site: &Site, arguments: &[&str]) -> Outcome {
+    let mut command: Command = site.slipway();
+    run(command.args(arguments))
+}
+
+/// What a command that must succeed prints.
+#[track_caller]
+fn stdout(site: &Site, arguments: &[&str]) -> String {
+    String::from_utf8(slipway(site, arguments).success().stdout).unwrap()
+}
+
+fn a_built_image_is_listed_described_and_removed() {
+    let site = Site::new(DOCKERFILE);
+    site.build(&["--tag=app:1"]).success();
+    let table = stdout(&site, &["images"]);
+    let header: Vec<&str> = table.lines().next().unwrap().split("   ").filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(
+        header.iter().map(|cell| cell.trim()).collect::<Vec<_>>(),
+        ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]
+    );
+    let id = stdout(&site, &["images", "-q", "--no-trunc"]).trim_end().to_owned();
+    assert_eq!(stdout(&site, &["images", "--format", "{{.Repository}}\\t{{upper .Tag}}"]), "app\t1\n");
+
+    let history = stdout(&site, &["history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}", "app:1"]);
+    let steps = ["COPY Dockerfile /d # buildkit", "ENV A=1", "LABEL x=y"];
+    let expected: Vec<String> = steps.iter().map(|step| format!("{step}|buildkit.dockerfile.v0")).collect();
+    assert_eq!(history.lines().take(3).collect::<Vec<_>>(), expected);
+    assert_eq!(stdout(&site, &["history", "-q", "--no-trunc", &id[..20]]).lines().next().unwrap(), id);
+
+    let document: Value = serde_json::from_str(&stdout(&site, &["image", "inspect", "app:1"])).unwrap();
+    assert_eq!(document[0]["Id"], id);
+    assert_eq!(document[0]["Config"]["Labels"]["x"], "y");
+    assert_eq!(document[0]["RepoTags"], serde_json::json!(["app:1"]));
+    let layers = document[0]["RootFS"]["Layers"].as_array().unwrap().len();
+    let shown = stdout(&site, &["inspect", "-f", "{{.Os}} {{len .RootFS.Layers}} {{index .Config.Env 1}}", "app:1"]);
+    assert_eq!(shown, format!("linux {layers} A=1\n"));
+
+    stdout(&site, &["tag", "app:1", "registry.example/app:2"]);
+    let hex = id.trim_start_matches("sha256:");
+    let stderr = slipway(&site, &["rmi", &hex[..12]]).failure();
+    assert!(stderr.contains("(must be forced) - image is referenced in multiple repositories"), "{stderr}");
+    assert_eq!(stdout(&site, &["rmi", "app:1"]), "Untagged: app:1\n");
+    assert_eq!(
+        stdout(&site, &["image", "rm", "registry.example/app:2"]),
+        format!("Untagged: registry.example/app:2\nDeleted: {id}\n")
+    );
+    assert_eq!(stdout(&site, &["images", "-q"]), "");
+}
+
+fn images_are_filtered() {
+    let site = Site::new(DOCKERFILE);
+    site.build(&["--tag=app:1", "--tag=team/app:2"]).success();
+    site.build(&["--tag=other", "--label=stage=prod"]).success();
+    let named = |arguments: &[&str]| {
+        let format = ["images", "--format", "{{.Repository}}:{{.Tag}}"];
+        let text = stdout(&site, &[&format, arguments].concat());
+        let mut names: Vec<String> = text.lines().map(str::to_owned).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(named(&["app"]), "app:1");
+    assert_eq!(named(&["--filter", "reference=*/app"]), "team/app:2");
+    assert_eq!(named(&["--filter", "label=stage=prod"]), "other:latest");
+    assert_eq!(named(&["--filter", "label=stage"]), "other:latest");
+    assert_eq!(named(&["-f", "dangling=true"]), "");
+    assert_eq!(named(&["-f", "reference=app", "-f", "reference=other"]), "app:1 other:latest");
+    assert_eq!(named(&["-f", "until=24h"]), "");
+    let stderr = slipway(&site, &["images", "--filter", "bogus=1"]).failure();
+    assert_eq!(stderr, "Error: invalid filter 'bogus'\n");
+}
+
+/// The words behind "Error" and the exit codes are those of Docker 28.5.2, asked for the same.
+fn mistakes_have_dockers_words_and_exit_codes() {
+    let site = Site::new(DOCKERFILE);
+    for (arguments, expected) in [
+        (&["history", "nosuch"][..], "Error: No such image: nosuch:latest\n"),
+        (&["tag", "nosuch", "x"], "Error: No such image: nosuch:latest\n"),
+        (&["rmi", "nosuch"], "Error: No such image: nosuch:latest\n"),
+        (&["image", "inspect", "nosuch"], "Error: No such image: nosuch:latest\n"),
+        (&["tag", "a", "a@sha256:0"], "Error: parsing reference: "),
+        (&["images", "--format", "{{.Repository"], "template parsing error: template: :1: unclosed action\n"),
+    ] {
+        let stderr = slipway(&site, arguments).failure();
+        assert!(stderr.starts_with(expected), "{arguments:?}: {stderr}");
+    }
+    assert_eq!(slipway(&site, &["inspect", "nosuch"]).stdout, b"[]\n");
+    assert_eq!(stdout(&site, &["rmi", "--force", "nosuch"]), "");
+    assert_eq!(slipway(&site, &["rmi", "--zzz", "a"]).exit_code, Some(125));
+}
