@@ -164,6 +164,10 @@ impl LayerFetcher<'_> {
                 let file = File::open(layout_blob_path(path, &descriptor.digest));
                 Box::new(file.map_err(|source| self.read_error(source))?)
             }
+            BlobPlace::Registry(..) if is_foreign(&descriptor.media_type) => {
+                let layer = descriptor.digest.clone();
+                return Err(ImageError::Foreign { image: self.name.to_owned(), layer });
+            }
             BlobPlace::Registry(registry, reference) => {
                 let fetch = |source| ImageError::Fetch { image: self.name.to_owned(), source: Box::new(source) };
                 Box::new(registry.blob(reference, descriptor).map_err(fetch)?)
@@ -210,6 +214,12 @@ impl LayerFetcher<'_> {
     fn read_error(&self, source: io::Error) -> ImageError {
         ImageError::Read { image: self.name.to_owned(), source }
     }
+}
+
+/// Whether a layer is to be fetched from places that the image names (image spec, "Non-Distributable Layers"). These
+/// can be any: an image could have this machine ask servers that only it can reach.
+fn is_foreign(media_type: &str) -> bool {
+    media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }
 
 /// Counts and hashes what is read through it.

@@ -34,6 +34,8 @@ pub(crate) enum ImageError {
     Manifest { image: String, source: ManifestParseError },
     #[error("the config of `{image}` cannot be read")]
     Config { image: String, source: serde_json::Error },
+    #[error("the config of `{image}` has {n_bytes} bytes, which is more than is sensible")]
+    ConfigSize { image: String, n_bytes: u64 },
     #[error("`{image}` lists {n_layers} layers, but its config {n_diff_ids} diff IDs")]
     LayerCount { image: String, n_layers: usize, n_diff_ids: usize },
     #[error("`{path}` is no OCI layout", path = .path.display())]
@@ -54,6 +56,11 @@ pub(crate) enum ImageError {
     Unpack { image: String, source: UntarError },
     #[error("layer {layer} of `{image}` unpacks to {found}, but the config says {expected}")]
     DiffId { image: String, layer: Digest, expected: DiffId, found: DiffId },
+    #[error(
+        "{layer} of `{image}` is a foreign layer: not its registry is to have it, but whom the image names, and these \
+         are not asked; use an image without such layers"
+    )]
+    Foreign { image: String, layer: Digest },
     #[error("`{media_type}` is no kind of layer that can be unpacked")]
     MediaType { media_type: String },
     #[error("cannot complete a layer of `{image}`")]
@@ -144,13 +151,13 @@ impl Images<'_> {
             return Err(bad_manifest(ManifestParseError::Unsupported("an index inside an index".to_owned())));
         };
         let fetch = |source| ImageError::Fetch { image: name.clone(), source: Box::new(source) };
+        let n_bytes = manifest.config.size;
+        if n_bytes > MAX_CONFIG_BYTES {
+            return Err(ImageError::ConfigSize { image: name, n_bytes });
+        }
         let mut config = Vec::new();
-        let reader = self.registry.blob(reference, &manifest.config).map_err(fetch)?;
-        reader
-            .take(MAX_CONFIG_BYTES)
-            .read_to_end(&mut config)
-            .map_err(|source| ImageError::Read { image: name.clone(), source })?;
-        check_digest(&name, &manifest.config.digest, &config)?;
+        let mut reader = self.registry.blob(reference, &manifest.config).map_err(fetch)?;
+        reader.read_to_end(&mut config).map_err(|source| ImageError::Read { image: name.clone(), source })?;
         let known = known_image(name.clone(), ImageOrigin::Registry, resolved.digest.clone(), &manifest, &config)?;
         self.store.put_blob(&config)?;
         self.store.put_blob(&resolved.bytes)?;

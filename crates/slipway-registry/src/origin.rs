@@ -125,12 +125,21 @@ pub(crate) fn resolve_location(base: &Uri, location: &str) -> Option<Uri> {
         format!("{scheme}://{authority}{location}")
     } else if location.starts_with('?') {
         format!("{scheme}://{authority}{path}{location}")
+    } else if has_scheme(location) {
+        // Of another kind: a file of this machine, or a protocol that registries do not speak.
+        return None;
     } else {
         let folder = path.rfind('/').map_or("/", |slash| &path[..=slash]);
         format!("{scheme}://{authority}{folder}{location}")
     };
     let uri: Uri = absolute.parse().ok()?;
     Origin::of(&uri).map(|_| uri)
+}
+
+/// Whether a reference is an absolute URL: a colon in the first segment of a relative one is not allowed (RFC 3986
+/// section 4.2).
+fn has_scheme(location: &str) -> bool {
+    location.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'))
 }
 
 /// `text` with every byte escaped that has a meaning in a query string.
@@ -188,6 +197,8 @@ mod tests {
             ("?z=1", Some("https://a.example:8443/v2/x/uploads/?z=1")),
             ("id", Some("https://a.example:8443/v2/x/uploads/id")),
             ("//", None),
+            ("file:///etc/passwd", None),
+            ("sha256:ab", None),
         ] {
             assert_eq!(resolve_location(&base, location).map(|u| u.to_string()).as_deref(), resolved, "{location}");
         }

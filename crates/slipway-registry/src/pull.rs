@@ -4,20 +4,22 @@
 //! runs over everything handed out, so pieces from different servers are as safe as one piece from one.
 
 use std::io::{self, Read};
+use std::thread;
 
 use slipway_oci::{Descriptor, Digest, Reference, Sha256};
 use ureq::BodyReader;
-use ureq::http::{Method, Uri};
+use ureq::http::Method;
 
 use crate::Registry;
 use crate::auth::Scope;
 use crate::client::{Request, Response};
 use crate::failure::{Attempt, ErrorKind, Failure, kind_of, listed};
 use crate::mirror::{Endpoint, first_that_helps};
-use crate::origin::Origin;
 
-/// How often a blob is taken up again. A server that breaks every connection must not keep a build for ever.
-const MAX_RESUMPTIONS: u32 = 10;
+/// How often in a row a blob is taken up again. A server that breaks every connection must not keep a build for ever.
+const MAX_RESUMPTIONS: u32 = 5;
+/// A connection that brought so much was a good one: breaks are counted anew after it.
+const GOOD_CONNECTION_BYTES: u64 = 1 << 20;
 
 /// A blob could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,7 @@ impl Registry {
             body: Some(body),
             hasher: Some(Sha256::new()),
             n_received: 0,
+            resumed_at: 0,
             n_resumptions: 0,
         })
     }
@@ -57,7 +60,6 @@ impl Registry {
         first_that_helps(&shared.config, &shared.dead_mirrors, reference, |endpoint| {
             self.ask_for_blob(endpoint, reference, descriptor, start_bytes)
         })
-        .or_else(|attempts| self.ask_foreign_urls(descriptor, start_bytes, attempts))
         .map_err(|attempts| BlobError {
             reference: Box::new(reference.clone()),
             digest: descriptor.digest.clone(),
@@ -74,38 +76,14 @@ impl Registry {
     ) -> Result<Body, Failure> {
         let scope = Scope::pull(reference.repository());
         let uri = endpoint.url(reference.repository(), &format!("blobs/{}", descriptor.digest))?;
-        let response = self.send(endpoint, &scope, blob_request(uri, start_bytes))?;
+        let request = Request::new(Method::GET, uri);
+        let request = if start_bytes == 0 { request } else { request.header("Range", format!("bytes={start_bytes}-")) };
+        let response = self.send(endpoint, &scope, request)?;
         if !response.is_success() {
             return Err(self.refusal(endpoint, &scope, response));
         }
-        Body::new(response, endpoint.origin.to_string(), start_bytes)
+        Body::new(response, endpoint.origin.to_string(), start_bytes, descriptor.size)
     }
-
-    /// Asks the places that a foreign layer lists. They are strangers to the registry and get no credentials.
-    fn ask_foreign_urls(
-        &self,
-        descriptor: &Descriptor,
-        start_bytes: u64,
-        mut attempts: Vec<Attempt>,
-    ) -> Result<Body, Vec<Attempt>> {
-        for url in &descriptor.urls {
-            let Some((uri, origin)) = url.parse::<Uri>().ok().and_then(|uri| Origin::of(&uri).map(|o| (uri, o))) else {
-                continue;
-            };
-            let host = origin.to_string();
-            let outcome = self.shared.http.send(&self.shared.config, &mut blob_request(uri, start_bytes));
-            match outcome.and_then(|response| Body::new(response, host.clone(), start_bytes)) {
-                Ok(body) => return Ok(body),
-                Err(failure) => attempts.push(Attempt { host, failure }),
-            }
-        }
-        Err(attempts)
-    }
-}
-
-fn blob_request(uri: Uri, start_bytes: u64) -> Request<'static> {
-    let request = Request::new(Method::GET, uri);
-    if start_bytes == 0 { request } else { request.header("Range", format!("bytes={start_bytes}-")) }
 }
 
 /// The rest of a blob, as one server sends it.
@@ -117,13 +95,19 @@ struct Body {
 }
 
 impl Body {
-    fn new(response: Response, host: String, start_bytes: u64) -> Result<Body, Failure> {
+    /// The answer to a request for a blob of `size_bytes` from `start_bytes` on.
+    fn new(response: Response, host: String, start_bytes: u64, size_bytes: u64) -> Result<Body, Failure> {
         let n_to_skip = match response.status {
             200 => start_bytes,
             206 if starts_at(&response, start_bytes) => 0,
             206 => return Err(Failure::Protocol("the answer is another part of the blob".to_owned())),
             _ => return Err(Failure::of_response(response, crate::Operation::Pull)),
         };
+        let wanted_bytes = size_bytes - start_bytes + n_to_skip;
+        // Told before a byte is written to disk; without a length, whoever reads finds out.
+        if let Some(found_bytes) = response.content_length().filter(|found| *found != wanted_bytes) {
+            return Err(Failure::SizeMismatch { wanted_bytes, found_bytes });
+        }
         Ok(Body { host, reader: response.into_reader(), n_to_skip })
     }
 
@@ -164,6 +148,8 @@ pub struct BlobReader {
     /// `None` after the digest was found right.
     hasher: Option<Sha256>,
     n_received: u64,
+    /// What had been received when the current connection was made.
+    resumed_at: u64,
     n_resumptions: u32,
 }
 
@@ -180,6 +166,13 @@ impl BlobReader {
             Ok(0) => Err(Failure::SizeMismatch { wanted_bytes: self.descriptor.size, found_bytes: self.n_received }),
             Ok(n) => Ok(n),
             Err(error) => Err(Failure::Unreachable { reason: error.to_string() }),
+        }
+    }
+
+    /// The first time not at all, then longer and longer.
+    fn wait_before_resuming(&self) {
+        if let Some(n_doublings) = self.n_resumptions.checked_sub(1) {
+            thread::sleep(self.registry.shared.config.first_wait * 2_u32.pow(n_doublings));
         }
     }
 
@@ -223,6 +216,7 @@ impl Read for BlobReader {
         let n_wanted = usize::try_from(n_left).map_or(buffer.len(), |n_left| n_left.min(buffer.len()));
         loop {
             if self.body.is_none() {
+                self.resumed_at = self.n_received;
                 let body = self.registry.open_blob(&self.reference, &self.descriptor, self.n_received);
                 self.body = Some(body.map_err(io::Error::other)?);
             }
@@ -236,9 +230,13 @@ impl Read for BlobReader {
                 }
                 Err(failure) => {
                     let host = self.body.take().map(|body| body.host).unwrap_or_default();
+                    if self.n_received - self.resumed_at >= GOOD_CONNECTION_BYTES {
+                        self.n_resumptions = 0;
+                    }
                     if self.n_resumptions == MAX_RESUMPTIONS {
                         return Err(self.error(host, failure));
                     }
+                    self.wait_before_resuming();
                     self.n_resumptions += 1;
                 }
             }

@@ -197,6 +197,11 @@ impl TestRegistry {
         locked(&self.shared.faults).canned.insert(path.to_owned(), canned);
     }
 
+    /// Takes back everything that was to go wrong; who may do what stays as it is.
+    pub fn behave(&self) {
+        *locked(&self.shared.faults) = Faults::default();
+    }
+
     /// Every request so far.
     pub fn requests(&self) -> Vec<Recorded> {
         locked(&self.shared.recorded).clone()

@@ -14,6 +14,8 @@ pub struct Canned {
     pub body: Vec<u8>,
     /// Where to break the connection, counted from the start of the body.
     pub cut_after_bytes: Option<u64>,
+    /// Blanks follow the body until the client has enough, and no length is told.
+    pub is_endless: bool,
 }
 
 /// The faults that tests have ordered.
@@ -72,7 +74,8 @@ impl Faults {
         let is_read = matches!(exchange.method.as_str(), "GET" | "HEAD");
         if let Some(canned) = self.canned.get(&exchange.path).filter(|_| is_read) {
             let status = if canned.status == 0 { 200 } else { canned.status };
-            let body = AnswerBody::Bytes(canned.body.clone());
+            let body = canned.body.clone();
+            let body = if canned.is_endless { AnswerBody::Endless(body) } else { AnswerBody::Bytes(body) };
             let answer = Answer::new(status).body(body).cut_after(canned.cut_after_bytes);
             return Some(canned.headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value)));
         }

@@ -69,6 +69,8 @@ pub(crate) struct Answer {
 
 pub(crate) enum AnswerBody {
     Bytes(Vec<u8>),
+    /// These bytes, then blanks for ever.
+    Endless(Vec<u8>),
     /// A part of a file.
     File {
         file: File,
@@ -109,29 +111,35 @@ impl Answer {
     /// Writes the answer; returns whether the connection is still good.
     fn write_to(self, stream: &TcpStream, is_head: bool) -> io::Result<bool> {
         let mut writer = BufWriter::with_capacity(64 << 10, stream);
-        let (mut body, length): (Box<dyn Read>, u64) = match self.body {
+        let (mut body, length): (Box<dyn Read>, Option<u64>) = match self.body {
             AnswerBody::Bytes(bytes) => {
                 let length = bytes.len() as u64;
-                (Box::new(io::Cursor::new(bytes)), length)
+                (Box::new(io::Cursor::new(bytes)), Some(length))
             }
+            // Ends when the client hangs up: writing fails then.
+            AnswerBody::Endless(bytes) => (Box::new(io::Cursor::new(bytes).chain(io::repeat(b' '))), None),
             AnswerBody::File { mut file, start, length } => {
                 file.seek(SeekFrom::Start(start))?;
-                (Box::new(file.take(length)), length)
+                (Box::new(file.take(length)), Some(length))
             }
         };
         write!(writer, "HTTP/1.1 {} Status\r\nDocker-Distribution-Api-Version: registry/2.0\r\n", self.status)?;
         for (name, value) in &self.headers {
             write!(writer, "{name}: {value}\r\n")?;
         }
-        if self.status != 204 && self.status != 304 {
-            write!(writer, "Content-Length: {length}\r\n")?;
+        match length {
+            Some(length) if self.status != 204 && self.status != 304 => {
+                write!(writer, "Content-Length: {length}\r\n")?;
+            }
+            Some(_) => {}
+            None => write!(writer, "Connection: close\r\n")?,
         }
         write!(writer, "\r\n")?;
         if is_head {
             writer.flush()?;
             return Ok(true);
         }
-        match self.cut_after_bytes.filter(|cut| *cut < length) {
+        match self.cut_after_bytes.filter(|cut| length.is_none_or(|length| *cut < length)) {
             Some(cut) => {
                 io::copy(&mut body.take(cut), &mut writer)?;
                 writer.flush()?;

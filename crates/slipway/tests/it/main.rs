@@ -22,6 +22,7 @@ mod explained;
 mod git;
 mod git_modes;
 mod images;
+mod hostile_registry;
 mod interrupt;
 mod killed;
 mod limits;
@@ -84,6 +85,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
     ("images", images::TESTS),
+    ("hostile_registry", hostile_registry::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
     ("limits", limits::TESTS),
