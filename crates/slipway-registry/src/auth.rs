@@ -131,13 +131,20 @@ impl Authenticator {
         http.send_at_most(config, &mut request, endpoint.max_attempts)
     }
 
-    /// Why a denied access to `endpoint` may have been avoidable, in words for an error message.
+    /// What may have been wrong with the credentials where access to `endpoint` was denied, in words for an error
+    /// message: that they were held back, or where they come from.
     pub(crate) fn note(&self, config: &ClientConfig, endpoint: &Endpoint) -> Option<String> {
+        let host = &endpoint.credential_host;
+        let source = self.credentials.source(host)?;
         let challenges = self.challenges.lock().expect("because nothing panics while it is held");
-        let Some(Challenge::Bearer { realm, .. }) = challenges.get(&endpoint.origin) else { return None };
-        let realm = Origin::of(&realm.parse().ok()?)?;
-        let has_credentials = self.credentials.lookup(&endpoint.credential_host).is_some();
-        (has_credentials && !may_see_credentials(config, endpoint, &realm)).then(|| held_back(endpoint, &realm))
+        let realm = match challenges.get(&endpoint.origin) {
+            Some(Challenge::Bearer { realm, .. }) => realm.parse().ok().and_then(|realm: Uri| Origin::of(&realm)),
+            _ => None,
+        };
+        Some(match realm.filter(|realm| !may_see_credentials(config, endpoint, realm)) {
+            Some(realm) => format!("the credentials for {host} were not sent to its token service at {realm}"),
+            None => format!("the credentials for {host} come from {source}"),
+        })
     }
 
     /// The header for a request, if the endpoint is known to want one. `refused` is a header that just got a 401.
@@ -177,7 +184,9 @@ impl Authenticator {
         let realm: Uri = realm
             .parse()
             .map_err(|_| Failure::Protocol("the registry names a token service that is no URL".to_owned()))?;
-        let token = asker.fetch_token(&realm, service, credential)?;
+        let token = asker
+            .fetch_token(&realm, service, credential)
+            .map_err(|failure| failure.with_note(self.note(asker.config, asker.endpoint)))?;
         let header = token.header.clone();
         *slot = Some(token);
         Ok(header)
@@ -192,10 +201,6 @@ fn may_see_credentials(config: &ClientConfig, endpoint: &Endpoint, realm: &Origi
         .any(|(host, trusted)| *host == endpoint.credential_host && trusted == realm.host());
     let is_private = realm.is_https() || !endpoint.origin.is_https();
     is_private && (is_named || realm.is_same_site_as(&endpoint.origin))
-}
-
-fn held_back(endpoint: &Endpoint, realm: &Origin) -> String {
-    format!("the credentials for {} were not sent to its token service at {realm}", endpoint.credential_host)
 }
 
 fn basic(username: &str, password: &str) -> String {
@@ -219,9 +224,7 @@ impl Asker<'_> {
     ) -> Result<Token, Failure> {
         let origin = Origin::of(realm)
             .ok_or_else(|| Failure::Protocol("the registry names a token service that is no URL".to_owned()))?;
-        let may_see = may_see_credentials(self.config, self.endpoint, &origin);
-        let is_held_back = credential.is_some() && !may_see;
-        let credential = credential.filter(|_| may_see);
+        let credential = credential.filter(|_| may_see_credentials(self.config, self.endpoint, &origin));
         let response = match &credential {
             Some(Credential::IdentityToken(refresh)) => self.exchange_refresh_token(realm, service, refresh)?,
             Some(Credential::Basic { username, password }) => {
@@ -240,14 +243,9 @@ impl Asker<'_> {
                 return parse_token(anonymous);
             }
         }
-        let note = if is_held_back {
-            held_back(self.endpoint, &origin)
-        } else {
-            format!("refused by the token service at {origin}")
-        };
         Err(match refusal {
             Failure::NotFound => Failure::Protocol(format!("its token service at {origin} does not exist")),
-            refusal => refusal.with_note(Some(note)),
+            refusal => refusal.with_note(Some(format!("refused by the token service at {origin}"))),
         })
     }
 

@@ -45,6 +45,13 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// A credential, and where it was found, in words for an error message.
+#[derive(Clone)]
+struct Found {
+    credential: Credential,
+    source: String,
+}
+
 /// Why a source of credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum CredentialError {
@@ -64,7 +71,7 @@ pub(crate) struct CredentialStore {
     helper_path: Option<OsString>,
     from_environment: BTreeMap<String, Credential>,
     config: OnceLock<DockerConfig>,
-    known: Mutex<HashMap<String, Option<Credential>>>,
+    known: Mutex<HashMap<String, Option<Found>>>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -118,19 +125,28 @@ impl CredentialStore {
 
     /// The credential of registry `host`, as it is written in references; `None` means anonymous.
     pub(crate) fn lookup(&self, host: &str) -> Option<Credential> {
+        self.found(host).map(|found| found.credential)
+    }
+
+    /// The file, variable or program that the credential of `host` comes from.
+    pub(crate) fn source(&self, host: &str) -> Option<String> {
+        self.found(host).map(|found| found.source)
+    }
+
+    fn found(&self, host: &str) -> Option<Found> {
         // Held while a helper runs: several layers of one image ask for the same host at once.
         let mut known = self.known.lock().expect("because nothing panics while it is held");
-        if let Some(credential) = known.get(host) {
-            return credential.clone();
+        if let Some(found) = known.get(host) {
+            return found.clone();
         }
-        let credential = lookup_keys(host).iter().find_map(|key| {
+        let found = lookup_keys(host).iter().find_map(|key| {
             self.find(key).unwrap_or_else(|error| {
                 self.warn(error.to_string());
                 None
             })
         });
-        known.insert(host.to_owned(), credential.clone());
-        credential
+        known.insert(host.to_owned(), found.clone());
+        found
     }
 
     /// What went wrong while looking for credentials so far.
@@ -142,26 +158,26 @@ impl CredentialStore {
         self.warnings.lock().expect("because nothing panics while it is held").push(warning);
     }
 
-    fn find(&self, key: &str) -> Result<Option<Credential>, CredentialError> {
+    fn find(&self, key: &str) -> Result<Option<Found>, CredentialError> {
         if let Some(credential) = self.from_environment.get(key) {
-            return Ok(Some(credential.clone()));
+            let source = "`DOCKER_AUTH_CONFIG`".to_owned();
+            return Ok(Some(Found { credential: credential.clone(), source }));
         }
         let config = self.config();
-        if let Some(helper) = config.cred_helpers.get(key).filter(|helper| !helper.is_empty()) {
-            return self.ask_helper(helper, key);
-        }
-        if !config.creds_store.is_empty() {
-            return self.ask_helper(&config.creds_store, key);
+        let helper = config.cred_helpers.get(key).filter(|helper| !helper.is_empty());
+        if let Some(helper) = helper.or(Some(&config.creds_store).filter(|helper| !helper.is_empty())) {
+            let credential = ask_helper(helper, key, self.helper_path.as_deref())?;
+            let source = format!("`{}`", helper_program(helper));
+            return Ok(credential.map(|credential| Found { credential, source }));
         }
         let entry = config
             .auths
             .get(key)
             .or_else(|| config.auths.iter().find(|(name, _)| host_part(name) == key).map(|(_, entry)| entry));
-        entry.map_or(Ok(None), credential_of)
-    }
-
-    fn ask_helper(&self, helper: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
-        ask_helper(helper, server, self.helper_path.as_deref())
+        let credential = entry.map_or(Ok(None), credential_of)?;
+        let path = self.config_path.as_deref().unwrap_or(Path::new("config.json"));
+        let source = format!("`{}`", path.display());
+        Ok(credential.map(|credential| Found { credential, source }))
     }
 
     fn config(&self) -> &DockerConfig {
@@ -246,6 +262,10 @@ fn parse_auth_config(text: &str) -> Result<BTreeMap<String, Credential>, String>
     config.auths.into_iter().map(decode).collect()
 }
 
+fn helper_program(helper: &str) -> String {
+    format!("docker-credential-{helper}")
+}
+
 /// Runs `docker-credential-<helper> get`, the server's name on its standard input.
 fn ask_helper(helper: &str, server: &str, search_path: Option<&OsStr>) -> Result<Option<Credential>, CredentialError> {
     #[derive(Deserialize)]
@@ -256,7 +276,7 @@ fn ask_helper(helper: &str, server: &str, search_path: Option<&OsStr>) -> Result
         #[serde(default)]
         secret: String,
     }
-    let program = format!("docker-credential-{helper}");
+    let program = helper_program(helper);
     let failed = |reason: String| CredentialError::Helper { program: program.clone(), reason };
     // The name is looked up in PATH; with a slash it would be a path from wherever the build was started.
     if helper.contains('/') {

@@ -157,6 +157,34 @@ fn a_helper_program_is_asked() {
 }
 
 #[test]
+fn a_denial_names_the_file_or_helper_of_the_credentials() {
+    let registry = TestRegistry::start().unwrap();
+    image(&registry, b"x");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.json");
+    let host = registry.host();
+    let helper = r#"printf '{"Username":"user","Secret":"wrong"}'"#;
+    let helper_file = dir.path().join("docker-credential-test");
+    std::fs::write(&helper_file, format!("#!/bin/sh\n{helper}\n")).unwrap();
+    std::fs::set_permissions(&helper_file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for access in [basic(), Access::bearer(false)] {
+        registry.set_access(access);
+        for (config_json, source) in [
+            // `user:wrong`
+            (format!(r#"{{"auths":{{"{host}":{{"auth":"dXNlcjp3cm9uZw=="}}}}}}"#), path.display().to_string()),
+            (format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#), "docker-credential-test".to_owned()),
+        ] {
+            std::fs::write(&path, config_json).unwrap();
+            let helper_path = Some(dir.path().as_os_str().to_owned());
+            let client = Registry::new(ClientConfig { docker_config: Some(path.clone()), helper_path, ..config() });
+            let error = client.resolve(&reference(&registry, "app:1")).unwrap_err().to_string();
+            assert!(error.contains(&format!("the credentials for {host} come from `{source}`")), "{error}");
+            assert!(!error.contains("wrong"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_token_service_on_another_site_sees_no_credentials() {
     let registry = TestRegistry::start().unwrap();
     let stranger = TestRegistry::start().unwrap();
