@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostic::{Diagnostics, SourceFile};
 use crate::overrides::Override;
 use crate::program::{Inputs, Program};
-use crate::syntax::{json, native};
+use crate::syntax::{Body, json, native};
 use crate::target::{Target, texts};
 use crate::value::{Type, Value};
 
@@ -29,7 +29,8 @@ impl From<Diagnostics> for BakeError {
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     pub description: String,
-    pub targets: Vec<String>,
+    /// `None` if the definition says `null`, which is what a Compose file without builds comes to.
+    pub targets: Option<Vec<String>>,
 }
 
 /// A variable as it was declared, and what it came to.
@@ -54,14 +55,7 @@ pub struct Definition {
 impl Definition {
     /// Reads `files` in their order; later ones win.
     pub fn read(files: &[SourceFile], inputs: &Inputs<'_>) -> Result<Definition, BakeError> {
-        let parse = |index: usize| match files[index].name.to_lowercase().ends_with(".json") {
-            true => json::parse(files, index),
-            false if files[index].name.to_lowercase().ends_with(".hcl") => native::parse(files, index),
-            // Without a telling name, JSON is what begins like it.
-            false if files[index].text.trim_start().starts_with('{') => json::parse(files, index),
-            false => native::parse(files, index),
-        };
-        let bodies = (0..files.len()).map(parse).collect::<Result<Vec<_>, _>>().map_err(Diagnostics::from)?;
+        let bodies = (0..files.len()).map(|index| parse(files, index)).collect::<Result<Vec<_>, _>>()?;
         let program = Program::new(files, &bodies, inputs)?;
         program.check_globals()?;
         let mut definition = Definition {
@@ -76,9 +70,23 @@ impl Definition {
         Ok(definition)
     }
 
+    /// Puts what these files say on top of what `base` says; groups of the same name take the place of those below.
+    pub fn on_top_of(mut self, base: Definition) -> Definition {
+        for (name, mut target) in base.targets {
+            if let Some(own) = self.targets.remove(&name) {
+                target.merge(own);
+            }
+            self.targets.insert(name, target);
+        }
+        for (name, group) in base.groups {
+            self.groups.entry(name).or_insert(group);
+        }
+        self
+    }
+
     fn add_blocks(&mut self, program: &Program<'_>) -> Result<(), Diagnostics> {
         for (name, targets) in program.matrices() {
-            self.groups.insert(name.to_owned(), Group { targets, ..Group::default() });
+            self.groups.insert(name.to_owned(), Group { targets: Some(targets), ..Group::default() });
         }
         for (index, instance) in program.instances.iter().enumerate() {
             let attribute = |name: &str| program.attribute_of(index, name);
@@ -88,7 +96,7 @@ impl Definition {
                 };
                 let description = attribute("description")?;
                 let description = description.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-                let group = Group { description, targets: texts(&targets).unwrap_or_default() };
+                let group = Group { description, targets: texts(&targets) };
                 self.groups.insert(instance.name.clone(), group);
                 continue;
             }
@@ -127,6 +135,20 @@ impl Definition {
         target.normalize();
         Ok(target)
     }
+}
+
+/// Whether a file can be read at all, whatever it says.
+pub fn check_syntax(file: &SourceFile) -> Result<(), Diagnostics> {
+    parse(std::slice::from_ref(file), 0).map(drop)
+}
+
+/// Names tell JSON from HCL. Without a telling name, JSON is what begins like it.
+fn parse(files: &[SourceFile], index: usize) -> Result<Body, Diagnostics> {
+    let SourceFile { name, text } = &files[index];
+    let name = name.to_lowercase();
+    let is_json = name.ends_with(".json") || (!name.ends_with(".hcl") && text.trim_start().starts_with('{'));
+    let body = if is_json { json::parse(files, index) } else { native::parse(files, index) };
+    body.map_err(Diagnostics::from)
 }
 
 struct Resolver<'a> {

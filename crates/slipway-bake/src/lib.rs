@@ -27,7 +27,7 @@ mod type_expression;
 mod unknown;
 mod value;
 
-pub use definition::{BakeError, Definition, Group, Variable};
+pub use definition::{BakeError, Definition, Group, Variable, check_syntax};
 pub use diagnostic::{Diagnostic, Diagnostics, SourceFile, Span};
 pub use number::Number;
 pub use overrides::Override;

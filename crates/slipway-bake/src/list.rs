@@ -15,7 +15,7 @@ impl Definition {
         let mut rows: BTreeMap<&str, (String, bool)> = BTreeMap::new();
         rows.extend(self.targets.iter().map(|(name, target)| (name.as_str(), (target.description.clone(), false))));
         for (name, group) in &self.groups {
-            let mut members = group.targets.clone();
+            let mut members = group.targets.clone().unwrap_or_default();
             members.sort_unstable();
             let members = members.join(", ");
             let description = match group.description.as_str() {

@@ -40,11 +40,13 @@ impl Definition {
             }
         }
         let mut shown: BTreeSet<String> = requested.iter().cloned().collect();
+        let mut is_null = false;
         if let Some(default) = self.groups.get("default").filter(|_| shown.remove("default")) {
-            shown.extend(default.targets.iter().cloned());
+            shown.extend(default.targets.iter().flatten().cloned());
+            is_null = shown.is_empty() && default.targets.is_none();
         }
         let description = selection.groups.get("default").map(|group| group.description.clone()).unwrap_or_default();
-        let default = Group { description, targets: shown.into_iter().collect() };
+        let default = Group { description, targets: (!is_null).then(|| shown.into_iter().collect()) };
         selection.groups.insert("default".to_owned(), default);
         self.add_linked(&mut selection, overrides)?;
         for target in selection.targets.values_mut() {
@@ -107,7 +109,7 @@ impl Definition {
             return Ok(());
         }
         open.insert(name.to_owned());
-        for member in &group.targets {
+        for member in group.targets.iter().flatten() {
             self.add_members(member, members, groups, open)?;
         }
         open.remove(name);

@@ -167,7 +167,7 @@ fn target(name: &str, service: &Node, build: &Map, scene: &Scene<'_>) -> Result<
     put("ulimits", json!(ulimits(build)));
     put("call", json!(options.checks.then_some("lint")));
     put("entitlements", json!(entitlements(build)));
-    put("extra-hosts", extra_hosts(build)?);
+    put("extra-hosts", json!(host_addresses_by_name(build)?));
     let is_named = service.text_of("image").is_some_and(|image| !image.is_empty());
     let output = match (options.checks, platforms.len() > 1, options.push && is_named) {
         (true, _, _) => None,
@@ -283,13 +283,14 @@ fn entitlements(build: &Map) -> Vec<String> {
     entitlements
 }
 
-fn extra_hosts(build: &Map) -> Result<JsonValue, Fault> {
-    let Some(node) = build.get("extra_hosts") else { return Ok(JsonValue::Null) };
+/// The `extra_hosts` of a build: several addresses of a host have commas between them.
+pub(crate) fn host_addresses_by_name(build: &Map) -> Result<BTreeMap<String, String>, Fault> {
+    let Some(node) = build.get("extra_hosts") else { return Ok(BTreeMap::new()) };
     let mut hosts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (host, address) in host_addresses(node).map_err(|reason| Fault::new(reason).at(node.mark))? {
         hosts.entry(host).or_default().push(address);
     }
-    Ok(hosts.into_iter().map(|(host, addresses)| (host, json!(addresses.join(",")))).collect())
+    Ok(hosts.into_iter().map(|(host, addresses)| (host, addresses.join(","))).collect())
 }
 
 fn attestations(build: &Map) -> Vec<String> {

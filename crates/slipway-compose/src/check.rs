@@ -4,11 +4,11 @@ use crate::attributes::{Accepts, Kind, Names, Object, PROJECT};
 use crate::fault::Fault;
 use crate::tree::{Map, Node, Value};
 
-/// Checks a whole file, merged with those before it. `path` is what messages call it.
-pub(crate) fn check_project(root: &Node, path: &str) -> Result<(), Fault> {
+/// Checks a whole file, merged with those before it.
+pub(crate) fn check_project(root: &Node) -> Result<(), Fault> {
     check_object(root, &PROJECT, &Place::default()).map_err(|found| {
         let Finding { place, reason, fault_of } = found;
-        let fault = Fault::new(format!("validating {path}: {place} {reason}")).at(fault_of.mark);
+        let fault = Fault::new(format!("{place} {reason}")).at(fault_of.mark);
         match fault_of.value {
             Value::Float(_) if reason.ends_with("must be a string") => {
                 fault.hint("digits without quotes are a number; put quotes around a version")

@@ -9,6 +9,7 @@
 
 mod attributes;
 mod bake;
+mod bake_input;
 mod check;
 mod dotenv;
 mod fault;

@@ -38,6 +38,8 @@ pub struct Omit {
     pub consistency: bool,
     /// Files of variables of services: `build` has no use for them.
     pub environment_files: bool,
+    /// All that is neither a build nor a secret: `bake` has no use for it, and no opinion on it.
+    pub beyond_builds: bool,
 }
 
 /// Reads files into trees and remembers their texts, which messages show.
@@ -88,7 +90,9 @@ impl<'a> Loader<'a> {
                 model = self.add_document(model, document, &file.path, context)?;
             }
         }
-        crate::validate::check_resources(&model)?;
+        if !self.omit.beyond_builds {
+            crate::validate::check_resources(&model)?;
+        }
         short_forms::set_default_contexts(&mut model);
         if !self.omit.path_resolution {
             Base { folder: context.folder, home: self.home }.resolve(&mut model);
@@ -128,7 +132,9 @@ impl<'a> Loader<'a> {
         self.include_files(&mut root, path, context)?;
         model = merge(model, root, &Path::default())?;
         make_unique(&mut model, &Path::default())?;
-        check::check_project(&model, path)?;
+        if !self.omit.beyond_builds {
+            check::check_project(&model).map_err(|fault| fault.within(&format!("validating {path}")))?;
+        }
         self.drop_version(&mut model, path);
         short_forms::write_out(&mut model, self.omit.interpolation)?;
         // Ranges of ports have become several, some of which an earlier file may have as well.

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use ring::digest::{SHA256, digest};
 
 use crate::attributes::{PROJECT, SERVICE};
+use crate::check::check_project;
 use crate::dotenv::{self, Variables};
 use crate::fault::{ComposeError, Fault, SourceFile};
 use crate::interpolate::Filler;
 use crate::load::{Context, Files, Loader, Omit};
 use crate::normalize::normalize;
 use crate::shown::{self, Entry, Format, Shown};
-use crate::tree::{Map, Node, Path};
+use crate::tree::{Map, Node, Path, Value};
 use crate::validate::check_consistency;
 use crate::variable::Variable;
 use crate::{json_text, short_forms, yaml, yaml_text};
@@ -241,8 +242,14 @@ fn read(inputs: &Inputs<'_>, loader: &mut Loader<'_>) -> Result<Project, Fault> 
     environment.entry("COMPOSE_PROJECT_NAME".to_owned()).or_insert_with(|| name.clone());
     let context = Context { folder: inputs.folder, environment: &environment, included: &[] };
     let mut model = loader.load(inputs.files, context)?;
+    if inputs.omit.beyond_builds {
+        keep_builds(&mut model);
+    }
     if map_is_empty(Some(&model)) {
         return Err(Fault::new("empty compose file").at(None));
+    }
+    if inputs.omit.beyond_builds {
+        check_project(&model)?;
     }
     if let Some(map) = model.map_mut() {
         map.insert("name".to_owned(), name.clone().into());
@@ -265,6 +272,22 @@ fn read(inputs: &Inputs<'_>, loader: &mut Loader<'_>) -> Result<Project, Fault> 
         omit: inputs.omit,
         sources: loader.sources.clone(),
     })
+}
+
+/// Leaves of a project what says how images are built.
+fn keep_builds(model: &mut Node) {
+    let Some(map) = model.map_mut() else { return };
+    map.retain(|name, _| matches!(name.as_str(), "services" | "secrets"));
+    let services = map.get_mut("services").and_then(Node::map_mut).into_iter().flatten();
+    for (_, service) in services {
+        match &mut service.value {
+            Value::Map(attributes) => {
+                attributes.retain(|name, _| matches!(name.as_str(), "image" | "build" | "environment" | "env_file"))
+            }
+            Value::Null => service.value = Value::Map(Map::new()),
+            _ => {}
+        }
+    }
 }
 
 /// What stays of a text that is to name a project.

@@ -18,6 +18,26 @@ pub(crate) fn bytes(text: &str) -> Option<i64> {
     number.parse::<f64>().ok().map(|number| (number * 1024_f64.powi(exponent)) as i64)
 }
 
+/// A number of bytes in the largest unit of which there is one at least, with four digits: `2GiB`, `1.431MiB`.
+pub(crate) fn short(bytes: i64) -> String {
+    let (mut number, mut units) = (bytes as f64, ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].into_iter());
+    let mut unit = "B";
+    while number >= 1024.0
+        && let Some(larger) = units.next()
+    {
+        (number, unit) = (number / 1024.0, larger);
+    }
+    let n_decimals = match number {
+        ..10.0 => 3,
+        ..100.0 => 2,
+        ..1000.0 => 1,
+        _ => 0,
+    };
+    let text = format!("{number:.n_decimals$}");
+    let text = if n_decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
+}
+
 /// Nanoseconds of a duration; days and weeks are known, a number alone is not, unless it is 0.
 pub(crate) fn nanoseconds(text: &str) -> Option<i128> {
     let (is_negative, mut rest) = match text.strip_prefix('-') {
@@ -98,6 +118,15 @@ mod tests {
             assert_eq!(bytes(text), Some(expected), "{text}");
         }
         assert!(["x", "", "5zb", "-5", "-1"].iter().all(|text| bytes(text).is_none()));
+    }
+
+    #[test]
+    fn sizes_are_shortened() {
+        for (number, expected) in
+            [(2 << 30, "2GiB"), (1_500_000, "1.431MiB"), (1000, "1000B"), (1536, "1.5KiB"), (600 << 20, "600MiB")]
+        {
+            assert_eq!(short(number), expected);
+        }
     }
 
     #[test]

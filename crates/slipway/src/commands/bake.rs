@@ -1,26 +1,25 @@
 //! `slipway bake [OPTIONS] [TARGET...]`: builds what a bake file describes, or shows it.
 
 mod checks;
+mod definition;
 mod definition_files;
 mod entitlements;
 mod flags;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use slipway_bake::{BakeError, Definition, Inputs, Override, Selection, SourceFile};
+use slipway_bake::{BakeError, Definition, Override, Selection, SourceFile};
 use slipway_engine::Built;
 use slipway_graph::request::flags::Surroundings as _;
 use slipway_graph::request::{BuildRequest, NamedRequest};
-use slipway_graph::{GitReference, LineRange, git};
-use slipway_oci::Platform;
+use slipway_graph::{GitReference, git};
 
 use crate::cli::bake::BakeArgs;
 use crate::commands::build::{self, TerminalUse};
 use crate::commands::call;
 use crate::progress::{Reporter, Style};
-use crate::report::{CommandError, excerpt};
+use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
 use crate::{env_vars, metadata, place};
 use entitlements::Rights;
@@ -44,9 +43,8 @@ pub(crate) fn build_definition(
     is_debug: bool,
     words: &[OsString],
 ) -> Result<(), CommandError> {
-    let files = [file];
-    let definition = read(&files, &[]).map_err(|error| shown(&error, &files))?;
-    let selection = select(&definition, &[], &[]).map_err(|error| shown(&error, &files))?;
+    let definition = definition::evaluated(&[file], &[])?;
+    let selection = select(&definition, &[], &[]).map_err(told)?;
     build_all(&selection, settings, is_debug, words)
 }
 
@@ -61,8 +59,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
             "definitions at URLs are not read by this version of slipway: `{url}`; fetch them first"
         )));
     }
-    let files = definition_files::find(&args.files)?;
-    let definition = read(&files, &args.variables).map_err(|error| shown(&error, &files))?;
+    let definition = definition::read(definition_files::find(&args.files)?, &args.variables)?;
     for warning in &definition.warnings {
         // Nobody is left to be told that the terminal is gone.
         let _ = writeln!(io::stderr(), "WARNING: {warning}");
@@ -70,7 +67,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     if let Some(list) = &args.list {
         return write_out(&listed(&definition, list)?);
     }
-    let selection = select(&definition, &args.targets, &args.overrides()).map_err(|error| shown(&error, &files))?;
+    let selection = select(&definition, &args.targets, &args.overrides()).map_err(told)?;
     selection.targets.values().try_for_each(checks::check).map_err(told)?;
     if args.print {
         return write_out(&selection.to_json());
@@ -94,53 +91,8 @@ fn told(message: impl std::fmt::Display) -> CommandError {
     CommandError::Told(format!("ERROR: {message}\n"))
 }
 
-/// The error with the lines of its file.
-fn shown(error: &BakeError, files: &[SourceFile]) -> CommandError {
-    let BakeError::Definition(diagnostics) = error else { return told(error) };
-    let block = diagnostics
-        .place(files)
-        .map(|(file, first, last)| excerpt(&file.name, &file.text, LineRange { first, last }, None));
-    CommandError::Told(format!("{}ERROR: {}\n", block.unwrap_or_default(), diagnostics.headline(files)))
-}
-
 fn write_out(text: &str) -> Result<(), CommandError> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
-}
-
-fn read(files: &[SourceFile], typed: &[String]) -> Result<Definition, BakeError> {
-    let mut variables = Vec::new();
-    for text in typed {
-        match text.split_once('=') {
-            Some(("", _)) => {
-                return Err(BakeError::Other(format!("invalid variable {text:?}, key is empty")));
-            }
-            Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
-            None => return Err(BakeError::Other(format!("invalid variable {text:?}, expected key=value"))),
-        }
-    }
-    let home = env_vars::HOME.get().unwrap_or_default();
-    let inputs = Inputs {
-        variables: &variables,
-        environment: &environment,
-        local_platform: &Platform::host().to_string(),
-        home: &home,
-        now_seconds: jiff::Timestamp::now().as_second(),
-        random: &random_bytes,
-    };
-    Definition::read(files, &inputs)
-}
-
-/// A variable of the environment, as far as definitions may see them.
-fn environment(name: &str) -> Option<String> {
-    let is_hidden = env_vars::BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP.is_true();
-    if is_hidden { None } else { env_vars::named_by_user(name) }
-}
-
-fn random_bytes() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-    read.expect("every Linux has /dev/urandom");
-    bytes
 }
 
 /// Refuses what the definition asks for, unless the user has given it: with `--allow`, or by naming it with `--set`.
@@ -161,8 +113,10 @@ fn check_rights(
 }
 
 fn select(definition: &Definition, targets: &[String], overrides: &[String]) -> Result<Selection, BakeError> {
-    let overrides: Vec<Override> =
-        overrides.iter().map(|text| Override::parse(text, &environment)).collect::<Result<_, _>>()?;
+    let overrides: Vec<Override> = overrides
+        .iter()
+        .map(|text| Override::parse(text, &definition::variable_of_environment))
+        .collect::<Result<_, _>>()?;
     let source_date_epoch = env_vars::named_by_user("SOURCE_DATE_EPOCH").filter(|seconds| !seconds.is_empty());
     definition.select(targets, &overrides, source_date_epoch.as_deref())
 }

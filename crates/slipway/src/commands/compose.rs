@@ -13,7 +13,8 @@ use slipway_graph::LineRange;
 use crate::cli::compose::{ComposeArgs, ComposeCommand};
 use crate::env_vars;
 use crate::report::{CommandError, excerpt, hint_line};
-use location::{Location, ThisDisk};
+use location::Location;
+pub(crate) use location::{ThisDisk, add_env_file};
 
 /// Carries out a command of `compose`.
 pub(crate) fn run(args: &ComposeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {

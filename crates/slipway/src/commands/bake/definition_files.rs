@@ -11,10 +11,16 @@ use crate::env_vars;
 use crate::report::CommandError;
 
 /// Looked for in the working directory where no file is named; all that exist are read, in this order.
-const DEFAULT_NAMES: [&str; 4] =
-    ["docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl"];
-/// Definitions in the language of Compose, which come before all others.
-const COMPOSE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+const DEFAULT_NAMES: [&str; 8] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "docker-bake.json",
+    "docker-bake.hcl",
+    "docker-bake.override.json",
+    "docker-bake.override.hcl",
+];
 /// A larger file is taken for a mistake.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -37,9 +43,6 @@ pub(super) fn find(named: &[String]) -> Result<Vec<SourceFile>, CommandError> {
         files.push(read(name)?);
     }
     if named.is_empty() {
-        if let Some(name) = COMPOSE_NAMES.iter().find(|name| Path::new(name).exists()) {
-            return Err(compose_refused(name));
-        }
         for name in DEFAULT_NAMES.iter().filter(|name| Path::new(name).exists()) {
             files.push(read(name)?);
         }
@@ -61,10 +64,6 @@ fn named_by_environment() -> Vec<String> {
 
 fn read(name: &str) -> Result<SourceFile, CommandError> {
     let path = name.strip_prefix("cwd://").unwrap_or(name);
-    let lower = path.to_lowercase();
-    if lower.ends_with(".yml") || lower.ends_with(".yaml") {
-        return Err(compose_refused(path));
-    }
     let mut bytes = Vec::new();
     let outcome = match path {
         "-" => io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes),
@@ -79,11 +78,4 @@ fn read(name: &str) -> Result<SourceFile, CommandError> {
     }
     let text = String::from_utf8(bytes).map_err(|_| told(format!("{path} is not valid UTF-8")))?;
     Ok(SourceFile { name: path.to_owned(), text })
-}
-
-fn compose_refused(name: &str) -> CommandError {
-    told(format!(
-        "compose files are not read as definitions by this version of slipway: `{name}`; name the bake files with \
-         --file"
-    ))
 }

@@ -19,6 +19,7 @@ pub(super) fn run(args: &ConfigArgs, all: &ComposeArgs, location: &Location) -> 
         normalization: args.no_normalize,
         path_resolution: args.no_path_resolution,
         consistency: args.no_consistency,
+        beyond_builds: false,
         environment_files: args.no_env_resolution,
     };
     let mut project = read(location, omit)?;

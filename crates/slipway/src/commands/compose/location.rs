@@ -37,7 +37,7 @@ impl Location {
         let mut environment: Variables = env_vars::all();
         let has_env_files = add_named_env_files(args, working_dir, &mut environment)?;
         if !has_env_files {
-            add_env_file(&join(folder.as_deref().unwrap_or(working_dir), ".env"), &mut environment)?;
+            add_env_file(&join(folder.as_deref().unwrap_or(working_dir), ".env"), &mut environment).map_err(told)?;
         }
         let mut warnings = Vec::new();
         let start = folder.as_deref().unwrap_or(working_dir);
@@ -50,7 +50,7 @@ impl Location {
             Some(path) => join(path, ".."),
         });
         if !has_env_files && folder != working_dir {
-            add_env_file(&join(&folder, ".env"), &mut environment)?;
+            add_env_file(&join(&folder, ".env"), &mut environment).map_err(told)?;
         }
         let files = paths.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
         let own_name = args.project_name.clone().filter(|name| !name.is_empty());
@@ -99,15 +99,15 @@ fn add_named_env_files(
     Ok(!named.is_empty() || is_switched_off)
 }
 
-/// A `.env` file, if it is there.
-fn add_env_file(path: &str, environment: &mut Variables) -> Result<(), CommandError> {
+/// Adds the variables of a `.env` file that `environment` lacks, if the file is there; the error says what is wrong.
+pub(crate) fn add_env_file(path: &str, environment: &mut Variables) -> Result<(), String> {
     if !Path::new(path).is_file() {
         return Ok(());
     }
-    let text = read(path)?.text;
+    let text = ThisDisk.read(path).map_err(|why| format!("open {path}: {why}"))?;
     let lookup = |name: &str| environment.get(name).cloned();
     let parsed = parse_variables(&text, &lookup, &Variables::new());
-    for (name, value) in parsed.map_err(|error| told(format!("failed to read {path}: {error}")))? {
+    for (name, value) in parsed.map_err(|error| format!("failed to read {path}: {error}"))? {
         environment.entry(name).or_insert(value);
     }
     Ok(())
@@ -184,7 +184,7 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// The files of this machine.
-pub(super) struct ThisDisk;
+pub(crate) struct ThisDisk;
 
 impl Files for ThisDisk {
     fn read(&self, path: &str) -> Result<String, String> {
