@@ -121,9 +121,8 @@ impl BakeCase {
         if !stdout.is_empty() && !stdout.ends_with('\n') {
             stdout.push('\n');
         }
-        Ok(BakeAnswer {
-            stdout,
-            error: if is_success { String::new() } else { stderr.lines().last().unwrap_or_default().to_owned() },
-        })
+        // Nor do they keep blanks at the end of an error.
+        let error = if is_success { "" } else { stderr.lines().last().unwrap_or_default().trim_end() };
+        Ok(BakeAnswer { stdout, error: error.to_owned() })
     }
 }
