@@ -110,4 +110,34 @@ mod tests {
         assert!(IndexOrManifest::parse(text.as_bytes(), media_type::OCI_INDEX).is_ok());
         assert!(IndexOrManifest::parse(text.as_bytes(), media_type::OCI_MANIFEST).is_err());
     }
+    /// Documents come from strangers: whatever they hold is an answer or an error.
+    #[test]
+    fn no_mutation_of_a_document_panics() {
+        let digest = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+        let descriptor = format!(r#"{{"mediaType":"{}","digest":"{digest}","size":7}}"#, media_type::OCI_MANIFEST);
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#);
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[{descriptor}]}}"#);
+        let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"history":[]}"#;
+        let mut random: u64 = 1;
+        let mut below = |limit: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap() % limit
+        };
+        let mut n_refused = 0;
+        for _ in 0..20_000 {
+            let mut text = [index.as_str(), &manifest, config][below(3)].as_bytes().to_vec();
+            for _ in 0..=below(3) {
+                let place = below(text.len());
+                match below(3) {
+                    0 => text[place] = b"\0\"{}[],:-19e\xff"[below(13)],
+                    1 => drop(text.splice(place..place, b"[{\"a\":".repeat(below(4)))),
+                    _ => text.truncate(place.max(1)),
+                }
+            }
+            let is_refused = IndexOrManifest::parse(&text, "").is_err();
+            let _ = serde_json::from_slice::<crate::ImageConfig>(&text);
+            n_refused += usize::from(is_refused);
+        }
+        assert!(n_refused > 10_000, "most of them are damaged, but only {n_refused} were refused");
+    }
 }

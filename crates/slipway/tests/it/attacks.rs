@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("user_files_that_are_no_files", user_files_that_are_no_files),
     test("a_huge_user_file_is_not_read_whole", a_huge_user_file_is_not_read_whole),
     test("users_that_overflow_are_not_root", users_that_overflow_are_not_root),
+    test("labels_are_data", labels_are_data),
 ];
 
 const TEXT: &str = "canary-of-the-host-51c0";
@@ -84,7 +85,7 @@ fn attack(site: &Site, canary: &Canary, dockerfile: &str) -> Outcome {
     outcome
 }
 
-fn link(path: &str, target: &str) -> Entry {
+pub(crate) fn link(path: &str, target: &str) -> Entry {
     Entry { path: path.to_owned(), kind: Kind::Symlink, mode: 0o777, link: target.to_owned(), ..Entry::default() }
 }
 
@@ -414,4 +415,17 @@ fn users_that_overflow_are_not_root() {
             assert_ne!(fs::read_to_string(site.path("out/tmp/uid")).unwrap(), "0\n", "USER {user}");
         }
     }
+}
+
+/// CVE-2026-53488: what an image says about itself reaches no shell and no path of the host.
+fn labels_are_data() {
+    let site = Site::new("");
+    let canary = Canary::new(&site);
+    let host = canary.path();
+    let hostile = format!("\\$(touch {host}/new);`rm {host}/file`../../..{host}/file");
+    let told = ["LABEL containerd.io/restart.logpath", "LABEL io.buildah.version", "ENV SLIPWAY_ROOT", "LABEL run"]
+        .map(|name| format!("{name}=\"{hostile}\"\n"))
+        .concat();
+    attack(&site, &canary, &format!("FROM busybox AS a\n{told}FROM a\nRUN true\nENTRYPOINT [\"{host}/file\"]\n"))
+        .success();
 }

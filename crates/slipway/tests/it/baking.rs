@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("each_target_has_its_own_folders_and_secrets", each_target_has_its_own_folders_and_secrets),
     test("steps_and_results_are_told_by_target", steps_and_results_are_told_by_target),
     test("links_in_a_circle_are_refused", links_in_a_circle_are_refused),
+    test("definitions_at_urls_are_not_fetched", definitions_at_urls_are_not_fetched),
 ];
 
 /// Bakes `definition` in the context of `site`, with `busybox` as a name of the base image.
@@ -189,4 +190,13 @@ fn links_in_a_circle_are_refused() {
     "#;
     let said = bake(&site, definition, &[]).failure();
     assert!(said.contains("ERROR: infinite loop from"), "{said}");
+}
+
+/// What lies elsewhere may name paths of this machine; as long as that is not read there is nothing to check.
+fn definitions_at_urls_are_not_fetched() {
+    let site = Site::new("");
+    for url in ["https://127.0.0.1:1/docker-bake.hcl", "https://127.0.0.1:1/r.git#main"] {
+        let told = run(site.slipway().args(["bake", url])).failure();
+        assert!(told.contains("definitions at URLs are not read by this version of slipway"), "{told}");
+    }
 }

@@ -21,6 +21,7 @@ mod epoch;
 mod explained;
 mod git;
 mod git_modes;
+mod hostile_archives;
 mod hostile_registry;
 mod images;
 mod interrupt;
@@ -86,6 +87,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("git_modes", git_modes::TESTS),
     ("images", images::TESTS),
     ("hostile_registry", hostile_registry::TESTS),
+    ("hostile_archives", hostile_archives::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
     ("limits", limits::TESTS),
