@@ -23,9 +23,9 @@ use std::time::{Instant, SystemTime};
 use slipway_dockerfile::Diagnostic;
 use slipway_graph::op::Source;
 use slipway_graph::request::{
-    BuildRequest, CachePlace, CacheSource, ContextLocation, DockerfileLocation, NamedRequest,
+    BuildRequest, CachePlace, CacheSource, ContextLocation, DockerfileLocation, LockUse, NamedRequest,
 };
-use slipway_graph::{Event, Events, Graph, LineRange, StepId, VertexId};
+use slipway_graph::{Event, Events, Graph, LineRange, Pins, StepId, VertexId};
 use slipway_oci::{DiffId, Digest};
 use slipway_registry::Registry;
 use slipway_solver::{Cancel, Plan, SolveError, solve};
@@ -53,6 +53,7 @@ use crate::shared_cache::export::{self as cache_export, CacheExport};
 use crate::shared_cache::import::{Imports, LostCache};
 use crate::ssh::Agents;
 use crate::store_disk;
+use crate::unmet::{self, Unmet};
 
 /// What an engine is made of.
 pub struct EngineParts {
@@ -94,6 +95,8 @@ pub struct Built {
     pub image: Option<ExportedImage>,
     /// What happened on the way; also kept in the store. `None` if nobody asked for a result.
     pub record: Option<BuildRecord>,
+    /// What the lock file is to say from now on, if the build was to find it out.
+    pub pins: Option<Pins>,
 }
 
 /// A Dockerfile as the user knows it.
@@ -199,6 +202,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) exported: BTreeMap<VertexId, Option<BlobForm>>,
     /// The vertex that somebody sits down in.
     pub(crate) shell_at: Option<VertexId>,
+    /// What is lacking already, found while Dockerfiles were read.
+    pub(crate) unmet: Vec<Unmet>,
 }
 
 /// The root file systems of the results, and how many steps had to run for them.
@@ -338,7 +343,13 @@ impl Engine {
         for (build, result) in &blueprint.results {
             let finished = self.finish(*build, result, &blueprint.graph, &solved, job);
             let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
-            built.push(finished.map_err(failed)?);
+            let request = &requests[*build].request;
+            let pins = (request.lock == Some(LockUse::Extend)).then(|| {
+                let mut pins = request.pins.clone();
+                pins.extend(sources.pins());
+                pins
+            });
+            built.push(Built { pins, ..finished.map_err(failed)? });
         }
         if solved.n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
@@ -351,7 +362,9 @@ impl Engine {
     fn cache_sources<'a>(&self, requests: &'a [NamedRequest]) -> Vec<&'a CacheSource> {
         let mut sources: Vec<&CacheSource> = Vec::new();
         for source in requests.iter().flat_map(|named| &named.request.cache_from) {
-            if self.flavor != OverlayFlavor::Outside && !sources.contains(&source) {
+            let is_reachable = !self.registry.is_offline()
+                || matches!(source, CacheSource::Place(CachePlace::Local { .. }) | CacheSource::Unusable(_));
+            if is_reachable && self.flavor != OverlayFlavor::Outside && !sources.contains(&source) {
                 sources.push(source);
             }
         }
@@ -382,7 +395,8 @@ impl Engine {
         let is_shell = job.requests.iter().any(|named| named.request.shell.is_some());
         let shell_at = results.first().copied().filter(|_| is_shell);
         let (graph, owners) = (&blueprint.graph, blueprint.owners.as_slice());
-        Wanted { graph, results, owners, users: &[], contexts, exported, shell_at }
+        let unmet = blueprint.unmet.clone();
+        Wanted { graph, results, owners, users: &[], contexts, exported, shell_at, unmet }
     }
 
     /// Steps e to h of the request `build`.
@@ -412,7 +426,7 @@ impl Engine {
         let is_strict = self.flavor == OverlayFlavor::Outside;
         if !export::makes_image(request) {
             cache.write_all(&request.cache_to, is_strict)?;
-            return Ok(Built { image_id: None, image: None, record: None });
+            return Ok(Built { image_id: None, image: None, record: None, pins: None });
         }
         let has_inline = request.cache_to.iter().any(|target| target.place == CachePlace::Inline);
         let images = result.images.iter().map(|image| {
@@ -431,12 +445,19 @@ impl Engine {
         };
         let exported = export::export(&export, request)?;
         cache.write_all(&request.cache_to, is_strict)?;
-        Ok(Built { image_id: exported.id, image: exported.image, record: None })
+        Ok(Built { image_id: exported.id, image: exported.image, record: None, pins: None })
     }
 
     /// Where base images are looked up.
-    pub(crate) fn images(&self, request: &BuildRequest) -> Images<'_> {
-        Images { store: &self.store, registry: &self.registry, pulls_always: request.pulls_always }
+    pub(crate) fn images<'a>(&'a self, request: &'a BuildRequest, sources: &'a RemoteSources) -> Images<'a> {
+        Images {
+            store: &self.store,
+            registry: &self.registry,
+            pulls_always: request.pulls_always,
+            lock: request.lock,
+            pins: &request.pins,
+            digests: &sources.images,
+        }
     }
 
     /// When `source` changed last, in seconds since 1970.
@@ -448,14 +469,7 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Option<i64>, Box<dyn Error + Send + Sync>> {
         let http_inputs = self.http_inputs(request);
-        let git_inputs = GitInputs {
-            store: &self.store,
-            secrets: &request.secrets,
-            ssh: &request.ssh,
-            host_variables: &self.git_variables,
-            cancel,
-        };
-        Ok(sources.time_of(source, http_inputs, git_inputs)?)
+        Ok(sources.time_of(source, http_inputs, self.git_inputs(request, cancel))?)
     }
 
     /// What has to be fetched before the Dockerfile can be read, for somebody who does not build.
@@ -478,7 +492,19 @@ impl Engine {
     }
 
     pub(crate) fn http_inputs<'a>(&'a self, request: &'a BuildRequest) -> HttpInputs<'a> {
-        HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets }
+        HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets, pins: &request.pins }
+    }
+
+    pub(crate) fn git_inputs<'a>(&'a self, request: &'a BuildRequest, cancel: &'a Cancel) -> GitInputs<'a> {
+        GitInputs {
+            store: &self.store,
+            secrets: &request.secrets,
+            ssh: &request.ssh,
+            host_variables: &self.git_variables,
+            cancel,
+            pins: &request.pins,
+            is_offline: self.registry.is_offline(),
+        }
     }
 
     /// Step d, again for each imported cache that turns out to be broken.
@@ -493,7 +519,7 @@ impl Engine {
     }
 
     fn solve_once(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Unsolved> {
-        let Wanted { graph, results, owners, users, contexts, exported, shell_at } = wanted;
+        let Wanted { graph, results, owners, users, contexts, exported, shell_at, mut unmet } = wanted;
         let Job { requests, agents, sources, imports, audience, cancel: user_cancel } = job;
         // The solver cancels what is left after a failure, which may be one that the build goes on after.
         let own_cancel = Arc::new(Cancel::new());
@@ -502,13 +528,16 @@ impl Engine {
         let cancel = own_cancel.as_ref();
         let steps: Vec<StepId> = (0..graph.len()).map(|_| audience.new_step()).collect();
         let events = SharedSteps::new(audience, &steps, users);
-        let host_files =
-            HostFiles::new(self.store.root().join("empty"), self.nofile, self.search_path.clone(), self.step_terminal);
+        let isolates = requests.iter().any(|named| named.request.isolates_steps);
+        let (empty, search_path) = (self.store.root().join("empty"), self.search_path.clone());
+        let host_files = HostFiles::new(empty, self.nofile, search_path, self.step_terminal, isolates);
         let sessions = requests.iter().zip(agents).map(|(NamedRequest { request, .. }, agents)| Session {
             secrets: &request.secrets,
             ssh: &request.ssh,
             agents,
             limits: &request.limits,
+            lock: request.lock,
+            pins: &request.pins,
         });
         let ops = EngineOps {
             graph,
@@ -529,6 +558,17 @@ impl Engine {
             events: &events,
             steps: &steps,
         };
+        let build = results.first().map_or(0, |result| owners[result.0]);
+        match unmet::of(&ops, &results) {
+            Ok(more) => unmet.extend(more),
+            Err(error) => {
+                let failure = BuildFailure::Other(Box::new(error));
+                return Err(Unsolved::Failed(Failed { build, failure }));
+            }
+        }
+        if !unmet.is_empty() {
+            return Err(Unsolved::Failed(Failed { build, failure: unmet::failure(unmet) }));
+        }
         let jobs = requests.iter().filter_map(|named| named.request.jobs).max();
         let plan = Plan { graph, targets: &results, jobs: jobs.unwrap_or_else(default_jobs), cancel };
         let n_run = AtomicUsize::new(0);

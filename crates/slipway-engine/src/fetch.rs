@@ -92,7 +92,7 @@ impl LayerFetcher<'_> {
     fn layer(&self, wanted: &WantedLayer) -> Result<Fetched, ImageError> {
         let (diff_id, descriptor) = (&wanted.diff_id, wanted.blob.as_ref());
         if let Some(layer) = self.store.layer_by_diff_id(diff_id)? {
-            if let Some(descriptor) = descriptor {
+            if let Some(descriptor) = descriptor.filter(|_| !self.is_offline()) {
                 self.keep_blob(descriptor)?;
                 self.store.add_layer_blob(diff_id, descriptor)?;
             }
@@ -136,6 +136,11 @@ impl LayerFetcher<'_> {
         Ok(None)
     }
 
+    /// Then the files of a layer are enough: only who passes the image on needs its blob.
+    fn is_offline(&self) -> bool {
+        matches!(self.place, BlobPlace::Registry(registry, _) if registry.is_offline())
+    }
+
     /// Commits a layer that lies on top of `below`, which are committed.
     fn commit(&self, fetched: Fetched, below: &[LayerId], created_ns: i64) -> Result<LayerId, ImageError> {
         let Unpacked { active, diff_id, descriptor, n_bytes, implied_folders } = match fetched {
@@ -167,6 +172,10 @@ impl LayerFetcher<'_> {
             BlobPlace::Registry(..) if is_foreign(&descriptor.media_type) => {
                 let layer = descriptor.digest.clone();
                 return Err(ImageError::Foreign { image: self.name.to_owned(), layer });
+            }
+            BlobPlace::Registry(registry, _) if registry.is_offline() => {
+                let image = format!("{}, layer {}", self.name, descriptor.digest);
+                return Err(ImageError::NotInStore { image });
             }
             BlobPlace::Registry(registry, reference) => {
                 let fetch = |source| ImageError::Fetch { image: self.name.to_owned(), source: Box::new(source) };

@@ -17,9 +17,11 @@ use slipway_oci::Platform;
 
 use crate::build::{BuildFailure, SourceFile, internal_step};
 use crate::chain;
+use crate::images::unknown_image;
 use crate::inputs::{InputError, Inputs};
 use crate::language;
 use crate::platforms::{Platforms, Recipe};
+use crate::unmet::{self, Unmet};
 
 /// Finds out about an image. Called from several threads at once.
 pub(crate) type LookUp<'a> = &'a (dyn Fn(&ImageKey) -> Result<KnownImage, Box<dyn Error + Send + Sync>> + Sync);
@@ -111,12 +113,14 @@ impl Frontend<'_> {
             Ok(platforms) => platforms,
             Err(error) => return (Err(BuildFailure::Other(Box::new(error))), Facts::default()),
         };
-        let (mut known, mut times) = (KnownImages::new(), Vec::new());
+        let (mut known, mut times, mut unmet) = (KnownImages::new(), Vec::new(), Vec::new());
         loop {
             let (lowered, facts) = self.lower_all(dockerfile, &platforms, &known, &times);
             let questions = match lowered {
+                // Something unknown is in the place of an image: that it does not fit says nothing.
+                Err(_) if !unmet.is_empty() => return (Err(unmet::failure(unmet)), facts),
                 Err(errors) => return (Err(BuildFailure::Dockerfile(errors)), facts),
-                Ok(AllLowered::Done(recipe)) => return (Ok(recipe), facts),
+                Ok(AllLowered::Done(recipe)) => return (Ok(Recipe { unmet, ..recipe }), facts),
                 Ok(AllLowered::NeedImages(questions)) => questions,
                 Ok(AllLowered::NeedTime(source)) => {
                     let name = "[internal] resolve SOURCE_DATE_EPOCH";
@@ -129,7 +133,7 @@ impl Frontend<'_> {
                 }
             };
             let n_known = known.len();
-            if let Err(failure) = self.answer(dockerfile, &questions, platforms.is_multi, &mut known) {
+            if let Err(failure) = self.answer(dockerfile, &questions, platforms.is_multi, &mut known, &mut unmet) {
                 return (Err(failure), facts);
             }
             // Asked the same thing twice: going on would never end.
@@ -163,7 +167,10 @@ impl Frontend<'_> {
         }
         let facts = first_facts.unwrap_or_default();
         match questions.is_empty() {
-            true => (Ok(AllLowered::Done(Recipe { images: lowered, is_multi: platforms.is_multi })), facts),
+            true => (
+                Ok(AllLowered::Done(Recipe { images: lowered, is_multi: platforms.is_multi, unmet: Vec::new() })),
+                facts,
+            ),
             false => (Ok(AllLowered::NeedImages(questions)), facts),
         }
     }
@@ -200,13 +207,14 @@ impl Frontend<'_> {
         }
     }
 
-    /// Looks up all images at the same time.
+    /// Looks up all images at the same time. Those that may not be asked for go into `unmet`.
     fn answer(
         &self,
         dockerfile: &Dockerfile,
         questions: &[ImageQuestion],
         is_multi_platform: bool,
         known: &mut KnownImages,
+        unmet: &mut Vec<Unmet>,
     ) -> Result<(), BuildFailure> {
         let (look_up, events) = (self.look_up, self.events);
         let answers: Vec<_> = std::thread::scope(|scope| {
@@ -224,6 +232,12 @@ impl Frontend<'_> {
             joined.chain([last]).collect()
         });
         for (question, answer) in questions.iter().zip(answers) {
+            let lack = answer.as_ref().err().and_then(|error| Unmet::of_image(error.as_ref(), question.lines));
+            if let Some(lack) = lack {
+                unmet.push(lack);
+                known.insert(question.key.clone(), unknown_image());
+                continue;
+            }
             let image = answer.map_err(|source| BuildFailure::Step {
                 lines: Some(question.lines),
                 name: question.written.clone(),

@@ -3,14 +3,18 @@
 //! [`Images::look_up`] answers the questions of lowering: what was built here under that name, else what the name was
 //! found to be earlier, else what the registry says now. [`pull`] gets its layers into the store.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use slipway_cache::CacheError;
 use slipway_dockerfile::{ImageKey, ImagePlace, KnownImage};
+use slipway_graph::Pins;
 use slipway_graph::op::{ImageOrigin, ImageSource};
+use slipway_graph::request::LockUse;
 use slipway_oci::{
     ChainId, Descriptor, DiffId, Digest, ImageConfig, Index, IndexOrManifest, Manifest, ManifestParseError, Platform,
     Reference,
@@ -65,6 +69,12 @@ pub(crate) enum ImageError {
     MediaType { media_type: String },
     #[error("cannot complete a layer of `{image}`")]
     Adopt { image: String, source: CallError },
+    #[error("slipway.lock has no digest of `{image}`")]
+    NotPinned { image: String },
+    #[error("`{image}` was built here, where nobody else can have it from: no digest of it can be pinned")]
+    Unpinnable { image: String },
+    #[error("the store does not have `{image}`, and nothing is fetched (--offline)")]
+    NotInStore { image: String },
     #[error("canceled")]
     Canceled,
     #[error(transparent)]
@@ -82,6 +92,25 @@ pub(crate) enum ImageError {
 struct Resolution {
     /// The manifest for one platform; it and the config it names are blobs of the store.
     manifest: Descriptor,
+    /// What the name itself stands for: the manifest, or an index that lists it.
+    #[serde(default)]
+    named: Option<Digest>,
+}
+
+/// What the names of images that can be pinned were found to stand for, by the names of their pins.
+#[derive(Default)]
+pub(crate) struct ImageDigests(Mutex<BTreeMap<String, Digest>>);
+
+impl ImageDigests {
+    pub(crate) fn pins(&self) -> BTreeMap<String, Digest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, reference: &Reference, digest: &Digest) {
+        if let Some(name) = Pins::name_of_image(reference) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, digest.clone());
+        }
+    }
 }
 
 const RESOLUTION: &str = "image-resolution";
@@ -94,6 +123,9 @@ pub(crate) struct Images<'a> {
     pub(crate) registry: &'a Registry,
     /// Ask the registry even if the name is known (`--pull`).
     pub(crate) pulls_always: bool,
+    pub(crate) lock: Option<LockUse>,
+    pub(crate) pins: &'a Pins,
+    pub(crate) digests: &'a ImageDigests,
 }
 
 impl Images<'_> {
@@ -107,11 +139,26 @@ impl Images<'_> {
         }
     }
 
+    /// The digest that the lock file has for `reference`, as part of it.
+    fn pinned(&self, reference: &Reference) -> Result<Reference, ImageError> {
+        let Some(name) = Pins::name_of_image(reference).filter(|_| self.lock.is_some()) else {
+            return Ok(reference.clone());
+        };
+        let image = || reference.with_default_tag().familiar();
+        match self.pins.images.get(&name) {
+            Some(digest) => Ok(reference.with_default_tag().with_digest(digest.clone())),
+            None if self.lock == Some(LockUse::Require) => Err(ImageError::NotPinned { image: image() }),
+            None if self.store.image(reference)?.is_some() => Err(ImageError::Unpinnable { image: image() }),
+            None => Ok(reference.clone()),
+        }
+    }
+
     fn by_reference(&self, reference: &Reference, platform: &Platform) -> Result<KnownImage, ImageError> {
+        let reference = &self.pinned(reference)?;
         if !self.pulls_always {
             if let Some(named) = self.store.image(reference)?
                 && let Some(image) = named.for_platform(platform)
-                && let Some(config) = self.store_config(&image.config, reference)?
+                && let Some(config) = store_config(self.store, &image.config, reference)?
             {
                 let chain_id = ChainId::of_stack(&image.layers);
                 let manifest = image.config.clone();
@@ -128,9 +175,15 @@ impl Images<'_> {
         let Some(fact) = self.store.fact(RESOLUTION, &resolution_key(reference, platform))? else { return Ok(None) };
         // A fact or blob that cannot be read any more is the same as none: the registry is asked again.
         let Ok(resolution) = serde_json::from_slice::<Resolution>(&fact) else { return Ok(None) };
-        let Some(manifest) = self.stored_blob(&resolution.manifest.digest)? else { return Ok(None) };
+        match &resolution.named {
+            Some(named) => self.digests.note(reference, named),
+            // Who writes a lock file has to know.
+            None if self.lock == Some(LockUse::Extend) => return Ok(None),
+            None => {}
+        }
+        let Some(manifest) = stored_blob(self.store, &resolution.manifest.digest)? else { return Ok(None) };
         let Ok(IndexOrManifest::Manifest(manifest)) = IndexOrManifest::parse(&manifest, "") else { return Ok(None) };
-        let Some(config) = self.stored_blob(&manifest.config.digest)? else { return Ok(None) };
+        let Some(config) = stored_blob(self.store, &manifest.config.digest)? else { return Ok(None) };
         let known =
             known_image(reference.familiar(), ImageOrigin::Registry, resolution.manifest.digest, &manifest, &config);
         known.map(Some)
@@ -138,8 +191,12 @@ impl Images<'_> {
 
     fn ask_registry(&self, reference: &Reference, platform: &Platform) -> Result<KnownImage, ImageError> {
         let name = reference.familiar();
+        if self.registry.is_offline() {
+            return Err(ImageError::NotInStore { image: name });
+        }
         let bad_manifest = |source| ImageError::Manifest { image: name.clone(), source };
         let resolved = self.registry.resolve(reference).map_err(Box::new)?;
+        let named = resolved.digest.clone();
         let resolved = match resolved.parse().map_err(bad_manifest)? {
             IndexOrManifest::Manifest(_) => resolved,
             IndexOrManifest::Index(index) => {
@@ -161,9 +218,13 @@ impl Images<'_> {
         let known = known_image(name.clone(), ImageOrigin::Registry, resolved.digest.clone(), &manifest, &config)?;
         self.store.put_blob(&config)?;
         self.store.put_blob(&resolved.bytes)?;
-        let fact = Resolution { manifest: resolved.descriptor() };
+        self.digests.note(reference, &named);
+        let fact = Resolution { manifest: resolved.descriptor(), named: Some(named.clone()) };
         let fact = serde_json::to_vec(&fact).map_err(|source| ImageError::Config { image: name, source })?;
         self.store.set_fact(RESOLUTION, &resolution_key(reference, platform), &fact)?;
+        // Who has it pinned asks by digest.
+        let with_digest = reference.with_default_tag().with_digest(named);
+        self.store.set_fact(RESOLUTION, &resolution_key(&with_digest, platform), &fact)?;
         Ok(known)
     }
 
@@ -204,18 +265,63 @@ impl Images<'_> {
         }
         Err(bad_manifest(ManifestParseError::Unsupported("indexes nested too deeply".to_owned())))
     }
+}
 
-    fn store_config(&self, digest: &Digest, reference: &Reference) -> Result<Option<ImageConfig>, ImageError> {
-        let Some(bytes) = self.stored_blob(digest)? else { return Ok(None) };
-        let bad = |source| ImageError::Config { image: reference.familiar(), source };
-        serde_json::from_slice(&bytes).map(Some).map_err(bad)
+fn store_config(store: &Store, digest: &Digest, reference: &Reference) -> Result<Option<ImageConfig>, ImageError> {
+    let Some(bytes) = stored_blob(store, digest)? else { return Ok(None) };
+    let bad = |source| ImageError::Config { image: reference.familiar(), source };
+    serde_json::from_slice(&bytes).map(Some).map_err(bad)
+}
+
+fn stored_blob(store: &Store, digest: &Digest) -> Result<Option<Vec<u8>>, ImageError> {
+    let Some((file, _)) = store.open_blob(digest)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes);
+    Ok(read.is_ok().then_some(bytes).filter(|bytes| Digest::of(bytes) == *digest))
+}
+
+/// What stands for an image that cannot be looked up, so that reading the Dockerfile can go on: it is known then what
+/// else is missing. Nothing is ever built on it.
+pub(crate) fn unknown_image() -> KnownImage {
+    let manifest = Digest::of(UNKNOWN);
+    KnownImage { origin: ImageOrigin::Registry, manifest, chain_id: None, config: ImageConfig::default() }
+}
+
+const UNKNOWN: &[u8] = b"nothing is known of the image";
+
+/// The blobs of `image` that a registry would have to be asked for.
+pub(crate) fn missing_layers(image: &ImageSource, store: &Store) -> Result<Vec<Digest>, ImageError> {
+    if image.origin != ImageOrigin::Registry || image.manifest == Digest::of(UNKNOWN) {
+        return Ok(Vec::new());
     }
+    let (diff_ids, blobs) = layers_of(image, store)?;
+    let mut missing = Vec::new();
+    for (diff_id, blob) in diff_ids.iter().zip(blobs) {
+        if store.layer_by_diff_id(diff_id)?.is_none() && !store.has_blob(&blob.digest)? {
+            missing.push(blob.digest);
+        }
+    }
+    Ok(missing)
+}
 
-    fn stored_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ImageError> {
-        let Some((file, _)) = self.store.open_blob(digest)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        let read = file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes);
-        Ok(read.is_ok().then_some(bytes).filter(|bytes| Digest::of(bytes) == *digest))
+/// The layers of an image that was looked up; without blobs if only the store has it.
+fn layers_of(image: &ImageSource, store: &Store) -> Result<(Vec<DiffId>, Vec<Descriptor>), ImageError> {
+    let missing =
+        |digest: &Digest| ImageError::BlobMissing { image: image.reference.familiar(), digest: digest.clone() };
+    match &image.origin {
+        ImageOrigin::Store => {
+            let config =
+                store_config(store, &image.manifest, &image.reference)?.ok_or_else(|| missing(&image.manifest))?;
+            Ok((config.rootfs.diff_ids, Vec::new()))
+        }
+        ImageOrigin::Registry | ImageOrigin::OciLayout(_) => {
+            let bytes = stored_blob(store, &image.manifest)?.ok_or_else(|| missing(&image.manifest))?;
+            let parsed = IndexOrManifest::parse(&bytes, "");
+            let Ok(IndexOrManifest::Manifest(manifest)) = parsed else { return Err(missing(&image.manifest)) };
+            let digest = &manifest.config.digest;
+            let config = store_config(store, digest, &image.reference)?.ok_or_else(|| missing(digest))?;
+            Ok((config.rootfs.diff_ids, manifest.layers))
+        }
     }
 }
 
@@ -228,23 +334,7 @@ pub(crate) fn pull(
     progress: &Progress<'_>,
 ) -> Result<Snapshot, ImageError> {
     let name = image.reference.familiar();
-    let images = Images { store, registry, pulls_always: false };
-    let missing = |digest: &Digest| ImageError::BlobMissing { image: name.clone(), digest: digest.clone() };
-    let (diff_ids, blobs) = match &image.origin {
-        ImageOrigin::Store => {
-            let config =
-                images.store_config(&image.manifest, &image.reference)?.ok_or_else(|| missing(&image.manifest))?;
-            (config.rootfs.diff_ids, Vec::new())
-        }
-        ImageOrigin::Registry | ImageOrigin::OciLayout(_) => {
-            let bytes = images.stored_blob(&image.manifest)?.ok_or_else(|| missing(&image.manifest))?;
-            let parsed = IndexOrManifest::parse(&bytes, "");
-            let Ok(IndexOrManifest::Manifest(manifest)) = parsed else { return Err(missing(&image.manifest)) };
-            let digest = &manifest.config.digest;
-            let config = images.store_config(digest, &image.reference)?.ok_or_else(|| missing(digest))?;
-            (config.rootfs.diff_ids, manifest.layers)
-        }
-    };
+    let (diff_ids, blobs) = layers_of(image, store)?;
     let place = match &image.origin {
         ImageOrigin::OciLayout(path) => BlobPlace::Layout(path),
         ImageOrigin::Registry | ImageOrigin::Store => BlobPlace::Registry(registry, &image.reference),

@@ -111,7 +111,7 @@ impl<'a> Inspector<'a> {
     ) -> Result<Reading, BuildError> {
         let ignore_rules = inputs.ignore_rules(contexts).map_err(|error| other(error.into()))?;
         let look_up = |key: &ImageKey| -> Result<KnownImage, Box<dyn Error + Send + Sync>> {
-            Ok(self.engine()?.images(request).look_up(key)?)
+            Ok(self.engine()?.images(request, &RemoteSources::default()).look_up(key)?)
         };
         let time_of =
             |source: &Source| self.engine()?.time_of(source, request, &RemoteSources::default(), &Cancel::new());

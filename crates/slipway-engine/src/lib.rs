@@ -9,6 +9,7 @@
 //! language.rs   whether the file is in the built-in language
 //! images.rs     what a name stands for; fetch.rs: how layers get into the store
 //! shared_cache/ --cache-from and --cache-to
+//! pins.rs       what pinned names stand for now; unmet.rs: what a build lacks that may not ask for it
 //! ops/          what each op does; mod.rs is the border to the solver
 //! ssh/          who answers behind the socket of `RUN --mount=type=ssh`
 //! rootfs/       files of a tree whose names and links somebody else chose
@@ -40,6 +41,7 @@ mod layers;
 mod links;
 mod observe;
 mod ops;
+mod pins;
 mod platforms;
 mod prepare;
 mod records;
@@ -49,6 +51,7 @@ mod shared_cache;
 mod ssh;
 mod stdin_context;
 mod store_disk;
+mod unmet;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;

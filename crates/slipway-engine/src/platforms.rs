@@ -12,6 +12,8 @@ use slipway_graph::request::flags::parse_bool;
 use slipway_graph::{Graph, VertexId};
 use slipway_oci::{ImageConfig, Platform};
 
+use crate::unmet::Unmet;
+
 /// `BUILDKIT_MULTI_PLATFORM` does not go together with the rest of the request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MultiPlatformError {
@@ -56,6 +58,8 @@ pub(crate) struct Recipe {
     /// In the order of the request.
     pub(crate) images: Vec<(Platform, Arc<Lowered>)>,
     pub(crate) is_multi: bool,
+    /// Images that could not be looked up, and are something unknown in the graphs.
+    pub(crate) unmet: Vec<Unmet>,
 }
 
 /// What several requests come to, in one graph.
@@ -66,6 +70,8 @@ pub(crate) struct Blueprint {
     pub(crate) owners: Vec<usize>,
     /// By request.
     pub(crate) results: BTreeMap<usize, ResultPlan>,
+    /// As [`Recipe::unmet`], of all requests.
+    pub(crate) unmet: Vec<Unmet>,
 }
 
 /// The result of a request before its layers are there.
@@ -98,6 +104,7 @@ impl Blueprint {
             ImagePlan { result: places[result.0], config, n_base_history, epoch }
         });
         let images = images.collect();
+        self.unmet.extend(recipe.unmet);
         self.owners.resize(self.graph.len(), index);
         self.results.insert(index, ResultPlan { images, is_multi: recipe.is_multi });
     }

@@ -118,7 +118,7 @@ impl Engine {
         let ignore_rules = inputs.ignore_rules(contexts);
         let ignore_rules =
             ignore_rules.map_err(|error| without_source(build, BuildFailure::Other(error.into()), job))?;
-        let images = self.images(request);
+        let images = self.images(request, job.sources);
         let look_up = |key: &ImageKey| Ok(images.look_up(key)?);
         let time_of = |source: &Source| self.time_of(source, request, job.sources, job.cancel);
         let frontend = Frontend {
@@ -181,6 +181,7 @@ impl Engine {
             contexts: &Contexts::new(None),
             exported: BTreeMap::new(),
             shell_at: None,
+            unmet: Vec::new(),
         };
         let solved = self.solve(wanted, job).map_err(|Failed { failure, .. }| failure)?;
         let view = self.store.view(&solved.snapshots[&result]).map_err(|error| BuildFailure::Other(error.into()))?;

@@ -60,6 +60,8 @@ pub struct ClientConfig {
     pub ca_file: Option<PathBuf>,
     /// Folder of `<host[:port]>/*.crt` (more trusted roots) and `*.cert` with `*.key` (client certificates).
     pub certs_dir: PathBuf,
+    /// Whether no connection is made at all.
+    pub is_offline: bool,
     /// Value of the `User-Agent` header.
     pub user_agent: String,
     /// The wait before the second attempt; it doubles with each further one.
@@ -81,6 +83,7 @@ impl Default for ClientConfig {
             no_proxy: None,
             ca_file: None,
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
+            is_offline: false,
             user_agent: concat!("slipway/", env!("CARGO_PKG_VERSION")).to_owned(),
             first_wait: Duration::from_millis(500),
         }
@@ -272,6 +275,9 @@ impl HttpClient {
         uri: &Uri,
         authorization: Option<&str>,
     ) -> Result<Result<Response, ureq::Error>, Failure> {
+        if config.is_offline {
+            return Err(Failure::Offline);
+        }
         let origin =
             Origin::of(uri).ok_or_else(|| Failure::Protocol("the URL is neither http nor https".to_owned()))?;
         let agent = self.agent(config, origin)?;

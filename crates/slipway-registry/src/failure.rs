@@ -36,6 +36,9 @@ pub enum Failure {
     },
     #[error("unexpected status {status}{}", suffix(.detail))]
     Status { status: u16, detail: String },
+    /// The caller wants no connection.
+    #[error("not asked, because of `--offline`")]
+    Offline,
     #[error("cannot be reached: {reason}")]
     Unreachable { reason: String },
     #[error("the answer is longer than {limit_bytes} bytes")]
@@ -78,6 +81,7 @@ impl Failure {
             Failure::NotFound => ErrorKind::NotFound,
             Failure::Denied { .. } => ErrorKind::Denied,
             Failure::Status { .. }
+            | Failure::Offline
             | Failure::Unreachable { .. }
             | Failure::Source { .. }
             | Failure::Configuration(_) => ErrorKind::Environment,

@@ -70,6 +70,11 @@ impl Registry {
         }
     }
 
+    /// Whether no connection is made.
+    pub fn is_offline(&self) -> bool {
+        self.shared.config.is_offline
+    }
+
     /// What went wrong while looking for credentials so far: whole sentences for the user, who may have got along
     /// anonymously.
     pub fn warnings(&self) -> Vec<String> {

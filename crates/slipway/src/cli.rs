@@ -7,6 +7,7 @@ pub(crate) mod compose;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod lint;
+pub(crate) mod update;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     /// Take names of images away
     #[command(name = "rmi")]
     RemoveImages(images::RemoveImagesArgs),
+    /// Move the pins of slipway.lock to what their names stand for now
+    Update(update::UpdateArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
     Shell(Box<ShellArgs>),
     /// The same commands as `docker buildx …`
@@ -337,6 +340,18 @@ pub(crate) struct BuildArgs {
     #[arg(short = 'q', long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     pub(crate) quiet: bool,
+    /// Write what names stand for into slipway.lock beside the Dockerfile; what is there stays
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    lock: bool,
+    /// Take names as slipway.lock has them, and fail if it lacks one
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    locked: bool,
+    /// Fetch nothing: build from what is in the store, or list what is missing
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    offline: bool,
     /// Resource limits of RUN instructions
     #[arg(long = "resource")]
     resources: Vec<String>,
@@ -456,6 +471,9 @@ impl BuildArgs {
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter,
             pull: self.pull,
+            lock: self.lock,
+            locked: self.locked,
+            offline: self.offline,
             network: self.network,
             add_hosts: self.add_hosts,
             allow: self.allow,

@@ -15,7 +15,7 @@ use crate::env_vars::{self, EnvVar};
 const SYSTEM_DAEMON_CONFIG: &str = "/etc/docker/daemon.json";
 
 /// The registry client's view of this machine. Reads a few small files and no certificates.
-pub(crate) fn registry_config() -> ClientConfig {
+pub(crate) fn registry_config(is_offline: bool) -> ClientConfig {
     let daemon_configs = [Some(PathBuf::from(SYSTEM_DAEMON_CONFIG)), user_daemon_config()];
     let daemon_configs: Vec<Value> = daemon_configs.iter().flatten().filter_map(|path| read_json(path)).collect();
     let mut mirrors = mirrors_of_variable(&env_vars::SLIPWAY_MIRROR.get().unwrap_or_default());
@@ -24,6 +24,7 @@ pub(crate) fn registry_config() -> ClientConfig {
     mirrors.extend(registries.mirrors);
     let insecure_hosts = daemon_configs.iter().flat_map(|config| texts(config, "insecure-registries"));
     ClientConfig {
+        is_offline,
         docker_config: docker_config_path(),
         docker_auth_config: env_vars::DOCKER_AUTH_CONFIG.get(),
         helper_path: env_vars::PATH.get_os(),

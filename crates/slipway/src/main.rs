@@ -16,6 +16,7 @@ mod go_template;
 mod interrupt;
 mod lint_report;
 mod listing;
+mod lock_file;
 mod metadata;
 mod place;
 mod progress;
@@ -70,6 +71,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Doctor => commands::doctor::run(),
         Command::Lint(args) => commands::lint::run(&args),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
+        Command::Update(args) => commands::update::run(args, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
         Command::History(args) | Command::Image(ImageCommand::History(args)) => commands::history::run(&args),
         Command::Inspect(args) | Command::Image(ImageCommand::Inspect(args)) => commands::inspect::run(&args),

@@ -133,14 +133,16 @@ pub(crate) struct HostFiles {
 
 impl HostFiles {
     /// `attach_at` is an empty directory that may be used by any number of builds at once; `search_path` is where
-    /// helper programs are looked for; steps get a terminal if there is a size for it. Nothing is read yet.
+    /// helper programs are looked for; steps get a terminal if there is a size for it. `isolates`: steps that ask for no
+    /// certain network get none. Nothing is read yet.
     pub(crate) fn new(
         attach_at: PathBuf,
         nofile: OriginalLimit,
         search_path: OsString,
         terminal: Option<WindowSize>,
+        isolates: bool,
     ) -> HostFiles {
-        let (networks, emulators) = (Networks::new(search_path.clone()), Emulators::new(search_path.clone()));
+        let (networks, emulators) = (Networks::new(search_path.clone(), isolates), Emulators::new(search_path.clone()));
         HostFiles { attach_at, nofile, search_path, terminal, networks, emulators }
     }
 

@@ -1,17 +1,17 @@
 //! `ADD <url>`: one file, fetched once and asked for again only if it may have changed
 //! (`spec/dockerfile.md` sections 3.5 and 7.5).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
-use slipway_graph::KeyWriter;
 use slipway_graph::git::redacted;
 use slipway_graph::op::HttpSource;
 use slipway_graph::request::Secret;
+use slipway_graph::{KeyWriter, Pins};
 use slipway_oci::{Checksum, ChecksumHasher, Digest};
 use slipway_registry::{FetchError, Registry, UrlRequest};
 use slipway_solver::Cancel;
@@ -33,6 +33,10 @@ pub(crate) enum HttpError {
     Read { url: String, source: io::Error },
     #[error("digest mismatch for {url}: {found} (expected: {expected})")]
     Checksum { url: String, found: Checksum, expected: Checksum },
+    #[error("`{url}` is pinned to {pinned} by slipway.lock, and is {found} now")]
+    Moved { url: String, found: Checksum, pinned: Checksum },
+    #[error("the store does not have `{url}`, and nothing is fetched (--offline)")]
+    NotInStore { url: String },
     #[error("cannot write the file of `{url}`")]
     Write { url: String, source: io::Error },
     #[error("canceled")]
@@ -53,6 +57,7 @@ pub(crate) struct HttpInputs<'a> {
     pub(crate) store: &'a Store,
     pub(crate) registry: &'a Registry,
     pub(crate) secrets: &'a [Secret],
+    pub(crate) pins: &'a Pins,
 }
 
 /// What is at a URL; the bytes are a blob of the store.
@@ -82,6 +87,17 @@ impl HttpSources {
         key.text(file_name(http)).text(found.digest.as_str());
         key.optional_text(found.last_modified.map(|time| time.to_string()).as_deref());
         Ok(key.finish())
+    }
+
+    /// The digest of what is at the URL.
+    pub(crate) fn digest(&self, http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Digest, HttpError> {
+        Ok(self.find(http, inputs)?.digest)
+    }
+
+    /// What was found at the URLs that can be pinned, by the names of their pins.
+    pub(crate) fn pins(&self) -> BTreeMap<String, Digest> {
+        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter_map(|(http, found)| Some((Pins::name_of_url(http)?, found.digest.clone()))).collect()
     }
 
     /// The bytes of the file.
@@ -137,17 +153,22 @@ impl HttpSources {
 }
 
 fn ask(http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
-    let HttpInputs { store, registry, secrets } = inputs;
+    let HttpInputs { store, registry, secrets, pins } = inputs;
+    let pinned = Pins::name_of_url(http).and_then(|name| pins.urls.get(&name)?.as_str().parse::<Checksum>().ok());
+    let wanted = http.checksum.as_ref().or(pinned.as_ref());
     let remembered = remembered(http, store)?;
     // Whoever names the checksum wants these bytes, whatever is at the URL by now.
-    if let Some(checksum) = &http.checksum
+    if let Some(checksum) = wanted
         && let Some(digest) = blob_with(checksum, store)?
     {
         let same = remembered.filter(|found| found.digest == digest);
         return Ok(same.unwrap_or(Found { digest, etag: None, last_modified: None }));
     }
     // What is here has another checksum, or an unknown one: the bytes are needed to tell.
-    let remembered = remembered.filter(|_| http.checksum.is_none());
+    let remembered = remembered.filter(|_| wanted.is_none());
+    if registry.is_offline() {
+        return remembered.ok_or_else(|| HttpError::NotInStore { url: redacted(&http.url) });
+    }
     let known_etags = remembered.iter().filter_map(|found| found.etag.clone()).collect();
     let authorization = authorization(&http.url, secrets)?;
     let request = UrlRequest { url: http.url.clone(), known_etags, authorization, ..UrlRequest::default() };
@@ -157,7 +178,7 @@ fn ask(http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
     }
     let mut writer = store.blob_writer()?;
     let read = |source| HttpError::Read { url: redacted(&http.url), source };
-    let blob = match &http.checksum {
+    let blob = match wanted {
         None => {
             io::copy(&mut response.body, &mut writer).map_err(read)?;
             writer.commit(None)?
@@ -167,7 +188,11 @@ fn ask(http: &HttpSource, inputs: HttpInputs<'_>) -> Result<Found, HttpError> {
             io::copy(&mut body, &mut writer).map_err(read)?;
             let found = body.hasher.finish();
             if found != *expected {
-                return Err(HttpError::Checksum { url: redacted(&http.url), found, expected: expected.clone() });
+                let (url, expected) = (redacted(&http.url), expected.clone());
+                return Err(match pinned {
+                    Some(_) => HttpError::Moved { url, found, pinned: expected },
+                    None => HttpError::Checksum { url, found, expected },
+                });
             }
             let blob = writer.commit(None)?;
             if expected.digest().is_none() {

@@ -21,8 +21,8 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, FolderId, Mount, Op, Source};
-use slipway_graph::request::{Secret, Ssh, StepLimits};
-use slipway_graph::{Events, Graph, KeyWriter, StepId, VertexId};
+use slipway_graph::request::{LockUse, Secret, Ssh, StepLimits};
+use slipway_graph::{Events, Graph, KeyWriter, Pins, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_solver::{Cache, Cancel, Ops};
@@ -31,7 +31,7 @@ use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, Snapshot
 use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_digest};
 use crate::contexts::{Contexts, ContextsError};
 use crate::fetch::Progress;
-use crate::images::{self, ImageError};
+use crate::images::{self, ImageDigests, ImageError};
 use crate::shared_cache::import::{Fetching, Imports, LostCache, RemoteSnapshot};
 use crate::ssh::Agents;
 pub(crate) use context_reads::ContextReads;
@@ -90,6 +90,10 @@ impl OpError {
     pub(crate) fn hint(&self) -> Option<String> {
         let digest = match self {
             OpError::Exec(error) => return error.hint(),
+            OpError::Http(error) => match error.as_ref() {
+                HttpError::Moved { url, .. } => return Some(format!("`slipway update {url}` moves the pin")),
+                _ => return None,
+            },
             OpError::Context(error) => match error.as_ref() {
                 ContextsError::Digest(digest) => digest,
                 _ => return None,
@@ -137,6 +141,7 @@ impl Input {
 /// What is known of remote sources in one build; each is asked for once.
 #[derive(Default)]
 pub(crate) struct RemoteSources {
+    pub(crate) images: ImageDigests,
     pub(crate) http: HttpSources,
     pub(crate) git: GitSources,
 }
@@ -148,9 +153,16 @@ pub(crate) struct Session<'a> {
     pub(crate) ssh: &'a [Ssh],
     pub(crate) agents: &'a Agents,
     pub(crate) limits: &'a StepLimits,
+    pub(crate) lock: Option<LockUse>,
+    pub(crate) pins: &'a Pins,
 }
 
 impl RemoteSources {
+    /// What a lock file can say of all that was asked for.
+    pub(crate) fn pins(&self) -> Pins {
+        Pins { images: self.images.pins(), urls: self.http.pins(), git: self.git.pins() }
+    }
+
     /// When what is there changed last, in seconds since 1970: the commit was made, the server says so, or the newest
     /// file of the archive was changed (`spec/dockerfile.md` section 8.8).
     pub(crate) fn time_of(
@@ -362,17 +374,26 @@ impl EngineOps<'_> {
         Ok(())
     }
 
-    fn session(&self, vertex: VertexId) -> Session<'_> {
+    pub(crate) fn session(&self, vertex: VertexId) -> Session<'_> {
         self.sessions[self.owners[vertex.0]]
     }
 
-    fn http_inputs(&self, vertex: VertexId) -> HttpInputs<'_> {
-        HttpInputs { store: self.store, registry: self.registry, secrets: self.session(vertex).secrets }
+    pub(crate) fn http_inputs(&self, vertex: VertexId) -> HttpInputs<'_> {
+        let Session { secrets, pins, .. } = self.session(vertex);
+        HttpInputs { store: self.store, registry: self.registry, secrets, pins }
     }
 
-    fn git_inputs(&self, vertex: VertexId) -> GitInputs<'_> {
-        let Session { secrets, ssh, .. } = self.session(vertex);
-        GitInputs { store: self.store, secrets, ssh, host_variables: self.git_variables, cancel: self.cancel }
+    pub(crate) fn git_inputs(&self, vertex: VertexId) -> GitInputs<'_> {
+        let Session { secrets, ssh, pins, .. } = self.session(vertex);
+        GitInputs {
+            store: self.store,
+            secrets,
+            ssh,
+            host_variables: self.git_variables,
+            cancel: self.cancel,
+            pins,
+            is_offline: self.registry.is_offline(),
+        }
     }
 
     fn exec(&self, vertex: VertexId, exec: &Exec, inputs: &[Snapshot], cancel: &Cancel) -> Result<Output, OpError> {

@@ -21,6 +21,8 @@ const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 51, 100, 1), 9);
 pub(crate) struct Networks {
     /// Where helper programs are looked for, as in `PATH`.
     search_path: OsString,
+    /// Whether steps that ask for no certain network get none.
+    isolates: bool,
     /// What the first step that needs it waits for.
     begun: Mutex<Option<Result<StartingNetwork, PrivateNetworkError>>>,
     /// `None` where there cannot be one.
@@ -38,16 +40,16 @@ pub(crate) enum StepNetwork<'a> {
 }
 
 impl Networks {
-    /// Nothing is made or read yet.
-    pub(crate) fn new(search_path: OsString) -> Networks {
+    /// Nothing is made or read yet. `isolates`: steps that ask for no certain network get none.
+    pub(crate) fn new(search_path: OsString, isolates: bool) -> Networks {
         let (private, resolver_settings, host_settings) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Networks { search_path, begun: Mutex::new(None), private, resolver_settings, host_settings }
+        Networks { search_path, isolates, begun: Mutex::new(None), private, resolver_settings, host_settings }
     }
 
     /// Begins to make what steps that ask for `wanted` will share. Called once, by a thread that lives as long as the
     /// build does, and before any step runs.
     pub(crate) fn begin(&self, wanted: Network) {
-        if wanted == Network::Default {
+        if wanted == Network::Default && !self.isolates {
             let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
             begun.get_or_insert_with(|| PrivateNetwork::begin(&self.search_path));
         }
@@ -58,6 +60,7 @@ impl Networks {
         match wanted {
             Network::Host => StepNetwork::Host,
             Network::None => StepNetwork::None,
+            Network::Default if self.isolates => StepNetwork::None,
             Network::Default => match self.private.get_or_init(|| self.start_private(events)) {
                 Some(private) => StepNetwork::Private(private),
                 None => StepNetwork::Host,

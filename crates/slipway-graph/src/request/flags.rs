@@ -17,7 +17,11 @@ use std::path::{Path, PathBuf};
 
 use slipway_oci::{Platform, PlatformParseError};
 
-use super::{BuildRequest, CacheBypass, ContextModes, DockerfileLocation, ShellPoint, StepLimits};
+use super::{
+    BuildRequest, CacheBypass, CachePlace, CacheTarget, ContextModes, DockerfileLocation, LockUse, Output, ShellPoint,
+    StepLimits,
+};
+use crate::pins::Pins;
 use output::OutputFlags;
 
 pub use cache::CacheFlagError;
@@ -51,6 +55,9 @@ pub struct BuildFlags {
     pub no_cache: bool,
     pub no_cache_filter: Vec<String>,
     pub pull: bool,
+    pub lock: bool,
+    pub locked: bool,
+    pub offline: bool,
     pub network: String,
     pub add_hosts: Vec<String>,
     pub allow: Vec<String>,
@@ -148,6 +155,10 @@ pub enum FlagError {
     CacheBypass,
     #[error(transparent)]
     Cache(#[from] CacheFlagError),
+    #[error("{one} and {other} exclude each other")]
+    Exclusive { one: &'static str, other: &'static str },
+    #[error("{flag} needs a Dockerfile in a folder of this machine: `slipway.lock` lies beside it")]
+    NoLockFile { flag: &'static str },
     #[error("invalid value {text:?} of --context-mode: there are `git` and `disk`")]
     ContextMode { text: String },
     #[error("attestation type not specified")]
@@ -171,6 +182,8 @@ impl FlagError {
             FlagError::Cache(error) => error.moment(),
             FlagError::EmptyKey { .. }
             | FlagError::ContextMode { .. }
+            | FlagError::Exclusive { .. }
+            | FlagError::NoLockFile { .. }
             | FlagError::AttestationType
             | FlagError::Attestation { .. }
             | FlagError::Unsupported { .. } => Moment::Options,
@@ -217,7 +230,7 @@ impl BuildRequest {
         let secrets = secrets.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let context = context::location(&flags.context, surroundings)?;
         let ssh = ssh::parse(&flags.ssh, &context, surroundings)?;
-        Ok(BuildRequest {
+        let request = BuildRequest {
             dockerfile: match &flags.dockerfile_inline {
                 Some(text) => DockerfileLocation::Inline(text.clone()),
                 None => context::dockerfile(&flags.file, &context)?,
@@ -234,6 +247,10 @@ impl BuildRequest {
             cache_from,
             cache_to,
             pulls_always: flags.pull,
+            is_offline: flags.offline,
+            isolates_steps: flags.offline && flags.network.is_empty(),
+            lock: lock_use(flags)?,
+            pins: Pins::default(),
             network,
             extra_hosts: sandbox::extra_hosts(&flags.add_hosts)?,
             allows_host_network: granted.host_network || network == crate::op::Network::Host,
@@ -252,7 +269,9 @@ impl BuildRequest {
             metadata_file: Some(PathBuf::from(&flags.metadata_file)).filter(|path| !path.as_os_str().is_empty()),
             jobs: flags.jobs,
             call,
-        })
+        };
+        check_together(&request)?;
+        Ok(request)
     }
 }
 
@@ -362,6 +381,41 @@ fn platforms(texts: &[String], surroundings: &dyn Surroundings) -> Result<Vec<Pl
         }
     }
     Ok(platforms)
+}
+
+fn lock_use(flags: &BuildFlags) -> Result<Option<LockUse>, FlagError> {
+    match (flags.lock, flags.locked) {
+        (true, true) => Err(FlagError::Exclusive { one: "--lock", other: "--locked" }),
+        (true, false) => Ok(Some(LockUse::Extend)),
+        (false, true) => Ok(Some(LockUse::Require)),
+        (false, false) => Ok(None),
+    }
+}
+
+/// Refuses what cannot be had together once the request is known.
+fn check_together(request: &BuildRequest) -> Result<(), FlagError> {
+    let flag = match request.lock {
+        Some(LockUse::Extend) => "--lock",
+        Some(LockUse::Require) => "--locked",
+        None => "",
+    };
+    if request.lock.is_some() && request.lock_file().is_none() {
+        return Err(FlagError::NoLockFile { flag });
+    }
+    if !request.is_offline {
+        return Ok(());
+    }
+    let pushes = |output: &Output| matches!(output, Output::Image(image) if image.push.is_some());
+    let is_elsewhere = |target: &CacheTarget| !matches!(target.place, CachePlace::Local { .. } | CachePlace::Inline);
+    let others = [
+        (request.pulls_always, "--pull"),
+        (request.outputs.iter().any(pushes), "an output that is pushed"),
+        (request.cache_to.iter().any(is_elsewhere), "a --cache-to that is no folder"),
+    ];
+    match others.into_iter().find(|(is_wanted, _)| *is_wanted) {
+        Some((_, other)) => Err(FlagError::Exclusive { one: "--offline", other }),
+        None => Ok(()),
+    }
 }
 
 fn context_modes(text: &str) -> Result<ContextModes, FlagError> {

@@ -7,7 +7,7 @@ pub mod flags;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use slipway_oci::{Digest, Platform, Reference};
 
@@ -15,6 +15,7 @@ pub use cache::{CacheDocument, CacheExtent, CacheMounts, CachePlace, CacheSource
 
 use crate::git::GitReference;
 use crate::op::{HostAddress, Network, Ulimit};
+use crate::pins::Pins;
 
 /// Everything that a build needs to know, apart from the machine.
 #[derive(Clone, Debug)]
@@ -36,6 +37,14 @@ pub struct BuildRequest {
     /// Asked in this order for what the store does not have.
     pub cache_from: Vec<CacheSource>,
     pub cache_to: Vec<CacheTarget>,
+    /// Whether nothing outside of this machine is asked.
+    pub is_offline: bool,
+    /// Whether steps that ask for no certain network get none.
+    pub isolates_steps: bool,
+    /// What the lock file is read for; `None` if it is not read.
+    pub lock: Option<LockUse>,
+    /// What the lock file says.
+    pub pins: Pins,
     /// Ask the registry again even for tags that are at hand.
     pub pulls_always: bool,
     pub network: Network,
@@ -75,6 +84,17 @@ impl BuildRequest {
     pub fn fetches_inputs(&self) -> bool {
         matches!(self.context, ContextLocation::Git(_) | ContextLocation::Http(_))
             || matches!(self.dockerfile, DockerfileLocation::Url(_))
+    }
+
+    /// Where the lock file of the Dockerfile lies; `None` if the Dockerfile is in no folder of this machine.
+    pub fn lock_file(&self) -> Option<PathBuf> {
+        let ContextLocation::Folder(context) = &self.context else { return None };
+        let folder = match &self.dockerfile {
+            DockerfileLocation::Default => context.as_path(),
+            DockerfileLocation::Path(path) => path.parent().unwrap_or(Path::new("")),
+            DockerfileLocation::Inline(_) | DockerfileLocation::Stdin | DockerfileLocation::Url(_) => return None,
+        };
+        Some(folder.join("slipway.lock"))
     }
 
     /// How the step is called that reads the Dockerfile.
@@ -175,6 +195,15 @@ pub enum NamedContext {
     Url(String),
     /// What the request of this name makes, which is carried out together with this one.
     Target(String),
+}
+
+/// What a lock file is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockUse {
+    /// What it lacks is found out and added (`--lock`).
+    Extend,
+    /// It must have everything (`--locked`).
+    Require,
 }
 
 /// Which steps do not use results of earlier builds.

@@ -21,7 +21,7 @@ use crate::progress::{Recording, Reporter, Style, log_window};
 use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
-use crate::{client_config, env_vars, interrupt, metadata, place};
+use crate::{client_config, env_vars, interrupt, lock_file, metadata, place};
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +53,11 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let (explains, expect_cached) = (args.explain, std::mem::take(&mut args.expect_cached));
     let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
-    let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
+    let mut request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
         let moment = error.moment();
         CommandError::of_flags(error.into(), moment, words)
     })?;
+    lock_file::read_into(&mut request).map_err(|error| CommandError::Options(error.into()))?;
     if let Some(call) = request.call {
         return call::run(call, &request, sandbox, style, is_debug, remarks);
     }
@@ -68,6 +69,9 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let built = built.pop().expect("because every request has a result");
     let [NamedRequest { request, .. }] = named;
     write_image_id(&request, &built)?;
+    if let (Some(pins), Some(path)) = (&built.pins, request.lock_file()) {
+        lock_file::write(&path, pins).map_err(|error| CommandError::Preparation(error.into()))?;
+    }
     if let Some(path) = &request.metadata_file {
         metadata::write(path, &built).map_err(|error| CommandError::Preparation(error.into()))?;
     }
@@ -136,7 +140,7 @@ fn build(
     let seat = terminal.for_shell.then(|| TerminalSeat::new(reporter.stillness())).flatten();
     let is_unattended = terminal.for_shell && seat.is_none();
     let terminals = Terminals { seat, for_steps: terminal.for_steps.then_some(log_window as WindowSize) };
-    let registry = Registry::new(client_config::registry_config());
+    let registry = registry_of(requests);
     let engine = engine(&place::store_root(place), flavor, registry.clone(), terminals)
         .map_err(|error| CommandError::Preparation(error.into()))?;
     let outcome = engine.build(requests, &mut io::stdin(), &reporter, &cancel);
@@ -174,7 +178,7 @@ fn build_from_cache(
     if !matches!(place, Place::Outside(_)) || !requests.iter().all(may_hit) || !has_store {
         return None;
     }
-    let registry = Registry::new(client_config::registry_config());
+    let registry = registry_of(requests);
     let engine =
         engine(&place::store_root(place), OverlayFlavor::Outside, registry.clone(), Terminals::default()).ok()?;
     let recording = Recording::default();
@@ -184,6 +188,12 @@ fn build_from_cache(
     recording.play(&reporter);
     reporter.finish([remarks, &registry.warnings()].concat());
     Some(built)
+}
+
+/// The client that all `requests` use; none of them is asked on its own whether it may connect to others.
+fn registry_of(requests: &[NamedRequest]) -> Registry {
+    let is_offline = requests.iter().any(|named| named.request.is_offline);
+    Registry::new(client_config::registry_config(is_offline))
 }
 
 /// Where an engine finds terminals.

@@ -34,7 +34,7 @@ pub(crate) fn run(
         }
         false => (client_config::store_root(), OverlayFlavor::Outside),
     };
-    let registry = Registry::new(client_config::registry_config());
+    let registry = Registry::new(client_config::registry_config(request.is_offline));
     let open_engine =
         || build::engine_within(Bounds::default(), &store_root, flavor, registry.clone(), Terminals::default());
     let inspector = Inspector::new(&open_engine);

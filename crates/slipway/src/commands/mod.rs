@@ -18,3 +18,4 @@ pub(crate) mod prune;
 pub(crate) mod remove_images;
 pub(crate) mod shell;
 pub(crate) mod tag;
+pub(crate) mod update;

@@ -30,8 +30,10 @@ mod limits;
 mod lint;
 mod nested;
 mod network;
+mod offline;
 mod outputs;
 mod parallel;
+mod pins;
 mod platforms;
 mod process;
 mod prune;
@@ -94,8 +96,10 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("nested", nested::TESTS),
     ("lint", lint::TESTS),
     ("network", network::TESTS),
+    ("offline", offline::TESTS),
     ("outputs", outputs::TESTS),
     ("parallel", parallel::TESTS),
+    ("pins", pins::TESTS),
     ("platforms", platforms::TESTS),
     ("prune", prune::TESTS),
     ("registry", registry::TESTS),

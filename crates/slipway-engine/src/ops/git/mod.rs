@@ -13,7 +13,7 @@ mod program;
 mod refs;
 mod tree;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use slipway_graph::op::GitSource;
 use slipway_graph::request::{Secret, Ssh};
-use slipway_graph::{GitRemote, GitTimes, KeyWriter};
+use slipway_graph::{GitRemote, GitTimes, KeyWriter, Pins};
 use slipway_oci::Digest;
 use slipway_solver::Cancel;
 use slipway_store::{DbError, FsError, KeyLock, Snapshot, SnapshotError, Store};
@@ -67,6 +67,13 @@ pub(crate) enum GitSourceError {
     Cache(#[from] DbError),
 }
 
+impl GitSourceError {
+    /// Whether it lies in nobody being asked.
+    pub(crate) fn is_offline(&self) -> bool {
+        matches!(self, GitSourceError::Git(GitError::Offline { .. }))
+    }
+}
+
 /// What git sources work with, all of one build.
 #[derive(Clone, Copy)]
 pub(crate) struct GitInputs<'a> {
@@ -76,7 +83,12 @@ pub(crate) struct GitInputs<'a> {
     /// Variables of the host that git may see.
     pub(crate) host_variables: &'a [(String, OsString)],
     pub(crate) cancel: &'a Cancel,
+    pub(crate) pins: &'a Pins,
+    pub(crate) is_offline: bool,
 }
+
+/// What a revision meant when it was asked for the last time, by the name of its pin.
+const FACTS: &str = "git";
 
 /// The repositories of one build: each revision is asked for once.
 #[derive(Default)]
@@ -130,6 +142,27 @@ impl GitSources {
         Ok(active.commit(now_ns())?)
     }
 
+    /// The commit that the revision means.
+    pub(crate) fn commit(&self, source: &GitSource, inputs: GitInputs<'_>) -> Result<String, GitSourceError> {
+        Ok(self.resolve(source, inputs)?.commit)
+    }
+
+    /// Whether the store has the commit.
+    pub(crate) fn is_here(&self, source: &GitSource, inputs: GitInputs<'_>) -> Result<bool, GitSourceError> {
+        let resolved = self.resolve(source, inputs)?;
+        let git = git_for(source, inputs)?;
+        Ok(Clone::open(source, &git, inputs)?.has(&resolved))
+    }
+
+    /// The commits of revisions that can be pinned, by the names of their pins.
+    pub(crate) fn pins(&self) -> BTreeMap<String, String> {
+        let known = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let pin = |((remote, revision), resolved): (&(GitRemote, String), &Resolved)| {
+            Some((Pins::name_of_git(remote, revision)?, resolved.commit.clone()))
+        };
+        known.iter().filter_map(pin).collect()
+    }
+
     /// When the commit was made, in seconds since 1970.
     pub(crate) fn commit_time(&self, source: &GitSource, inputs: GitInputs<'_>) -> Result<i64, GitSourceError> {
         let resolved = self.resolve(source, inputs)?;
@@ -157,11 +190,27 @@ impl GitSources {
     }
 }
 
-/// Asks the remote what the revision means.
+/// What the revision means: it says so itself, it is pinned, or the remote is asked, of which the answer is remembered
+/// for who may not ask.
 fn ask(source: &GitSource, inputs: GitInputs<'_>) -> Result<Resolved, GitSourceError> {
-    if refs::is_hash(&source.revision) {
+    let Some(name) = Pins::name_of_git(&source.remote, &source.revision) else {
         return Ok(Resolved::commit(&source.revision));
+    };
+    if let Some(commit) = inputs.pins.git.get(&name) {
+        return Ok(Resolved::commit(commit));
     }
+    if inputs.is_offline {
+        let known = inputs.store.fact(FACTS, &name)?.and_then(|fact| serde_json::from_slice(&fact).ok());
+        return known.ok_or_else(|| GitError::Offline { remote: source.remote.to_string() }.into());
+    }
+    let resolved = ask_remote(source, inputs)?;
+    if let Ok(fact) = serde_json::to_vec(&resolved) {
+        inputs.store.set_fact(FACTS, &name, &fact)?;
+    }
+    Ok(resolved)
+}
+
+fn ask_remote(source: &GitSource, inputs: GitInputs<'_>) -> Result<Resolved, GitSourceError> {
     let git = git_for(source, inputs)?;
     let patterns = refs::patterns(&source.revision);
     let mut command = vec!["ls-remote", "--symref", "--", source.remote.url()];
@@ -187,6 +236,7 @@ fn git_for<'a>(source: &GitSource, inputs: GitInputs<'a>) -> Result<Git<'a>, Git
         remote: source.remote.to_string(),
         authorization: authorization(&source.remote, inputs.secrets)?.map(|header| (scope_of(&source.remote), header)),
         ssh_agent,
+        is_offline: inputs.is_offline,
         known_hosts: inputs.store.root().join("git-known-hosts"),
         cancel: inputs.cancel,
     })

@@ -23,6 +23,8 @@ use slipway_solver::Cancel;
 pub(crate) enum GitError {
     #[error("git is needed for `{remote}` and is not installed: no `git` in PATH")]
     NotInstalled { remote: String },
+    #[error("the store does not have all of `{remote}`, and git may not ask for it (--offline)")]
+    Offline { remote: String },
     #[error("cannot run git")]
     Spawn(#[source] io::Error),
     #[error("git {command} failed for `{remote}`: {message}")]
@@ -45,6 +47,7 @@ pub(super) struct Git<'a> {
     /// `Authorization: …` for URLs that begin with the text.
     pub(super) authorization: Option<(String, String)>,
     pub(super) ssh_agent: Option<PathBuf>,
+    pub(super) is_offline: bool,
     /// Keys of ssh hosts, remembered from the first connection.
     pub(super) known_hosts: PathBuf,
     pub(super) cancel: &'a Cancel,
@@ -62,6 +65,9 @@ pub(super) enum Reach {
 impl Git<'_> {
     /// Runs git with `args` in `folder` and gives what it printed.
     pub(super) fn run(&self, folder: &Path, reach: Reach, args: &[&str]) -> Result<String, GitError> {
+        if self.is_offline && reach == Reach::Remote {
+            return Err(GitError::Offline { remote: self.remote.clone() });
+        }
         let mut command = self.command(folder, reach);
         command.args(args);
         let mut child = command.spawn().map_err(|source| match source.kind() {

@@ -1,7 +1,9 @@
 //! Which commit does a revision mean at the remote? Read from what `git ls-remote` prints.
 
+use serde::{Deserialize, Serialize};
+
 /// What a revision turned out to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Resolved {
     pub(super) commit: String,
     /// The object that the reference itself points at: an annotated tag, else the commit.
