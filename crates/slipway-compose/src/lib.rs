@@ -43,3 +43,4 @@ pub use paths::{clean, join};
 pub use project::{Inputs, Project, normalized_name};
 pub use tree::{Map, Node, Value};
 pub use variable::Variable;
+pub use yaml::parse_yaml;

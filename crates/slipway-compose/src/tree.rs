@@ -165,7 +165,7 @@ impl Node {
 
 impl Value {
     /// What a scalar is as text in `args`, `environment` and `labels`; nothing for null.
-    pub(crate) fn spelled(&self) -> String {
+    pub fn spelled(&self) -> String {
         match self {
             Value::Null | Value::Reset | Value::List(_) | Value::Map(_) => String::new(),
             Value::Bool(flag) => flag.to_string(),

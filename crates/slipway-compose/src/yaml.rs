@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use crate::fault::Fault;
+use crate::fault::{ComposeError, Fault};
 use crate::scalar;
 use crate::tree::{Map, Mark, Node, Path, Value};
 
@@ -38,6 +38,13 @@ pub(crate) fn parse(text: &str, path: &str, file: usize) -> Result<Vec<Document>
         Document { root, resets }
     });
     Ok(documents.filter(|document| !document.root.is_null()).collect())
+}
+
+/// The first document of the YAML text of some other file than a Compose file; null if it has none.
+pub fn parse_yaml(text: &str, path: &str) -> Result<Node, ComposeError> {
+    let told = |fault: Fault| ComposeError { reason: fault.reason, place: None, hint: fault.hint };
+    let documents = parse(text, path, 0).map_err(told)?;
+    Ok(documents.into_iter().next().map_or_else(Node::null, |document| document.root))
 }
 
 fn syntax_fault(error: &ScanError, file: usize) -> Fault {

@@ -307,6 +307,16 @@ fn write(
     Ok(Written { diff_id, n_bytes, blob })
 }
 
+/// Writes the tar of `layer`, which lies on the layers `below`, to `out`.
+pub fn write_layer_tar(store: &Store, below: &[LayerId], layer: &LayerId, out: impl Write) -> io::Result<()> {
+    let upper = untar::open_host_dir(&store.layer_path(layer))?;
+    let lower = match below.is_empty() {
+        true => None,
+        false => Some(store.view_layers(below).map_err(io::Error::other)?),
+    };
+    diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), None, out).map(drop).map_err(io::Error::other)
+}
+
 /// Takes the tar: hashes it, counts it, and passes it on to the compressor if there is one.
 struct TarSink<'a> {
     hasher: Sha256,

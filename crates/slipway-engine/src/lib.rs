@@ -57,6 +57,7 @@ pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass
 pub use chain::chain;
 pub use export::ExportedImage;
 pub use inspect::{Checked, Inspector, OpenEngine};
+pub use layers::write_layer_tar;
 pub use ops::exec::WindowSize;
 pub use ops::shell::ShellSeat;
 pub use records::{

@@ -2,6 +2,7 @@
 //!
 //! Flags are only read here; what their values mean is decided in `slipway-graph`, `request/flags.rs`.
 
+pub(crate) mod analyze;
 pub(crate) mod bake;
 pub(crate) mod compose;
 pub(crate) mod fsck;
@@ -62,6 +63,12 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Say what is doubtful in Dockerfiles, and rewrite what is safe
     Lint(Box<lint::LintArgs>),
+    /// Say what the layers of an image hold, what of it is wasted, and whether that is too much
+    ///
+    /// Prints a report, also on a terminal. With --ci the exit code says whether the rules hold.
+    Analyze(Box<analyze::AnalyzeArgs>),
+    /// The same as `analyze`, for one image, as `dive` is called
+    Dive(Box<analyze::AnalyzeArgs>),
     /// List images of the local store
     Images(images::ImagesArgs),
     /// Say which instructions made an image
@@ -292,7 +299,7 @@ pub(crate) struct BuildArgs {
     file: String,
     /// Write the image ID to a file
     #[arg(long, default_value = "", hide_default_value = true)]
-    iidfile: String,
+    pub(crate) iidfile: String,
     /// Set metadata for an image
     #[arg(long = "label")]
     labels: Vec<String>,
@@ -545,10 +552,17 @@ impl Cli {
         // Built by hand instead of `try_parse_from`, so that every value may begin with a hyphen, as in GNU programs.
         let command = let_values_begin_with_hyphens(Cli::command());
         command
-            .try_get_matches_from(words)
+            .try_get_matches_from(with_command(words))
             .and_then(|matches| Cli::from_arg_matches(&matches))
             .map_err(|error| Rejected::from_clap(&error, words))
     }
+}
+
+/// A program that is called `dive` is the command of that name.
+fn with_command(words: &[OsString]) -> Vec<OsString> {
+    let is_dive = words.first().and_then(|word| Path::new(word).file_name()).is_some_and(|name| name == "dive");
+    let dive = is_dive.then(|| OsString::from("dive"));
+    words.iter().take(1).cloned().chain(dive).chain(words.iter().skip(1).cloned()).collect()
 }
 
 fn let_values_begin_with_hyphens(command: clap::Command) -> clap::Command {

@@ -51,6 +51,20 @@ pub(crate) const BUILDKIT_TTY_LOG_LINES: EnvVar = EnvVar("BUILDKIT_TTY_LOG_LINES
 /// If true, the same as `--run-tty`.
 pub(crate) const SLIPWAY_RUN_TTY: EnvVar = EnvVar("SLIPWAY_RUN_TTY");
 
+/// If exactly `true`, `1` or `yes`, `analyze` evaluates its rules.
+pub(crate) const CI: EnvVar = EnvVar("CI");
+/// Flags of `analyze`, and what its configuration file says.
+pub(crate) const DIVE_CI: EnvVar = EnvVar("DIVE_CI");
+pub(crate) const DIVE_CI_CONFIG: EnvVar = EnvVar("DIVE_CI_CONFIG");
+pub(crate) const DIVE_CONTAINER_ENGINE: EnvVar = EnvVar("DIVE_CONTAINER_ENGINE");
+pub(crate) const DIVE_IGNORE_ERRORS: EnvVar = EnvVar("DIVE_IGNORE_ERRORS");
+pub(crate) const DIVE_JSON: EnvVar = EnvVar("DIVE_JSON");
+pub(crate) const DIVE_RULES_LOWEST_EFFICIENCY: EnvVar = EnvVar("DIVE_RULES_LOWEST_EFFICIENCY");
+pub(crate) const DIVE_RULES_HIGHEST_WASTED_BYTES: EnvVar = EnvVar("DIVE_RULES_HIGHEST_WASTED_BYTES");
+pub(crate) const DIVE_RULES_HIGHEST_USER_WASTED_PERCENT: EnvVar = EnvVar("DIVE_RULES_HIGHEST_USER_WASTED_PERCENT");
+/// Folders with settings of programs for all users, separated by `:`.
+pub(crate) const XDG_CONFIG_DIRS: EnvVar = EnvVar("XDG_CONFIG_DIRS");
+
 /// Definition files of `bake`, where `--file` names none.
 pub(crate) const BUILDX_BAKE_FILE: EnvVar = EnvVar("BUILDX_BAKE_FILE");
 /// `0` lets bake files name any file of the machine.

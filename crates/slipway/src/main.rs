@@ -69,6 +69,8 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Explain(args) => commands::explain::run(&args),
         Command::Fsck(args) => commands::fsck::run(&args),
         Command::Doctor => commands::doctor::run(),
+        Command::Analyze(args) => commands::analyze::run(*args, cli.debug, words),
+        Command::Dive(args) => commands::analyze::run_as_dive(*args, cli.debug, words),
         Command::Lint(args) => commands::lint::run(&args),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Update(args) => commands::update::run(args, words),

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 /// Which crates of the workspace each crate may use. `slipway` may use every one below it.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("slipway-oci", &[]),
     ("slipway-graph", &["slipway-oci"]),
     ("slipway-dockerfile", &["slipway-graph", "slipway-oci"]),
@@ -29,15 +29,17 @@ const EDGES: [(&str, &[&str]); 13] = [
             "slipway-registry",
             "slipway-cache",
             "slipway-sandbox",
+            "slipway-archive",
             "slipway-dockerfile",
             "slipway-graph",
             "slipway-oci",
         ],
     ),
+    ("slipway-archive", &[]),
     ("slipway-bake", &[]),
     ("slipway-compose", &[]),
     ("slipway-lint", &["slipway-dockerfile", "slipway-graph", "slipway-oci"]),
-    ("slipway-analyze", &["slipway-store", "slipway-oci"]),
+    ("slipway-analyze", &["slipway-archive", "slipway-oci"]),
 ];
 
 /// For development only: they may use any crate, and any crate's tests may use `slipway-test`.

@@ -1,20 +1,18 @@
 //! Between a snapshot's own changes and the tar that an image calls a layer.
 //!
 //! [`diff`] walks an overlay upper directory and writes the tar; [`untar`] does the reverse for pulled layers and
-//! `ADD` archives; [`tar_writer`] and [`tar_reader`] (with [`sparse`]) are the format itself, [`compress`] what happens
+//! `ADD` archives; [`tar_writer`] and [`tar_reader`] are the format itself, [`compress`] what happens
 //! to the bytes when they leave the store and [`decompress`] when they come in. [`merged_links`] is for who walks a
 //! whole stack.
 
 pub(crate) mod compress;
-pub(crate) mod decompress;
 pub(crate) mod diff;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod implied;
 pub(crate) mod merged_links;
-mod sparse;
-pub(crate) mod tar_reader;
-pub(crate) mod tar_writer;
 #[cfg(test)]
 mod testing;
 pub(crate) mod untar;
+
+pub(crate) use slipway_archive::{decompress, tar_reader, tar_writer};

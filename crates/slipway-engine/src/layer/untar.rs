@@ -524,7 +524,7 @@ mod tests {
     /// The layer of the reference with names around all limits, owners, devices, links, capabilities.
     fn fixture() -> Vec<u8> {
         let mut layer = Vec::new();
-        let compressed = &include_bytes!("testdata/reference.tar.gz")[..];
+        let compressed = &include_bytes!("../../../slipway-archive/src/testdata/reference.tar.gz")[..];
         flate2::read::GzDecoder::new(compressed).read_to_end(&mut layer).unwrap();
         layer
     }

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+pub(crate) mod analyze;
 pub(crate) mod bake;
 pub(crate) mod build;
 pub(crate) mod builds;

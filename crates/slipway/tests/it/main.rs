@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod analyze;
 mod attacks;
 mod bad_input;
 mod bake;
@@ -71,6 +72,7 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
 }
 
 const SUBJECTS: &[(&str, &[Test])] = &[
+    ("analyze", analyze::TESTS),
     ("attacks", attacks::TESTS),
     ("bad_input", bad_input::TESTS),
     ("bake", bake::TESTS),

@@ -10,13 +10,13 @@
 use std::io::{self, BufRead, Read};
 
 /// Enough bytes of the start for [`Compression::detect`].
-pub(crate) const MAGIC_BYTES: usize = 6;
+pub const MAGIC_BYTES: usize = 6;
 /// Memory for an xz dictionary: `xz -9` needs 65 MiB, and nobody has to write more than a few hundred.
 const MAX_XZ_KIB: u32 = 512 << 10;
 
 /// How bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
+pub enum Compression {
     None,
     Gzip,
     Zstd,
@@ -26,7 +26,7 @@ pub(crate) enum Compression {
 
 impl Compression {
     /// What the first bytes say; [`Compression::None`] if they belong to no format.
-    pub(crate) fn detect(magic: &[u8]) -> Compression {
+    pub fn detect(magic: &[u8]) -> Compression {
         match magic {
             [0x1F, 0x8B, 0x08, ..] => Compression::Gzip,
             // The second one is a frame to be skipped (RFC 8878, 3.1.2), which may come first.
@@ -38,7 +38,7 @@ impl Compression {
     }
 
     /// What the media type of a layer says; `None` if it is no layer's.
-    pub(crate) fn of_layer(media_type: &str) -> Option<Compression> {
+    pub fn of_layer(media_type: &str) -> Option<Compression> {
         if !media_type.contains(".layer.") && !media_type.contains(".rootfs.") {
             return None;
         }
@@ -51,7 +51,7 @@ impl Compression {
     }
 
     /// The plain bytes of `source`.
-    pub(crate) fn reader<'a>(self, source: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    pub fn reader<'a>(self, source: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Compression::None => Box::new(source),
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
@@ -63,7 +63,7 @@ impl Compression {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::io::Write;
 
     use super::*;

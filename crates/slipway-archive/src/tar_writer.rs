@@ -11,7 +11,7 @@ const BLOCK: usize = 512;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EntryKind {
+pub enum EntryKind {
     File,
     HardLink,
     Symlink,
@@ -22,7 +22,8 @@ pub(crate) enum EntryKind {
 }
 
 impl EntryKind {
-    fn type_flag(self) -> u8 {
+    /// The byte that stands for it in headers.
+    pub fn type_flag(self) -> u8 {
         match self {
             EntryKind::File => b'0',
             EntryKind::HardLink => b'1',
@@ -37,28 +38,28 @@ impl EntryKind {
 
 /// The header of one entry.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry<'a> {
-    pub(crate) kind: EntryKind,
+pub struct Entry<'a> {
+    pub kind: EntryKind,
     /// Without a leading `/`, and without the trailing one of directories.
-    pub(crate) path: &'a [u8],
+    pub path: &'a [u8],
     /// Target of links.
-    pub(crate) link: &'a [u8],
+    pub link: &'a [u8],
     /// Permission bits, set-id and sticky bits.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
     /// Seconds since 1970.
-    pub(crate) mtime: i64,
+    pub mtime: i64,
     /// Bytes of data that follow; zero for all but files.
-    pub(crate) size: u64,
+    pub size: u64,
     /// Major and minor number of devices.
-    pub(crate) device: (u32, u32),
+    pub device: (u32, u32),
     /// Value of `security.capability`.
-    pub(crate) capability: Option<&'a [u8]>,
+    pub capability: Option<&'a [u8]>,
 }
 
 /// Writes entries one after the other to `out`.
-pub(crate) struct TarWriter<W: Write> {
+pub struct TarWriter<W: Write> {
     out: W,
     /// No entry is dated later, and none earlier.
     latest: i64,
@@ -69,22 +70,22 @@ pub(crate) struct TarWriter<W: Write> {
 }
 
 impl<W: Write> TarWriter<W> {
-    pub(crate) fn new(out: W) -> Self {
+    pub fn new(out: W) -> Self {
         TarWriter::no_later_than(None, out)
     }
 
     /// Later times than `latest` (seconds since 1970) are written as that.
-    pub(crate) fn no_later_than(latest: Option<i64>, out: W) -> Self {
+    pub fn no_later_than(latest: Option<i64>, out: W) -> Self {
         TarWriter { out, latest: latest.unwrap_or(i64::MAX), earliest: i64::MIN, missing: 0, padding: 0 }
     }
 
     /// From now on all entries have the time `time` (seconds since 1970), or, without one, their own.
-    pub(crate) fn set_times(&mut self, time: Option<i64>) {
+    pub fn set_times(&mut self, time: Option<i64>) {
         (self.earliest, self.latest) = (time.unwrap_or(i64::MIN), time.unwrap_or(i64::MAX));
     }
 
     /// Writes the header of `entry`; exactly `entry.size` bytes of [`TarWriter::data`] have to follow.
-    pub(crate) fn entry(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+    pub fn entry(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         self.end_entry()?;
         let entry = &Entry { mtime: entry.mtime.clamp(self.earliest, self.latest), ..*entry };
         let mut name = entry.path.to_vec();
@@ -122,7 +123,7 @@ impl<W: Write> TarWriter<W> {
 
     /// Writes the data of the current entry from `source`. A source that is shorter than was announced (a file that
     /// is being changed) is an error.
-    pub(crate) fn data(&mut self, source: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
+    pub fn data(&mut self, source: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
         while self.missing > 0 {
             let want = usize::try_from(self.missing).unwrap_or(usize::MAX).min(buffer.len());
             let n_read = source.read(&mut buffer[..want])?;
@@ -136,7 +137,7 @@ impl<W: Write> TarWriter<W> {
     }
 
     /// Writes the end of the archive and gives `out` back.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    pub fn finish(mut self) -> io::Result<W> {
         self.end_entry()?;
         self.out.write_all(&[0; 2 * BLOCK])?;
         Ok(self.out)

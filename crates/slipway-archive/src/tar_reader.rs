@@ -26,24 +26,24 @@ const MAX_SIZE: u64 = i64::MAX as u64;
 
 /// One entry as the archive describes it. Nothing in it is to be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ReadEntry {
-    pub(crate) kind: EntryKind,
-    pub(crate) path: Vec<u8>,
-    pub(crate) link: Vec<u8>,
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: (i64, u32),
+pub struct ReadEntry {
+    pub kind: EntryKind,
+    pub path: Vec<u8>,
+    pub link: Vec<u8>,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub mtime: (i64, u32),
     /// Of the file as it will be: for a sparse one more than is stored.
-    pub(crate) size: u64,
-    pub(crate) device: (u32, u32),
+    pub size: u64,
+    pub device: (u32, u32),
     /// `SCHILY.xattr.*` records, without that prefix.
-    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TarError {
+pub enum TarError {
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
     #[error("not a tar archive: the header at byte {offset} has a wrong checksum")]
@@ -63,7 +63,7 @@ pub(crate) enum TarError {
 }
 
 /// Iterates over entries; between two calls of [`TarReader::next_entry`] the data of the current one can be read.
-pub(crate) struct TarReader<R: Read> {
+pub struct TarReader<R: Read> {
     source: R,
     offset: u64,
     /// Stored data of the current entry not read yet, and the padding behind it.
@@ -74,17 +74,17 @@ pub(crate) struct TarReader<R: Read> {
 }
 
 impl<R: Read> TarReader<R> {
-    pub(crate) fn new(source: R) -> Self {
+    pub fn new(source: R) -> Self {
         TarReader { source, offset: 0, remaining: 0, padding: 0, parts: VecDeque::new() }
     }
 
     /// Gives the source back, for reading what follows the end of the archive.
-    pub(crate) fn into_inner(self) -> R {
+    pub fn into_inner(self) -> R {
         self.source
     }
 
     /// The next entry; `None` at the end of the archive.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<ReadEntry>, TarError> {
+    pub fn next_entry(&mut self) -> Result<Option<ReadEntry>, TarError> {
         let mut local: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let mut long_name: Option<Vec<u8>> = None;
         let mut long_link: Option<Vec<u8>> = None;
@@ -107,8 +107,14 @@ impl<R: Read> TarReader<R> {
         }
     }
 
+    /// How many bytes of the source come before what is read next; behind [`TarReader::next_entry`], before the data
+    /// of that entry.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Passes over the hole that the current file has at this place and returns its length; 0 if there is none.
-    pub(crate) fn skip_hole(&mut self) -> u64 {
+    pub fn skip_hole(&mut self) -> u64 {
         let mut n_skipped = 0;
         while let Some(part) = self.parts.front_mut() {
             n_skipped += std::mem::take(&mut part.hole);

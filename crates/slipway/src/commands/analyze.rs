@@ -1,0 +1,139 @@
+//! `slipway analyze IMAGE [IMAGE]` and `slipway dive IMAGE`: what layers hold, and what of it is wasted.
+//!
+//! `dive` is the spelling of scripts: it behaves as the program of that name does in CI (`spec/analyze.md` part A), and
+//! so takes one image only.
+
+mod image_source;
+mod report;
+mod settings;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use slipway_analyze::{Analysis, Detail, Growth, RuleError, Rules, Status, to_json};
+
+use crate::cli::analyze::{AnalyzeArgs, AnalyzeCommand};
+use crate::cli::{BuildArgs, Rejected};
+use crate::commands::build;
+use crate::exit_code;
+use crate::place;
+use crate::report::CommandError;
+use image_source::{ImageSource, Scheme};
+use settings::Settings;
+
+/// Why an image is not analyzed.
+#[derive(Debug, thiserror::Error)]
+enum AnalyzeError {
+    #[error("cannot load image")]
+    Load(#[source] image_source::LoadError),
+    #[error("cannot analyze image")]
+    Analyze(#[source] slipway_analyze::LayerError),
+    #[error("cannot write `{}`", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot make the export")]
+    Json(#[source] serde_json::Error),
+    #[error("{}", lines(errors))]
+    Rules { errors: Vec<RuleError> },
+    #[error(transparent)]
+    Settings(#[from] settings::SettingsError),
+}
+
+fn lines(errors: &[RuleError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn refused(error: impl Into<AnalyzeError>) -> CommandError {
+    CommandError::Options(Box::new(error.into()))
+}
+
+/// Analyzes one image or compares two.
+pub(crate) fn run(args: AnalyzeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
+    match &args.images[..] {
+        [before, after] if args.command.is_none() => {
+            let settings = Settings::of(&args).map_err(refused)?;
+            let before = load(before, &settings)?;
+            let after = load(after, &settings)?;
+            print(&report::growth(&Growth::between(&before, &after), &before, &after))
+        }
+        _ => run_as_dive(args, is_debug, words),
+    }
+}
+
+/// Analyzes exactly one image.
+pub(crate) fn run_as_dive(mut args: AnalyzeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
+    let settings = Settings::of(&args).map_err(refused)?;
+    let rules = Rules::parse(&settings.rules).map_err(|errors| refused(AnalyzeError::Rules { errors }))?;
+    let image = match (args.command.take(), &args.images[..]) {
+        (Some(AnalyzeCommand::Build(build_args)), []) => built(*build_args, &settings, is_debug, words)?,
+        (None, [name]) => load(name, &settings)?,
+        _ => return Err(CommandError::Rejected(exactly_one())),
+    };
+    if let Some(path) = &settings.json {
+        let detail = if args.json_extended.is_some() { Detail::Extended } else { Detail::Plain };
+        let text = to_json(&image, detail).map_err(|error| refused(AnalyzeError::Json(error)))?;
+        fs::write(path, text).map_err(|source| refused(AnalyzeError::Write { path: path.into(), source }))?;
+        if args.ci != Some(true) {
+            return Ok(());
+        }
+    }
+    if !settings.evaluates {
+        return print(&(report::analysis(&image) + &report::layers(&image)));
+    }
+    settings.tell("Evaluating image  [rules: 3]");
+    let verdicts = rules.judge(&image);
+    print(&(report::analysis(&image) + &report::evaluation(&verdicts)))?;
+    if verdicts.iter().any(|verdict| verdict.status == Status::Fail) {
+        return Err(CommandError::Told("evaluation failed\n".to_owned()));
+    }
+    Ok(())
+}
+
+fn exactly_one() -> Rejected {
+    Rejected { text: "ERROR: exactly one argument is required\n".to_owned(), exit_code: exit_code::FAILURE }
+}
+
+fn load(name: &str, settings: &Settings) -> Result<Analysis, CommandError> {
+    settings.tell(&format!("Loading image   {name}"));
+    let source = ImageSource::of(name, settings);
+    analyze(source, settings)
+}
+
+/// Builds an image, and takes it from the store by its id.
+fn built(
+    mut args: BuildArgs,
+    settings: &Settings,
+    is_debug: bool,
+    words: &[OsString],
+) -> Result<Analysis, CommandError> {
+    // What is built lies in the store as seen from inside.
+    let place = place::find(args.sandbox)?;
+    place::enter(place)?;
+    let folder = tempfile::tempdir().map_err(|error| CommandError::Preparation(error.into()))?;
+    if args.iidfile.is_empty() {
+        args.iidfile = folder.path().join("id").display().to_string();
+    }
+    let id_file = PathBuf::from(&args.iidfile);
+    build::run(args, is_debug, words)?;
+    let id = fs::read_to_string(&id_file)
+        .map_err(|source| refused(AnalyzeError::Load(image_source::LoadError::Read { path: id_file, source })))?;
+    analyze(ImageSource { scheme: Scheme::Built, name: id.trim().to_owned() }, settings)
+}
+
+fn analyze(source: ImageSource, settings: &Settings) -> Result<Analysis, CommandError> {
+    let layers = source.load(settings)?.map_err(|error| refused(AnalyzeError::Load(error)))?;
+    let analysis = Analysis::of(&layers, settings.compat, settings.ignores_errors);
+    let image = analysis.map_err(|error| refused(AnalyzeError::Analyze(error)))?;
+    settings.tell(&format!(
+        "Analyzing image  [layers:{} files:{} size:{}]",
+        image.layers.len(),
+        image.n_entries(),
+        report::size(image.size_bytes())
+    ));
+    Ok(image)
+}
+
+fn print(text: &str) -> Result<(), CommandError> {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
+}

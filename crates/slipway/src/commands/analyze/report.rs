@@ -1,0 +1,146 @@
+//! How an analysis is written (`spec/analyze.md` section 4.2).
+
+use std::fmt::Write as _;
+
+use slipway_analyze::{Analysis, Growth, Status, Verdict};
+
+/// So many files of a comparison are shown.
+const MAX_GROWN: usize = 50;
+
+/// The numbers, and the paths that several layers have.
+pub(super) fn analysis(image: &Analysis) -> String {
+    let wasted = image.efficiency.wasted_bytes();
+    let (bytes, share) = match wasted {
+        0 => ("0 bytes ".to_owned(), "0 %".to_owned()),
+        _ => (format!("{wasted} bytes ({})", size(wasted)), percent(image.wasted_user_share())),
+    };
+    let score = percent(image.efficiency.score);
+    let mut text = "Analysis:\n".to_owned();
+    for (label, value) in [("efficiency:", score), ("wastedBytes:", bytes), ("userWastedPercent:", share)] {
+        let _ = writeln!(text, "  {label:<18} {value}");
+    }
+    if image.efficiency.inefficient.is_empty() {
+        return text + "\nInefficient Files: (None)\n";
+    }
+    text.push_str("\nInefficient Files:\n  Count  Wasted Space  File Path\n");
+    for path in &image.efficiency.inefficient {
+        let name = String::from_utf8_lossy(&path.path);
+        let _ = writeln!(text, "  {:<5}  {:<12}  {name}", path.n_visits, size(path.size_bytes));
+    }
+    text
+}
+
+/// What the rules say.
+pub(super) fn evaluation(verdicts: &[Verdict]) -> String {
+    let mut text = "\nEvaluation:\n".to_owned();
+    for Verdict { rule, status, message } in verdicts {
+        let _ = writeln!(text, "  {status}  {rule} ({message})");
+    }
+    let tally = [(Status::Pass, "pass"), (Status::Fail, "fail"), (Status::Skip, "skip")].map(|(status, name)| {
+        let n = verdicts.iter().filter(|verdict| verdict.status == status).count();
+        (n > 0).then(|| format!("{name}:{n}"))
+    });
+    let total = if verdicts.iter().any(|verdict| verdict.status == Status::Fail) { Status::Fail } else { Status::Pass };
+    let _ = writeln!(text, "\n{total} [{}]", tally.into_iter().flatten().collect::<Vec<_>>().join(" "));
+    text
+}
+
+/// What each layer holds and what made it.
+pub(super) fn layers(image: &Analysis) -> String {
+    let mut text = "\nLayers:\n  Size     Files    Command\n".to_owned();
+    for layer in &image.layers {
+        let _ = writeln!(text, "  {:<7}  {:<7}  {}", size(layer.size_bytes), layer.n_entries, one_line(&layer.command));
+    }
+    let hidden = &image.hidden;
+    let _ = writeln!(
+        text,
+        "\n{} stored, {} visible: a flat image would be {} smaller.",
+        size(hidden.stored_bytes),
+        size(hidden.visible_bytes),
+        size(hidden.reclaimable_bytes())
+    );
+    text
+}
+
+/// What grew and shrank from one image to the next, and which line did it.
+pub(super) fn growth(growth: &Growth, before: &Analysis, after: &Analysis) -> String {
+    let difference = i128::from(after.hidden.visible_bytes) - i128::from(before.hidden.visible_bytes);
+    let mut text = format!(
+        "Visible:  {} -> {} ({})\nStored:   {} -> {}\n\n",
+        size(before.hidden.visible_bytes),
+        size(after.hidden.visible_bytes),
+        signed_size(difference),
+        size(before.size_bytes()),
+        size(after.size_bytes()),
+    );
+    if growth.files.is_empty() {
+        return text + "No file has another size.\n";
+    }
+    text.push_str("Change    File Path\n");
+    let mut by_size: Vec<_> = growth.files.iter().collect();
+    by_size.sort_by_key(|file| std::cmp::Reverse(file.bytes().unsigned_abs()));
+    for file in by_size.iter().take(MAX_GROWN) {
+        let image = if file.after_bytes > 0 { after } else { before };
+        let command = image.layers.get(file.layer).map(|layer| one_line(&layer.command)).unwrap_or_default();
+        let path = String::from_utf8_lossy(&file.path);
+        let verb = if file.after_bytes > 0 { "from" } else { "was from" };
+        let _ = writeln!(text, "{:<8}  {path}\n          {verb} {command}", signed_size(file.bytes()));
+    }
+    if by_size.len() > MAX_GROWN {
+        let _ = writeln!(text, "and {} more", by_size.len() - MAX_GROWN);
+    }
+    text
+}
+
+fn one_line(command: &str) -> String {
+    command.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn percent(share: f64) -> String {
+    if share.is_infinite() { "+Inf %".to_owned() } else { format!("{:.2} %", share * 100.0) }
+}
+
+fn signed_size(bytes: i128) -> String {
+    let sign = if bytes < 0 { "-" } else { "+" };
+    format!("{sign}{}", size(u64::try_from(bytes.unsigned_abs()).unwrap_or(u64::MAX)))
+}
+
+/// `131 B`, `4.3 MB`, `32 kB`: one decimal below ten of a unit, none for bytes.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 10 {
+        return format!("{bytes} B");
+    }
+    let exponent = (bytes.ilog10() / 3) as usize;
+    let value = bytes as f64 / 1000_f64.powi(i32::try_from(exponent).unwrap_or_default());
+    let value = (value * 10.0 + 0.5).floor() / 10.0;
+    let unit = UNITS[exponent];
+    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_decimal() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (9, "9 B"),
+            (131, "131 B"),
+            (1000, "1.0 kB"),
+            (4_300_000, "4.3 MB"),
+            (9_960, "10 kB"),
+            (32_025, "32 kB"),
+            (1_999_999, "2.0 MB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn changes_have_signs() {
+        assert_eq!([signed_size(-1500), signed_size(0), signed_size(20)], ["-1.5 kB", "+0 B", "+20 B"]);
+    }
+}

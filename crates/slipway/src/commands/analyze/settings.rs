@@ -1,0 +1,189 @@
+//! What was asked for: flags, then the environment, then a settings file, then defaults (`spec/analyze.md` section 1).
+//!
+//! The file of rules (`.dive-ci`), if there is one, takes the place of the environment, the settings file and the
+//! defaults for all rules; only flags are stronger.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use slipway_analyze::{Compat, RuleValues};
+use slipway_compose::{ComposeError, Node, parse_yaml};
+use slipway_graph::request::flags::parse_bool;
+use slipway_oci::{Platform, PlatformParseError};
+
+use crate::cli::analyze::AnalyzeArgs;
+use crate::client_config;
+use crate::env_vars::{self, EnvVar};
+
+const DEFAULT_CI_CONFIG: &str = ".dive-ci";
+
+/// Why it is not known what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettingsError {
+    #[error("cannot read `{}`", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("failed to unmarshal CI config file {}", path.display())]
+    CiConfig { path: PathBuf, source: ComposeError },
+    #[error("failed to unmarshal CI config file {}: {reason}", path.display())]
+    CiConfigForm { path: PathBuf, reason: &'static str },
+    #[error("cannot understand the settings in `{}`", path.display())]
+    Config { path: PathBuf, source: ComposeError },
+    #[error("invalid value of --platform")]
+    Platform(#[from] PlatformParseError),
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) source: Option<String>,
+    pub(super) platform: Platform,
+    pub(super) ignores_errors: bool,
+    pub(super) json: Option<String>,
+    pub(super) evaluates: bool,
+    pub(super) rules: RuleValues,
+    pub(super) compat: Compat,
+    is_quiet: bool,
+}
+
+impl Settings {
+    pub(super) fn of(args: &AnalyzeArgs) -> Result<Settings, SettingsError> {
+        let config = app_config(args.config.as_deref())?;
+        let setting = |key: &str| config.get(key).map(|node| node.value.spelled());
+        let is_true = |text: String| parse_bool(&text).unwrap_or_default();
+        let platform = args.platform.as_deref().map(str::parse).transpose()?;
+        let settings = Settings {
+            source: args
+                .source
+                .clone()
+                .or_else(|| env_vars::DIVE_CONTAINER_ENGINE.get())
+                .or_else(|| setting("container-engine")),
+            platform: platform.unwrap_or_else(Platform::host),
+            ignores_errors: args.ignore_errors.unwrap_or_else(|| {
+                env_vars::DIVE_IGNORE_ERRORS.get().or_else(|| setting("ignore-errors")).is_some_and(is_true)
+            }),
+            json: args.json.clone().or_else(|| args.json_extended.clone()).or_else(|| env_vars::DIVE_JSON.get()),
+            evaluates: args.ci.unwrap_or_else(|| is_ci() || env_vars::DIVE_CI.get().is_some_and(is_true)),
+            rules: RuleValues::default(),
+            compat: args.dive_compat.into(),
+            is_quiet: args.quiet,
+        };
+        let rules = settings.rules(args, &config)?;
+        Ok(Settings { rules, ..settings })
+    }
+
+    fn rules(&self, args: &AnalyzeArgs, config: &Node) -> Result<RuleValues, SettingsError> {
+        let file = args.ci_config.clone().or_else(|| env_vars::DIVE_CI_CONFIG.get());
+        let file = match ci_config(Path::new(file.as_deref().unwrap_or(DEFAULT_CI_CONFIG)))? {
+            // Rules that nobody evaluates need not be looked for.
+            Some(rules) if self.evaluates => Some(rules),
+            _ => None,
+        };
+        let rule = |flag: &Option<String>, variable: EnvVar, [camel, kebab]: [&str; 2], default: String| {
+            if let Some(flag) = flag {
+                return flag.clone();
+            }
+            let value_of = |rules: &Node, key: &str| rules.get(key).map(|node| node.value.spelled());
+            match &file {
+                Some(rules) => value_of(rules, camel),
+                None => variable.get().or_else(|| {
+                    let rules = config.get("rules")?;
+                    value_of(rules, kebab).or_else(|| {
+                        let value = value_of(rules, camel)?;
+                        self.tell(&format!("warning: the setting rules.{camel} is called rules.{kebab} now"));
+                        Some(value)
+                    })
+                }),
+            }
+            .unwrap_or(default)
+        };
+        let RuleValues { lowest_efficiency, highest_wasted_bytes, highest_user_wasted_percent } = RuleValues::default();
+        let chosen = [
+            rule(
+                &args.lowest_efficiency,
+                env_vars::DIVE_RULES_LOWEST_EFFICIENCY,
+                ["lowestEfficiency", "lowest-efficiency"],
+                lowest_efficiency,
+            ),
+            rule(
+                &args.highest_wasted_bytes,
+                env_vars::DIVE_RULES_HIGHEST_WASTED_BYTES,
+                ["highestWastedBytes", "highest-wasted-bytes"],
+                highest_wasted_bytes,
+            ),
+            rule(
+                &args.highest_user_wasted_percent,
+                env_vars::DIVE_RULES_HIGHEST_USER_WASTED_PERCENT,
+                ["highestUserWastedPercent", "highest-user-wasted-percent"],
+                highest_user_wasted_percent,
+            ),
+        ];
+        let [lowest_efficiency, highest_wasted_bytes, highest_user_wasted_percent] = chosen;
+        Ok(RuleValues { lowest_efficiency, highest_wasted_bytes, highest_user_wasted_percent })
+    }
+
+    /// A line about what is being done.
+    pub(super) fn tell(&self, line: &str) {
+        if !self.is_quiet {
+            // Nobody is left to be told that the terminal is gone.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}
+
+fn is_ci() -> bool {
+    env_vars::CI.get().is_some_and(|value| matches!(value.as_str(), "true" | "1" | "yes"))
+}
+
+/// The rules of the file; nothing if there is no file.
+fn ci_config(path: &Path) -> Result<Option<Node>, SettingsError> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|source| SettingsError::Read { path: path.to_owned(), source })?,
+    };
+    let root = parse_yaml(&text, &path.display().to_string())
+        .map_err(|source| SettingsError::CiConfig { path: path.to_owned(), source })?;
+    if !root.is_null() && root.map().is_none() {
+        let reason = "expected a mapping with the key rules";
+        return Err(SettingsError::CiConfigForm { path: path.to_owned(), reason });
+    }
+    Ok(Some(root.get("rules").cloned().unwrap_or_else(Node::null)))
+}
+
+/// The settings file: the one that was named, or the first one found.
+fn app_config(named: Option<&str>) -> Result<Node, SettingsError> {
+    let path = match named {
+        Some(path) => PathBuf::from(path),
+        None => match found_config() {
+            Some(path) => path,
+            None => return Ok(Node::null()),
+        },
+    };
+    let text = fs::read_to_string(&path).map_err(|source| SettingsError::Read { path: path.clone(), source })?;
+    parse_yaml(&text, &path.display().to_string()).map_err(|source| SettingsError::Config { path, source })
+}
+
+fn found_config() -> Option<PathBuf> {
+    let home = env_vars::HOME.get().map(PathBuf::from);
+    let shared = env_vars::XDG_CONFIG_DIRS.get().unwrap_or_default();
+    let folders = client_config::user_config_folder()
+        .into_iter()
+        .chain(shared.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from))
+        .chain(home.as_ref().map(|home| home.join(".config")));
+    let in_folders = folders.filter_map(|folder| first_yaml(&folder.join("dive"))).next();
+    let in_home = || {
+        ["yaml", "yml"]
+            .iter()
+            .find_map(|end| Some(home.as_ref()?.join(format!(".dive.{end}"))).filter(|path| path.is_file()))
+    };
+    in_folders.or_else(in_home)
+}
+
+/// The first YAML file of a folder, by name.
+fn first_yaml(folder: &Path) -> Option<PathBuf> {
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).filter(is_yaml).collect();
+    paths.sort();
+    paths.into_iter().next()
+}

@@ -1,0 +1,270 @@
+//! `slipway analyze` and `dive`: reports, rules, exports, exit codes and where images come from.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use slipway_test::tar::{self, Entry, Kind};
+
+use crate::site::{Outcome, SLIPWAY, Site, run};
+use crate::{Test, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test("the_report_is_that_of_dive", the_report_is_that_of_dive),
+    test("ci_mode_is_asked_for_in_one_spelling", ci_mode_is_asked_for_in_one_spelling),
+    test("values_of_rules", values_of_rules),
+    test("shares_of_nothing", shares_of_nothing),
+    test("flags_beat_the_file_which_beats_the_environment", flags_beat_the_file_which_beats_the_environment),
+    test("settings_files_are_found", settings_files_are_found),
+    test("the_export_comes_before_the_rules", the_export_comes_before_the_rules),
+    test("sources_have_prefixes", sources_have_prefixes),
+    test("images_of_the_store", images_of_the_store),
+    test("what_is_built_is_analyzed", what_is_built_is_analyzed),
+    test("two_images_are_compared", two_images_are_compared),
+];
+
+/// A docker archive `img.tar` in the context. Layers are lists of files with their sizes; `.wh.` names remove.
+fn image(site: &Site, layers: &[&[(&str, usize)]], history: bool) {
+    let entry = |path: &str, data: Vec<u8>| Entry {
+        path: path.to_owned(),
+        kind: Kind::File,
+        mode: 0o644,
+        data,
+        ..Entry::default()
+    };
+    let mut members = Vec::new();
+    let mut names = Vec::new();
+    for (index, files) in layers.iter().enumerate() {
+        let files: Vec<Entry> = files.iter().map(|(path, size)| entry(path, vec![b'x'; *size])).collect();
+        let name = format!("l{index}/layer.tar");
+        members.push(entry(&name, tar::write(&files).unwrap()));
+        names.push(name);
+    }
+    let step = |index: usize| serde_json::json!({"created_by": format!("/bin/sh -c make {index}")});
+    let config = serde_json::json!({
+        "architecture": std::env::consts::ARCH, "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|_| format!("sha256:{:064}", 0)).collect::<Vec<_>>()},
+        "history": (0..if history { layers.len() } else { 0 }).map(step).collect::<Vec<_>>(),
+    });
+    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": ["x:latest"], "Layers": names}]);
+    members.push(entry("config.json", config.to_string().into_bytes()));
+    members.push(entry("manifest.json", manifest.to_string().into_bytes()));
+    fs::write(site.path("ctx").join("img.tar"), tar::write(&members).unwrap()).unwrap();
+}
+
+/// A place with an image of which one file is there twice.
+fn wasteful() -> Site {
+    let site = Site::new("");
+    image(&site, &[&[("a", 100), ("b", 50)], &[("a", 100)]], true);
+    site
+}
+
+fn dive(site: &Site, arguments: &[&str]) -> Outcome {
+    run(site.slipway().args(["dive", "docker-archive://img.tar"]).args(arguments))
+}
+
+fn text(outcome: &Outcome) -> String {
+    String::from_utf8_lossy(&outcome.stdout).into_owned()
+}
+
+fn the_report_is_that_of_dive() {
+    let site = wasteful();
+    let outcome = dive(&site, &["--ci"]);
+    let expected = "Analysis:
+  efficiency:        60.00 %
+  wastedBytes:       200 bytes (200 B)
+  userWastedPercent: 200.00 %
+
+Inefficient Files:
+  Count  Wasted Space  File Path
+  2      200 B         /a
+
+Evaluation:
+  FAIL  highestUserWastedPercent (too many bytes wasted, relative to the user bytes added (%-user-wasted-bytes=2.00 > threshold=0.1))
+  SKIP  highestWastedBytes (disabled)
+  FAIL  lowestEfficiency (image efficiency is too low (efficiency=0.60 < threshold=0.9))
+
+FAIL [fail:2 skip:1]
+";
+    assert_eq!(text(&outcome), expected);
+    assert_eq!(outcome.exit_code, Some(1));
+    let expected = "Loading image   docker-archive://img.tar
+Analyzing image  [layers:2 files:3 size:250 B]
+Evaluating image  [rules: 3]
+evaluation failed
+";
+    assert_eq!(outcome.stderr, expected);
+}
+
+fn ci_mode_is_asked_for_in_one_spelling() {
+    let site = wasteful();
+    for (value, is_ci) in [("true", true), ("1", true), ("yes", true), ("TRUE", false), ("on", false), ("", false)] {
+        let outcome = run(site.slipway().args(["dive", "img.tar"]).env("CI", value));
+        assert_eq!(text(&outcome).contains("Evaluation:"), is_ci, "CI={value}");
+        assert_eq!(outcome.exit_code, Some(i32::from(is_ci)), "CI={value}");
+    }
+    let program = site.path("dive");
+    symlink(SLIPWAY, &program).unwrap();
+    let mut command = site.with_own_environment(std::process::Command::new(program));
+    let outcome =
+        run(command.args(["img.tar", "--highestUserWastedPercent=off", "--lowestEfficiency", "0.5"]).env("CI", "true"));
+    assert!(text(&outcome.success()).ends_with("\nPASS [pass:1 skip:2]\n"));
+}
+
+fn values_of_rules() {
+    let site = wasteful();
+    let off = ["--ci", "--highestUserWastedPercent", "off"];
+    // Equality passes.
+    let outcome = dive(&site, &[&off[..], &["--lowestEfficiency", "0.6", "--highestWastedBytes", "200"]].concat());
+    let passes = "  PASS  highestWastedBytes (200)\n  PASS  lowestEfficiency (0.6)\n";
+    assert!(text(&outcome.success()).contains(passes));
+    let outcome = dive(&site, &[&off[..], &["--lowestEfficiency=disabled", "--highestWastedBytes", "0.1kB"]].concat());
+    assert!(
+        text(&outcome).contains("FAIL  highestWastedBytes (too many bytes wasted (wasted-bytes=200 > threshold=100))")
+    );
+    let outcome = dive(&site, &["--ci", "--highestUserWastedPercent", "20", "--lowestEfficiency", "x"]);
+    let told = "invalid lowestEfficiency config value, given \"x\": strconv.ParseFloat: parsing \"x\": invalid syntax
+highestUserWastedPercent config value is outside allowed range (0-1), given '20.000000'
+";
+    assert!(outcome.stderr.ends_with(told), "{}", outcome.stderr);
+    outcome.failure();
+    for words in [&["dive"][..], &["dive", "a", "b"]] {
+        assert!(run(site.slipway().args(words)).failure().contains("exactly one argument is required"));
+    }
+}
+
+fn shares_of_nothing() {
+    let site = Site::new("");
+    image(&site, &[&[("a", 100)]], false);
+    let outcome = dive(&site, &["--ci", "--highestWastedBytes", "0"]).success();
+    let expected = "  wastedBytes:       0 bytes \n  userWastedPercent: 0 %\n\nInefficient Files: (None)\n";
+    assert!(text(&outcome).contains(expected), "{}", text(&outcome));
+    assert!(text(&outcome).ends_with("\nPASS [pass:3]\n"));
+    // Without a history nobody knows what made the layer.
+    assert!(text(&dive(&site, &[])).contains("(missing)"));
+    image(&site, &[&[("a", 100)], &[(".wh.a", 0)]], true);
+    let outcome = dive(&site, &["--ci"]);
+    assert!(text(&outcome).contains("  userWastedPercent: +Inf %\n"));
+    assert!(text(&outcome).contains("FAIL  highestUserWastedPercent"));
+    outcome.failure();
+}
+
+fn flags_beat_the_file_which_beats_the_environment() {
+    let site = wasteful();
+    let rules = |arguments: &[&str]| {
+        let mut command = site.slipway();
+        command.args(["dive", "--ci", "-q", "img.tar"]).args(arguments);
+        command.env("DIVE_RULES_LOWEST_EFFICIENCY", "0.3").env("DIVE_RULES_HIGHEST_WASTED_BYTES", "1MB");
+        let text = text(&run(&mut command));
+        text.split("Evaluation:\n").nth(1).unwrap().to_owned()
+    };
+    assert!(rules(&[]).contains("  PASS  highestWastedBytes (1MB)\n  PASS  lowestEfficiency (0.3)\n"));
+    site.write(".dive-ci", "rules:\n  lowestEfficiency: 0.5\n");
+    let of_file = "  SKIP  highestWastedBytes (disabled)\n  PASS  lowestEfficiency (0.5)\n";
+    assert!(rules(&[]).contains(of_file), "{}", rules(&[]));
+    assert!(rules(&["--lowestEfficiency=0.4"]).contains("PASS  lowestEfficiency (0.4)"));
+    // Neither an empty file nor other spellings set anything: the defaults hold.
+    for text in ["", "rules:\n  lowest-efficiency: 0.1\n"] {
+        site.write(".dive-ci", text);
+        assert!(rules(&[]).contains("(efficiency=0.60 < threshold=0.9)"), "{text}");
+    }
+    site.write(
+        "other",
+        "rules:\n  lowestEfficiency: 0.2\n  highestWastedBytes: 20MB\n  highestUserWastedPercent: off\n",
+    );
+    assert!(rules(&["--ci-config=other"]).ends_with("\nPASS [pass:2 skip:1]\n"));
+    site.write("other", "rules: [\n");
+    let outcome = dive(&site, &["--ci", "--ci-config", "other"]);
+    assert!(outcome.failure().contains("failed to unmarshal CI config file other: "));
+}
+
+fn settings_files_are_found() {
+    let site = wasteful();
+    fs::create_dir_all(site.path("home/.config/dive")).unwrap();
+    fs::write(site.path("home/.config/dive/a.yaml"), "rules:\n  lowest-efficiency: 0.25\n  highestWastedBytes: 3kB\n")
+        .unwrap();
+    let outcome = dive(&site, &["--ci"]);
+    assert!(text(&outcome).contains("  PASS  highestWastedBytes (3kB)\n  PASS  lowestEfficiency (0.25)\n"));
+    assert!(outcome.stderr.contains("rules.highestWastedBytes is called rules.highest-wasted-bytes now"));
+    site.write("own.yaml", "rules:\n  lowest-efficiency: 0.35\n");
+    assert!(text(&dive(&site, &["--ci", "-c", "own.yaml"])).contains("  PASS  lowestEfficiency (0.35)\n"));
+}
+
+fn the_export_comes_before_the_rules() {
+    let site = wasteful();
+    let outcome = run(site.slipway().args(["dive", "img.tar", "--json", "out.json"]).env("CI", "true")).success();
+    assert_eq!(text(&outcome), "");
+    let json = fs::read_to_string(site.path("ctx/out.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["image"]["sizeBytes"], &json["layer"][1]["command"]), (&250.into(), &"make 1".into()));
+    assert_eq!(json["layer"][0]["id"], "l0");
+    assert_eq!(dive(&site, &["-j", "out.json", "--ci"]).exit_code, Some(1));
+    let missing = dive(&site, &["--json", "missing/dir/x"]).failure();
+    assert!(missing.contains("cannot write `missing/dir/x`"), "{missing}");
+    dive(&site, &["--json-extended", "more.json"]).success();
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(site.path("ctx/more.json")).unwrap()).unwrap();
+    assert_eq!(json["image"]["x-slipway"]["reclaimableBytes"], 100);
+}
+
+fn sources_have_prefixes() {
+    let site = wasteful();
+    for arguments in [
+        &["docker-archive://img.tar"][..],
+        &["docker-tar://img.tar"],
+        &["img.tar", "--source", "docker-archive"],
+        &["docker-archive://img.tar", "--source=podman"],
+    ] {
+        let outcome = run(site.slipway().arg("dive").args(arguments)).success();
+        assert!(text(&outcome).starts_with("Analysis:\n  efficiency:        60.00 %\n"), "{arguments:?}");
+    }
+    let outcome = run(site.slipway().args(["dive", "img.tar", "--source", "x"])).success();
+    let warning =
+        "invalid container engine: x (valid options: docker, podman, docker-archive), using default \"docker\"";
+    assert!(outcome.stderr.contains(warning));
+    let failure = run(site.slipway().args(["dive", "docker-archive://none.tar"])).failure();
+    assert!(failure.contains("ERROR: cannot load image: cannot read `none.tar`: No such file"), "{failure}");
+    site.write("text", "no archive at all");
+    let failure = run(site.slipway().args(["dive", "docker-archive://text"])).failure();
+    assert!(failure.contains("cannot load image: cannot read `text`"), "{failure}");
+}
+
+const TWO_LAYERS: &str = "FROM scratch\nCOPY big /big\nCOPY big /again\nCMD [\"x\"]\n";
+
+fn images_of_the_store() {
+    let site = Site::new(TWO_LAYERS);
+    site.write("big", &"x".repeat(5000));
+    site.build(&["-t", "app"]).success();
+    let outcome = run(site.slipway().args(["analyze", "app"])).success();
+    // CMD makes no layer.
+    assert!(outcome.stderr.contains("[layers:2 files:2 size:10 kB]"), "{}", outcome.stderr);
+    assert!(text(&outcome).contains("  5.0 kB   1        COPY big /again"), "{}", text(&outcome));
+    // The same from a layout.
+    site.build(&["-o", "type=oci,dest=layout.tar"]).success();
+    let exported = run(site.slipway().args(["analyze", "oci-layout://layout.tar"])).success();
+    assert_eq!(text(&exported), text(&outcome));
+}
+
+fn what_is_built_is_analyzed() {
+    let site = Site::new(TWO_LAYERS);
+    site.write("big", &"x".repeat(5000));
+    let outcome = run(site.slipway().args(["dive", "--ci", "build", "--progress=plain", "."])).success();
+    assert!(text(&outcome).ends_with("\nPASS [pass:2 skip:1]\n"), "{}", text(&outcome));
+    assert!(outcome.stderr.contains("[layers:2 files:2 size:10 kB]"), "{}", outcome.stderr);
+}
+
+fn two_images_are_compared() {
+    let site = wasteful();
+    fs::rename(site.path("ctx/img.tar"), site.path("ctx/before.tar")).unwrap();
+    image(&site, &[&[("a", 100)], &[("lib/new", 3000)]], true);
+    let outcome = run(site.slipway().args(["analyze", "before.tar", "img.tar"])).success();
+    let expected = "Visible:  150 B -> 3.1 kB (+3.0 kB)
+Stored:   250 B -> 3.1 kB
+
+Change    File Path
++3.0 kB   /lib/new
+          from make 1
+-50 B     /b
+          was from make 0
+";
+    // 3.1 kB - 150 B is 2.95 kB.
+    assert_eq!(text(&outcome), expected);
+}
