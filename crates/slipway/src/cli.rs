@@ -558,9 +558,10 @@ impl Cli {
     }
 }
 
-/// A program that is called `dive` is the command of that name.
+/// A program that is called `dive` is the command of that name, but for its version, which is slipway's.
 fn with_command(words: &[OsString]) -> Vec<OsString> {
     let is_dive = words.first().and_then(|word| Path::new(word).file_name()).is_some_and(|name| name == "dive");
+    let is_dive = is_dive && words.get(1).is_none_or(|word| word != "--version");
     let dive = is_dive.then(|| OsString::from("dive"));
     words.iter().take(1).cloned().chain(dive).chain(words.iter().skip(1).cloned()).collect()
 }

@@ -95,9 +95,7 @@ fn exactly_one() -> Rejected {
 }
 
 fn load(name: &str, settings: &Settings) -> Result<Analysis, CommandError> {
-    settings.tell(&format!("Loading image   {name}"));
-    let source = ImageSource::of(name, settings);
-    analyze(source, settings)
+    analyze(&ImageSource::of(name, settings), name, settings)
 }
 
 /// Builds an image, and takes it from the store by its id.
@@ -118,11 +116,15 @@ fn built(
     build::run(args, is_debug, words)?;
     let id = fs::read_to_string(&id_file)
         .map_err(|source| refused(AnalyzeError::Load(image_source::LoadError::Read { path: id_file, source })))?;
-    analyze(ImageSource { scheme: Scheme::Built, name: id.trim().to_owned() }, settings)
+    analyze(&ImageSource { scheme: Scheme::Built, name: id.trim().to_owned() }, id.trim(), settings)
 }
 
-fn analyze(source: ImageSource, settings: &Settings) -> Result<Analysis, CommandError> {
-    let layers = source.load(settings)?.map_err(|error| refused(AnalyzeError::Load(error)))?;
+/// Reads the image that the user calls `name`.
+fn analyze(source: &ImageSource, name: &str, settings: &Settings) -> Result<Analysis, CommandError> {
+    let layers = source.load(settings)?;
+    // Not before: to see into the store, the process may have had to begin again in a namespace.
+    settings.tell(&format!("Loading image   {name}"));
+    let layers = layers.map_err(|error| refused(AnalyzeError::Load(error)))?;
     let analysis = Analysis::of(&layers, settings.compat, settings.ignores_errors);
     let image = analysis.map_err(|error| refused(AnalyzeError::Analyze(error)))?;
     settings.tell(&format!(

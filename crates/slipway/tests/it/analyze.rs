@@ -108,6 +108,8 @@ fn ci_mode_is_asked_for_in_one_spelling() {
     let outcome =
         run(command.args(["img.tar", "--highestUserWastedPercent=off", "--lowestEfficiency", "0.5"]).env("CI", "true"));
     assert!(text(&outcome.success()).ends_with("\nPASS [pass:1 skip:2]\n"));
+    let mut command = site.with_own_environment(std::process::Command::new(site.path("dive")));
+    assert!(text(&run(command.arg("--version")).success()).starts_with("slipway "));
 }
 
 fn values_of_rules() {
@@ -175,6 +177,7 @@ fn flags_beat_the_file_which_beats_the_environment() {
     site.write("other", "rules: [\n");
     let outcome = dive(&site, &["--ci", "--ci-config", "other"]);
     assert!(outcome.failure().contains("failed to unmarshal CI config file other: "));
+    dive(&site, &["--ci-config", "other"]).success();
 }
 
 fn settings_files_are_found() {

@@ -73,11 +73,13 @@ impl Settings {
     }
 
     fn rules(&self, args: &AnalyzeArgs, config: &Node) -> Result<RuleValues, SettingsError> {
-        let file = args.ci_config.clone().or_else(|| env_vars::DIVE_CI_CONFIG.get());
-        let file = match ci_config(Path::new(file.as_deref().unwrap_or(DEFAULT_CI_CONFIG)))? {
-            // Rules that nobody evaluates need not be looked for.
-            Some(rules) if self.evaluates => Some(rules),
-            _ => None,
+        // A file that nobody needs may be broken.
+        let file = match self.evaluates {
+            true => {
+                let path = args.ci_config.clone().or_else(|| env_vars::DIVE_CI_CONFIG.get());
+                ci_config(Path::new(path.as_deref().unwrap_or(DEFAULT_CI_CONFIG)))?
+            }
+            false => None,
         };
         let rule = |flag: &Option<String>, variable: EnvVar, [camel, kebab]: [&str; 2], default: String| {
             if let Some(flag) = flag {
