@@ -236,7 +236,7 @@ impl Read for WrittenTar {
 
 fn from_registry(name: &str, settings: &Settings) -> Result<Layers, LoadError> {
     let reference: Reference = name.parse().map_err(|source| LoadError::Name { name: name.to_owned(), source })?;
-    let registry = Registry::new(client_config::registry_config());
+    let registry = Registry::new(client_config::registry_config(false));
     let asked = |error: AnyError| LoadError::Registry(error);
     let mut resolved = registry.resolve(&reference).map_err(|error| asked(error.into()))?;
     if let IndexOrManifest::Index(index) = resolved.parse()? {
