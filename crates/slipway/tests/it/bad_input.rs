@@ -151,7 +151,18 @@ fn a_step_that_cannot_start_says_what_to_do() {
     site.write("Dockerfile", "FROM busybox\nCOPY --chmod=755 program /\nRUN [\"/program\"]\n");
     let stderr = site.build(&[]).failure();
     assert_ends_with(&stderr, "exit code: 255: exec: \"/program\": exec format error");
-    assert!(hint_of(&stderr).starts_with("`/program` is neither a program for linux/"), "{stderr}");
+    let hint = hint_of(&stderr);
+    assert!(hint.starts_with("`/program` is neither a program for linux/") && hint.contains("`#!/bin/sh`"), "{stderr}");
+    for (step, hint) in [
+        ("USER 2147483648\nRUN true", "users and groups have numbers from 0 to 2147483647"),
+        ("RUN [\"nothing-here\"]", "no folder of `PATH` in the image has `nothing-here`; install it"),
+        ("RUN [\"/nothing\"]", "`/nothing` is not in the image"),
+        ("COPY --chmod=644 program /\nRUN [\"/program\"]", "the user of this step may not execute `/program`; `chmod"),
+    ] {
+        site.write("Dockerfile", &format!("FROM busybox\n{step}\n"));
+        let stderr = site.build(&[]).failure();
+        assert!(hint_of(&stderr).starts_with(hint), "{stderr}");
+    }
 }
 
 fn an_image_without_a_shell_says_what_to_do() {

@@ -18,18 +18,29 @@ pub(super) fn on_start(error: &SpawnError, platform: &Platform) -> Option<String
                 "the image has no `{DEFAULT_SHELL}`, or not what that needs to run; write `RUN [\"program\", \
                  \"argument\"]`, which takes no shell, or name the image's own shell with `SHELL`"
             )),
-            Errno::NOEXEC => {
-                Some(format!("`{program}` is neither a program for {platform} nor a script that begins with `#!`"))
-            }
+            Errno::NOENT => Some(format!(
+                "`{program}` is not in the image, or not the interpreter or loader that it names; install it in a step \
+                 before"
+            )),
+            Errno::ACCESS => Some(format!(
+                "the user of this step may not execute `{program}`; `chmod +x` in a step before, or `USER`, helps"
+            )),
+            Errno::NOEXEC => Some(format!(
+                "`{program}` is neither a program for {platform} nor a script that begins with `#!`; take one that is made \
+                 for {platform}, or write `#!/bin/sh` in its first line"
+            )),
             _ => None,
         },
+        SpawnError::Exec(ExecError::NotInPath { program }) => Some(format!(
+            "no folder of `PATH` in the image has `{program}`; install it in a step before, or give its whole path"
+        )),
         SpawnError::Setup(call) if is_limit_of_namespaces(call) => Some(
             "no more namespaces may be made here: as root, raise `/proc/sys/user/max_*_namespaces` (`sysctl -a | grep \
              max_.*_namespaces` shows them)"
                 .to_owned(),
         ),
         SpawnError::Setup(call) => call.hint(),
-        SpawnError::Exec(_) | SpawnError::InvalidId(_) | SpawnError::Nul(_) => None,
+        SpawnError::InvalidId(_) | SpawnError::Nul(_) => None,
     }
 }
 
@@ -44,6 +55,6 @@ pub(super) fn on_user(error: &UserError) -> Option<String> {
             "`/etc/group` of the image has no group `{name}`; add one in a step before (`RUN addgroup …` or `RUN \
              groupadd …`), or give a number"
         )),
-        UserError::IdOutOfRange { .. } => None,
+        UserError::IdOutOfRange { .. } => Some("users and groups have numbers from 0 to 2147483647".to_owned()),
     }
 }
