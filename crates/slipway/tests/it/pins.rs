@@ -12,6 +12,7 @@ use crate::{Test, test};
 pub(crate) const TESTS: &[Test] = &[
     test("a_lock_file_holds_every_name_in_order", a_lock_file_holds_every_name_in_order),
     test("locked_takes_what_is_pinned", locked_takes_what_is_pinned),
+    test("a_pin_of_an_image_is_its_index", a_pin_of_an_image_is_its_index),
     test("lock_keeps_pins_and_adds_what_is_missing", lock_keeps_pins_and_adds_what_is_missing),
     test("locked_names_all_that_the_lock_file_lacks", locked_names_all_that_the_lock_file_lacks),
     test("a_file_that_moved_is_refused", a_file_that_moved_is_refused),
@@ -107,6 +108,22 @@ fn locked_takes_what_is_pinned() {
     site.renew_store();
     site.build(&["--locked", OUT]).success();
     assert_eq!(versions(&site), ONE);
+}
+
+/// So it holds for platforms that the lock file was not written on.
+fn a_pin_of_an_image_is_its_index() {
+    let registry = TestRegistry::start().unwrap();
+    let base = Site::new("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /base\n");
+    base.write("amd64", "amd64");
+    base.write("arm64", "arm64");
+    let (name, id) = (format!("{}/base:1", registry.host()), base.name("id"));
+    base.build(&["--platform=linux/amd64,linux/arm64", "--push", "--tag", &name, "--iidfile", &id]).success();
+    let index = fs::read_to_string(&id).unwrap();
+    let site = Site::new(&format!("FROM {name}\nCOPY Dockerfile /\n"));
+    site.build(&["--lock", "--platform=linux/amd64"]).success();
+    assert!(lock(&site).contains(&format!("/base:1\" = \"{index}\"\n")), "{}", lock(&site));
+    site.build(&["--locked", "--platform=linux/arm64", OUT]).success();
+    assert_eq!(fs::read_to_string(site.path("out/base")).unwrap(), "arm64");
 }
 
 fn lock_keeps_pins_and_adds_what_is_missing() {
