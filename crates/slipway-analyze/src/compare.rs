@@ -146,7 +146,7 @@ mod tests {
             Change::Added => '+',
             Change::Removed => '-',
         };
-        let changes = changes_of(&crate::stacked(below), &last.root);
+        let changes = changes_of(&crate::stack::stacked(below), &last.root);
         let item = |(path, change): (&Vec<u8>, &Change)| format!("{}{}", letter(change), String::from_utf8_lossy(path));
         changes.iter().map(item).collect::<Vec<_>>().join(" ")
     }

@@ -48,6 +48,8 @@ pub struct Definition {
     pub targets: BTreeMap<String, Target>,
     pub groups: BTreeMap<String, Group>,
     pub variables: Vec<Variable>,
+    /// Whether contexts are relative to where the files are, and those of this machine begin with `cwd://`.
+    pub is_remote: bool,
     /// What a user should know about the files, with the place.
     pub warnings: Vec<String>,
 }
@@ -62,6 +64,7 @@ impl Definition {
             targets: BTreeMap::new(),
             groups: BTreeMap::new(),
             variables: Vec::new(),
+            is_remote: false,
             warnings: Vec::new(),
         };
         definition.add_blocks(&program)?;
@@ -132,7 +135,7 @@ impl Definition {
         let mut resolver =
             Resolver { definition: self, overrides, in_progress: BTreeSet::new(), known: BTreeMap::new() };
         let (mut target, _) = resolver.resolve(name)?;
-        target.normalize();
+        target.normalize(self.is_remote);
         Ok(target)
     }
 }

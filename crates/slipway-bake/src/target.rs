@@ -108,7 +108,7 @@ impl Target {
     }
 
     /// Leaves out what is empty or there twice, and fills in what has a default.
-    pub(crate) fn normalize(&mut self) {
+    pub(crate) fn normalize(&mut self, keeps_cwd: bool) {
         self.inherits.clear();
         for list in [&mut self.annotations, &mut self.no_cache_filter, &mut self.ulimits, &mut self.entitlements] {
             deduplicate(list);
@@ -138,7 +138,8 @@ impl Target {
             self.dockerfile = Some("Dockerfile".to_owned());
         }
         let context = self.context.take().unwrap_or_else(|| ".".to_owned());
-        self.context = Some(clean_context(&context));
+        let is_of_cwd = context.starts_with("cwd://");
+        self.context = Some(if keeps_cwd && is_of_cwd { context } else { clean_context(&context) });
     }
 }
 

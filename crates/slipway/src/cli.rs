@@ -552,18 +552,25 @@ impl Cli {
         // Built by hand instead of `try_parse_from`, so that every value may begin with a hyphen, as in GNU programs.
         let command = let_values_begin_with_hyphens(Cli::command());
         command
-            .try_get_matches_from(with_command(words))
+            .try_get_matches_from(with_implied_command(words))
             .and_then(|matches| Cli::from_arg_matches(&matches))
             .map_err(|error| Rejected::from_clap(&error, words))
     }
 }
 
-/// A program that is called `dive` is the command of that name, but for its version, which is slipway's.
-fn with_command(words: &[OsString]) -> Vec<OsString> {
-    let is_dive = words.first().and_then(|word| Path::new(word).file_name()).is_some_and(|name| name == "dive");
-    let is_dive = is_dive && words.get(1).is_none_or(|word| word != "--version");
-    let dive = is_dive.then(|| OsString::from("dive"));
-    words.iter().take(1).cloned().chain(dive).chain(words.iter().skip(1).cloned()).collect()
+/// The program is one of its commands under some names: `docker-compose`, and `dive`, whose version is slipway's.
+fn with_implied_command(words: &[OsString]) -> Vec<OsString> {
+    let started_as = words.first().and_then(|word| Path::new(word).file_name()).and_then(|name| name.to_str());
+    let command = match started_as {
+        Some("docker-compose") => Some("compose"),
+        Some("dive") if words.get(1).is_none_or(|word| word != "--version") => Some("dive"),
+        _ => None,
+    };
+    let mut words = words.to_vec();
+    if let Some(command) = command {
+        words.insert(1, command.into());
+    }
+    words
 }
 
 fn let_values_begin_with_hyphens(command: clap::Command) -> clap::Command {
@@ -770,6 +777,13 @@ mod tests {
     fn rejected(line: &str) -> (String, u8) {
         let rejected = Cli::parse_words(&words(line)).unwrap_err();
         (rejected.text.lines().next().unwrap().to_owned(), rejected.exit_code)
+    }
+
+    #[test]
+    fn a_link_called_docker_compose_is_compose() {
+        for line in ["/usr/bin/docker-compose config", "docker compose config", "slipway docker-compose config"] {
+            assert!(matches!(Cli::parse_words(&words(line)).unwrap().command, Command::Compose(_)), "{line}");
+        }
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(crate) const BUILDX_BAKE_FILE: EnvVar = EnvVar("BUILDX_BAKE_FILE");
 pub(crate) const BUILDX_BAKE_ENTITLEMENTS_FS: EnvVar = EnvVar("BUILDX_BAKE_ENTITLEMENTS_FS");
 /// What stands between the names in `BUILDX_BAKE_FILE`; default `:`.
 pub(crate) const BUILDX_BAKE_PATH_SEPARATOR: EnvVar = EnvVar("BUILDX_BAKE_PATH_SEPARATOR");
+/// Agents and keys for definitions of `bake` in repositories.
+pub(crate) const BUILDX_BAKE_GIT_SSH: EnvVar = EnvVar("BUILDX_BAKE_GIT_SSH");
 /// If true, the environment gives no values to the variables of bake files.
 pub(crate) const BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP: EnvVar = EnvVar("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
 

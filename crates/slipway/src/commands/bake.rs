@@ -5,6 +5,7 @@ mod definition;
 mod definition_files;
 mod entitlements;
 mod flags;
+mod remote;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -13,7 +14,6 @@ use slipway_bake::{BakeError, Definition, Override, Selection, SourceFile};
 use slipway_engine::Built;
 use slipway_graph::request::flags::Surroundings as _;
 use slipway_graph::request::{BuildRequest, NamedRequest};
-use slipway_graph::{GitReference, git};
 
 use crate::cli::bake::BakeArgs;
 use crate::commands::build::{self, TerminalUse};
@@ -23,6 +23,7 @@ use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
 use crate::{env_vars, metadata, place};
 use entitlements::Rights;
+use remote::Remote;
 
 /// How targets are built, apart from what they say themselves.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +54,14 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     if args.print && args.list.is_some() {
         return Err(told("--print and --list are mutually exclusive"));
     }
-    if let Some(url) = args.targets.first().filter(|name| GitReference::of_context(name).is_some() || is_url(name)) {
-        let url = git::redacted(url);
-        return Err(told(format!(
-            "definitions at URLs are not read by this version of slipway: `{url}`; fetch them first"
-        )));
-    }
-    let definition = definition::read(definition_files::find(&args.files)?, &args.variables)?;
+    let mut remote = args.targets.first().and_then(|first| Remote::of_argument(first));
+    let targets = &args.targets[usize::from(remote.is_some())..];
+    let files = match &mut remote {
+        Some(remote) => remote.fetch(&args.files, &args.progress)?,
+        None => definition_files::find(&args.files)?,
+    };
+    let mut definition = definition::read(files, &args.variables)?;
+    definition.is_remote = remote.is_some();
     for warning in &definition.warnings {
         // Nobody is left to be told that the terminal is gone.
         let _ = writeln!(io::stderr(), "WARNING: {warning}");
@@ -67,12 +69,17 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     if let Some(list) = &args.list {
         return write_out(&listed(&definition, list)?);
     }
-    let selection = select(&definition, &args.targets, &args.overrides()).map_err(told)?;
+    let mut selection = select(&definition, targets, &args.overrides()).map_err(told)?;
     selection.targets.values().try_for_each(checks::check).map_err(told)?;
     if args.print {
         return write_out(&selection.to_json());
     }
-    check_rights(&definition, &selection, args, words)?;
+    let mut unchanged = select(&definition, targets, &[]).ok();
+    if let Some(remote) = &remote {
+        remote.rebase(&mut selection)?;
+        unchanged.as_mut().map(|unchanged| remote.rebase(unchanged)).transpose()?;
+    }
+    check_rights(&selection, unchanged.as_ref(), &args.allow, words)?;
     let settings = BuildSettings {
         progress: &args.progress,
         is_quiet: false,
@@ -83,10 +90,6 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     build_all(&selection, settings, is_debug, words)
 }
 
-fn is_url(name: &str) -> bool {
-    name.starts_with("http://") || name.starts_with("https://")
-}
-
 fn told(message: impl std::fmt::Display) -> CommandError {
     CommandError::Told(format!("ERROR: {message}\n"))
 }
@@ -95,19 +98,20 @@ fn write_out(text: &str) -> Result<(), CommandError> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
 }
 
-/// Refuses what the definition asks for, unless the user has given it: with `--allow`, or by naming it with `--set`.
+/// Refuses what the definition asks for, unless the user has given it: with `--allow`, or by naming it with `--set`,
+/// without which the targets are `unchanged`.
 fn check_rights(
-    definition: &Definition,
     selection: &Selection,
-    args: &BakeArgs,
+    unchanged: Option<&Selection>,
+    allow: &[String],
     words: &[OsString],
 ) -> Result<(), CommandError> {
     let here = ThisMachine.working_dir();
     let rights = |selection: &Selection| Rights::of_targets(selection.targets.values(), &here);
-    let mut given = Rights::of_flags(&args.allow, &here).map_err(told)?.with_folder(&here);
+    let mut given = Rights::of_flags(allow, &here).map_err(told)?.with_folder(&here);
     let asked = rights(selection);
-    if let Ok(unchanged) = select(definition, &args.targets, &[]) {
-        given.add(asked.without(&rights(&unchanged)));
+    if let Some(unchanged) = unchanged {
+        given.add(asked.without(&rights(unchanged)));
     }
     entitlements::ask_for(asked.without(&given), &here, words)
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use slipway_test::git_server::{Blob, GitServer};
+
 use crate::site::{Outcome, Site, busybox_layout, run, summary_of};
 use crate::{Test, test};
 
@@ -13,7 +15,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("each_target_has_its_own_folders_and_secrets", each_target_has_its_own_folders_and_secrets),
     test("steps_and_results_are_told_by_target", steps_and_results_are_told_by_target),
     test("links_in_a_circle_are_refused", links_in_a_circle_are_refused),
-    test("definitions_at_urls_are_not_fetched", definitions_at_urls_are_not_fetched),
+    test("a_definition_may_be_in_a_repository", a_definition_may_be_in_a_repository),
+    test("a_token_for_definitions_opens_their_contexts", a_token_for_definitions_opens_their_contexts),
 ];
 
 /// Bakes `definition` in the context of `site`, with `busybox` as a name of the base image.
@@ -192,11 +195,61 @@ fn links_in_a_circle_are_refused() {
     assert!(said.contains("ERROR: infinite loop from"), "{said}");
 }
 
-/// What lies elsewhere may name paths of this machine; as long as that is not read there is nothing to check.
-fn definitions_at_urls_are_not_fetched() {
+const REMOTE_FILES: &[(&str, Blob<'_>)] = &[
+    (
+        "docker-bake.hcl",
+        Blob::File(
+            r#"
+            target "default" { output = ["out/top"] }
+            target "sub" {
+              context = "./sub"
+              output  = ["out/sub"]
+            }
+            target "here" {
+              context = "cwd://local"
+              output  = ["out/here"]
+            }
+            "#,
+        ),
+    ),
+    ("Dockerfile", Blob::File("FROM scratch\nCOPY top /\n")),
+    ("top", Blob::File("top\n")),
+    ("sub/Dockerfile", Blob::File("FROM scratch\nCOPY f /\n")),
+    ("sub/f", Blob::File("f\n")),
+    ("sub/docker-bake.hcl", Blob::File("target \"default\" {\n  output = [\"out/own\"]\n}\n")),
+];
+
+fn a_definition_may_be_in_a_repository() {
+    let server = GitServer::start().unwrap();
+    server.commit("r", "main", REMOTE_FILES).unwrap();
     let site = Site::new("");
-    for url in ["https://127.0.0.1:1/docker-bake.hcl", "https://127.0.0.1:1/r.git#main"] {
-        let told = run(site.slipway().args(["bake", url])).failure();
-        assert!(told.contains("definitions at URLs are not read by this version of slipway"), "{told}");
-    }
+    site.write("local/Dockerfile", "FROM scratch\nCOPY own /\n");
+    site.write("local/own", "own\n");
+    site.write("more.hcl", "target \"default\" {\n  output = [\"out/more\"]\n}\n");
+    let bake = |arguments: &[&str]| run(site.slipway().args(["bake", "--progress=plain"]).args(arguments));
+    let url = server.url("r");
+    bake(&[&url, "default", "sub", "here"]).success();
+    bake(&[&format!("{url}#main:sub")]).success();
+    bake(&[&url, "-f", "docker-bake.hcl", "-f", "cwd://more.hcl"]).success();
+    let read =
+        |path: &str| fs::read_to_string(site.path("ctx/out").join(path)).unwrap_or_else(|error| error.to_string());
+    let all = ["top/top", "sub/f", "here/own", "own/f", "more/top"].map(read);
+    assert_eq!(all, ["top\n", "f\n", "own\n", "f\n", "top\n"]);
+    let missing = bake(&[&url, "-f", "missing.hcl"]).failure();
+    assert!(missing.contains("ERROR: open missing.hcl: no such file or directory"), "{missing}");
+}
+
+fn a_token_for_definitions_opens_their_contexts() {
+    let server = GitServer::start().unwrap();
+    server.commit("r", "main", REMOTE_FILES).unwrap();
+    server.demand(&format!("basic {}", slipway_test::git_server::base64("x-access-token:secret")));
+    let site = Site::new("");
+    let bake = |token: &str| {
+        let mut command = site.slipway();
+        command.env("BUILDX_BAKE_GIT_AUTH_TOKEN", token);
+        run(command.args(["bake", "--progress=plain", &server.url("r")]))
+    };
+    bake("wrong").failure();
+    bake("secret").success();
+    assert_eq!(fs::read_to_string(site.path("ctx/out/top/top")).unwrap(), "top\n");
 }

@@ -11,7 +11,7 @@ use crate::env_vars;
 use crate::report::CommandError;
 
 /// Looked for in the working directory where no file is named; all that exist are read, in this order.
-const DEFAULT_NAMES: [&str; 8] = [
+pub(super) const DEFAULT_NAMES: [&str; 8] = [
     "compose.yaml",
     "compose.yml",
     "docker-compose.yml",
@@ -62,20 +62,26 @@ fn named_by_environment() -> Vec<String> {
     list.split(&separator).map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-fn read(name: &str) -> Result<SourceFile, CommandError> {
+/// A file that `--file` names; `-` is standard input.
+pub(super) fn read(name: &str) -> Result<SourceFile, CommandError> {
     let path = name.strip_prefix("cwd://").unwrap_or(name);
+    read_at(Path::new(path), path)
+}
+
+/// The file at `path`, which messages call `name`.
+pub(super) fn read_at(path: &Path, name: &str) -> Result<SourceFile, CommandError> {
     let mut bytes = Vec::new();
-    let outcome = match path {
+    let outcome = match name {
         "-" => io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes),
         _ => fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)),
     };
     outcome.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => told(format!("open {path}: no such file or directory")),
-        _ => told(format!("failed to read {path}: {error}")),
+        io::ErrorKind::NotFound => told(format!("open {name}: no such file or directory")),
+        _ => told(format!("failed to read {name}: {error}")),
     })?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(told(format!("{path} is larger than {MAX_BYTES} bytes")));
+        return Err(told(format!("{name} is larger than {MAX_BYTES} bytes")));
     }
-    let text = String::from_utf8(bytes).map_err(|_| told(format!("{path} is not valid UTF-8")))?;
-    Ok(SourceFile { name: path.to_owned(), text })
+    let text = String::from_utf8(bytes).map_err(|_| told(format!("{name} is not valid UTF-8")))?;
+    Ok(SourceFile { name: name.to_owned(), text })
 }
