@@ -77,11 +77,11 @@ pub struct EngineParts {
 pub struct Engine {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
-    flavor: OverlayFlavor,
-    search_path: OsString,
+    pub(crate) flavor: OverlayFlavor,
+    pub(crate) search_path: OsString,
     shell_seat: Option<Arc<dyn ShellSeat>>,
     step_terminal: Option<WindowSize>,
-    nofile: OriginalLimit,
+    pub(crate) nofile: OriginalLimit,
     git_variables: Vec<(String, OsString)>,
     cap: Cap,
 }

@@ -155,20 +155,25 @@ impl Images<'_> {
 
     fn by_reference(&self, reference: &Reference, platform: &Platform) -> Result<KnownImage, ImageError> {
         let reference = &self.pinned(reference)?;
-        if !self.pulls_always {
-            if let Some(named) = self.store.image(reference)?
-                && let Some(image) = named.for_platform(platform)
-                && let Some(config) = store_config(self.store, &image.config, reference)?
-            {
-                let chain_id = ChainId::of_stack(&image.layers);
-                let manifest = image.config.clone();
-                return Ok(KnownImage { origin: ImageOrigin::Store, manifest, chain_id, config });
-            }
-            if let Some(known) = self.remembered(reference, platform)? {
-                return Ok(known);
-            }
+        if !self.pulls_always
+            && let Some(known) = self.known(reference, platform)?
+        {
+            return Ok(known);
         }
         self.ask_registry(reference, platform)
+    }
+
+    /// What the store says: that it was built here, or what it was found to be earlier.
+    pub(crate) fn known(&self, reference: &Reference, platform: &Platform) -> Result<Option<KnownImage>, ImageError> {
+        if let Some(named) = self.store.image(reference)?
+            && let Some(image) = named.for_platform(platform)
+            && let Some(config) = store_config(self.store, &image.config, reference)?
+        {
+            let chain_id = ChainId::of_stack(&image.layers);
+            let manifest = image.config.clone();
+            return Ok(Some(KnownImage { origin: ImageOrigin::Store, manifest, chain_id, config }));
+        }
+        self.remembered(reference, platform)
     }
 
     fn remembered(&self, reference: &Reference, platform: &Platform) -> Result<Option<KnownImage>, ImageError> {
@@ -267,7 +272,11 @@ impl Images<'_> {
     }
 }
 
-fn store_config(store: &Store, digest: &Digest, reference: &Reference) -> Result<Option<ImageConfig>, ImageError> {
+pub(crate) fn store_config(
+    store: &Store,
+    digest: &Digest,
+    reference: &Reference,
+) -> Result<Option<ImageConfig>, ImageError> {
     let Some(bytes) = stored_blob(store, digest)? else { return Ok(None) };
     let bad = |source| ImageError::Config { image: reference.familiar(), source };
     serde_json::from_slice(&bytes).map(Some).map_err(bad)

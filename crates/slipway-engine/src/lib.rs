@@ -15,6 +15,7 @@
 //! rootfs/       files of a tree whose names and links somebody else chose
 //! layers.rs     diff IDs and blobs while the build goes on (layer/: tar, diff, compression)
 //! assemble.rs   config, history, times
+//! container/    a program in an image: `slipway run`
 //! records/      what is kept of a build that is over, and why its steps ran
 //! export/       one exporter a file
 //! ```
@@ -23,6 +24,7 @@ mod assemble;
 mod build;
 mod cap;
 mod chain;
+mod container;
 mod context;
 mod contexts;
 mod descriptors;
@@ -55,10 +57,12 @@ mod unmet;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
 pub use chain::chain;
+pub use container::{ContainerError, ContainerRequest, PullPolicy};
 pub use export::ExportedImage;
 pub use inspect::{Checked, Inspector, OpenEngine};
 pub use layers::write_layer_tar;
 pub use ops::exec::WindowSize;
+pub use ops::exec::container::{ContainerEnds, ContainerMount};
 pub use ops::shell::ShellSeat;
 pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,

@@ -67,7 +67,9 @@ fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {
         control_groups: Vec::new(),
         rlimits: Vec::new(),
         shm_size_bytes: 64 << 20,
+        is_root_readonly: false,
         terminal: None,
+        stdin: None,
         stdout: output.try_clone().unwrap(),
         stderr: output,
     };

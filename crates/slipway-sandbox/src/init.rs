@@ -27,6 +27,7 @@ use rustix::process::{Rlimit, Signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use crate::call::{CallError, Named};
+use crate::mounts::{self, Attributes};
 use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec};
 use crate::wire::{self, Failure};
 use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals, stubs, supervisor};
@@ -110,7 +111,9 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
         control_groups,
         rlimits,
         shm_size_bytes,
+        is_root_readonly,
         terminal,
+        stdin,
         stdout,
         stderr,
     } = spec;
@@ -124,9 +127,12 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
 
     match terminal {
         Some(terminal) => take_terminal(&terminal, credentials.uid)?,
-        None => connect_output(&root, &stdout, &stderr, credentials.uid)?,
+        None => connect(&root, stdin.as_ref(), &stdout, &stderr, credentials.uid)?,
     }
     make_if_covered(&root, &cwd)?;
+    if is_root_readonly {
+        mounts::set_attributes(&root, Attributes { readonly: true, ..Attributes::default() }, false)?;
+    }
     let is_inside = change_directory(&root, &cwd)?;
     close_others_on_exec().named(|| "close_range(3, CLOEXEC)".to_owned())?;
     signals::reset().named(|| "sigprocmask(none)".to_owned())?;
@@ -199,11 +205,26 @@ fn set_limits(limits: &[ResourceLimit]) -> Result<(), CallError> {
     Ok(())
 }
 
-/// Standard input is empty, the others go where the caller says.
-fn connect_output(root: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd, uid: u32) -> Result<(), CallError> {
-    // From inside the root: a descriptor of the host's `/dev` would be a way out.
-    let null = rooted::open(root, Path::new("/dev/null"), OFlags::RDONLY).named(|| "open(/dev/null)".to_owned())?;
-    rustix::stdio::dup2_stdin(null).named(|| "dup2(stdin)".to_owned())?;
+/// Input and output come and go where the caller says.
+fn connect(
+    root: &OwnedFd,
+    stdin: Option<&OwnedFd>,
+    stdout: &OwnedFd,
+    stderr: &OwnedFd,
+    uid: u32,
+) -> Result<(), CallError> {
+    match stdin {
+        Some(stdin) => {
+            rustix::stdio::dup2_stdin(stdin).named(|| "dup2(stdin)".to_owned())?;
+            own_pipe(stdin, uid)?;
+        }
+        None => {
+            // From inside the root: a descriptor of the host's `/dev` would be a way out.
+            let null = rooted::open(root, Path::new("/dev/null"), OFlags::RDONLY);
+            rustix::stdio::dup2_stdin(null.named(|| "open(/dev/null)".to_owned())?)
+                .named(|| "dup2(stdin)".to_owned())?;
+        }
+    }
     rustix::stdio::dup2_stdout(stdout).named(|| "dup2(stdout)".to_owned())?;
     rustix::stdio::dup2_stderr(stderr).named(|| "dup2(stderr)".to_owned())?;
     own_pipe(stdout, uid)?;
@@ -220,16 +241,16 @@ fn take_terminal(terminal: &OwnedFd, uid: u32) -> Result<(), CallError> {
     rustix::process::ioctl_tiocsctty(terminal).named(|| "ioctl(TIOCSCTTY)".to_owned())
 }
 
-/// Lets the step's user open `/dev/stdout` again, which programs do (`tee /dev/stderr`).
-fn own_pipe(output: &OwnedFd, uid: u32) -> Result<(), CallError> {
-    let status = rustix::fs::fstat(output).named(|| "fstat(output)".to_owned())?;
+/// Lets the step's user open `/dev/stdout` and the like again, which programs do (`tee /dev/stderr`).
+fn own_pipe(end: &OwnedFd, uid: u32) -> Result<(), CallError> {
+    let status = rustix::fs::fstat(end).named(|| "fstat(pipe)".to_owned())?;
     if FileType::from_raw_mode(status.st_mode) != FileType::Fifo || status.st_uid == uid {
         return Ok(());
     }
-    match rustix::fs::fchown(output, Some(Uid::from_raw(uid)), None::<Gid>) {
+    match rustix::fs::fchown(end, Some(Uid::from_raw(uid)), None::<Gid>) {
         // A pipe of somebody else, such as the user's own in front of slipway: then it cannot be opened again.
         Err(Errno::PERM | Errno::INVAL) => Ok(()),
-        answer => answer.named(|| format!("fchown(output, {uid})")),
+        answer => answer.named(|| format!("fchown(pipe, {uid})")),
     }
 }
 

@@ -95,7 +95,7 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     let mut inherited: Vec<BorrowedFd<'_>> =
         vec![spec_file.as_fd(), report_writer.as_fd(), spec.root.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
     inherited.extend(spec.mounts.iter().map(|mount| mount.source.as_fd()));
-    inherited.extend(spec.terminal.iter().map(AsFd::as_fd));
+    inherited.extend(spec.terminal.iter().chain(&spec.stdin).map(AsFd::as_fd));
     inherited.extend(spec.user_namespace.iter().map(AsFd::as_fd));
     inherited.extend(spec.control_groups.iter().map(AsFd::as_fd));
     inherited.extend(channel.iter().map(|channel| channel.as_fd()));
@@ -195,12 +195,17 @@ impl Running {
         Ok(status)
     }
 
+    /// Sends a signal to the process, which as PID 1 hears only those that it handles. Harmless when it has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<(), CallError> {
+        match rustix::process::pidfd_send_signal(&self.pidfd, signal) {
+            Err(Errno::SRCH) => Ok(()),
+            answer => answer.map_err(io::Error::from).named(|| format!("pidfd_send_signal(sandbox, {signal:?})")),
+        }
+    }
+
     /// Kills the process and with it all its descendants. Harmless when it has ended already.
     pub fn kill(&self) -> Result<(), CallError> {
-        match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
-            Err(Errno::SRCH) => Ok(()),
-            answer => answer.map_err(io::Error::from).named(|| "pidfd_send_signal(sandbox, SIGKILL)".to_owned()),
-        }
+        self.signal(Signal::KILL)
     }
 }
 

@@ -8,8 +8,7 @@ use crate::mounts::Attributes;
 
 /// One process to run: its root, its program, who it is, and where its output goes.
 ///
-/// Standard input is empty (`/dev/null`) unless there is a terminal. Descriptors are handed over as they are; the process sees none but
-/// 0 to 2.
+/// Descriptors are handed over as they are; the process sees none but 0 to 2.
 #[derive(Debug)]
 pub struct Spec {
     /// The root file system, a detached mount (from `fsmount` or `open_tree`). It can be used for one spawn only.
@@ -43,8 +42,12 @@ pub struct Spec {
     pub rlimits: Vec<ResourceLimit>,
     /// Size of `/dev/shm`; Docker's default is 64 MiB.
     pub shm_size_bytes: u64,
-    /// A terminal that becomes the process's own: its input and, in place of the two below, its output.
+    /// Whether the root cannot be written to, apart from what is mounted in it.
+    pub is_root_readonly: bool,
+    /// A terminal that becomes the process's own: its input and output, in place of the three below.
     pub terminal: Option<OwnedFd>,
+    /// Where standard input comes from; empty (`/dev/null`) if it comes from nowhere.
+    pub stdin: Option<OwnedFd>,
     /// Where standard output goes.
     pub stdout: OwnedFd,
     /// Where standard error goes.

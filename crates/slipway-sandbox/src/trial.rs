@@ -43,7 +43,9 @@ pub(crate) fn step() -> Result<(), CallError> {
         control_groups: Vec::new(),
         rlimits: Vec::new(),
         shm_size_bytes: 1 << 20,
+        is_root_readonly: false,
         terminal: None,
+        stdin: None,
         stdout: copy()?.into(),
         stderr: copy()?.into(),
     };

@@ -38,7 +38,9 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         control_groups,
         rlimits,
         shm_size_bytes,
+        is_root_readonly,
         terminal,
+        stdin,
         stdout,
         stderr,
     } = spec;
@@ -75,8 +77,11 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         out.number(limit.hard);
     });
     out.number(*shm_size_bytes);
-    out.flag(terminal.is_some());
-    terminal.iter().for_each(|terminal| out.descriptor(terminal));
+    out.flag(*is_root_readonly);
+    for end in [terminal, stdin] {
+        out.flag(end.is_some());
+        end.iter().for_each(|end| out.descriptor(end));
+    }
     out.descriptor(stdout);
     out.descriptor(stderr);
     out.bytes
@@ -109,7 +114,9 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
             Ok(ResourceLimit { resource: from.resource()?, soft: from.number()?, hard: from.number()? })
         })?,
         shm_size_bytes: from.number()?,
+        is_root_readonly: from.flag()?,
         terminal: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
+        stdin: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
         stdout: adopt(from.descriptor()?),
         stderr: adopt(from.descriptor()?),
     })
@@ -281,7 +288,9 @@ mod tests {
             control_groups: vec![some_descriptor()],
             rlimits: vec![ResourceLimit { resource: Resource::Nofile, soft: 1024, hard: u64::MAX }],
             shm_size_bytes: 64 << 20,
+            is_root_readonly: true,
             terminal: Some(some_descriptor()),
+            stdin: Some(some_descriptor()),
             stdout: some_descriptor(),
             stderr: some_descriptor(),
         }
@@ -298,18 +307,20 @@ mod tests {
         .expect("because it has just been encoded");
 
         let Network::Joined(namespace) = &sent.network else { unreachable!("because it was made so") };
-        let (Some(users), Some(terminal)) = (&sent.user_namespace, &sent.terminal) else {
+        let (Some(users), Some(terminal), Some(stdin)) = (&sent.user_namespace, &sent.terminal, &sent.stdin) else {
             unreachable!("because it was made so")
         };
         let (mount, group) = (&sent.mounts[0].source, &sent.control_groups[0]);
-        let descriptors = [&sent.root, namespace, users, mount, group, terminal, &sent.stdout, &sent.stderr];
+        let descriptors = [&sent.root, namespace, users, mount, group, terminal, stdin, &sent.stdout, &sent.stderr];
         assert_eq!(numbers, descriptors.map(AsRawFd::as_raw_fd));
         // The descriptors are others now; with the sent ones put back, nothing else may differ.
         let text = format!("{sent:?}");
-        let Spec { root, network, user_namespace, mut mounts, control_groups, terminal, stdout, stderr, .. } = sent;
+        let Spec { root, network, user_namespace, mut mounts, control_groups, terminal, stdin, stdout, stderr, .. } =
+            sent;
         arrived.root = root;
         arrived.network = network;
         arrived.terminal = terminal;
+        arrived.stdin = stdin;
         arrived.user_namespace = user_namespace;
         arrived.control_groups = control_groups;
         arrived.mounts[0].source = mounts.remove(0).source;

@@ -17,6 +17,7 @@
 //!   cache-mounts/<hash>/<n>.seeding   held by who puts the first files there
 //!   locks/<hex>                one file a key that somebody is working on
 //!   taking                     its lock is shared by who looks for something, held alone by who takes something away
+//!   volumes/<name>/            a named volume of `run`; only people remove it
 //!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
 //!   quarantine/                what was found damaged and set aside, until the next prune
 //!   private-key                random, readable for its owner alone: what fingerprints of secrets are made with
@@ -59,6 +60,7 @@ mod sweep;
 mod testing;
 mod usage;
 mod uses;
+mod volume;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -83,6 +85,7 @@ pub use record::Record;
 pub use snapshot::{ActiveSnapshot, LayerId, MountedSnapshot, Snapshot, SnapshotError, SnapshotId};
 pub use sweep::{SweepError, Swept};
 pub use usage::{Usage, UsageError, UsageKind};
+pub use volume::VolumeError;
 
 /// An open store. Clones share one connection; threads may use it at once.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ pub(crate) mod compose;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod lint;
+pub(crate) mod run;
 pub(crate) mod update;
 
 use std::ffi::OsString;
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// Take names of images away
     #[command(name = "rmi")]
     RemoveImages(images::RemoveImagesArgs),
+    /// Run a program in an image
+    #[command(disable_help_flag = true)]
+    Run(Box<run::RunArgs>),
     /// Move the pins of slipway.lock to what their names stand for now
     Update(update::UpdateArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
@@ -93,6 +97,16 @@ pub(crate) enum Command {
     /// The same commands as `docker image …`
     #[command(hide = true, subcommand)]
     Image(ImageCommand),
+    /// The same commands as `docker container …`
+    #[command(hide = true, subcommand)]
+    Container(ContainerCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContainerCommand {
+    /// Run a program in an image
+    #[command(disable_help_flag = true)]
+    Run(Box<run::RunArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -595,7 +609,7 @@ fn size(text: &str) -> Result<u64, String> {
     bytes_of(text).ok_or_else(|| format!("invalid size: '{text}'"))
 }
 
-fn go_bool(text: &str) -> Result<bool, String> {
+pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
     parse_bool(text).ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
 }
 
@@ -611,7 +625,7 @@ impl Rejected {
     /// A command with the wrong number of arguments.
     pub(crate) fn argument_count(words: &[OsString]) -> Rejected {
         let program = Program::of(words);
-        let message = format!("ERROR: {}: '{}' requires 1 argument", program.name, program.build_command);
+        let message = format!("ERROR: {}: '{}' requires 1 argument", program.name, program.command);
         Rejected { text: program.with_usage(&message), exit_code: exit_code::FAILURE }
     }
 
@@ -733,26 +747,31 @@ fn missing_value(flag: &str, words: &[OsString]) -> String {
 /// What people call this program, which differs if it was started under Docker's name.
 struct Program {
     name: String,
-    /// `slipway build`, `docker buildx build`.
-    build_command: String,
+    /// `slipway build`, `docker buildx build`, `docker run`.
+    command: String,
+    /// What follows its options.
+    arguments: &'static str,
 }
 
 impl Program {
     fn of(words: &[OsString]) -> Program {
         let started_as = words.first().and_then(|word| Path::new(word).file_name()).and_then(|name| name.to_str());
-        match started_as {
-            Some("docker" | "docker-buildx") => {
-                Program { name: "docker".to_owned(), build_command: "docker buildx build".to_owned() }
-            }
-            _ => Program { name: "slipway".to_owned(), build_command: "slipway build".to_owned() },
-        }
+        let name = match started_as {
+            Some("docker" | "docker-buildx") => "docker",
+            _ => "slipway",
+        };
+        let mut typed = words.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| *word != "container");
+        let (command, arguments) = match (typed.next(), name) {
+            (Some("run"), name) => (format!("{name} run"), "IMAGE [COMMAND] [ARG...]"),
+            (_, "docker") => ("docker buildx build".to_owned(), "PATH | URL | -"),
+            (_, name) => (format!("{name} build"), "PATH | URL | -"),
+        };
+        Program { name: name.to_owned(), command, arguments }
     }
 
     fn with_usage(&self, message: &str) -> String {
-        let command = &self.build_command;
-        format!(
-            "{message}\n\nUsage:  {command} [OPTIONS] PATH | URL | -\n\nRun '{command} --help' for more information\n"
-        )
+        let Program { command, arguments, .. } = self;
+        format!("{message}\n\nUsage:  {command} [OPTIONS] {arguments}\n\nRun '{command} --help' for more information\n")
     }
 }
 

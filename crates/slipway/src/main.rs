@@ -10,6 +10,7 @@ mod client_config;
 mod commands;
 mod config;
 mod containers_config;
+mod conversation;
 mod env_vars;
 mod exit_code;
 mod go_template;
@@ -28,7 +29,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::{BuildCommand, Cli, Command, ImageCommand};
+use crate::cli::{BuildCommand, Cli, Command, ContainerCommand, ImageCommand};
 use crate::report::CommandError;
 
 fn main() -> ExitCode {
@@ -72,6 +73,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Analyze(args) => commands::analyze::run(*args, cli.debug, words),
         Command::Dive(args) => commands::analyze::run_as_dive(*args, cli.debug, words),
         Command::Lint(args) => commands::lint::run(&args),
+        Command::Run(args) | Command::Container(ContainerCommand::Run(args)) => commands::run::run(*args),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Update(args) => commands::update::run(args, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),

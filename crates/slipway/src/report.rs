@@ -42,6 +42,9 @@ pub(crate) enum CommandError {
     /// The whole text, in which the file is shown already.
     #[error("{0}")]
     Told(String),
+    /// A container that could not be run, or that ended with this code; the text says why.
+    #[error("{text}")]
+    Container { text: String, exit_code: u8 },
     /// A check found something, and has said so.
     #[error("the check found something")]
     Findings,
@@ -79,6 +82,7 @@ pub(crate) fn render(error: &CommandError) -> (String, u8) {
         }
         CommandError::Checked(text) => (format!("ERROR: {text}"), exit_code::FAILURE),
         CommandError::Told(text) => (text.clone(), exit_code::FAILURE),
+        CommandError::Container { text, exit_code } => (text.clone(), *exit_code),
         CommandError::Findings => (String::new(), exit_code::FAILURE),
     }
 }

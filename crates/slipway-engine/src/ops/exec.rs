@@ -1,19 +1,20 @@
 //! `RUN`: prepare a snapshot, run a program in it, commit the snapshot.
 
 mod advice;
+pub(crate) mod container;
 pub(crate) mod mounts;
 mod output;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use slipway_dockerfile::quoted;
-use slipway_graph::op::{Exec, Security};
+use slipway_graph::op::{Exec, Network, Security};
 use slipway_graph::request::{Secret, StepLimits};
 use slipway_graph::{Events, StepId};
 use slipway_oci::Platform;
@@ -38,8 +39,8 @@ use crate::shared_cache::import::Imports;
 use crate::ssh::Agents;
 use crate::store_disk;
 use mounts::{
-    Prepared, into_sandbox_mount, make_nested_mount_points, mount_error, show_control_groups, show_interpreter,
-    sort_parents_first, stub_targets,
+    Prepared, PreparedMount, into_sandbox_mount, make_nested_mount_points, mount_error, show_control_groups,
+    show_interpreter, sort_parents_first, stub_targets,
 };
 pub use output::WindowSize;
 use output::{Ends, Output};
@@ -91,6 +92,10 @@ pub(crate) enum ExecError {
     Ulimit(String),
     #[error(transparent)]
     Accounts(#[from] AccountsError),
+    #[error("cannot mount `{path}` of the host", path = .path.display())]
+    HostPath { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Volume(#[from] slipway_store::VolumeError),
     #[error(transparent)]
     CacheMount(#[from] CacheMountError),
     #[error(transparent)]
@@ -154,6 +159,11 @@ impl HostFiles {
         }
     }
 
+    /// The same for the network that a container asks for.
+    pub(crate) fn expect_network(&self, wanted: Network) {
+        self.networks.begin(wanted);
+    }
+
     pub(super) fn search_path(&self) -> &OsStr {
         &self.search_path
     }
@@ -177,6 +187,18 @@ pub(crate) struct Run<'a> {
     pub(crate) events: &'a dyn Events,
     pub(crate) step: StepId,
     pub(crate) cancel: &'a Cancel,
+}
+
+/// A program in the place of a step, and what it is connected to.
+struct Program {
+    args: Vec<String>,
+    env: Vec<OsString>,
+    is_root_readonly: bool,
+    /// In place of the three below.
+    terminal: Option<OwnedFd>,
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
 }
 
 /// Where programs of a step start: the file system and what goes with the step.
@@ -207,16 +229,23 @@ impl Run<'_> {
 
     /// Finds or makes what the step's programs start from.
     pub(super) fn arrive(&self, active: &ActiveSnapshot) -> Result<Place<'_>, ExecError> {
+        self.arrive_as(active, |user| Owner { uid: user.uid, gid: user.gid })
+    }
+
+    /// As [`Run::arrive`]; a working folder that is missing gets the owner that is named for the user.
+    fn arrive_as(
+        &self,
+        active: &ActiveSnapshot,
+        folder_owner: impl FnOnce(&ProcessUser) -> Owner,
+    ) -> Result<Place<'_>, ExecError> {
         let mounted = active.mount()?;
         let root = open_root(mounted.as_fd())?;
         let user = Accounts::read(&root)?
             .process_user(&self.exec.user)
             .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         let command = || self.exec.args.join(" ");
-        make_working_directory(root.as_fd(), &self.exec.cwd, &user).map_err(|errno| ExecError::WorkingDirectory {
-            command: command(),
-            cwd: self.exec.cwd.clone(),
-            source: errno.into(),
+        make_folders(root.as_fd(), &self.exec.cwd, folder_owner(&user)).map_err(|errno| {
+            ExecError::WorkingDirectory { command: command(), cwd: self.exec.cwd.clone(), source: errno.into() }
         })?;
         let network = self.host_files.networks.for_step(self.exec.network, self.events);
         let emulation = self.host_files.emulators.for_step(self.platform);
@@ -251,46 +280,27 @@ impl Run<'_> {
         group: Option<&ControlGroup>,
         shell: Option<Shell>,
     ) -> Result<(), ExecError> {
-        let Place { mounted, user, network, emulation, .. } = place;
-        let mounted = mounted.as_fd();
         let command = || self.exec.args.join(" ");
         let (output, Ends { stdout, stderr }) = match self.host_files.terminal {
-            Some(size) if shell.is_none() => Output::terminal(size(), user.uid),
+            Some(size) if shell.is_none() => Output::terminal(size(), place.user.uid),
             _ => Output::pipes(),
         }
         .map_err(|source| ExecError::Prepare { path: "output".to_owned(), source })?;
-        let root = slipway_sandbox::mounts::bind(mounted, false)
-            .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         let Prepared { mounts, env, held, .. } = prepared;
-        let spec = Spec {
-            root,
-            attach_at: self.host_files.attach_at.clone(),
-            args: shell.as_ref().map_or(&self.exec.args, |shell| &shell.args).iter().map(OsString::from).collect(),
-            env: self.environment(env, user, shell.as_ref()),
-            cwd: PathBuf::from(&self.exec.cwd),
-            credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
-            hostname: self.exec.hostname.clone(),
-            network: network
-                .to_sandbox()
-                .map_err(|source| ExecError::Prepare { path: "network".to_owned(), source })?,
-            user_namespace: emulators::namespace(emulation)
-                .map_err(|source| ExecError::Prepare { path: "user namespace".to_owned(), source })?,
-            privilege: match self.exec.security {
-                Security::Sandbox => Privilege::Sandboxed,
-                Security::Insecure => Privilege::Insecure,
-            },
-            mounts: mounts.into_iter().map(into_sandbox_mount).collect(),
-            control_groups: mount_error("/sys/fs/cgroup", limit::entrances(group))?,
-            rlimits: self.resource_limits()?,
-            shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
+        let program = Program {
+            args: shell.as_ref().map_or(&self.exec.args, |shell| &shell.args).clone(),
+            env: self.environment(env, &place.user, shell.as_ref()),
+            is_root_readonly: false,
             terminal: shell.map(|shell| shell.terminal),
+            stdin: None,
             stdout,
             stderr,
         };
+        let spec = self.spec(place, mounts, group, program)?;
         let spawned = slipway_sandbox::spawn(&spec);
         // The step's ends go with it: what reads the others sees the end when the step is gone.
         drop(spec);
-        let running = Arc::new(spawned.map_err(|source| self.not_started(source, emulation))?);
+        let running = Arc::new(spawned.map_err(|source| self.not_started(source, &place.emulation))?);
         let to_kill = Arc::clone(&running);
         let guard = self.cancel.on_cancel(move || {
             // It may have ended by itself in this moment, which is what was wanted.
@@ -310,6 +320,47 @@ impl Run<'_> {
                 None => ExecError::Exit { command: command(), code, hint: store_disk::hint_if_full(self.store.root()) },
             }),
         }
+    }
+
+    /// What the sandbox is told.
+    fn spec(
+        &self,
+        place: &Place<'_>,
+        mounts: Vec<PreparedMount>,
+        group: Option<&ControlGroup>,
+        program: Program,
+    ) -> Result<Spec, ExecError> {
+        let Place { mounted, user, network, emulation, .. } = place;
+        let Program { args, env, is_root_readonly, terminal, stdin, stdout, stderr } = program;
+        let root = slipway_sandbox::mounts::bind(mounted, false)
+            .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
+        Ok(Spec {
+            root,
+            attach_at: self.host_files.attach_at.clone(),
+            args: args.into_iter().map(OsString::from).collect(),
+            env,
+            cwd: PathBuf::from(&self.exec.cwd),
+            credentials: Credentials { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
+            hostname: self.exec.hostname.clone(),
+            network: network
+                .to_sandbox()
+                .map_err(|source| ExecError::Prepare { path: "network".to_owned(), source })?,
+            user_namespace: emulators::namespace(emulation)
+                .map_err(|source| ExecError::Prepare { path: "user namespace".to_owned(), source })?,
+            privilege: match self.exec.security {
+                Security::Sandbox => Privilege::Sandboxed,
+                Security::Insecure => Privilege::Insecure,
+            },
+            mounts: mounts.into_iter().map(into_sandbox_mount).collect(),
+            control_groups: mount_error("/sys/fs/cgroup", limit::entrances(group))?,
+            rlimits: self.resource_limits()?,
+            shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
+            is_root_readonly,
+            terminal,
+            stdin,
+            stdout,
+            stderr,
+        })
     }
 
     fn not_started(&self, source: SpawnError, emulation: &StepEmulation) -> ExecError {
@@ -358,12 +409,12 @@ fn open_root(mounted: BorrowedFd<'_>) -> Result<Root, ExecError> {
 
 const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
-/// Makes the working directory and the folders above it where they are missing: 0755, owned by the step's user.
-fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -> Result<(), Errno> {
+/// Makes a folder and those above it where they are missing, with mode 0755.
+fn make_folders(root: BorrowedFd<'_>, path: &str, owner: Owner) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut so_far = String::new();
     let mut parent = rustix::fs::openat(root, c".", flags, Mode::empty())?;
-    for part in cwd.split('/').filter(|part| !part.is_empty()) {
+    for part in path.split('/').filter(|part| !part.is_empty()) {
         so_far.push('/');
         so_far.push_str(part);
         parent = match rustix::fs::openat2(root, so_far.as_str(), flags, Mode::empty(), IN_ROOT) {
@@ -371,7 +422,7 @@ fn make_working_directory(root: BorrowedFd<'_>, cwd: &str, user: &ProcessUser) -
             Err(Errno::NOENT) => {
                 let name = CString::new(part).map_err(|_| Errno::INVAL)?;
                 rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
-                owners::give_at(&parent, name.to_bytes(), Owner { uid: user.uid, gid: user.gid })?;
+                owners::give_at(&parent, name.to_bytes(), owner)?;
                 rustix::fs::openat(&parent, &name, flags | OFlags::NOFOLLOW, Mode::empty())?
             }
             Err(errno) => return Err(errno),

@@ -27,10 +27,10 @@ use output::OutputFlags;
 pub use cache::CacheFlagError;
 pub use call::{CallError, parse as parse_call};
 pub use context::ContextError;
-pub use csv::CsvError;
-pub use limits::{LimitFlagError, ResourceFlag};
+pub use csv::{CsvError, fields as csv_fields};
+pub use limits::{LimitFlagError, ResourceFlag, parse as parse_limits};
 pub use output::{OutputError, check_annotations};
-pub use sandbox::{SandboxFlagError, UlimitError, parse_ulimit};
+pub use sandbox::{SandboxFlagError, UlimitError, extra_hosts as parse_extra_hosts, parse_ulimit};
 pub use secret::SecretError;
 pub use ssh::SshError;
 

@@ -135,7 +135,9 @@ impl Root {
             control_groups: Vec::new(),
             rlimits: Vec::new(),
             shm_size_bytes: 64 << 20,
+            is_root_readonly: false,
             terminal: None,
+            stdin: None,
             stdout: output.try_clone().unwrap(),
             stderr: output.try_clone().unwrap(),
         }
@@ -218,7 +220,9 @@ pub(crate) fn run_step_if_requested() -> Option<ExitCode> {
         control_groups: Vec::new(),
         rlimits: Vec::new(),
         shm_size_bytes: 64 << 20,
+        is_root_readonly: false,
         terminal: None,
+        stdin: None,
         stdout: output.try_clone().unwrap(),
         stderr: output,
     };

@@ -17,6 +17,7 @@ pub(crate) mod lint;
 pub(crate) mod local_images;
 pub(crate) mod prune;
 pub(crate) mod remove_images;
+pub(crate) mod run;
 pub(crate) mod shell;
 pub(crate) mod tag;
 pub(crate) mod update;

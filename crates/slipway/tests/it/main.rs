@@ -41,6 +41,7 @@ mod prune;
 mod registry;
 mod results;
 mod run_tty;
+mod running;
 mod secret_keys;
 mod secrets;
 mod sharing;
@@ -108,6 +109,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("results", results::TESTS),
     ("secret_keys", secret_keys::TESTS),
     ("run_tty", run_tty::TESTS),
+    ("run", running::TESTS),
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
     ("shell", shell::TESTS),

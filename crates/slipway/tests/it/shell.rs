@@ -59,13 +59,13 @@ impl Typist {
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for(&self, text: &str) {
         wait_until(&format!("`{text}` is on the screen: {}", self.screen()), || self.screen().contains(text));
     }
 
     /// Types a command whose output has to hold `expected`, which the command itself must not.
     #[track_caller]
-    fn asks(&mut self, command: &str, expected: &str) {
+    pub(crate) fn asks(&mut self, command: &str, expected: &str) {
         assert!(!command.contains(expected));
         writeln!(self.keyboard, "{command}").unwrap();
         let mut screen = String::new();
@@ -77,7 +77,7 @@ impl Typist {
 
     /// Leaves the shell; gives the exit code and all that was on the screen.
     #[track_caller]
-    fn leave(mut self) -> (Option<i32>, String) {
+    pub(crate) fn leave(mut self) -> (Option<i32>, String) {
         writeln!(self.keyboard, "exit").unwrap();
         self.end()
     }

@@ -45,6 +45,11 @@ pub(in crate::ops) struct PreparedMount {
 }
 
 impl PreparedMount {
+    /// One that a container asked for.
+    pub(super) fn new(target: &str, kind: Kind, source: OwnedFd, attributes: Attributes) -> PreparedMount {
+        PreparedMount { target: target.to_owned(), kind, source, attributes, is_of_sandbox: false }
+    }
+
     /// A folder that the sandbox brings along, for looking only.
     pub(in crate::ops) fn toolbox(target: &str, source: OwnedFd) -> PreparedMount {
         let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
@@ -53,6 +58,22 @@ impl PreparedMount {
 }
 
 impl Prepared {
+    /// Lets the program write to the files that the sandbox made for it, such as `/etc/hosts`: nothing else sees them.
+    pub(super) fn let_be_written(&mut self) {
+        for mount in self.mounts.iter_mut().filter(|mount| mount.is_of_sandbox) {
+            mount.attributes = Attributes { readonly: false, ..mount.attributes };
+        }
+    }
+
+    /// Shows a file of the sandbox's.
+    pub(super) fn show_file(&mut self, target: &str, bytes: &[u8]) -> Result<(), ExecError> {
+        let source = memory_file("file", bytes, 0o644, (0, 0))?;
+        let attributes = Attributes { nosuid: true, nodev: true, noexec: true, ..Attributes::default() };
+        let mount = PreparedMount::new(target, Kind::File, source, attributes);
+        self.mounts.push(PreparedMount { is_of_sandbox: true, ..mount });
+        Ok(())
+    }
+
     /// The mode of the folder at `target`, which a tmpfs that covers it takes on.
     fn mode_of_folder(&self, root: &Root, target: &str) -> Option<u32> {
         let outer = self.mounts.iter().filter(|outer| is_below(target, &outer.target)).max_by_key(|o| o.target.len());
@@ -346,7 +367,7 @@ pub(super) fn mount_error<T>(target: &str, result: Result<T, CallError>) -> Resu
     result.map_err(|source| ExecError::Mount { target: target.to_owned(), source })
 }
 
-fn open_in(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, ExecError> {
+pub(super) fn open_in(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, ExecError> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     rustix::fs::openat2(root, path, flags, Mode::empty(), IN_ROOT)
         .map_err(|_| ExecError::BindSource { path: path.to_owned() })

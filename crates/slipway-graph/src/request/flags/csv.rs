@@ -10,7 +10,7 @@ pub enum CsvError {
 }
 
 /// The fields of `record`. Quotes go around a whole field (`"name=a,b"`); a quote inside them is written twice.
-pub(crate) fn fields(record: &str) -> Result<Vec<String>, CsvError> {
+pub fn fields(record: &str) -> Result<Vec<String>, CsvError> {
     let mut fields = Vec::new();
     let mut rest = record;
     loop {

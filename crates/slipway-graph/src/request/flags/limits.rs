@@ -46,7 +46,7 @@ pub struct ResourceFlag {
 }
 
 /// What flags of their own and then `--resource name=value` say; the last word counts.
-pub(crate) fn parse(flags: &[ResourceFlag], resources: &[String]) -> Result<StepLimits, LimitFlagError> {
+pub fn parse(flags: &[ResourceFlag], resources: &[String]) -> Result<StepLimits, LimitFlagError> {
     let mut limits = Parsed::default();
     for ResourceFlag { flag, name, value } in flags.iter().filter(|flag| !flag.value.is_empty()) {
         set(&mut limits, name, value).map_err(|reason| LimitFlagError::Argument {

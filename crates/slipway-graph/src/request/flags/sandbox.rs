@@ -100,7 +100,7 @@ pub(crate) fn network(mode: &str) -> Result<Network, SandboxFlagError> {
 }
 
 /// `--add-host host=ip` or `host:ip`, several of them separated by commas.
-pub(crate) fn extra_hosts(texts: &[String]) -> Result<Vec<(String, HostAddress)>, SandboxFlagError> {
+pub fn extra_hosts(texts: &[String]) -> Result<Vec<(String, HostAddress)>, SandboxFlagError> {
     let mut hosts = Vec::new();
     for text in texts {
         let entries = csv::fields(text).map_err(|_| SandboxFlagError::Host { text: text.to_owned() })?;

@@ -1,0 +1,172 @@
+//! `slipway run`: a program in an image, as in a step, but connected to the user, with folders of the host and volumes,
+//! and with nothing kept of what it writes elsewhere.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use slipway_sandbox::mounts::{self, Attributes};
+use slipway_sandbox::owners::Owner;
+use slipway_sandbox::stubs::{self, Kind};
+use slipway_sandbox::{ExitStatus, Running, SpawnError};
+
+use super::mounts::{
+    PreparedMount, make_nested_mount_points, mount_error, open_in, show_control_groups, show_interpreter,
+    sort_parents_first, stub_targets,
+};
+use super::output::{Ends, Output};
+use super::{ExecError, Place, Program, Run, make_folders};
+use crate::ops::{limit, local};
+
+const ROOT: Owner = Owner { uid: 0, gid: 0 };
+
+/// What a container sees mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerMount {
+    /// A file or folder of the host.
+    Bind {
+        source: PathBuf,
+        target: String,
+        is_readonly: bool,
+        /// A folder that is missing is made.
+        makes_source: bool,
+    },
+    /// A folder of the store. Without a name it is the container's own, and goes with it.
+    Volume {
+        name: Option<String>,
+        target: String,
+        is_readonly: bool,
+        /// A new volume starts with what the image has there.
+        starts_empty: bool,
+    },
+    /// A folder in memory.
+    Tmpfs { target: String, size_bytes: Option<u64>, mode: u32, is_readonly: bool, allows_exec: bool },
+}
+
+impl ContainerMount {
+    /// Where it is mounted: an absolute path.
+    pub fn target(&self) -> &str {
+        match self {
+            ContainerMount::Bind { target, .. }
+            | ContainerMount::Volume { target, .. }
+            | ContainerMount::Tmpfs { target, .. } => target,
+        }
+    }
+}
+
+/// What a container is connected to.
+#[derive(Default)]
+pub struct ContainerEnds {
+    /// Its terminal: input and output. Without one, output goes to the log.
+    pub terminal: Option<OwnedFd>,
+    /// Its input; it is empty if there is neither this nor a terminal.
+    pub stdin: Option<OwnedFd>,
+}
+
+/// A container and its surroundings; what it has in common with a step is in the [`Run`].
+pub(crate) struct Container<'a> {
+    pub(crate) mounts: &'a [ContainerMount],
+    pub(crate) is_root_readonly: bool,
+    /// Called as soon as its program runs.
+    pub(crate) on_start: &'a dyn Fn(Arc<Running>),
+}
+
+impl Run<'_> {
+    /// Runs the program to its end. What it wrote to the image's files is thrown away.
+    pub(crate) fn hold(&self, container: &Container<'_>, ends: ContainerEnds) -> Result<ExitStatus, ExecError> {
+        let active = self.store.begin(Some(&self.inputs[0]))?;
+        // Unlike a step's, the folder that `-w` names belongs to root.
+        let place = self.arrive_as(&active, |_| ROOT)?;
+        let group = limit::group(self.limits)?;
+        let mut prepared = self.prepare_mounts(&place.root, place.network)?;
+        prepared.show_file("/etc/hostname", format!("{}\n", self.exec.hostname).as_bytes())?;
+        prepared.let_be_written();
+        if let Some(group) = &group {
+            show_control_groups(&mut prepared, group)?;
+        }
+        show_interpreter(&mut prepared, &place.emulation)?;
+        for mount in container.mounts {
+            prepared.mounts.push(self.mount_of_container(&place, mount)?);
+        }
+        sort_parents_first(&mut prepared.mounts);
+        let not_mounted = |source| self.not_started(SpawnError::Setup(source), &place.emulation);
+        make_nested_mount_points(&prepared.mounts).map_err(not_mounted)?;
+        // They go with everything else that is written here.
+        let _stubs = stubs::make(place.root.as_fd(), &stub_targets(&prepared.mounts)).map_err(not_mounted)?;
+
+        let (output, Ends { stdout, stderr }) =
+            Output::pipes().map_err(|source| ExecError::Prepare { path: "output".to_owned(), source })?;
+        let ContainerEnds { terminal, stdin } = ends;
+        let is_root_readonly = container.is_root_readonly;
+        let env = self.environment(prepared.env, &place.user, None);
+        let program = Program { args: self.exec.args.clone(), env, is_root_readonly, terminal, stdin, stdout, stderr };
+        let spec = self.spec(&place, prepared.mounts, group.as_ref(), program)?;
+        let spawned = slipway_sandbox::spawn(&spec);
+        // Our ends of the pipes go with it: the reader sees the end when the program's do.
+        drop(spec);
+        let running = Arc::new(spawned.map_err(|source| self.not_started(source, &place.emulation))?);
+        let to_kill = Arc::clone(&running);
+        let _guard = self.cancel.on_cancel(move || {
+            // It may have ended by itself in this moment, which is what was wanted.
+            let _ = to_kill.kill();
+        });
+        (container.on_start)(Arc::clone(&running));
+        std::thread::scope(|scope| {
+            scope.spawn(move || output.forward(self.step, self.events));
+            running.wait().map_err(ExecError::Wait)
+        })
+    }
+
+    fn mount_of_container(&self, place: &Place<'_>, mount: &ContainerMount) -> Result<PreparedMount, ExecError> {
+        let target = mount.target();
+        match mount {
+            ContainerMount::Bind { source, is_readonly, makes_source, .. } => {
+                let on_host = |error| ExecError::HostPath { path: source.clone(), source: error };
+                if *makes_source && !source.exists() {
+                    std::fs::create_dir_all(source).map_err(on_host)?;
+                }
+                let kind = match std::fs::metadata(source).map_err(on_host)?.is_dir() {
+                    true => Kind::Directory,
+                    false => Kind::File,
+                };
+                // With what is mounted below it: a user namespace may not uncover what lies there.
+                let mounted = mount_error(target, mounts::bind_path(source, true))?;
+                let attributes = Attributes { readonly: *is_readonly, ..Attributes::default() };
+                Ok(PreparedMount::new(target, kind, mounted, attributes))
+            }
+            ContainerMount::Volume { name: Some(name), is_readonly, starts_empty, .. } => {
+                let folder = self.store.volume(name, |folder| match *starts_empty || !has_folder(place, target) {
+                    true => Ok(()),
+                    false => local::copy_folder(place.root.as_fd(), target, folder),
+                })?;
+                let mounted = mount_error(target, mounts::bind_path(&folder, false))?;
+                let attributes = Attributes { readonly: *is_readonly, ..Attributes::default() };
+                Ok(PreparedMount::new(target, Kind::Directory, mounted, attributes))
+            }
+            ContainerMount::Volume { name: None, is_readonly, .. } => {
+                // All that the container writes is thrown away, so its own volumes may be folders of the root: mounted
+                // onto themselves, they stay writable where the root is not.
+                let root = place.root.as_fd();
+                make_folders(root, target, ROOT)
+                    .map_err(|errno| ExecError::Prepare { path: target.to_owned(), source: errno.into() })?;
+                let mounted = mount_error(target, mounts::bind(open_in(root, target)?, false))?;
+                let attributes = Attributes { readonly: *is_readonly, ..Attributes::default() };
+                Ok(PreparedMount::new(target, Kind::Directory, mounted, attributes))
+            }
+            ContainerMount::Tmpfs { size_bytes, mode, is_readonly, allows_exec, .. } => {
+                let attributes = Attributes { readonly: false, nosuid: true, nodev: true, noexec: !allows_exec };
+                let mounted = mount_error(target, mounts::tmpfs(*size_bytes, *mode, attributes))?;
+                let attributes = Attributes { readonly: *is_readonly, ..attributes };
+                Ok(PreparedMount::new(target, Kind::Directory, mounted, attributes))
+            }
+        }
+    }
+}
+
+/// Whether the image has a folder at `target`.
+fn has_folder(place: &Place<'_>, target: &str) -> bool {
+    let root = place.root.as_fd();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, Path::new(target), flags, rustix::fs::Mode::empty(), super::IN_ROOT).is_ok()
+}
