@@ -119,8 +119,19 @@ impl Copy {
         Ok(())
     }
 
+    /// A folder that a single layer has lists the whiteouts in it, though overlay says that there is nothing.
+    fn nothing(&self, target: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+        match self.deletes_others.then(|| remove(target, name)) {
+            None | Some(Err(Errno::NOENT)) => Ok(()),
+            Some(removed) => removed,
+        }
+    }
+
     fn entry(&mut self, source: &OwnedFd, target: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-        let stat = stat_at(source, name)?;
+        let stat = match stat_at(source, name) {
+            Err(Errno::NOENT) => return self.nothing(target, name),
+            stat => stat?,
+        };
         let kind = FileType::from_raw_mode(stat.st_mode);
         let there = match stat_at(target, name) {
             Ok(there) => Some(FileType::from_raw_mode(there.st_mode)),

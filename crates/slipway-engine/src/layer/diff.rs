@@ -172,7 +172,8 @@ impl<W: Write> Walk<W> {
         let stat = match (folders.is_replaced, stat_if_there(folders.upper, name)) {
             (true, Ok(None)) => return self.whiteout(),
             (_, Ok(Some(stat))) => stat,
-            (false, Ok(None)) => return Err(self.read_error(Errno::NOENT)),
+            // A folder of an overlay that a single layer has lists the whiteouts in it.
+            (false, Ok(None)) => return Ok(()),
             (_, Err(errno)) => return Err(self.read_error(errno)),
         };
         if is_whiteout(&stat) {

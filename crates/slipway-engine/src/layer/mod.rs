@@ -8,6 +8,8 @@
 pub(crate) mod compress;
 pub(crate) mod diff;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod hostile;
 pub(crate) mod implied;
 pub(crate) mod merged_links;

@@ -122,7 +122,7 @@ fn build(site: &Site, arguments: &[&str]) -> Outcome {
 }
 
 /// Runs a command to its end; also says the most memory it was seen to have, in KiB.
-fn watched(site: &Site, command: &mut Command) -> (Outcome, u64) {
+pub(crate) fn watched(site: &Site, command: &mut Command) -> (Outcome, u64) {
     // A file, because nobody would empty a pipe while the memory is watched.
     let log = site.path("log");
     let mut child = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();

@@ -23,6 +23,7 @@ mod explained;
 mod git;
 mod git_modes;
 mod hostile_archives;
+mod hostile_layers;
 mod hostile_registry;
 mod images;
 mod interrupt;
@@ -91,6 +92,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
     ("images", images::TESTS),
+    ("hostile_layers", hostile_layers::TESTS),
     ("hostile_registry", hostile_registry::TESTS),
     ("hostile_archives", hostile_archives::TESTS),
     ("interrupt", interrupt::TESTS),
