@@ -282,7 +282,7 @@ pub(crate) fn store_config(
     serde_json::from_slice(&bytes).map(Some).map_err(bad)
 }
 
-fn stored_blob(store: &Store, digest: &Digest) -> Result<Option<Vec<u8>>, ImageError> {
+pub(crate) fn stored_blob(store: &Store, digest: &Digest) -> Result<Option<Vec<u8>>, ImageError> {
     let Some((file, _)) = store.open_blob(digest)? else { return Ok(None) };
     let mut bytes = Vec::new();
     let read = file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes);
@@ -353,7 +353,7 @@ pub(crate) fn pull(
     LayerFetcher { name: &name, place, store, flavor, progress }.stack(&layers)
 }
 
-fn known_image(
+pub(crate) fn known_image(
     name: String,
     origin: ImageOrigin,
     manifest_digest: Digest,
@@ -375,7 +375,7 @@ fn resolution_key(reference: &Reference, platform: &Platform) -> String {
 }
 
 /// The entry of an index for `platform`; a list of one is taken as it is.
-fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
+pub(crate) fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
     let is_image =
         |d: &&Descriptor| d.annotations.get("vnd.docker.reference.type").is_none_or(|t| t != "attestation-manifest");
     let images: Vec<&Descriptor> = index.manifests.iter().filter(is_image).collect();

@@ -18,6 +18,7 @@
 //! container/    a program in an image: `slipway run`
 //! records/      what is kept of a build that is over, and why its steps ran
 //! export/       one exporter a file
+//! stored/       images of the local store without a build: pull, push, save, load
 //! ```
 
 mod assemble;
@@ -53,6 +54,7 @@ mod shared_cache;
 mod ssh;
 mod stdin_context;
 mod store_disk;
+mod stored;
 mod unmet;
 
 pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
@@ -68,6 +70,7 @@ pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,
     RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log,
 };
+pub use stored::{Pulled, StoredImageError};
 
 /// Now, in nanoseconds since 1970.
 fn now_ns() -> i64 {

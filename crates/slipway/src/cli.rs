@@ -81,6 +81,14 @@ pub(crate) enum Command {
     /// Take names of images away
     #[command(name = "rmi")]
     RemoveImages(images::RemoveImagesArgs),
+    /// Fetch an image from a registry
+    Pull(images::PullArgs),
+    /// Give an image to a registry
+    Push(images::PushArgs),
+    /// Write images into an archive
+    Save(images::SaveArgs),
+    /// Take images out of an archive
+    Load(images::LoadArgs),
     /// Run a program in an image
     #[command(disable_help_flag = true)]
     Run(Box<run::RunArgs>),
@@ -253,6 +261,14 @@ pub(crate) enum ImageCommand {
     /// Take names of images away
     #[command(name = "rm", alias = "remove")]
     Remove(images::RemoveImagesArgs),
+    /// Fetch an image from a registry
+    Pull(images::PullArgs),
+    /// Give an image to a registry
+    Push(images::PushArgs),
+    /// Write images into an archive
+    Save(images::SaveArgs),
+    /// Take images out of an archive
+    Load(images::LoadArgs),
 }
 
 /// The flags of `shell`.

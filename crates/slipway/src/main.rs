@@ -79,6 +79,10 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
         Command::History(args) | Command::Image(ImageCommand::History(args)) => commands::history::run(&args),
         Command::Inspect(args) | Command::Image(ImageCommand::Inspect(args)) => commands::inspect::run(&args),
+        Command::Pull(args) | Command::Image(ImageCommand::Pull(args)) => commands::transfer::pull(&args),
+        Command::Push(args) | Command::Image(ImageCommand::Push(args)) => commands::transfer::push(&args),
+        Command::Save(args) | Command::Image(ImageCommand::Save(args)) => commands::transfer::save(&args),
+        Command::Load(args) | Command::Image(ImageCommand::Load(args)) => commands::transfer::load(&args),
         Command::Tag(args) | Command::Image(ImageCommand::Tag(args)) => commands::tag::run(&args),
         Command::RemoveImages(args) | Command::Image(ImageCommand::Remove(args)) => commands::remove_images::run(&args),
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 use slipway_graph::request::{Destination, ImageOutput};
 use slipway_oci::{Descriptor, Digest, Index, IndexOrManifest, Manifest, Reference, media_type};
+use slipway_store::Store;
 
 use super::documents::Documents;
 use super::{Export, ExportError, ExportedImage, write_to};
@@ -23,14 +24,14 @@ pub(super) enum Kind {
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Annotation with the full name of an image.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// Annotation with its tag (image spec, `annotations.md`).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct DockerManifest {
+pub(crate) struct DockerManifest {
     config: String,
     /// `null` instead of no items, as in the reference.
     repo_tags: Option<Vec<String>>,
@@ -50,7 +51,7 @@ pub(super) fn export(
     let pointer = dated(&documents);
     let entries = index_entries(&pointer, &options.names);
     let docker = match (kind, documents.manifests.as_slice()) {
-        (Kind::Docker, [manifest]) => Some(docker_manifest(manifest, &options.names)?),
+        (Kind::Docker, [manifest]) => Some(slipway_oci::to_compact(&[docker_entry(manifest, &options.names)])?),
         _ => None,
     };
     match dest {
@@ -65,7 +66,7 @@ pub(super) fn export(
                 _ => ExportError::Stdout(source),
             };
             let files = small_files(&index, docker.as_deref());
-            write_tar(export, out, &files, &documents).map_err(error)
+            write_tar(export.store, out, &files, &all_digests(&documents)).map_err(error)
         })?,
     }
     Ok(ExportedImage { descriptor: pointer, ..documents.exported(&options.names) })
@@ -82,7 +83,7 @@ fn dated(documents: &Documents) -> Descriptor {
 }
 
 /// One descriptor for each name, so that readers find the image under all of them.
-fn index_entries(pointer: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
+pub(crate) fn index_entries(pointer: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
     if names.is_empty() {
         return vec![pointer.clone()];
     }
@@ -105,43 +106,46 @@ fn whole_seconds(time: &str) -> String {
     }
 }
 
-fn index_bytes(manifests: Vec<Descriptor>) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn index_bytes(manifests: Vec<Descriptor>) -> Result<Vec<u8>, serde_json::Error> {
     let media_type = Some(media_type::OCI_INDEX.to_owned());
     slipway_oci::to_compact(&Index { schema_version: 2, media_type, manifests, annotations: BTreeMap::new() })
 }
 
-fn docker_manifest(manifest: &Manifest, names: &[Reference]) -> Result<Vec<u8>, serde_json::Error> {
+/// The entry for one image in the `manifest.json` of an archive.
+pub(crate) fn docker_entry(manifest: &Manifest, names: &[Reference]) -> DockerManifest {
     let path = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
     let some = |items: Vec<String>| Some(items).filter(|items| !items.is_empty());
-    slipway_oci::to_compact(&[DockerManifest {
+    DockerManifest {
         config: path(&manifest.config.digest),
         repo_tags: some(names.iter().map(|name| name.with_default_tag().familiar()).collect()),
         layers: some(manifest.layers.iter().map(|layer| path(&layer.digest)).collect()),
-    }])
+    }
 }
 
 /// What lies beside `blobs/`, in the order of names.
-fn small_files<'a>(index: &'a [u8], docker: Option<&'a [u8]>) -> Vec<(&'static str, &'a [u8])> {
+pub(crate) fn small_files<'a>(index: &'a [u8], docker: Option<&'a [u8]>) -> Vec<(&'static str, &'a [u8])> {
     let mut files = vec![("index.json", index)];
     files.extend(docker.map(|docker| ("manifest.json", docker)));
     files.push(("oci-layout", OCI_LAYOUT));
     files
 }
 
-fn write_tar(
-    export: &Export<'_>,
+/// Writes an archive of an image layout with the blobs `digests` of the store.
+pub(crate) fn write_tar(
+    store: &Store,
     out: &mut dyn Write,
     files: &[(&str, &[u8])],
-    documents: &Documents,
+    digests: &BTreeSet<&Digest>,
 ) -> io::Result<()> {
     let mut tar = TarWriter::new(out);
     let mut buffer = vec![0; 1 << 20];
     for folder in ["blobs", "blobs/sha256"] {
         tar.entry(&header(EntryKind::Directory, folder, 0))?;
     }
-    for digest in all_digests(documents) {
+    for digest in digests {
         let path = format!("blobs/sha256/{}", digest.hex());
-        let (mut file, size) = export.blob_file(digest).map_err(io::Error::other)?;
+        let missing = || io::Error::other(ExportError::BlobMissing((*digest).clone()));
+        let (mut file, size) = store.open_blob(digest).map_err(io::Error::other)?.ok_or_else(missing)?;
         tar.entry(&header(EntryKind::File, &path, size))?;
         tar.data(&mut file, &mut buffer)?;
     }

@@ -2,12 +2,12 @@
 //!
 //! Nothing half-made is ever visible: archives are written beside their place and renamed, names are given last.
 
-mod archive;
+pub(crate) mod archive;
 mod documents;
 mod image;
 mod local;
-mod pack;
-mod registry;
+pub(crate) mod pack;
+pub(crate) mod registry;
 mod split;
 mod tar;
 

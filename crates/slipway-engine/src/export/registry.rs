@@ -1,10 +1,12 @@
 //! Pushes an image: layers and config first, all at the same time, then the manifest under each name; an index when
 //! all its manifests are there.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use slipway_graph::request::{ImageOutput, Push};
 use slipway_oci::{Descriptor, Reference};
+use slipway_registry::{PushError, Registry};
+use slipway_store::Store;
 
 use super::documents::{Document, Documents};
 use super::{Export, ExportError};
@@ -16,7 +18,7 @@ pub(super) fn push(export: &Export<'_>, options: &ImageOutput, push: Push) -> Re
     let documents = export.documents(options)?;
     let blobs = documents.blobs();
     for name in &options.names {
-        push_blobs(export, name, &blobs)?;
+        push_blobs(export.store, export.registry, name, &blobs).map_err(Box::new)?;
         let put = |target: &Reference, media_type: &str, bytes: &[u8]| {
             export.registry.push_manifest(target, media_type, bytes).map_err(Box::new)
         };
@@ -32,18 +34,25 @@ pub(super) fn push(export: &Export<'_>, options: &ImageOutput, push: Push) -> Re
     Ok(documents)
 }
 
-fn push_blobs(export: &Export<'_>, name: &Reference, blobs: &[&Descriptor]) -> Result<(), ExportError> {
+/// Makes sure that the repository of `name` has all `blobs`, which are in the store.
+pub(crate) fn push_blobs(
+    store: &Store,
+    registry: &Registry,
+    name: &Reference,
+    blobs: &[&Descriptor],
+) -> Result<(), PushError> {
     std::thread::scope(|scope| {
         let push = |blob: &&'_ Descriptor| {
             let blob: &Descriptor = blob;
             let (digest, size) = (blob.digest.clone(), blob.size);
             let descriptor = Descriptor::new(&blob.media_type, digest.clone(), size);
             scope.spawn(move || {
-                let open = || -> std::io::Result<Box<dyn Read + Send>> {
-                    let (file, _) = export.blob_file(&digest).map_err(std::io::Error::other)?;
+                let open = || -> io::Result<Box<dyn Read + Send>> {
+                    let missing = || io::Error::other(ExportError::BlobMissing(digest.clone()));
+                    let (file, _) = store.open_blob(&digest).map_err(io::Error::other)?.ok_or_else(missing)?;
                     Ok(Box::new(file))
                 };
-                export.registry.push_blob(name, &descriptor, open, None).map_err(Box::new)
+                registry.push_blob(name, &descriptor, open, None)
             })
         };
         let threads: Vec<_> = blobs.iter().map(push).collect();

@@ -93,3 +93,58 @@ pub(crate) struct RemoveImagesArgs {
         default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
     no_prune: bool,
 }
+
+/// The flags of `pull`.
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+    pub(crate) name: String,
+    /// Of an image for several platforms, the one for this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) platform: String,
+    /// Print the name only
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `push`.
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: String,
+    /// All tags of the repository
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) all_tags: bool,
+    /// Print the name only
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `save`.
+#[derive(Debug, Args)]
+pub(crate) struct SaveArgs {
+    /// Names, or beginnings of ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// Write to a file instead of standard output
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) output: String,
+}
+
+/// The flags of `load`.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Read from a file instead of standard input
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) input: String,
+    /// Of an image for several platforms, the one for this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) platform: String,
+    /// Accepted: nothing but the names is printed
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    quiet: bool,
+}

@@ -20,4 +20,5 @@ pub(crate) mod remove_images;
 pub(crate) mod run;
 pub(crate) mod shell;
 pub(crate) mod tag;
+pub(crate) mod transfer;
 pub(crate) mod update;

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use serde_json::Value;
+use slipway_test::registry::TestRegistry;
 
 use crate::site::{Outcome, Site, run};
 use crate::{Test, test};
@@ -10,6 +11,9 @@ use crate::{Test, test};
 pub(crate) const TESTS: &[Test] = &[
     test("a_built_image_is_listed_described_and_removed", a_built_image_is_listed_described_and_removed),
     test("images_are_filtered", images_are_filtered),
+    test("an_archive_holds_the_same_images", an_archive_holds_the_same_images),
+    test("archives_of_the_build_are_loaded", archives_of_the_build_are_loaded),
+    test("an_image_goes_to_a_registry_and_comes_back", an_image_goes_to_a_registry_and_comes_back),
     test("mistakes_have_dockers_words_and_exit_codes", mistakes_have_dockers_words_and_exit_codes),
 ];
 
@@ -84,6 +88,61 @@ fn images_are_filtered() {
     assert_eq!(named(&["-f", "until=24h"]), "");
     let stderr = slipway(&site, &["images", "--filter", "bogus=1"]).failure();
     assert_eq!(stderr, "Error: invalid filter 'bogus'\n");
+}
+
+fn an_archive_holds_the_same_images() {
+    let site = Site::new(DOCKERFILE);
+    site.build(&["--tag=app:1", "--tag=team/app:2"]).success();
+    site.build(&["--tag=other", "--label=stage=prod"]).success();
+    let archive = site.name("images.tar");
+    assert_eq!(stdout(&site, &["save", "-o", &archive, "app:1", "other"]), "");
+    let piped = slipway(&site, &["save", "app:1", "other"]).success().stdout;
+    assert!(piped == std::fs::read(&archive).unwrap(), "a file and standard output differ");
+    let id = |name: &str| stdout(&site, &["inspect", "-f", "{{.Id}} {{.RootFS.Layers}}", name]);
+    let before = [id("app:1"), id("other")];
+    stdout(&site, &["rmi", "app:1", "team/app:2", "other"]);
+    site.renew_store();
+    assert_eq!(stdout(&site, &["load", "-i", &archive]), "Loaded image: app:1\nLoaded image: other:latest\n");
+    assert_eq!([id("app:1"), id("other")], before);
+    // What was loaded can be built upon, and saved again.
+    site.write("Dockerfile", "FROM app:1\nRUN cat /d > /e\n");
+    site.build(&["--tag=next"]).success();
+    assert_eq!(slipway(&site, &["save", "app:1", "other"]).success().stdout, piped);
+    site.assert_tidy();
+}
+
+fn archives_of_the_build_are_loaded() {
+    for kind in ["docker", "oci"] {
+        let site = Site::new(DOCKERFILE);
+        site.build(&[
+            &format!("--output=type={kind},dest=../image.tar,name=app:1,compression=zstd"),
+            "--iidfile=../iid",
+        ])
+        .success();
+        assert_eq!(stdout(&site, &["image", "load", "--input", &site.name("image.tar")]), "Loaded image: app:1\n");
+        let id = std::fs::read_to_string(site.path("iid")).unwrap();
+        assert_eq!(stdout(&site, &["images", "-q", "--no-trunc"]).trim_end(), id, "{kind}");
+    }
+}
+
+fn an_image_goes_to_a_registry_and_comes_back() {
+    let registry = TestRegistry::start().unwrap();
+    let site = Site::new(DOCKERFILE);
+    let name = format!("{}/mine:1", registry.host());
+    site.build(&["--tag", &name]).success();
+    let id = stdout(&site, &["images", "-q", "--no-trunc"]);
+    let pushed = stdout(&site, &["push", &name]);
+    let digest = pushed.trim_end().strip_prefix("1: digest: ").unwrap().to_owned();
+    registry.blob(&digest.parse().unwrap()).unwrap();
+    site.renew_store();
+    assert_eq!(stdout(&site, &["pull", "-q", &name]), format!("{name}\n"));
+    assert_eq!(stdout(&site, &["images", "-q", "--no-trunc"]), id);
+    let again = stdout(&site, &["pull", &name]);
+    assert_eq!(again, format!("Digest: {digest}\nStatus: Image is up to date for {name}\n{name}\n"));
+    let stderr = slipway(&site, &["push", "nosuch"]).failure();
+    assert_eq!(stderr, "Error: tag does not exist: nosuch:latest\n");
+    let stderr = slipway(&site, &["pull", &format!("{}/none", registry.host())]).failure();
+    assert!(stderr.contains("Error: ") && stderr.contains("not found"), "{stderr}");
 }
 
 /// The words behind "Error" and the exit codes are those of Docker 28.5.2, asked for the same.
