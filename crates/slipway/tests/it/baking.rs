@@ -212,6 +212,7 @@ const REMOTE_FILES: &[(&str, Blob<'_>)] = &[
             "#,
         ),
     ),
+    ("composed/compose.yaml", Blob::File("services:\n  web:\n    env_file: /etc/passwd\n    build: .\n")),
     ("Dockerfile", Blob::File("FROM scratch\nCOPY top /\n")),
     ("top", Blob::File("top\n")),
     ("sub/Dockerfile", Blob::File("FROM scratch\nCOPY f /\n")),
@@ -235,6 +236,8 @@ fn a_definition_may_be_in_a_repository() {
         |path: &str| fs::read_to_string(site.path("ctx/out").join(path)).unwrap_or_else(|error| error.to_string());
     let all = ["top/top", "sub/f", "here/own", "own/f", "more/top"].map(read);
     assert_eq!(all, ["top\n", "f\n", "own\n", "f\n", "top\n"]);
+    let composed = bake(&[&format!("{url}#main:composed")]).failure();
+    assert!(composed.contains("`compose.yaml` is elsewhere"), "{composed}");
     let missing = bake(&[&url, "-f", "missing.hcl"]).failure();
     assert!(missing.contains("ERROR: open missing.hcl: no such file or directory"), "{missing}");
 }

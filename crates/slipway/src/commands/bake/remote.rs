@@ -66,6 +66,13 @@ impl Remote {
             let name = name.split(['?', '#']).next().unwrap_or_default();
             files = vec![definition_files::read_at(&fetched(folder.path(), wanted.len(), MainContext::FILE), name)?];
         }
+        if let Some(file) = files.iter().find(|file| !is_bake_file(&file.name)) {
+            return Err(told(format!(
+                "`{}` is elsewhere and may be a Compose file, which could include files of this machine; only `.hcl` \
+                 and `.json` files are read from there: name them with `--file`",
+                file.name
+            )));
+        }
         for name in &here {
             files.push(definition_files::read(name)?);
         }
@@ -165,6 +172,12 @@ impl Remote {
             ))),
         }
     }
+}
+
+/// Bake files alone cannot make slipway read other files.
+fn is_bake_file(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.ends_with(".hcl") || name.ends_with(".json")
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {
