@@ -94,6 +94,7 @@ impl LayerFetcher<'_> {
         if let Some(layer) = self.store.layer_by_diff_id(diff_id)? {
             if let Some(descriptor) = descriptor.filter(|_| !self.is_offline()) {
                 self.keep_blob(descriptor)?;
+                check_layer_blob(self.store, self.name, diff_id, descriptor)?;
                 self.store.add_layer_blob(diff_id, descriptor)?;
             }
             return Ok(Fetched::Known(layer));
@@ -229,6 +230,37 @@ impl LayerFetcher<'_> {
 /// can be any: an image could have this machine ask servers that only it can reach.
 fn is_foreign(media_type: &str) -> bool {
     media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
+}
+
+/// Fails unless `blob`, which is in the store, holds the layer `diff_id`, as the image `name` says.
+///
+/// Where the layer itself is known nothing is unpacked, and nobody would notice that the blob is another one until it is
+/// passed on in the layer's place.
+pub(crate) fn check_layer_blob(
+    store: &Store,
+    name: &str,
+    diff_id: &DiffId,
+    blob: &Descriptor,
+) -> Result<(), ImageError> {
+    if store.diff_id_of_blob(&blob.digest)?.as_ref() == Some(diff_id) {
+        return Ok(());
+    }
+    let image = || name.to_owned();
+    let read_error = |source| ImageError::Read { image: image(), source };
+    let missing = || ImageError::BlobMissing { image: image(), digest: blob.digest.clone() };
+    let (file, _) = store.open_blob(&blob.digest)?.ok_or_else(missing)?;
+    let compression = Compression::of_layer(&blob.media_type)
+        .ok_or_else(|| ImageError::MediaType { media_type: blob.media_type.clone() })?;
+    let source = compression.reader(BufReader::with_capacity(1 << 20, file)).map_err(read_error)?;
+    let mut plain = Hashing { source, hasher: Sha256::new(), n_bytes: 0 };
+    io::copy(&mut plain, &mut io::sink()).map_err(read_error)?;
+    let found = DiffId(plain.hasher.finish());
+    match found == *diff_id {
+        true => Ok(()),
+        false => {
+            Err(ImageError::DiffId { image: image(), layer: blob.digest.clone(), expected: diff_id.clone(), found })
+        }
+    }
 }
 
 /// Counts and hashes what is read through it.

@@ -46,8 +46,6 @@ pub(crate) enum ArchiveError {
     NoNames,
     #[error("the image name {0:?} in the archive cannot be read")]
     Name(String),
-    #[error("the blob {blob} is not the layer {expected} that the image says it is")]
-    WrongLayer { blob: Digest, expected: Digest },
 }
 
 /// The files of an archive, all of them blobs of the store.

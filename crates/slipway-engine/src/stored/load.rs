@@ -1,13 +1,11 @@
 //! Which images are in an archive, and under which names? Archives of `docker save`, old and new, and OCI layouts.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 
 use serde::Deserialize;
 use slipway_graph::Events;
 use slipway_graph::op::ImageOrigin;
-use slipway_oci::{
-    Descriptor, Digest, ImageConfig, Index, IndexOrManifest, Manifest, Platform, Reference, Sha256, media_type,
-};
+use slipway_oci::{Descriptor, Digest, ImageConfig, Index, IndexOrManifest, Manifest, Platform, Reference, media_type};
 use slipway_solver::Cancel;
 
 use super::archive::Archive;
@@ -15,7 +13,7 @@ use super::{ArchiveError, Reason, StoredImageError, parsed};
 use crate::Engine;
 use crate::build::internal_step;
 use crate::export::archive::{IMAGE_NAME, REF_NAME};
-use crate::fetch::Progress;
+use crate::fetch::{Progress, check_layer_blob};
 use crate::images::{ImageError, choose, known_image};
 use crate::layer::decompress::{Compression, MAGIC_BYTES};
 
@@ -186,32 +184,15 @@ impl Engine {
         let config = self.document(&manifest.config.digest)?;
         let origin = ImageOrigin::Registry;
         let known = known_image(name.familiar(), origin, manifest_digest.clone(), &manifest, &config)?;
-        self.check_known_layers(&manifest, &known.config)?;
+        self.check_known_layers(&name.familiar(), &manifest, &known.config)?;
         self.unpack_known(name, &known, progress)
     }
 
     /// A layer that is in the store is not unpacked again, so that nobody would notice that its blob is another one.
-    fn check_known_layers(&self, manifest: &Manifest, config: &ImageConfig) -> Result<(), Reason> {
+    fn check_known_layers(&self, name: &str, manifest: &Manifest, config: &ImageConfig) -> Result<(), Reason> {
         for (diff_id, blob) in config.rootfs.diff_ids.iter().zip(&manifest.layers) {
-            let will_be_unpacked = self.store.layer_by_diff_id(diff_id)?.is_none();
-            if will_be_unpacked || self.store.diff_id_of_blob(&blob.digest)?.as_ref() == Some(diff_id) {
-                continue;
-            }
-            let missing = || Reason::BlobMissing(blob.digest.clone());
-            let (file, _) = self.store.open_blob(&blob.digest)?.ok_or_else(missing)?;
-            let compression = Compression::of_layer(&blob.media_type)
-                .ok_or_else(|| ImageError::MediaType { media_type: blob.media_type.clone() })?;
-            let mut plain = compression.reader(BufReader::with_capacity(1 << 20, file)).map_err(ArchiveError::Read)?;
-            let mut hasher = Sha256::new();
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                match plain.read(&mut buffer).map_err(ArchiveError::Read)? {
-                    0 => break,
-                    n => hasher.update(&buffer[..n]),
-                }
-            }
-            if hasher.finish() != diff_id.0 {
-                return Err(ArchiveError::WrongLayer { blob: blob.digest.clone(), expected: diff_id.0.clone() }.into());
+            if self.store.layer_by_diff_id(diff_id)?.is_some() {
+                check_layer_blob(&self.store, name, diff_id, blob)?;
             }
         }
         Ok(())

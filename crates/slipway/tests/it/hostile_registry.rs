@@ -17,6 +17,7 @@ use crate::{Test, test};
 pub(crate) const TESTS: &[Test] = &[
     test("documents_that_lie", documents_that_lie),
     test("layers_that_lie", layers_that_lie),
+    test("a_known_layer_keeps_its_content", a_known_layer_keeps_its_content),
     test("answers_without_an_end", answers_without_an_end),
     test("lists_of_themselves", lists_of_themselves),
     test("redirects_to_nowhere", redirects_to_nowhere),
@@ -104,6 +105,41 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
 
 fn blob_path(digest: &Digest) -> String {
     format!("/v2/image/blobs/{digest}")
+}
+
+/// An image that claims another blob to be a layer that is known already would put that blob into everybody's images.
+fn a_known_layer_keeps_its_content() {
+    let registry = TestRegistry::start().unwrap();
+    Forged::nothing().publish(&registry);
+    let site = site_of(&registry);
+    build(&site, &[]).success();
+    // A second layer, so that this stack of layers is a new one.
+    let layer = |path: &str, data: &str| {
+        let entry = Entry { path: path.to_owned(), mode: 0o644, data: data.into(), ..Entry::default() };
+        tar::write(&[entry]).unwrap()
+    };
+    let (other, top) = (layer("file", "smuggled in\n"), layer("top", "top\n"));
+    let mut forged = Forged::nothing();
+    forged.with_config(config_of(&[Digest::of(&forged.layer), Digest::of(&top)]));
+    forged.manifest["layers"] = json!([descriptor(OCI_LAYER, &other), descriptor(OCI_LAYER, &top)]);
+    for blob in [&other, &top] {
+        registry.put_blob("image", blob).unwrap();
+    }
+    forged.publish(&registry);
+    let archive = site.name("image.tar");
+    let output = format!("--output=type=oci,dest={archive}");
+    let exports = |arguments: &[&str]| {
+        let outcome = build(&site, &[&[output.as_str()], arguments].concat());
+        assert!(!fs::read(&archive).is_ok_and(|bytes| slipway_test::image::contains(&bytes, b"smuggled in")));
+        outcome
+    };
+    let told = exports(&[]).failure();
+    assert!(told.contains("but the config says"), "{told}");
+    Forged::nothing().publish(&registry);
+    exports(&["--output=type=oci,compression=uncompressed,force-compression=true,dest=../plain.tar"]).success();
+    let plain = fs::read(site.path("plain.tar")).unwrap();
+    assert!(slipway_test::image::contains(&plain, HONEST.as_bytes()));
+    assert!(!slipway_test::image::contains(&plain, b"smuggled in"));
 }
 
 /// A place whose Dockerfile is the registry's image and nothing else.
