@@ -7,7 +7,7 @@
 //! | `single-id` | anybody who may make a user namespace | one id that passes for all (`supervisor/`) |
 //!
 //! The highest rung that works is taken, unless one is asked for. Whether a rung works is found out by trying a step on
-//! it, which takes some milliseconds; so the answer is kept in a file, and holds for this boot, this user, and these
+//! it, which takes some milliseconds; so the answer is kept in a file, and holds for this boot, this user, what it may do, and these
 //! lines. Root does without: no lower rung gives it what is refused to it on its own, so that only [`survey`] tries.
 
 use std::fmt;
@@ -186,9 +186,10 @@ fn circumstances() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = fs::read_link("/proc/self/ns/user").unwrap_or_default();
     let uid = rustix::process::getuid().as_raw();
+    let capabilities = rustix::thread::capabilities(None).map(|sets| sets.effective.bits()).unwrap_or_default();
     let changed = |file: &str| fs::metadata(file).map(|m| (m.ino(), m.ctime(), m.ctime_nsec())).unwrap_or_default();
     format!(
-        "boot {} {} user {uid} {:?} {:?}",
+        "boot {} {} user {uid} {capabilities:x} {:?} {:?}",
         boot.trim(),
         namespace.display(),
         changed("/etc/subuid"),
