@@ -108,7 +108,7 @@ fn cells(
     }))
 }
 
-/// Leaves the rows that the argument and all filters hold for; of several values of one key, one is enough.
+/// Leaves the rows that the argument and all filters hold for; of several `reference` filters, one is enough.
 fn keep_matching(rows: &mut Vec<Row>, store: &Store, args: &ImagesArgs, now: Timestamp) -> Result<(), FilterError> {
     let mut references: Vec<String> = Vec::new();
     if !args.repository.is_empty() {
