@@ -74,7 +74,9 @@ impl NewUser {
         // The program may lie where only root can look.
         let program = self.home.with_file_name("slipway");
         if !program.exists() {
-            fs::copy(SLIPWAY, &program).unwrap();
+            // By a process of its own: a file that this one writes may be held open by what other tests just start, and
+            // cannot be executed as long as it is (ETXTBSY).
+            run(Command::new("cp").arg(SLIPWAY).arg(&program)).success();
         }
         let change_user = ["setpriv", "--reuid", &self.name, "--regid", &self.name, "--clear-groups", "--"];
         let words = [wrapper, &change_user].concat();
