@@ -1,10 +1,6 @@
 //! `slipway compose`: `config` and `build --print` give what the reference gives, byte for byte; `build` builds.
 
-use std::fs;
-use std::path::Path;
-
-use slipway_test::bake_table;
-
+use crate::bake::assert_agreement;
 use crate::site::{Site, run};
 use crate::{Test, test};
 
@@ -15,28 +11,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 fn agrees_with_the_reference() {
-    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compose");
-    let mut differences = Vec::new();
-    let mut n_cases = 0;
-    for entry in fs::read_dir(tables).unwrap() {
-        let path = entry.unwrap().path();
-        for case in bake_table::parse(&fs::read_to_string(&path).unwrap()) {
-            let temporary = tempfile::tempdir().unwrap();
-            let folder = temporary.path().join("demo");
-            fs::create_dir(&folder).unwrap();
-            let answer = case.run(&[], &[env!("CARGO_BIN_EXE_slipway")], &folder).unwrap();
-            n_cases += 1;
-            if answer != case.answer {
-                let table = path.file_name().unwrap_or_default().display();
-                differences.push(format!(
-                    "{table}: {}\n  wanted: {}\n{}\n  got: {}\n{}",
-                    case.title, case.answer.error, case.answer.stdout, answer.error, answer.stdout
-                ));
-            }
-        }
-    }
-    assert!(n_cases > 0, "no cases were found");
-    assert!(differences.is_empty(), "{} of {n_cases} differ:\n{}", differences.len(), differences.join("\n"));
+    assert_agreement("compose");
 }
 
 fn builds_a_service_from_another_one() {
