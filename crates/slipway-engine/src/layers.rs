@@ -4,7 +4,7 @@
 //! output of the build will need the compressed bytes, they are made in the same pass, so that files are read once.
 
 use std::io::{self, BufReader, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
@@ -283,13 +283,7 @@ fn write(
     latest: Option<i64>,
     cancel: &Cancel,
 ) -> Result<Written, LayerError> {
-    let path = store.layer_path(&place.layer);
-    let upper = untar::open_host_dir(&path)
-        .map_err(|errno| LayerError::Open { layer: place.layer.clone(), source: errno.into() })?;
-    let lower = match place.below.is_empty() {
-        true => None,
-        false => Some(store.view_layers(&place.below)?),
-    };
+    let (upper, lower) = opened(store, &place.below, &place.layer)?;
     let blob = match form {
         None => None,
         Some(form) => {
@@ -307,13 +301,20 @@ fn write(
     Ok(Written { diff_id, n_bytes, blob })
 }
 
-/// Writes the tar of `layer`, which lies on the layers `below`, to `out`.
-pub fn write_layer_tar(store: &Store, below: &[LayerId], layer: &LayerId, out: impl Write) -> io::Result<()> {
-    let upper = untar::open_host_dir(&store.layer_path(layer))?;
+/// The folder of `layer`, and a view of the layers `below` it, if there are any.
+fn opened(store: &Store, below: &[LayerId], layer: &LayerId) -> Result<(OwnedFd, Option<OwnedFd>), LayerError> {
+    let upper = untar::open_host_dir(&store.layer_path(layer))
+        .map_err(|errno| LayerError::Open { layer: layer.clone(), source: errno.into() })?;
     let lower = match below.is_empty() {
         true => None,
-        false => Some(store.view_layers(below).map_err(io::Error::other)?),
+        false => Some(store.view_layers(below)?),
     };
+    Ok((upper, lower))
+}
+
+/// Writes the tar of `layer`, which lies on the layers `below`, to `out`.
+pub fn write_layer_tar(store: &Store, below: &[LayerId], layer: &LayerId, out: impl Write) -> io::Result<()> {
+    let (upper, lower) = opened(store, below, layer).map_err(io::Error::other)?;
     diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), None, out).map(drop).map_err(io::Error::other)
 }
 

@@ -153,7 +153,7 @@ fn edits(id: &str, dockerfile: &Dockerfile, instruction: &Instruction) -> Vec<Ed
         }
         ("ConsistentInstructionCasing", _) => {
             let word = &instruction.keyword_word;
-            let is_lower = most_keywords_are_lower(dockerfile);
+            let is_lower = lint::most_keywords_are_lower(dockerfile);
             replace(word.span, if is_lower { word.text.to_lowercase() } else { word.text.to_uppercase() })
         }
         ("LegacyKeyValueFormat", Args::Pairs { pairs, is_legacy: true }) => match &pairs[..] {
@@ -170,13 +170,6 @@ fn edits(id: &str, dockerfile: &Dockerfile, instruction: &Instruction) -> Vec<Ed
 
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '+' | ',' | '@' | '%')
-}
-
-fn most_keywords_are_lower(dockerfile: &Dockerfile) -> bool {
-    let in_stages = || dockerfile.instructions.iter().skip_while(|instruction| instruction.keyword != Keyword::From);
-    let words = || in_stages().map(|instruction| instruction.keyword_word.text.as_str());
-    let n_lower = words().filter(|word| **word == word.to_lowercase()).count();
-    n_lower > words().filter(|word| **word == word.to_uppercase()).count()
 }
 
 /// Takes the empty lines out of `span`.

@@ -1,7 +1,7 @@
 //! Keywords that are cased otherwise than most keywords of the file.
 
 use super::{Findings, Rule};
-use crate::{Dockerfile, Keyword};
+use crate::{Dockerfile, Instruction, Keyword};
 
 pub(super) const RULE: Rule = Rule::new(
     "ConsistentInstructionCasing",
@@ -11,21 +11,35 @@ pub(super) const RULE: Rule = Rule::new(
 
 /// Looks at stages only: an `ARG` in front of the first `FROM` neither counts nor is complained about.
 pub(super) fn check(dockerfile: &Dockerfile, findings: &mut Findings<'_>) {
-    let in_stages = || dockerfile.instructions.iter().skip_while(|instruction| instruction.keyword != Keyword::From);
-    let is_lower = |word: &str| word == word.to_lowercase();
-    let is_upper = |word: &str| word == word.to_uppercase();
-    let words = || in_stages().map(|instruction| instruction.keyword_word.text.as_str());
-    let n_lower = words().filter(|word| is_lower(word)).count();
-    let n_upper = words().filter(|word| is_upper(word)).count();
-    let majority = if n_lower > n_upper { "lowercase" } else { "uppercase" };
-    for instruction in in_stages() {
+    let lower_wins = most_keywords_are_lower(dockerfile);
+    let majority = if lower_wins { "lowercase" } else { "uppercase" };
+    for instruction in in_stages(dockerfile) {
         let word = &instruction.keyword_word.text;
-        let is_right = if n_lower > n_upper { is_lower(word) } else { is_upper(word) };
+        let is_right = if lower_wins { is_lower(word) } else { is_upper(word) };
         if !is_right {
             let message = format!("Command '{word}' should match the case of the command majority ({majority})");
             findings.add_at(&RULE, instruction, message);
         }
     }
+}
+
+/// Whether more keywords of stages are in lower case than in upper case.
+pub fn most_keywords_are_lower(dockerfile: &Dockerfile) -> bool {
+    let words = || in_stages(dockerfile).map(|instruction| instruction.keyword_word.text.as_str());
+    let n_lower = words().filter(|word| is_lower(word)).count();
+    n_lower > words().filter(|word| is_upper(word)).count()
+}
+
+fn in_stages(dockerfile: &Dockerfile) -> impl Iterator<Item = &Instruction> {
+    dockerfile.instructions.iter().skip_while(|instruction| instruction.keyword != Keyword::From)
+}
+
+fn is_lower(word: &str) -> bool {
+    word == word.to_lowercase()
+}
+
+fn is_upper(word: &str) -> bool {
+    word == word.to_uppercase()
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use slipway_graph::LineRange;
 use crate::facts::{Facts, Place};
 use crate::{Diagnostic, Dockerfile, IgnoreRules, Instruction, Span};
 
+pub use consistent_instruction_casing::most_keywords_are_lower;
 pub use options::{CheckOptionError, CheckOptions, CheckOptionsError};
 
 /// A rule by its name and what it is about.
