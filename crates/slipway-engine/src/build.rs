@@ -14,77 +14,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::ffi::OsString;
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
-use slipway_dockerfile::Diagnostic;
-use slipway_graph::op::Source;
 use slipway_graph::request::{
     BuildRequest, CachePlace, CacheSource, ContextLocation, DockerfileLocation, LockUse, NamedRequest,
 };
-use slipway_graph::{Event, Events, Graph, LineRange, Pins, StepId, VertexId};
+use slipway_graph::{Event, Events, Graph, Pins, StepId, VertexId};
 use slipway_oci::{DiffId, Digest};
-use slipway_registry::Registry;
-use slipway_solver::{Cancel, Plan, SolveError, solve};
-use slipway_store::{Bounds, OverlayFlavor, Snapshot, Store};
+use slipway_solver::Cancel;
+use slipway_store::{OverlayFlavor, Snapshot};
 
 use crate::assemble::Draft;
-use crate::cap::Cap;
 use crate::contexts::Contexts;
-use crate::descriptors::{self, OriginalLimit};
 use crate::durability;
+use crate::engine::Engine;
 use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
-use crate::images::Images;
+use crate::failure::{BuildError, BuildFailure, Failed, unusable};
 use crate::inputs::Fetched;
-use crate::layers::{self, BlobForm, LayerMaker};
-use crate::observe::{self, BuildObserver};
-use crate::ops::exec::{HostFiles, WindowSize};
-use crate::ops::git::GitInputs;
-use crate::ops::http::HttpInputs;
-use crate::ops::shell::ShellSeat;
-use crate::ops::{self, ContextReads, EngineCache, EngineOps, OpError, RemoteSources, Session};
+use crate::layers;
+use crate::observe;
+use crate::ops::{self, RemoteSources};
 use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
 use crate::records::BuildRecord;
-use crate::records::audience::{Audience, SharedSteps};
+use crate::records::audience::Audience;
 use crate::shared_cache::export::{self as cache_export, CacheExport};
-use crate::shared_cache::import::{Imports, LostCache};
+use crate::shared_cache::import::Imports;
+use crate::solve::{Solved, Wanted};
 use crate::ssh::Agents;
-use crate::store_disk;
-use crate::unmet::{self, Unmet};
-
-/// What an engine is made of.
-pub struct EngineParts {
-    pub store: Store,
-    pub registry: Registry,
-    /// How overlays are written by this process: as root, or as root of a user namespace.
-    pub flavor: OverlayFlavor,
-    /// Where helper programs of the host are looked for, as in `PATH`.
-    pub search_path: OsString,
-    /// Variables of the host that the `git` program may see: `PATH`, proxies, certificates.
-    pub git_variables: Vec<(String, OsString)>,
-    /// Who wants a shell in steps: in those that fail, and where the request says so.
-    pub shell_seat: Option<Arc<dyn ShellSeat>>,
-    /// If given, steps write to a terminal of this size instead of to pipes. It is in no key.
-    pub step_terminal: Option<WindowSize>,
-    /// What the store is kept within, while builds go on and when they end; without bounds it grows.
-    pub cap: Bounds,
-}
-
-/// Builds images. One engine serves any number of builds.
-pub struct Engine {
-    pub(crate) store: Store,
-    pub(crate) registry: Registry,
-    pub(crate) flavor: OverlayFlavor,
-    pub(crate) search_path: OsString,
-    shell_seat: Option<Arc<dyn ShellSeat>>,
-    step_terminal: Option<WindowSize>,
-    pub(crate) nofile: OriginalLimit,
-    git_variables: Vec<(String, OsString)>,
-    cap: Cap,
-}
 
 /// What came of a build.
 #[derive(Debug)]
@@ -108,74 +66,6 @@ pub struct SourceFile {
     pub text: String,
 }
 
-/// Why there is no image, and the file that a message may point into.
-#[derive(Debug)]
-pub struct BuildError {
-    /// Which of the requests failed, by its place.
-    pub build: usize,
-    pub failure: BuildFailure,
-    pub dockerfile: Option<SourceFile>,
-}
-
-/// What went wrong.
-#[derive(Debug)]
-pub enum BuildFailure {
-    /// The user's file.
-    Dockerfile(Vec<Diagnostic>),
-    /// One step.
-    Step {
-        lines: Option<LineRange>,
-        name: String,
-        source: Box<dyn Error + Send + Sync>,
-        /// What to try, where that is known for sure.
-        hint: Option<String>,
-    },
-    /// slipway did, while it worked on a step; `message` is what the panic said.
-    Panic {
-        lines: Option<LineRange>,
-        name: String,
-        message: String,
-    },
-    /// The user interrupted.
-    Canceled,
-    /// What the request names is of no use; nothing was begun.
-    Request(Box<dyn Error + Send + Sync>),
-    Other(Box<dyn Error + Send + Sync>),
-}
-
-/// Whose fault it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// Their file or their command failed.
-    User,
-    /// Kernel, disk or network.
-    Environment,
-    /// Ours.
-    Bug,
-}
-
-impl BuildFailure {
-    /// Those who were told to stop have nothing to say for themselves, unless they were what stopped the others.
-    pub(crate) fn unless_canceled(self, cancel: &Cancel) -> BuildFailure {
-        match self {
-            BuildFailure::Step { .. } | BuildFailure::Panic { .. } => self,
-            _ if cancel.is_canceled() => BuildFailure::Canceled,
-            _ => self,
-        }
-    }
-}
-
-impl BuildError {
-    /// Whose fault it is, as far as that can be told.
-    pub fn class(&self) -> ErrorClass {
-        match self.failure {
-            BuildFailure::Dockerfile(_) | BuildFailure::Step { .. } | BuildFailure::Canceled => ErrorClass::User,
-            BuildFailure::Request(_) | BuildFailure::Other(_) => ErrorClass::Environment,
-            BuildFailure::Panic { .. } => ErrorClass::Bug,
-        }
-    }
-}
-
 /// What all parts of a build get.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
@@ -188,59 +78,7 @@ pub(crate) struct Job<'a> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// What to solve.
-#[derive(Clone)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) graph: &'a Graph,
-    pub(crate) results: Vec<VertexId>,
-    /// By vertex: the request that brought it.
-    pub(crate) owners: &'a [usize],
-    /// By vertex: all requests that need it, the owner first.
-    pub(crate) users: &'a [Vec<usize>],
-    pub(crate) contexts: &'a Contexts,
-    /// Vertices whose newest layers will be those of images, and the form of their blobs if they leave the store.
-    pub(crate) exported: BTreeMap<VertexId, Option<BlobForm>>,
-    /// The vertex that somebody sits down in.
-    pub(crate) shell_at: Option<VertexId>,
-    /// What is lacking already, found while Dockerfiles were read.
-    pub(crate) unmet: Vec<Unmet>,
-}
-
-/// The root file systems of the results, and how many steps had to run for them.
-pub(crate) struct Solved {
-    pub(crate) snapshots: BTreeMap<VertexId, Snapshot>,
-    /// By vertex; none if nobody wants the build's cache.
-    definitions: Vec<Digest>,
-    n_run: usize,
-}
-
-/// Why nothing was solved.
-enum Unsolved {
-    /// Without this cache it may go better.
-    Lost(LostCache),
-    Failed(Failed),
-}
-
-/// A request that cannot be carried out, and why.
-pub(crate) struct Failed {
-    pub(crate) build: usize,
-    pub(crate) failure: BuildFailure,
-}
-
 impl Engine {
-    /// An engine that has not touched anything yet, except that the process may now open as many files as its hard
-    /// limit allows.
-    pub fn new(parts: EngineParts) -> Engine {
-        let nofile = match parts.flavor {
-            // Nothing is mounted, and who comes after this process has to see the user's limit.
-            OverlayFlavor::Outside => OriginalLimit::read(),
-            OverlayFlavor::Root | OverlayFlavor::UserNamespace => descriptors::raise_limit(),
-        };
-        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, step_terminal, cap } = parts;
-        let cap = Cap::new(cap, flavor);
-        Engine { store, registry, flavor, search_path, shell_seat, step_terminal, nofile, git_variables, cap }
-    }
-
     /// Builds what `requests` ask for, with one graph; the results are in their order. `stdin` is read only if a request
     /// says so. Records of the builds stay in the store, unless all that was wanted is a shell, or to find out whether the
     /// engine has to enter a namespace.
@@ -448,30 +286,6 @@ impl Engine {
         Ok(Built { image_id: exported.id, image: exported.image, record: None, pins: None })
     }
 
-    /// Where base images are looked up.
-    pub(crate) fn images<'a>(&'a self, request: &'a BuildRequest, sources: &'a RemoteSources) -> Images<'a> {
-        Images {
-            store: &self.store,
-            registry: &self.registry,
-            pulls_always: request.pulls_always,
-            lock: request.lock,
-            pins: &request.pins,
-            digests: &sources.images,
-        }
-    }
-
-    /// When `source` changed last, in seconds since 1970.
-    pub(crate) fn time_of(
-        &self,
-        source: &Source,
-        request: &BuildRequest,
-        sources: &RemoteSources,
-        cancel: &Cancel,
-    ) -> Result<Option<i64>, Box<dyn Error + Send + Sync>> {
-        let http_inputs = self.http_inputs(request);
-        Ok(sources.time_of(source, http_inputs, self.git_inputs(request, cancel))?)
-    }
-
     /// What has to be fetched before the Dockerfile can be read, for somebody who does not build.
     pub(crate) fn fetch_inputs(&self, request: &BuildRequest, events: &dyn Events) -> Result<Fetched, BuildError> {
         let requests = [NamedRequest { name: String::new(), request: request.clone() }];
@@ -489,144 +303,6 @@ impl Engine {
             cancel: &cancel,
         };
         self.fetch(0, job).map_err(|failure| BuildError { build: 0, failure, dockerfile: None })
-    }
-
-    pub(crate) fn http_inputs<'a>(&'a self, request: &'a BuildRequest) -> HttpInputs<'a> {
-        HttpInputs { store: &self.store, registry: &self.registry, secrets: &request.secrets, pins: &request.pins }
-    }
-
-    pub(crate) fn git_inputs<'a>(&'a self, request: &'a BuildRequest, cancel: &'a Cancel) -> GitInputs<'a> {
-        GitInputs {
-            store: &self.store,
-            secrets: &request.secrets,
-            ssh: &request.ssh,
-            host_variables: &self.git_variables,
-            cancel,
-            pins: &request.pins,
-            is_offline: self.registry.is_offline(),
-        }
-    }
-
-    /// Step d, again for each imported cache that turns out to be broken.
-    pub(crate) fn solve(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Failed> {
-        loop {
-            match self.solve_once(wanted.clone(), job) {
-                Ok(solved) => return Ok(solved),
-                Err(Unsolved::Failed(failed)) => return Err(failed),
-                Err(Unsolved::Lost(lost)) => job.imports.give_up(&lost),
-            }
-        }
-    }
-
-    fn solve_once(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Unsolved> {
-        let Wanted { graph, results, owners, users, contexts, exported, shell_at, mut unmet } = wanted;
-        let Job { requests, agents, sources, imports, audience, cancel: user_cancel } = job;
-        // The solver cancels what is left after a failure, which may be one that the build goes on after.
-        let own_cancel = Arc::new(Cancel::new());
-        let other_end = Arc::clone(&own_cancel);
-        let _guard = user_cancel.on_cancel(move || other_end.cancel());
-        let cancel = own_cancel.as_ref();
-        let steps: Vec<StepId> = (0..graph.len()).map(|_| audience.new_step()).collect();
-        let events = SharedSteps::new(audience, &steps, users);
-        let isolates = requests.iter().any(|named| named.request.isolates_steps);
-        let (empty, search_path) = (self.store.root().join("empty"), self.search_path.clone());
-        let host_files = HostFiles::new(empty, self.nofile, search_path, self.step_terminal, isolates);
-        let sessions = requests.iter().zip(agents).map(|(NamedRequest { request, .. }, agents)| Session {
-            secrets: &request.secrets,
-            ssh: &request.ssh,
-            agents,
-            limits: &request.limits,
-            lock: request.lock,
-            pins: &request.pins,
-        });
-        let ops = EngineOps {
-            graph,
-            store: &self.store,
-            registry: &self.registry,
-            flavor: self.flavor,
-            contexts,
-            context_reads: ContextReads::default(),
-            sessions: &sessions.collect::<Vec<_>>(),
-            owners,
-            shell_seat: self.shell_seat.as_deref(),
-            shell_at,
-            host_files: &host_files,
-            sources,
-            git_variables: &self.git_variables,
-            imports,
-            cancel,
-            events: &events,
-            steps: &steps,
-        };
-        let build = results.first().map_or(0, |result| owners[result.0]);
-        match unmet::of(&ops, &results) {
-            Ok(more) => unmet.extend(more),
-            Err(error) => {
-                let failure = BuildFailure::Other(Box::new(error));
-                return Err(Unsolved::Failed(Failed { build, failure }));
-            }
-        }
-        if !unmet.is_empty() {
-            return Err(Unsolved::Failed(Failed { build, failure: unmet::failure(unmet) }));
-        }
-        let jobs = requests.iter().filter_map(|named| named.request.jobs).max();
-        let plan = Plan { graph, targets: &results, jobs: jobs.unwrap_or_else(default_jobs), cancel };
-        let n_run = AtomicUsize::new(0);
-        let solved = std::thread::scope(|scope| {
-            let layers = LayerMaker::new(scope, self.store.clone(), cancel);
-            let hand_in = |snapshot: &Snapshot, form| layers.hand_in(snapshot, form);
-            let cap = self.cap.watch(scope, self.store.clone());
-            let grown = || cap.grown();
-            let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
-            let (ops, n_run) = (&ops, &n_run);
-            let observer = BuildObserver {
-                graph,
-                audience: &events,
-                ops,
-                steps: &steps,
-                exported: &exported,
-                hand_in: &hand_in,
-                grown: &grown,
-                host_files,
-                n_run,
-            };
-            solve(&plan, ops, &EngineCache { store: &self.store, imports }, &observer)
-        });
-        events.take_notes(&ops);
-        let outputs = solved.map_err(|error| match error {
-            SolveError::Vertex { error: OpError::LostCache(lost), .. } => Unsolved::Lost(lost),
-            error => Unsolved::Failed(self.failed(error, graph, owners)),
-        })?;
-        let failed = |build, error| match error {
-            OpError::LostCache(lost) => Unsolved::Lost(lost),
-            error => Unsolved::Failed(Failed { build, failure: BuildFailure::Other(Box::new(error)) }),
-        };
-        let mut snapshots = BTreeMap::new();
-        for (vertex, output) in results.into_iter().zip(outputs) {
-            let snapshot = ops.snapshot_of(&output).map_err(|error| failed(owners[vertex.0], error))?;
-            snapshots.insert(vertex, snapshot);
-        }
-        let exports_cache = requests.iter().any(|named| !named.request.cache_to.is_empty());
-        let definitions = if exports_cache { ops.definitions() } else { Ok(Vec::new()) };
-        let definitions = definitions.map_err(|error| failed(0, error))?;
-        Ok(Solved { snapshots, definitions, n_run: n_run.into_inner() })
-    }
-
-    fn failed(&self, error: SolveError<OpError>, graph: &Graph, owners: &[usize]) -> Failed {
-        let (build, failure) = match error {
-            SolveError::Canceled => (0, BuildFailure::Canceled),
-            SolveError::Vertex { vertex: id, error } => {
-                let vertex = graph.vertex(id);
-                let (lines, name, hint) = (vertex.lines, vertex.name.clone(), error.hint());
-                let hint = hint.or_else(|| store_disk::hint(&error, self.store.root()));
-                (owners[id.0], BuildFailure::Step { lines, name, source: Box::new(error), hint })
-            }
-            SolveError::Panicked { vertex: id, message } => {
-                let vertex = graph.vertex(id);
-                (owners[id.0], BuildFailure::Panic { lines: vertex.lines, name: vertex.name.clone(), message })
-            }
-        };
-        Failed { build, failure }
     }
 
     /// Steps e and f.
@@ -661,14 +337,6 @@ impl Engine {
     }
 }
 
-/// Steps mostly wait: for compilers, for the network, for each other's locks. The kernel shares the processors out
-/// better than a low limit here would.
-fn default_jobs() -> usize {
-    // Not `available_parallelism`, which reads files to learn a quota that does not matter here.
-    let n_processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize);
-    4 * n_processors.max(4)
-}
-
 /// Reports `work` as the step `step`.
 pub(crate) fn internal_step<T, E>(
     events: &dyn Events,
@@ -688,14 +356,4 @@ where
         Err(error) => Event::StepFailed { step, message: error.to_string(), at },
     });
     result
-}
-
-/// What the request `build` names is of no use.
-fn unusable(build: usize, error: impl Error + Send + Sync + 'static) -> BuildError {
-    BuildError { build, failure: BuildFailure::Request(Box::new(error)), dockerfile: None }
-}
-
-/// The failure of the only request there is.
-pub(crate) fn other(source: Box<dyn Error + Send + Sync>) -> BuildError {
-    BuildError { build: 0, failure: BuildFailure::Other(source), dockerfile: None }
 }

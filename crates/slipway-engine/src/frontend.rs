@@ -15,8 +15,9 @@ use slipway_graph::request::BuildRequest;
 use slipway_graph::{Event, Events, StepId};
 use slipway_oci::Platform;
 
-use crate::build::{BuildFailure, SourceFile, internal_step};
+use crate::build::{SourceFile, internal_step};
 use crate::chain;
+use crate::failure::BuildFailure;
 use crate::images::unknown_image;
 use crate::inputs::{InputError, Inputs};
 use crate::language;

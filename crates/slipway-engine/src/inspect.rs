@@ -19,8 +19,9 @@ use slipway_solver::Cancel;
 use slipway_store::OpenError;
 
 use crate::Engine;
-use crate::build::{BuildError, BuildFailure, SourceFile, internal_step, other};
+use crate::build::{SourceFile, internal_step};
 use crate::contexts::Contexts;
+use crate::failure::{BuildError, BuildFailure, other};
 use crate::frontend::{Frontend, Reading};
 use crate::inputs::{Fetched, Inputs, find_inputs};
 use crate::ops::RemoteSources;

@@ -1,7 +1,9 @@
 //! Puts the parts together: carries out ops, makes layers, exports.
 //!
 //! ```text
-//! build.rs      Engine::build, the table of contents of a build; prepare.rs: its first steps
+//! engine.rs     what all commands share
+//! build.rs      Engine::build, the table of contents of a build; prepare.rs: its first steps; solve.rs: its main one
+//! failure.rs    why there is no image
 //! links.rs      which of several builds come first
 //! frontend.rs   a Dockerfile becomes a graph and warnings; inspect.rs: questions about one instead of a build
 //! platforms.rs  several platforms in one graph
@@ -30,7 +32,9 @@ mod context;
 mod contexts;
 mod descriptors;
 mod durability;
+mod engine;
 mod export;
+mod failure;
 mod fetch;
 mod frontend;
 #[cfg(fuzzing)]
@@ -51,16 +55,19 @@ mod records;
 mod remote_context;
 mod rootfs;
 mod shared_cache;
+mod solve;
 mod ssh;
 mod stdin_context;
 mod store_disk;
 mod stored;
 mod unmet;
 
-pub use build::{BuildError, BuildFailure, Built, Engine, EngineParts, ErrorClass, SourceFile};
+pub use build::{Built, SourceFile};
 pub use chain::chain;
 pub use container::{ContainerError, ContainerRequest, PullPolicy};
+pub use engine::{Engine, EngineParts};
 pub use export::ExportedImage;
+pub use failure::{BuildError, BuildFailure, ErrorClass};
 pub use inspect::{Checked, Inspector, OpenEngine};
 pub use layers::write_layer_tar;
 pub use ops::exec::WindowSize;

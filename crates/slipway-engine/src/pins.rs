@@ -8,7 +8,7 @@ use slipway_graph::{GitReference, Pins};
 use slipway_oci::{Digest, Reference};
 use slipway_solver::Cancel;
 
-use crate::build::Engine;
+use crate::engine::Engine;
 use crate::ops::RemoteSources;
 
 /// A name in a lock file that no build can have put there.

@@ -11,8 +11,10 @@ use slipway_graph::request::{ContextLocation, DockerfileLocation};
 use slipway_graph::{Events, Graph, MainContext, StepId};
 use slipway_oci::Platform;
 
-use crate::build::{BuildError, BuildFailure, Engine, Failed, Job, SourceFile, Wanted, internal_step};
+use crate::build::{Job, SourceFile, internal_step};
 use crate::contexts::Contexts;
+use crate::engine::Engine;
+use crate::failure::{BuildError, BuildFailure, Failed};
 use crate::frontend::Frontend;
 use crate::inputs::{Fetched, InputError, Inputs, find_inputs};
 use crate::layer::diff::open_dir;
@@ -20,6 +22,7 @@ use crate::links;
 use crate::platforms::{Blueprint, Recipe};
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
+use crate::solve::Wanted;
 
 /// All that can be known before anything runs.
 pub(crate) struct Prepared {

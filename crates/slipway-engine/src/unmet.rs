@@ -9,7 +9,7 @@ use slipway_graph::{LineRange, Pins, VertexId};
 use slipway_oci::Digest;
 use slipway_solver::{Cache as _, Ops as _};
 
-use crate::build::BuildFailure;
+use crate::failure::BuildFailure;
 use crate::images::{self, ImageError};
 use crate::ops::http::HttpError;
 use crate::ops::{EngineCache, EngineOps, OpError};

@@ -6,7 +6,7 @@ use slipway_graph::op::{ImageOrigin, ImageSource};
 use slipway_graph::{Event, Events, Pins};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, ReferenceParseError};
 
-use crate::build::Engine;
+use crate::engine::Engine;
 use crate::images::{ImageDigests, ImageError, Images, store_config};
 
 /// When the registry is asked for an image.

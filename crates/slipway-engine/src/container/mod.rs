@@ -24,7 +24,7 @@ use slipway_oci::{Platform, RuntimeConfig};
 use slipway_sandbox::{ExitStatus, Running, SpawnError};
 use slipway_solver::Cancel;
 
-use crate::build::Engine;
+use crate::engine::Engine;
 use crate::fetch::Progress;
 use crate::images;
 use crate::ops::exec::container::{Container, ContainerEnds, ContainerMount};

@@ -13,7 +13,8 @@ use slipway_solver::Hit;
 use slipway_store::Store;
 
 use super::recorder::Recorder;
-use crate::build::{BuildError, BuildFailure, Built};
+use crate::build::Built;
+use crate::failure::{BuildError, BuildFailure};
 use crate::ops::EngineOps;
 
 /// The records of all builds, and who draws.

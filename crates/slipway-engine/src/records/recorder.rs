@@ -15,7 +15,8 @@ use slipway_store::{BuildLimits, NewBuild, Store};
 use super::log::LogWriter;
 use super::note::{Note, PartKind};
 use super::{BuildRecord, RequestSummary, Status, StepRecord, VertexRecord, lines_of};
-use crate::build::{BuildFailure, Built};
+use crate::build::Built;
+use crate::failure::BuildFailure;
 use crate::ops::EngineOps;
 use crate::{chain, now_ns};
 

@@ -1,9 +1,9 @@
 //! The flags of `analyze` and `dive` (`spec/analyze.md` section 1).
 
-use clap::{ArgAction, Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use slipway_analyze::Compat;
 
-use super::{BuildArgs, go_bool};
+use super::build::BuildArgs;
 
 /// The flags of `analyze`.
 #[derive(Debug, Args)]
@@ -21,8 +21,7 @@ pub(crate) struct AnalyzeArgs {
     #[arg(long)]
     pub(crate) platform: Option<String>,
     /// Take layers that break off as far as they go
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
-        action = ArgAction::Set)]
+    #[arg(short, long)]
     pub(crate) ignore_errors: Option<bool>,
     /// Write what was found to a file for programs
     #[arg(short, long, value_name = "PATH")]
@@ -31,8 +30,7 @@ pub(crate) struct AnalyzeArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "json")]
     pub(crate) json_extended: Option<String>,
     /// Evaluate the rules, and fail if one of them fails; the same as CI=true in the environment
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
-        action = ArgAction::Set)]
+    #[arg(long)]
     pub(crate) ci: Option<bool>,
     /// File with the values of the rules [default: .dive-ci]
     #[arg(long, value_name = "PATH")]

@@ -1,6 +1,6 @@
 //! The flags of `bake` (`spec/bake.md` section 1).
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use super::go_bool;
 
@@ -20,27 +20,22 @@ pub(crate) struct BakeArgs {
     #[arg(long = "var")]
     pub(crate) variables: Vec<String>,
     /// Print the options without building
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(crate) print: bool,
     /// List targets or variables
     #[arg(long)]
     pub(crate) list: Option<String>,
     /// Shorthand for --set=*.output=type=registry
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     push: bool,
     /// Shorthand for --set=*.output=type=docker
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     load: bool,
     /// Do not use results of earlier builds
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
-        hide_possible_values = true)]
+    #[arg(long)]
     no_cache: Option<bool>,
     /// Always ask the registry for base images
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
-        hide_possible_values = true)]
+    #[arg(long)]
     pull: Option<bool>,
     /// Shorthand for --set=*.attest=type=provenance
     #[arg(long)]
@@ -52,8 +47,7 @@ pub(crate) struct BakeArgs {
     #[arg(long)]
     call: Option<String>,
     /// Shorthand for --call=check
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     check: bool,
     /// Allow builds to access specified resources
     #[arg(long = "allow")]

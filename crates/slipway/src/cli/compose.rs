@@ -1,8 +1,6 @@
 //! The flags of `compose` and its commands (`spec/compose.md` section 1).
 
-use clap::{ArgAction, Args, Subcommand};
-
-use super::go_bool;
+use clap::{Args, Subcommand};
 
 /// The flags of `compose`, which stand before its command.
 #[derive(Debug, Args)]
@@ -26,12 +24,10 @@ pub(crate) struct ComposeArgs {
     #[arg(long)]
     pub(crate) progress: Option<String>,
     /// Name images with `_` in the place of `-`
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(crate) compatibility: bool,
     /// Keep resources that no service uses
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(crate) all_resources: bool,
     #[command(subcommand)]
     pub(crate) command: ComposeCommand,

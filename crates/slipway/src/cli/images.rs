@@ -1,8 +1,6 @@
 //! What can be typed to work with images of the local store (`spec/cli.md` sections 9.2 and 9.3).
 
-use clap::{ArgAction, Args};
-
-use super::go_bool;
+use clap::Args;
 
 /// The flags of `images`.
 #[derive(Debug, Args)]
@@ -11,12 +9,10 @@ pub(crate) struct ImagesArgs {
     #[arg(value_name = "REPOSITORY[:TAG]", default_value = "", hide_default_value = true)]
     pub(crate) repository: String,
     /// Accepted: images without names are not kept
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     all: bool,
     /// Show digests of manifests
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(crate) digests: bool,
     /// Only images that this holds for (reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=24h, dangling=false)
     #[arg(short, long = "filter", value_name = "KEY=VALUE", value_parser = crate::cache_filter::check_form)]
@@ -25,12 +21,10 @@ pub(crate) struct ImagesArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) format: String,
     /// Do not shorten image ids
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(crate) no_trunc: bool,
     /// Print image ids only
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
@@ -43,16 +37,13 @@ pub(crate) struct HistoryArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) format: String,
     /// Ages and sizes for people
-    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "true", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short = 'H', long, default_value = "true")]
     pub(crate) human: bool,
     /// Do not shorten ids and instructions
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(crate) no_trunc: bool,
     /// Print ids only
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
@@ -85,12 +76,10 @@ pub(crate) struct RemoveImagesArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
     /// Also images that have names in several repositories; images that are not there are no failure
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) force: bool,
     /// Accepted: images have no untagged parents here
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide = true)]
+    #[arg(long, hide = true)]
     no_prune: bool,
 }
 
@@ -103,8 +92,7 @@ pub(crate) struct PullArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) platform: String,
     /// Print the name only
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
@@ -114,12 +102,10 @@ pub(crate) struct PushArgs {
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) name: String,
     /// All tags of the repository
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) all_tags: bool,
     /// Print the name only
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
@@ -144,7 +130,6 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) platform: String,
     /// Accepted: nothing but the names is printed
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     quiet: bool,
 }

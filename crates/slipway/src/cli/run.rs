@@ -2,8 +2,6 @@
 
 use clap::{ArgAction, Args};
 
-use super::go_bool;
-
 /// Runs a program in an image, in slipway's own sandbox and in the foreground.
 ///
 /// What the program writes is thrown away with the container, apart from named volumes and folders of the host: every
@@ -24,16 +22,13 @@ pub(crate) struct RunArgs {
     help: Option<bool>,
 
     /// Pass on standard input
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) interactive: bool,
     /// Give the program a terminal
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) tty: bool,
     /// Accepted; nothing of a container is ever kept
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "true", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, default_value = "true")]
     rm: bool,
     /// Accepted; a container without a daemon cannot be asked for by name
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -42,8 +37,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long = "label")]
     labels: Vec<String>,
     /// Say nothing while the image is pulled
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pub(crate) quiet: bool,
 
     /// Set a variable (NAME=value); NAME alone takes the value from here
@@ -75,8 +69,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) tmpfs: Vec<String>,
     /// Let nothing but volumes and folders in memory be written to
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", value_parser = go_bool, action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(crate) read_only: bool,
     /// Size of /dev/shm
     #[arg(long, default_value = "", hide_default_value = true)]

@@ -14,8 +14,9 @@ use std::path::PathBuf;
 
 use slipway_analyze::{Analysis, Detail, Growth, RuleError, Rules, Status, to_json};
 
+use crate::cli::Rejected;
 use crate::cli::analyze::{AnalyzeArgs, AnalyzeCommand};
-use crate::cli::{BuildArgs, Rejected};
+use crate::cli::build::BuildArgs;
 use crate::commands::build;
 use crate::exit_code;
 use crate::place;

@@ -14,7 +14,8 @@ use slipway_sandbox::ladder::Place;
 use slipway_solver::Cancel;
 use slipway_store::{Bounds, OpenError, OverlayFlavor, Store};
 
-use crate::cli::{BuildArgs, Rejected};
+use crate::cli::Rejected;
+use crate::cli::build::BuildArgs;
 use crate::commands::{call, explain};
 use crate::config::{self, ConfigError};
 use crate::progress::{Recording, Reporter, Style, log_window};

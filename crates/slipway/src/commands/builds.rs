@@ -11,7 +11,7 @@ use slipway_engine::{BuildRecord, LogError, LogPiece, LogReader, Status, StepRec
 use slipway_graph::{Event, Events, StepId};
 use slipway_store::{BuildRecordError, FsError, OverlayFlavor, Store};
 
-use crate::cli::{BuildsCommand, ListFormat};
+use crate::cli::builds::{BuildsCommand, ListFormat};
 use crate::commands::images::age;
 use crate::place;
 use crate::progress::{Reporter, Style};

@@ -8,7 +8,7 @@ use serde_json::json;
 use slipway_store::{Store, Usage};
 
 use crate::cache_filter::CacheFilter;
-use crate::cli::DiskUsageArgs;
+use crate::cli::cache::DiskUsageArgs;
 use crate::commands::images::age;
 use crate::place;
 use crate::report::CommandError;

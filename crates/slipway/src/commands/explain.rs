@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use slipway_engine::{BuildRecord, Explanation, FileChange, Outcome, PartKind, Reason, StepExplanation, explain};
 use slipway_store::{FsError, Store};
 
-use crate::cli::ExplainArgs;
+use crate::cli::builds::ExplainArgs;
 use crate::commands::builds::{self, NoBuildError};
 use crate::report::CommandError;
 

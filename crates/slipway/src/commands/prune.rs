@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use slipway_store::{Bounds, Store, Usage};
 
 use crate::cache_filter::CacheFilter;
-use crate::cli::PruneArgs;
+use crate::cli::cache::PruneArgs;
 use crate::commands::du::{block, last_used, now_ns, size};
 use crate::place;
 use crate::report::CommandError;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use slipway_engine::{BuildError, BuildFailure};
 
-use crate::cli::ShellArgs;
+use crate::cli::build::ShellArgs;
 use crate::commands::build;
 use crate::report::CommandError;
 use crate::shell_seat;
