@@ -21,7 +21,7 @@ use ureq::http::{Method, Uri};
 
 use crate::challenge::Challenge;
 use crate::client::{ClientConfig, HttpClient, Request, RequestBody, Response};
-use crate::credentials::{Credential, CredentialStore};
+use crate::credentials::{Credential, CredentialStore, Source};
 use crate::failure::{Failure, Operation};
 use crate::mirror::Endpoint;
 use crate::origin::{Origin, query_escaped};
@@ -55,6 +55,11 @@ impl Scope {
         }
     }
 
+    /// Nothing but that somebody is who they say.
+    pub(crate) fn log_in() -> Scope {
+        Scope { repository: String::new(), operation: Operation::LogIn, mount_from: None }
+    }
+
     pub(crate) fn operation(&self) -> Operation {
         self.operation
     }
@@ -63,6 +68,7 @@ impl Scope {
         let actions = match self.operation {
             Operation::Pull => "pull",
             Operation::Push => "pull,push",
+            Operation::LogIn => return Vec::new(),
         };
         let own = format!("repository:{}:{actions}", self.repository);
         let other = self.mount_from.as_ref().map(|from| format!("repository:{from}:pull"));
@@ -92,8 +98,8 @@ impl Authenticator {
         Authenticator { credentials, challenges: Mutex::default(), tokens: Mutex::default() }
     }
 
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        self.credentials.warnings()
+    pub(crate) fn credentials(&self) -> &CredentialStore {
+        &self.credentials
     }
 
     /// Sends `request` to `endpoint` with the authorization it needs, and answers one challenge if there is one.
@@ -141,10 +147,13 @@ impl Authenticator {
             Some(Challenge::Bearer { realm, .. }) => realm.parse().ok().and_then(|realm: Uri| Origin::of(&realm)),
             _ => None,
         };
-        Some(match realm.filter(|realm| !may_see_credentials(config, endpoint, realm)) {
-            Some(realm) => format!("the credentials for {host} were not sent to its token service at {realm}"),
-            None => format!("the credentials for {host} come from {source}"),
-        })
+        match (realm.filter(|realm| !may_see_credentials(config, endpoint, realm)), source) {
+            (Some(realm), _) => {
+                Some(format!("the credentials for {host} were not sent to its token service at {realm}"))
+            }
+            (None, Source::Kept(source)) => Some(format!("the credentials for {host} come from {source}")),
+            (None, Source::Typed) => None,
+        }
     }
 
     /// The header for a request, if the endpoint is known to want one. `refused` is a header that just got a 401.
@@ -225,6 +234,10 @@ impl Asker<'_> {
         let origin = Origin::of(realm)
             .ok_or_else(|| Failure::Protocol("the registry names a token service that is no URL".to_owned()))?;
         let credential = credential.filter(|_| may_see_credentials(self.config, self.endpoint, &origin));
+        // A stranger's token would say nothing about a login.
+        if credential.is_none() && self.scope.operation() == Operation::LogIn {
+            return Err(Failure::Denied { operation: Operation::LogIn, detail: String::new() });
+        }
         let response = match &credential {
             Some(Credential::IdentityToken(refresh)) => self.exchange_refresh_token(realm, service, refresh)?,
             Some(Credential::Basic { username, password }) => {

@@ -39,6 +39,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct ClientConfig {
     /// Path of Docker's `config.json`; a missing file counts as an empty one.
     pub docker_config: Option<PathBuf>,
+    /// More files of that kind, asked in this order after it: those of Podman (containers-auth.json(5)).
+    pub auth_files: Vec<PathBuf>,
     /// The text of `DOCKER_AUTH_CONFIG` (`spec/cli.md` section 10).
     pub docker_auth_config: Option<String>,
     /// Where credential helpers are looked for, in `PATH`'s syntax; `None` for the `PATH` of this process.
@@ -72,6 +74,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         ClientConfig {
             docker_config: None,
+            auth_files: Vec::new(),
             docker_auth_config: None,
             helper_path: None,
             mirrors: Vec::new(),

@@ -1,28 +1,37 @@
 //! Which user name and password belong to a registry host? (`spec/cli.md` section 10.)
 //!
-//! Asked in this order: `DOCKER_AUTH_CONFIG`, the host's credential helper, the general credential store, the
-//! `auths` of `config.json`. A source that cannot be used is a warning, not an error: most images are public.
+//! Asked in this order: `DOCKER_AUTH_CONFIG`, then for each file (`config.json`, then those of Podman) the host's
+//! credential helper, the general credential store, its `auths`. A source that cannot be used is a warning, not an
+//! error: most images are public.
+//!
+//! ```text
+//! credentials/file.rs     what is in such a file, and how a login is written into it
+//! credentials/program.rs  the programs that keep credentials
+//! ```
+
+mod file;
+mod program;
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::client::ClientConfig;
+use file::{DockerConfig, decode_auth};
+use program::Helper;
+
+pub use file::ConfigFileError;
+pub use program::HelperError;
 
 /// Under which name Docker Hub's credentials are kept, whatever its hosts are called.
 pub(crate) const HUB_KEY: &str = "https://index.docker.io/v1/";
-/// More than any helper has to say.
-const HELPER_ANSWER_BYTES: u64 = 1 << 20;
-/// More than any `config.json` holds; caps what a wrong path can do.
-const CONFIG_BYTES: u64 = 16 << 20;
+/// The user name that says that the secret is an identity token.
+const TOKEN_USER: &str = "<token>";
 
 /// What proves to a registry who is asking. Printing one shows no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,60 +54,38 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A credential, and where it was found, in words for an error message.
+/// A credential, and where it was found.
 #[derive(Clone)]
 struct Found {
     credential: Credential,
-    source: String,
+    source: Source,
+}
+
+/// Where a credential comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The caller has it from the user.
+    Typed,
+    /// A file, variable or program, in words for an error message.
+    Kept(String),
 }
 
 /// Why a source of credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum CredentialError {
-    #[error("cannot read `{}`: {source}", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error("`{}` is no Docker configuration: {source}", path.display())]
-    Malformed { path: PathBuf, source: serde_json::Error },
-    #[error("invalid auth configuration file")]
-    MalformedAuth,
-    #[error("error getting credentials from `{program}`: {reason}")]
-    Helper { program: String, reason: String },
+pub enum CredentialError {
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
+    #[error(transparent)]
+    Helper(#[from] HelperError),
 }
 
 /// The sources of credentials, each host asked for at most once.
 pub(crate) struct CredentialStore {
-    config_path: Option<PathBuf>,
+    files: Vec<(PathBuf, OnceLock<DockerConfig>)>,
     helper_path: Option<OsString>,
     from_environment: BTreeMap<String, Credential>,
-    config: OnceLock<DockerConfig>,
     known: Mutex<HashMap<String, Option<Found>>>,
     warnings: Mutex<Vec<String>>,
-}
-
-/// The parts of `config.json` that are about credentials.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DockerConfig {
-    #[serde(default)]
-    auths: BTreeMap<String, AuthEntry>,
-    #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
-    #[serde(default)]
-    creds_store: String,
-}
-
-#[derive(Default, Deserialize)]
-struct AuthEntry {
-    #[serde(default)]
-    auth: String,
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    password: String,
-    #[serde(default)]
-    identitytoken: String,
-    #[serde(default)]
-    registrytoken: String,
 }
 
 impl CredentialStore {
@@ -113,13 +100,26 @@ impl CredentialStore {
                 (BTreeMap::new(), Some(warning))
             }
         };
+        let files = client.docker_config.iter().chain(&client.auth_files);
         CredentialStore {
-            config_path: client.docker_config.clone(),
+            files: files.map(|path| (path.clone(), OnceLock::new())).collect(),
             helper_path: client.helper_path.clone(),
             from_environment,
-            config: OnceLock::new(),
             known: Mutex::new(HashMap::new()),
             warnings: Mutex::new(warning.into_iter().collect()),
+        }
+    }
+
+    /// Knows one login, which was typed.
+    pub(crate) fn typed(host: &str, username: &str, password: &str) -> CredentialStore {
+        let credential = Credential::Basic { username: username.to_owned(), password: password.to_owned() };
+        let found = Found { credential, source: Source::Typed };
+        CredentialStore {
+            files: Vec::new(),
+            helper_path: None,
+            from_environment: BTreeMap::new(),
+            known: Mutex::new(HashMap::from([(host.to_owned(), Some(found))])),
+            warnings: Mutex::default(),
         }
     }
 
@@ -128,8 +128,8 @@ impl CredentialStore {
         self.found(host).map(|found| found.credential)
     }
 
-    /// The file, variable or program that the credential of `host` comes from.
-    pub(crate) fn source(&self, host: &str) -> Option<String> {
+    /// Where the credential of `host` comes from.
+    pub(crate) fn source(&self, host: &str) -> Option<Source> {
         self.found(host).map(|found| found.source)
     }
 
@@ -139,12 +139,7 @@ impl CredentialStore {
         if let Some(found) = known.get(host) {
             return found.clone();
         }
-        let found = lookup_keys(host).iter().find_map(|key| {
-            self.find(key).unwrap_or_else(|error| {
-                self.warn(error.to_string());
-                None
-            })
-        });
+        let found = lookup_keys(host).iter().find_map(|key| self.find(key));
         known.insert(host.to_owned(), found.clone());
         found
     }
@@ -158,32 +153,33 @@ impl CredentialStore {
         self.warnings.lock().expect("because nothing panics while it is held").push(warning);
     }
 
-    fn find(&self, key: &str) -> Result<Option<Found>, CredentialError> {
+    fn find(&self, key: &str) -> Option<Found> {
         if let Some(credential) = self.from_environment.get(key) {
-            let source = "`DOCKER_AUTH_CONFIG`".to_owned();
-            return Ok(Some(Found { credential: credential.clone(), source }));
+            let source = Source::Kept("`DOCKER_AUTH_CONFIG`".to_owned());
+            return Some(Found { credential: credential.clone(), source });
         }
-        let config = self.config();
-        let helper = config.cred_helpers.get(key).filter(|helper| !helper.is_empty());
-        if let Some(helper) = helper.or(Some(&config.creds_store).filter(|helper| !helper.is_empty())) {
-            let credential = ask_helper(helper, key, self.helper_path.as_deref())?;
-            let source = format!("`{}`", helper_program(helper));
-            return Ok(credential.map(|credential| Found { credential, source }));
-        }
-        let entry = config
-            .auths
-            .get(key)
-            .or_else(|| config.auths.iter().find(|(name, _)| host_part(name) == key).map(|(_, entry)| entry));
-        let credential = entry.map_or(Ok(None), credential_of)?;
-        let path = self.config_path.as_deref().unwrap_or(Path::new("config.json"));
-        let source = format!("`{}`", path.display());
-        Ok(credential.map(|credential| Found { credential, source }))
+        self.files.iter().find_map(|(path, config)| {
+            self.find_in(path, self.config(path, config), key).unwrap_or_else(|error| {
+                self.warn(error.to_string());
+                None
+            })
+        })
     }
 
-    fn config(&self) -> &DockerConfig {
-        self.config.get_or_init(|| {
-            let Some(path) = &self.config_path else { return DockerConfig::default() };
-            read_config(path).unwrap_or_else(|error| {
+    fn find_in(&self, path: &Path, config: &DockerConfig, key: &str) -> Result<Option<Found>, CredentialError> {
+        let (credential, source) = match config.helper(key) {
+            Some(name) => {
+                let helper = Helper { name, search_path: self.helper_path.as_deref() };
+                (helper.get(key)?, format!("`{}`", helper.program()))
+            }
+            None => (config.credential(key)?, format!("`{}`", path.display())),
+        };
+        Ok(credential.map(|credential| Found { credential, source: Source::Kept(source) }))
+    }
+
+    fn config<'a>(&self, path: &Path, config: &'a OnceLock<DockerConfig>) -> &'a DockerConfig {
+        config.get_or_init(|| {
+            DockerConfig::read(path).unwrap_or_else(|error| {
                 self.warn(error.to_string());
                 DockerConfig::default()
             })
@@ -191,55 +187,69 @@ impl CredentialStore {
     }
 }
 
+/// Where a login was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptLogin {
+    /// Into this file, as it is.
+    Readable(PathBuf),
+    /// It is there already.
+    Known,
+    /// Into the hands of a helper.
+    Helper,
+}
+
+/// Keeps the login for `key` where the file at `path` says that it is to be.
+pub(crate) fn keep_login(
+    path: &Path,
+    client: &ClientConfig,
+    key: &str,
+    (username, password): (&str, &str),
+) -> Result<KeptLogin, CredentialError> {
+    let config = DockerConfig::read(path)?;
+    let put =
+        |entry: Value| move |auths: &mut Map<String, Value>| auths.insert(key.to_owned(), entry.clone()) != Some(entry);
+    let Some(name) = config.helper(key) else {
+        let is_changed = file::edit_auths(path, put(file::auth_entry(Some((username, password)))))?;
+        return Ok(if is_changed { KeptLogin::Readable(path.to_owned()) } else { KeptLogin::Known });
+    };
+    Helper { name, search_path: client.helper_path.as_deref() }.store(key, username, password)?;
+    // Other programs look here for the names of the registries that helpers know.
+    file::edit_auths(path, put(file::auth_entry(None)))?;
+    Ok(KeptLogin::Helper)
+}
+
+/// Forgets the login for `key`, in the file at `path` and in the helper that it names.
+pub(crate) fn forget_login(path: &Path, client: &ClientConfig, key: &str) -> Result<(), CredentialError> {
+    let config = DockerConfig::read(path)?;
+    if let Some(name) = config.helper(key) {
+        Helper { name, search_path: client.helper_path.as_deref() }.erase(key)?;
+    }
+    if !path.exists() {
+        return Ok(());
+    }
+    file::edit_auths(path, |auths| {
+        let n_before = auths.len();
+        auths.retain(|name, _| name != key && file::host_part(name) != key);
+        auths.len() < n_before
+    })?;
+    Ok(())
+}
+
+/// The name under which the login of `host` is kept.
+pub(crate) fn key_of(host: &str) -> &str {
+    match host {
+        "docker.io" | "index.docker.io" | "registry-1.docker.io" => HUB_KEY,
+        _ => host,
+    }
+}
+
 /// The names under which the credential of `host` may be kept, the most specific one first.
 fn lookup_keys(host: &str) -> Vec<&str> {
     match host {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => vec![HUB_KEY],
         // Services of Docker that take the accounts of its Hub.
         "dhi.io" | "registry.scout.docker.com" => vec![host, HUB_KEY],
-        _ => vec![host],
+        _ => vec![key_of(host)],
     }
-}
-
-/// The host of a key of `auths`, which may be a whole URL.
-fn host_part(key: &str) -> &str {
-    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    rest.split('/').next().unwrap_or(rest)
-}
-
-fn read_config(path: &Path) -> Result<DockerConfig, CredentialError> {
-    let unreadable = |source| CredentialError::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    match std::fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DockerConfig::default()),
-        Err(error) => return Err(unreadable(error)),
-        Ok(file) => file.take(CONFIG_BYTES).read_to_end(&mut bytes).map_err(unreadable)?,
-    };
-    serde_json::from_slice(&bytes).map_err(|source| CredentialError::Malformed { path: path.to_owned(), source })
-}
-
-fn credential_of(entry: &AuthEntry) -> Result<Option<Credential>, CredentialError> {
-    if !entry.registrytoken.is_empty() {
-        return Ok(Some(Credential::RegistryToken(entry.registrytoken.clone())));
-    }
-    if !entry.identitytoken.is_empty() {
-        return Ok(Some(Credential::IdentityToken(entry.identitytoken.clone())));
-    }
-    if !entry.auth.is_empty() {
-        return decode_auth(&entry.auth).map(Some);
-    }
-    if entry.username.is_empty() && entry.password.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Credential::Basic { username: entry.username.clone(), password: entry.password.clone() }))
-}
-
-/// Reads base64 of `user:password`.
-fn decode_auth(auth: &str) -> Result<Credential, CredentialError> {
-    let bytes = STANDARD.decode(auth.trim()).map_err(|_| CredentialError::MalformedAuth)?;
-    let text = String::from_utf8(bytes).map_err(|_| CredentialError::MalformedAuth)?;
-    let (username, password) = text.split_once(':').ok_or(CredentialError::MalformedAuth)?;
-    Ok(Credential::Basic { username: username.to_owned(), password: password.trim_end_matches('\0').to_owned() })
 }
 
 /// Reads `DOCKER_AUTH_CONFIG`, which is stricter than the file: nothing but `auths`, nothing in it but `auth`.
@@ -262,64 +272,6 @@ fn parse_auth_config(text: &str) -> Result<BTreeMap<String, Credential>, String>
     config.auths.into_iter().map(decode).collect()
 }
 
-fn helper_program(helper: &str) -> String {
-    format!("docker-credential-{helper}")
-}
-
-/// Runs `docker-credential-<helper> get`, the server's name on its standard input.
-fn ask_helper(helper: &str, server: &str, search_path: Option<&OsStr>) -> Result<Option<Credential>, CredentialError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Answer {
-        #[serde(default)]
-        username: String,
-        #[serde(default)]
-        secret: String,
-    }
-    let program = helper_program(helper);
-    let failed = |reason: String| CredentialError::Helper { program: program.clone(), reason };
-    // The name is looked up in PATH; with a slash it would be a path from wherever the build was started.
-    if helper.contains('/') {
-        return Err(failed("its name is a path".to_owned()));
-    }
-    let (is_success, answer) = run_helper(&program, server, search_path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => failed("executable file not found in $PATH".to_owned()),
-        _ => failed(error.to_string()),
-    })?;
-    if !is_success {
-        let text = String::from_utf8_lossy(&answer);
-        return match text.trim() {
-            "credentials not found in native keychain" => Ok(None),
-            reason => Err(failed(reason.chars().filter(|c| !c.is_control()).take(200).collect())),
-        };
-    }
-    // The parser's message is left out: it may quote the secret.
-    let answer: Answer = serde_json::from_slice(&answer).map_err(|_| failed("its answer is no JSON".to_owned()))?;
-    Ok(match (answer.username.as_str(), answer.secret.is_empty()) {
-        ("", true) => None,
-        ("<token>", _) => Some(Credential::IdentityToken(answer.secret)),
-        _ => Some(Credential::Basic { username: answer.username, password: answer.secret }),
-    })
-}
-
-fn run_helper(program: &str, server: &str, search_path: Option<&OsStr>) -> io::Result<(bool, Vec<u8>)> {
-    let mut command = Command::new(program);
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    if let Some(search_path) = search_path {
-        command.env("PATH", search_path);
-    }
-    let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that answers without reading is fine; what it says counts.
-        let _ = stdin.write_all(server.as_bytes());
-    }
-    let mut answer = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        stdout.take(HELPER_ANSWER_BYTES).read_to_end(&mut answer)?;
-    }
-    Ok((child.wait()?.success(), answer))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,21 +286,6 @@ mod tests {
             docker_auth_config: auth_config.map(str::to_owned),
             ..ClientConfig::default()
         })
-    }
-
-    fn entry(json: &str) -> Result<Option<Credential>, String> {
-        credential_of(&serde_json::from_str(json).unwrap()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn entries_of_auths() {
-        assert_eq!(entry(r#"{"auth":"dTpwOnE="}"#), Ok(Some(basic("u", "p:q"))));
-        assert_eq!(entry(r#"{"auth":"dTpwAAA="}"#), Ok(Some(basic("u", "p"))));
-        assert_eq!(entry(r#"{"username":"u","password":"p"}"#), Ok(Some(basic("u", "p"))));
-        assert_eq!(entry(r#"{"auth":"dTpw","identitytoken":"t"}"#), Ok(Some(Credential::IdentityToken("t".into()))));
-        assert_eq!(entry(r#"{"registrytoken":"t"}"#), Ok(Some(Credential::RegistryToken("t".into()))));
-        assert_eq!(entry("{}"), Ok(None));
-        assert_eq!(entry(r#"{"auth":"dXA="}"#), Err("invalid auth configuration file".into()));
     }
 
     #[test]
@@ -375,12 +312,6 @@ mod tests {
                 "{warnings:?}"
             );
         }
-    }
-
-    #[test]
-    fn keys_that_are_urls_name_their_host() {
-        assert_eq!(host_part("https://quay.io/v1/"), "quay.io");
-        assert_eq!(host_part("localhost:5000"), "localhost:5000");
     }
 
     #[test]

@@ -29,7 +29,6 @@ pub enum Failure {
     NotFound,
     #[error("{operation} access denied, repository does not exist or may require authorization{}", suffix(.detail))]
     Denied {
-        /// `pull` or `push`.
         operation: Operation,
         /// What the server said, and why credentials were not used if they were not; empty where unknown.
         detail: String,
@@ -63,6 +62,7 @@ pub enum Failure {
 pub enum Operation {
     Pull,
     Push,
+    LogIn,
 }
 
 impl fmt::Display for Operation {
@@ -70,6 +70,7 @@ impl fmt::Display for Operation {
         f.write_str(match self {
             Operation::Pull => "pull",
             Operation::Push => "push",
+            Operation::LogIn => "login",
         })
     }
 }

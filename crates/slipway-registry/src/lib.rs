@@ -4,6 +4,7 @@
 //! Registry::resolve(reference)      resolve.rs      tag or digest  -> the manifest's bytes, checked
 //! Registry::blob(descriptor)        pull.rs         digest         -> a stream that fails unless the bytes are right
 //! Registry::push_blob, push_manifest  push.rs
+//! Registry::check_login, LoginFile  login.rs    is this password good, and where is it kept?
 //! Registry::fetch_url               http_source.rs  any URL, without credentials of registries
 //! Registry::object                  objects.rs      the same for who signs requests: caches in S3 and the like
 //!     each of them asks             mirror.rs       which servers, in which order
@@ -20,6 +21,7 @@ mod client;
 mod credentials;
 mod failure;
 mod http_source;
+mod login;
 mod mirror;
 mod objects;
 mod origin;
@@ -36,8 +38,10 @@ use crate::credentials::CredentialStore;
 use crate::mirror::{DeadMirrors, Endpoint};
 
 pub use client::ClientConfig;
+pub use credentials::{ConfigFileError, CredentialError, HelperError, KeptLogin};
 pub use failure::{Attempt, ErrorKind, Failure, Operation};
 pub use http_source::{FetchError, UrlBody, UrlRequest, UrlResponse};
+pub use login::{KnownLogin, LoginError, LoginFile, LoginServer};
 pub use objects::{ObjectAnswer, ObjectBody, ObjectError, ObjectMethod, ObjectRequest};
 pub use pull::{BlobError, BlobReader};
 pub use push::{BlobPush, PushError};
@@ -78,7 +82,7 @@ impl Registry {
     /// What went wrong while looking for credentials so far: whole sentences for the user, who may have got along
     /// anonymously.
     pub fn warnings(&self) -> Vec<String> {
-        self.shared.auth.warnings()
+        self.shared.auth.credentials().warnings()
     }
 
     /// Sends `request` to `endpoint` with authorization for `scope`; any status is an answer.

@@ -11,6 +11,7 @@ pub(crate) mod compose;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod lint;
+pub(crate) mod login;
 mod rejected;
 pub(crate) mod run;
 pub(crate) mod update;
@@ -19,7 +20,6 @@ use std::any::TypeId;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use slipway_graph::request::flags::parse_bool;
 
@@ -95,6 +95,10 @@ pub(crate) enum Command {
     Save(images::SaveArgs),
     /// Take images out of an archive
     Load(images::LoadArgs),
+    /// Keep a user name and password for a registry, if it takes them
+    Login(login::LoginArgs),
+    /// Forget the user name and password for a registry
+    Logout(login::LogoutArgs),
     /// Run a program in an image
     #[command(disable_help_flag = true)]
     Run(Box<run::RunArgs>),
@@ -170,17 +174,11 @@ impl Cli {
     /// Reads `words`, the first of which is the name that the program was started under.
     pub(crate) fn parse_words(words: &[OsString]) -> Result<Cli, Rejected> {
         // Built by hand instead of `try_parse_from`, so that flags are read as in GNU and Go programs.
-        let full_words = with_implied_command(words);
-        let parsed = with_gnu_flags(Cli::command())
-            .try_get_matches_from(&full_words)
-            .and_then(|matches| Cli::from_arg_matches(&matches));
-        parsed.map_err(|error| {
-            let plain_help = (error.kind() == ErrorKind::DisplayHelp)
-                .then(|| with_plain_booleans(Cli::command()).try_get_matches_from(&full_words).err())
-                .flatten()
-                .filter(|error| error.kind() == ErrorKind::DisplayHelp);
-            Rejected::from_clap(&plain_help.unwrap_or(error), words)
-        })
+        let command = with_gnu_flags(Cli::command());
+        command
+            .try_get_matches_from(with_implied_command(words))
+            .and_then(|matches| Cli::from_arg_matches(&matches))
+            .map_err(|error| Rejected::from_clap(&error, words))
     }
 }
 
@@ -212,16 +210,6 @@ fn with_gnu_flags(command: clap::Command) -> clap::Command {
         _ => arg,
     });
     command.mut_subcommands(with_gnu_flags)
-}
-
-/// For help: that a boolean may be given a value is not worth a word behind each of them.
-fn with_plain_booleans(command: clap::Command) -> clap::Command {
-    let command = command.mut_args(|arg| if is_optional_boolean(&arg) { arg.action(ArgAction::SetTrue) } else { arg });
-    command.mut_subcommands(with_plain_booleans)
-}
-
-fn is_optional_boolean(arg: &clap::Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Set) && arg.get_value_parser().type_id() == TypeId::of::<bool>()
 }
 
 fn boolean_flag(arg: clap::Arg) -> clap::Arg {
@@ -264,16 +252,6 @@ mod tests {
         for line in ["/usr/bin/docker-compose config", "docker compose config", "slipway docker-compose config"] {
             assert!(matches!(Cli::parse_words(&words(line)).unwrap().command, Command::Compose(_)), "{line}");
         }
-    }
-
-    #[test]
-    fn help_names_booleans_without_a_value() {
-        let help = Cli::parse_words(&words("slipway bake --load --help")).unwrap_err();
-        assert_eq!(help.exit_code, 0);
-        for flag in ["--load  ", "--pull  "] {
-            assert!(help.text.contains(flag), "{}", help.text);
-        }
-        assert_eq!(Cli::parse_words(&words("slipway build --pull=false --help")).unwrap_err().exit_code, 0);
     }
 
     #[test]

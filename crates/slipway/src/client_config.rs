@@ -26,6 +26,7 @@ pub(crate) fn registry_config(is_offline: bool) -> ClientConfig {
     ClientConfig {
         is_offline,
         docker_config: docker_config_path(),
+        auth_files: podman_auth_files(),
         docker_auth_config: env_vars::DOCKER_AUTH_CONFIG.get(),
         helper_path: env_vars::PATH.get_os(),
         mirrors,
@@ -74,6 +75,15 @@ fn path_of(variable: EnvVar) -> Option<PathBuf> {
 fn docker_config_path() -> Option<PathBuf> {
     let folder = path_of(env_vars::DOCKER_CONFIG).or_else(|| Some(path_of(env_vars::HOME)?.join(".docker")))?;
     Some(folder.join("config.json"))
+}
+
+/// Files with credentials of Podman's users (containers-auth.json(5)).
+fn podman_auth_files() -> Vec<PathBuf> {
+    if let Some(named) = path_of(env_vars::REGISTRY_AUTH_FILE) {
+        return vec![named];
+    }
+    let folders = [path_of(env_vars::XDG_RUNTIME_DIR), user_config_folder()];
+    folders.into_iter().flatten().map(|folder| folder.join("containers/auth.json")).collect()
 }
 
 fn user_daemon_config() -> Option<PathBuf> {

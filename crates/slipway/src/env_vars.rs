@@ -24,6 +24,10 @@ pub(crate) const XDG_CONFIG_HOME: EnvVar = EnvVar("XDG_CONFIG_HOME");
 pub(crate) const HOME: EnvVar = EnvVar("HOME");
 /// The folder of Docker's `config.json`; default `~/.docker`.
 pub(crate) const DOCKER_CONFIG: EnvVar = EnvVar("DOCKER_CONFIG");
+/// Podman's file with credentials; default `containers/auth.json` in the folders of the session and of settings.
+pub(crate) const REGISTRY_AUTH_FILE: EnvVar = EnvVar("REGISTRY_AUTH_FILE");
+/// Where programs keep files for as long as the user is logged in.
+pub(crate) const XDG_RUNTIME_DIR: EnvVar = EnvVar("XDG_RUNTIME_DIR");
 /// Registry credentials as JSON.
 pub(crate) const DOCKER_AUTH_CONFIG: EnvVar = EnvVar("DOCKER_AUTH_CONFIG");
 /// Where credential helpers and programs that help with steps are found.

@@ -24,6 +24,7 @@ mod progress;
 mod report;
 mod shell_seat;
 mod surroundings;
+mod typed_line;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -73,6 +74,8 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Analyze(args) => commands::analyze::run(*args, cli.debug, words),
         Command::Dive(args) => commands::analyze::run_as_dive(*args, cli.debug, words),
         Command::Lint(args) => commands::lint::run(&args),
+        Command::Login(args) => commands::login::login(args),
+        Command::Logout(args) => commands::login::logout(&args),
         Command::Run(args) | Command::Container(ContainerCommand::Run(args)) => commands::run::run(*args),
         Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
         Command::Update(args) => commands::update::run(args, words),

@@ -30,6 +30,7 @@ mod interrupt;
 mod killed;
 mod limits;
 mod lint;
+mod login;
 mod nested;
 mod network;
 mod offline;
@@ -100,6 +101,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("limits", limits::TESTS),
     ("nested", nested::TESTS),
     ("lint", lint::TESTS),
+    ("login", login::TESTS),
     ("network", network::TESTS),
     ("offline", offline::TESTS),
     ("outputs", outputs::TESTS),

@@ -63,11 +63,16 @@ impl Typist {
         wait_until(&format!("`{text}` is on the screen: {}", self.screen()), || self.screen().contains(text));
     }
 
+    /// Types a line.
+    pub(crate) fn types(&mut self, line: &str) {
+        writeln!(self.keyboard, "{line}").unwrap();
+    }
+
     /// Types a command whose output has to hold `expected`, which the command itself must not.
     #[track_caller]
     pub(crate) fn asks(&mut self, command: &str, expected: &str) {
         assert!(!command.contains(expected));
-        writeln!(self.keyboard, "{command}").unwrap();
+        self.types(command);
         let mut screen = String::new();
         wait_until(&format!("`{command}` shows `{expected}`"), || {
             screen = self.screen();
@@ -78,7 +83,7 @@ impl Typist {
     /// Leaves the shell; gives the exit code and all that was on the screen.
     #[track_caller]
     pub(crate) fn leave(mut self) -> (Option<i32>, String) {
-        writeln!(self.keyboard, "exit").unwrap();
+        self.types("exit");
         self.end()
     }
 
