@@ -8,11 +8,13 @@ mod build_checks;
 mod fix;
 mod registry_pattern;
 mod rules;
+mod scripts;
 mod severity;
 mod shell;
 mod silence;
 mod source;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use slipway_dockerfile::{Diagnostic, Dockerfile, Span, with_form_errors};
@@ -21,6 +23,7 @@ use slipway_graph::LineRange;
 pub use build_checks::ALIASES;
 pub use fix::{Edit, fixed};
 pub use rules::{LabelKind, NoLabelKind, all_rules};
+pub use scripts::{Dialect, Script, ShellFinding, scripts};
 pub use severity::{NoSeverity, Severity};
 
 use silence::Silences;
@@ -41,7 +44,8 @@ pub struct Rule {
 /// Something that a rule found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    pub id: &'static str,
+    /// That of a rule, or of a finding of another linter.
+    pub id: Cow<'static, str>,
     /// The same under the name that other linters give it.
     pub alias: Option<&'static str>,
     pub severity: Severity,
@@ -70,10 +74,20 @@ pub struct Options {
     pub disables_comments: bool,
     /// Whether the build context has an ignore file; `None` if nobody looked.
     pub has_ignore_file: Option<bool>,
+    /// What a linter of shell scripts found in the file's [`scripts`].
+    pub shell_findings: Vec<ShellFinding>,
 }
 
 /// A file that no builder takes.
 const INVALID: Rule = Rule::new("DL1000", Severity::Error, "the Dockerfile is not valid", "");
+
+/// For those who allow no exceptions.
+pub(crate) const SILENCED: Rule = Rule::new(
+    "DL1001",
+    Severity::Ignore,
+    "comment that silences rules",
+    "Do what the rule asks for, or switch it off for all files in the configuration",
+);
 
 /// What is found in `dockerfile`, in the order of its lines; `errors` are those of the parser. Rules whose severity is
 /// [`Severity::Ignore`] are silent.
@@ -95,17 +109,29 @@ pub fn lint(dockerfile: &Dockerfile, errors: Vec<Diagnostic>, options: &Options)
         true => Silences::default(),
         false => Silences::of(&dockerfile.text),
     };
+    for &line in &silences.lines {
+        findings.add(&SILENCED, LineRange { first: line, last: line }, SILENCED.summary);
+    }
+    options.shell_findings.iter().for_each(|finding| findings.add_foreign(finding));
     let mut found = findings.found;
     found.retain(|finding| {
-        let ids = [Some(finding.id), finding.alias];
-        let is_silent = ids
-            .into_iter()
-            .flatten()
-            .any(|id| options.ignored.contains(id) || silences.covers(id, finding.lines.first));
+        let line = first_line_of_instruction(dockerfile, finding.lines.first);
+        let ids = [Some(finding.id.as_ref()), finding.alias];
+        let is_silent = ids.into_iter().flatten().any(|id| options.ignored.contains(id) || silences.covers(id, line));
         finding.severity != Severity::Ignore && !is_silent
     });
-    found.sort_by_key(|finding| (finding.lines.first, finding.id));
+    found.sort_by(|a, b| (a.lines.first, &a.id).cmp(&(b.lines.first, &b.id)));
+    // The same can be said of several places in a line.
+    found.dedup();
     found
+}
+
+/// Where the instruction begins that `line` belongs to; `line` itself if it belongs to none.
+fn first_line_of_instruction(dockerfile: &Dockerfile, line: usize) -> usize {
+    let instructions = &dockerfile.instructions;
+    let n_before = instructions.partition_point(|instruction| instruction.lines.first <= line);
+    let lines = n_before.checked_sub(1).map(|index| instructions[index].lines);
+    lines.filter(|lines| lines.last >= line).map_or(line, |lines| lines.first)
 }
 
 /// The findings so far.
@@ -123,7 +149,7 @@ impl Rule {
 impl Findings<'_> {
     fn add(&mut self, rule: &'static Rule, lines: LineRange, message: impl Into<String>) -> &mut Finding {
         self.found.push(Finding {
-            id: rule.id,
+            id: Cow::Borrowed(rule.id),
             alias: None,
             severity: self.severity(rule.id, None, rule.severity),
             message: message.into(),
@@ -133,6 +159,19 @@ impl Findings<'_> {
         });
         let last = self.found.len() - 1;
         &mut self.found[last]
+    }
+
+    fn add_foreign(&mut self, finding: &ShellFinding) {
+        let ShellFinding { code, severity, line, message } = finding;
+        self.found.push(Finding {
+            id: Cow::Owned(code.clone()),
+            alias: None,
+            severity: self.severity(code, None, *severity),
+            message: message.clone(),
+            advice: "",
+            lines: LineRange { first: *line, last: *line },
+            edits: Vec::new(),
+        });
     }
 
     /// A finding about `step` that says what the rule says.

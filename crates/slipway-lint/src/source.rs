@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use slipway_dockerfile::{Args, Dockerfile, Heredoc, Instruction, Keyword, Span, parse_trigger};
 use slipway_graph::LineRange;
 
+use crate::scripts::Dialect;
 use crate::shell::{self, Command};
 
 /// The file, and what is known of what lies around it.
@@ -84,22 +85,27 @@ pub(crate) struct Step<'a> {
 /// What reads the scripts of `RUN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shell {
-    /// The Bourne shell and its descendants.
-    Posix { fails_in_pipes: bool },
+    /// The Bourne shell and its descendants; `dialect` is `None` where linters of scripts have no word for it.
+    Posix { dialect: Option<Dialect>, fails_in_pipes: bool },
     /// PowerShell, `cmd` and others that nothing is known about.
     Other,
 }
 
 impl Shell {
-    const DEFAULT: Shell = Shell::Posix { fails_in_pipes: false };
+    const DEFAULT: Shell = Shell::Posix { dialect: Some(Dialect::Sh), fails_in_pipes: false };
 
-    fn of(words: &[&str]) -> Shell {
+    pub(crate) fn of(words: &[&str]) -> Shell {
         let program = words.first().map_or("", |word| word.rsplit(['/', '\\']).next().unwrap_or(word));
         let fails_in_pipes = words.iter().any(|word| *word == "pipefail" || word.ends_with("o pipefail"));
-        match program {
-            "sh" | "bash" | "ash" | "dash" | "ksh" | "zsh" | "busybox" => Shell::Posix { fails_in_pipes },
-            _ => Shell::Other,
-        }
+        let dialect = match program {
+            "sh" => Some(Dialect::Sh),
+            "bash" => Some(Dialect::Bash),
+            "ash" | "dash" | "busybox" => Some(Dialect::Dash),
+            "ksh" => Some(Dialect::Ksh),
+            "zsh" => None,
+            _ => return Shell::Other,
+        };
+        Shell::Posix { dialect, fails_in_pipes }
     }
 }
 
@@ -256,7 +262,7 @@ fn run_commands(dockerfile: &Dockerfile, run: &Instruction, is_trigger: bool, sh
     }
 }
 
-fn is_shell_script(heredoc: &Heredoc) -> bool {
+pub(crate) fn is_shell_script(heredoc: &Heredoc) -> bool {
     heredoc.body.strip_prefix("#!").is_none_or(|rest| {
         let words: Vec<&str> = rest.lines().next().unwrap_or_default().split_ascii_whitespace().collect();
         let words = if words.first().is_some_and(|word| word.ends_with("/env")) { &words[1..] } else { &words[..] };

@@ -49,7 +49,7 @@ fn every_dockerfile_can_be_judged_and_fixed() {
     for text in &texts {
         let (findings, is_valid) = judge(text);
         for finding in &findings {
-            *seen.entry(finding.id).or_insert(0) += 1;
+            *seen.entry(finding.id.clone()).or_insert(0) += 1;
         }
         let edits: Vec<Edit> = findings.into_iter().flat_map(|finding| finding.edits).collect();
         if is_valid && !edits.is_empty() {

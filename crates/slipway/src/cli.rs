@@ -69,6 +69,7 @@ pub(crate) enum Command {
     /// Say which steps of a build ran, and what differed from the build before
     Explain(ExplainArgs),
     /// Say what is doubtful in Dockerfiles, and rewrite what is safe
+    #[command(alias = "hadolint")]
     Lint(Box<lint::LintArgs>),
     /// Say what the layers of an image hold, what of it is wasted, and whether that is too much
     ///
@@ -182,11 +183,13 @@ impl Cli {
     }
 }
 
-/// The program is one of its commands under some names: `docker-compose`, and `dive`, whose version is slipway's.
+/// The program is one of its commands under some names: `docker-compose`, `hadolint`, and `dive`, whose version is
+/// slipway's.
 fn with_implied_command(words: &[OsString]) -> Vec<OsString> {
     let started_as = words.first().and_then(|word| Path::new(word).file_name()).and_then(|name| name.to_str());
     let command = match started_as {
         Some("docker-compose") => Some("compose"),
+        Some("hadolint") => Some("lint"),
         Some("dive") if words.get(1).is_none_or(|word| word != "--version") => Some("dive"),
         _ => None,
     };

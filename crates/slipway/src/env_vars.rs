@@ -69,6 +69,20 @@ pub(crate) const DIVE_RULES_HIGHEST_USER_WASTED_PERCENT: EnvVar = EnvVar("DIVE_R
 /// Folders with settings of programs for all users, separated by `:`.
 pub(crate) const XDG_CONFIG_DIRS: EnvVar = EnvVar("XDG_CONFIG_DIRS");
 
+/// Flags of `lint`.
+pub(crate) const HADOLINT_IGNORE: EnvVar = EnvVar("HADOLINT_IGNORE");
+pub(crate) const HADOLINT_OVERRIDE_ERROR: EnvVar = EnvVar("HADOLINT_OVERRIDE_ERROR");
+pub(crate) const HADOLINT_OVERRIDE_WARNING: EnvVar = EnvVar("HADOLINT_OVERRIDE_WARNING");
+pub(crate) const HADOLINT_OVERRIDE_INFO: EnvVar = EnvVar("HADOLINT_OVERRIDE_INFO");
+pub(crate) const HADOLINT_OVERRIDE_STYLE: EnvVar = EnvVar("HADOLINT_OVERRIDE_STYLE");
+pub(crate) const HADOLINT_TRUSTED_REGISTRIES: EnvVar = EnvVar("HADOLINT_TRUSTED_REGISTRIES");
+pub(crate) const HADOLINT_REQUIRE_LABELS: EnvVar = EnvVar("HADOLINT_REQUIRE_LABELS");
+pub(crate) const HADOLINT_STRICT_LABELS: EnvVar = EnvVar("HADOLINT_STRICT_LABELS");
+pub(crate) const HADOLINT_DISABLE_IGNORE_PRAGMA: EnvVar = EnvVar("HADOLINT_DISABLE_IGNORE_PRAGMA");
+pub(crate) const HADOLINT_FAILURE_THRESHOLD: EnvVar = EnvVar("HADOLINT_FAILURE_THRESHOLD");
+pub(crate) const HADOLINT_FORMAT: EnvVar = EnvVar("HADOLINT_FORMAT");
+pub(crate) const HADOLINT_NOFAIL: EnvVar = EnvVar("HADOLINT_NOFAIL");
+
 /// Definition files of `bake`, where `--file` names none.
 pub(crate) const BUILDX_BAKE_FILE: EnvVar = EnvVar("BUILDX_BAKE_FILE");
 /// `0` lets bake files name any file of the machine.

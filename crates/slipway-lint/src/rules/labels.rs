@@ -221,7 +221,7 @@ mod tests {
             let options = Options { label_schema: schema, has_strict_labels: true, ..Options::default() };
             let (dockerfile, errors) = slipway_dockerfile::parse(format!("FROM a:1\n{text}\n").as_bytes());
             let ids = lint(&dockerfile, errors, &options).into_iter().map(|f| f.id);
-            ids.filter(|id| ("DL3049".."DL3059").contains(id) && *id != "DL3057").collect::<Vec<_>>()
+            ids.filter(|id| ("DL3049".."DL3059").contains(&id.as_ref()) && id != "DL3057").collect::<Vec<_>>()
         };
         let good = "LABEL t=x u=https://x.y/z r=2024-05-01T12:00:00Z v=1.2.3-rc.1+b l=\"Apache-2.0 OR (MIT AND BSD-3-Clause)\" h=0123abc e=a@b.c";
         assert_eq!(found(good), [""; 0]);

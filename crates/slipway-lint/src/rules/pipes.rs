@@ -16,7 +16,7 @@ pub(crate) const FAMILY: Family = Family { check, rules: &[&PIPEFAIL] };
 fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
     for (_, step) in source.steps() {
         let has_pipe = step.commands.iter().any(|command| command.is_piped);
-        if has_pipe && step.shell == (Shell::Posix { fails_in_pipes: false }) && !sets_pipefail(step) {
+        if has_pipe && matches!(step.shell, Shell::Posix { fails_in_pipes: false, .. }) && !sets_pipefail(step) {
             findings.add_at(&PIPEFAIL, step);
         }
     }

@@ -10,8 +10,20 @@ pub(crate) struct LintArgs {
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<String>,
     /// How to write what is found
-    #[arg(short, long, value_enum, default_value_t = Format::Text, hide_default_value = true)]
-    pub(crate) format: Format,
+    #[arg(short, long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// The configuration file, in place of .slipway-lint.yaml, .hadolint.yaml and those of the user
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<String>,
+    /// What a report calls the file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) file_path_in_report: Option<String>,
+    /// Do not ask ShellCheck about scripts, even if it is installed
+    #[arg(long)]
+    pub(crate) no_shellcheck: bool,
+    /// Accepted; reports have no colours
+    #[arg(long, hide = true)]
+    no_color: bool,
     /// Rewrite what can be rewritten without changing the image, and show the difference
     #[arg(long)]
     pub(crate) fix: bool,
@@ -57,9 +69,10 @@ pub(crate) struct LintArgs {
 }
 
 /// How findings are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// With the lines of the file, the reason and what to do
+    #[default]
     Text,
     /// One line a finding
     #[value(alias = "short")]
@@ -70,13 +83,23 @@ pub(crate) enum Format {
     Sarif,
     /// Annotations of GitHub Actions
     Github,
+    /// One line a finding, as compilers of GNU write them
+    Gnu,
+    Checkstyle,
+    Junit,
+    Codeclimate,
+    #[value(name = "gitlab_codeclimate")]
+    GitlabCodeclimate,
+    Codacy,
+    Sonarqube,
 }
 
 fn severity(text: &str) -> Result<Severity, String> {
     text.parse().map_err(|error: slipway_lint::NoSeverity| error.to_string())
 }
 
-fn label(text: &str) -> Result<(String, LabelKind), String> {
+/// `NAME:KIND`.
+pub(crate) fn label(text: &str) -> Result<(String, LabelKind), String> {
     let (name, kind) = text.split_once(':').unwrap_or((text, "text"));
     let kind = kind.parse().map_err(|error: slipway_lint::NoLabelKind| error.to_string())?;
     Ok((name.to_owned(), kind))

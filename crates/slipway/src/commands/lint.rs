@@ -1,16 +1,21 @@
 //! `slipway lint`: what is doubtful in Dockerfiles, and rewriting what can safely be rewritten.
 
-use std::collections::BTreeMap;
+mod settings;
+mod shellcheck;
+
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
-use slipway_lint::{Edit, Options, Severity, all_rules, fixed, lint};
+use slipway_lint::{Edit, Options, Severity, ShellFinding, all_rules, fixed, lint};
 
 use crate::cli::lint::LintArgs;
+use crate::env_vars;
 use crate::lint_report::{Linted, render};
 use crate::report::CommandError;
+
+use settings::{Settings, SettingsError};
 
 /// Names of Dockerfiles, apart from `NAME.Dockerfile` and `Dockerfile.NAME`.
 const NAMES: [&str; 2] = ["Dockerfile", "Containerfile"];
@@ -29,8 +34,8 @@ enum LintError {
     NoFile,
     #[error("no Dockerfile lies below `{}`", path.display())]
     NoFileBelow { path: PathBuf },
-    #[error("no rule is called `{id}` (slipway lint --rules lists them)")]
-    NoRule { id: String },
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
 /// Prints what is found in the files; fails if anything is bad enough.
@@ -39,22 +44,47 @@ pub(crate) fn run(args: &LintArgs) -> Result<(), CommandError> {
     if args.rules {
         return print(&rule_list());
     }
-    let options = options(args).map_err(refused)?;
+    let settings = Settings::of(args).map_err(|error| refused(error.into()))?;
+    settings.remarks.iter().for_each(|text| remark(text));
     let mut files = Vec::new();
     for path in paths(&args.files).map_err(refused)? {
         files.push(Input::read(&path).map_err(refused)?);
     }
     if args.fix {
-        fix(&mut files, &options, args.dry_run).map_err(refused)?;
+        fix(&mut files, &settings.options, args.dry_run).map_err(refused)?;
     }
-    let linted: Vec<Linted> = files.into_iter().map(|file| file.linted(&options)).collect();
-    print(&render(args.format, &linted))?;
-    let threshold = args.failure_threshold.unwrap_or(Severity::Info);
+    let shell_findings = match args.no_shellcheck {
+        true => vec![Vec::new(); files.len()],
+        false => shell_findings(&files),
+    };
+    let linted = files.into_iter().zip(shell_findings).map(|(file, shell_findings)| {
+        let options = Options { shell_findings, ..settings.options.clone() };
+        let linted = file.linted(&options);
+        Linted { name: args.file_path_in_report.clone().unwrap_or(linted.name), ..linted }
+    });
+    let linted: Vec<Linted> = linted.collect();
+    print(&render(settings.format, &linted))?;
+    let threshold = settings.threshold;
     let is_bad = |file: &Linted| file.findings.iter().any(|finding| finding.severity >= threshold);
-    if !args.no_fail && threshold != Severity::Ignore && linted.iter().any(is_bad) {
+    if !settings.never_fails && threshold != Severity::Ignore && linted.iter().any(is_bad) {
         return Err(CommandError::Findings);
     }
     Ok(())
+}
+
+/// What ShellCheck says, by file; without it the files are judged by the rules alone.
+fn shell_findings(files: &[Input]) -> Vec<Vec<ShellFinding>> {
+    let texts: Vec<&[u8]> = files.iter().map(|file| file.text.as_slice()).collect();
+    let search_path = env_vars::PATH.get_os().unwrap_or_default();
+    shellcheck::check(&texts, &search_path).unwrap_or_else(|error| {
+        remark(&format!("scripts are not checked: {}", slipway_engine::chain(&error)));
+        vec![Vec::new(); files.len()]
+    })
+}
+
+fn remark(text: &str) {
+    // Nobody is left to be told that the terminal is gone.
+    let _ = writeln!(io::stderr(), "warning: {text}");
 }
 
 fn print(text: &str) -> Result<(), CommandError> {
@@ -65,34 +95,6 @@ fn rule_list() -> String {
     let line =
         |rule: &&slipway_lint::Rule| format!("{:<34} {:<8} {}\n", rule.id, rule.severity.to_string(), rule.summary);
     all_rules().iter().map(line).collect()
-}
-
-fn options(args: &LintArgs) -> Result<Options, LintError> {
-    let mut severities = BTreeMap::new();
-    let chosen = [
-        (&args.styles, Severity::Style),
-        (&args.infos, Severity::Info),
-        (&args.warnings, Severity::Warning),
-        (&args.errors, Severity::Error),
-    ];
-    for (ids, severity) in chosen {
-        severities.extend(ids.iter().map(|id| (id.clone(), severity)));
-    }
-    for id in severities.keys().chain(&args.ignored) {
-        let is_alias = || slipway_lint::ALIASES.contains(&id.as_str());
-        if all_rules().iter().all(|rule| rule.id != id) && !is_alias() {
-            return Err(LintError::NoRule { id: id.clone() });
-        }
-    }
-    Ok(Options {
-        ignored: args.ignored.iter().cloned().collect(),
-        severities,
-        trusted_registries: args.trusted_registries.clone(),
-        label_schema: args.labels.iter().cloned().collect(),
-        has_strict_labels: args.strict_labels,
-        disables_comments: args.disable_ignore_pragma,
-        has_ignore_file: None,
-    })
 }
 
 /// The files to look at: those that were named, and those in folders that were named.

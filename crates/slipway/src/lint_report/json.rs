@@ -30,7 +30,7 @@ pub(super) fn list(files: &[Linted]) -> String {
                 level: finding.severity.to_string(),
                 line: finding.lines.first,
                 message: &finding.message,
-                rule: finding.id,
+                rule: &finding.id,
                 advice: finding.advice,
                 fixable: !finding.edits.is_empty(),
             })

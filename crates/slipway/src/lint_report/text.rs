@@ -38,6 +38,18 @@ fn summary(files: &[Linted]) -> String {
     }
 }
 
+/// As compilers of GNU tell errors.
+pub(super) fn gnu_lines(files: &[Linted]) -> String {
+    let mut text = String::new();
+    for file in files {
+        for finding in &file.findings {
+            let (line, severity) = (finding.lines.first, finding.severity);
+            let _ = writeln!(text, "slipway:{}:{line}: {} {severity}: {}", file.name, code(finding), finding.message);
+        }
+    }
+    text
+}
+
 pub(super) fn lines(files: &[Linted]) -> String {
     let mut text = String::new();
     for file in files {
