@@ -157,7 +157,7 @@ fn exported_layer(index: usize, layer: &Layer) -> ExportedLayer<'_> {
 
 fn extension(image: &Analysis) -> Extension<'_> {
     let hidden = image.hidden.paths.iter();
-    let layers = crate::compare::counts(&image.layers);
+    let layers = crate::differences::counts(&image.layers);
     Extension {
         reclaimable_bytes: image.hidden.reclaimable_bytes(),
         visible_bytes: image.hidden.visible_bytes,

@@ -148,6 +148,32 @@ fn plain<'a>(mut stored: Box<dyn Read + 'a>) -> io::Result<Box<dyn Read + 'a>> {
     compression.reader(BufReader::with_capacity(BUFFER_BYTES, Cursor::new(start).chain(stored)))
 }
 
+impl LayerSource<'_> {
+    /// Writes the content of the file at `path`, without a leading `/`, to `target`: that of its last entry, as it is
+    /// the one that counts. Says whether the layer has such a file.
+    ///
+    /// # Errors
+    /// The layer cannot be read, or `target` cannot be written to; then some of the content may be in it.
+    pub fn extract(&self, path: &[u8], target: &mut dyn io::Write) -> Result<bool, TarError> {
+        let is_wanted =
+            |entry: &ReadEntry| entry.kind == EntryKind::File && tree::components(&entry.path).join(&b'/') == path;
+        let open = || (self.open)().and_then(plain).map_err(TarError::Read);
+        let (mut tar, mut n_matches) = (TarReader::new(open()?), 0_usize);
+        while let Some(entry) = tar.next_entry()? {
+            n_matches += usize::from(is_wanted(&entry));
+        }
+        let mut tar = TarReader::new(open()?);
+        while let Some(entry) = tar.next_entry()? {
+            n_matches -= usize::from(is_wanted(&entry));
+            if n_matches == 0 && is_wanted(&entry) {
+                io::copy(&mut tar, target).map_err(TarError::Read)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 impl Layer {
     fn fill(&mut self, plain: impl Read) -> Result<(), TarError> {
         let mut tar = TarReader::new(BufReader::with_capacity(BUFFER_BYTES, plain));
@@ -202,5 +228,22 @@ fn content_of(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<u64> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::layers;
+
+    #[test]
+    fn the_last_entry_of_a_file_is_the_one_that_counts() {
+        let source = &layers("d/ d/a:3 d/a:5 b:1")[0];
+        let extracted = |path: &[u8]| {
+            let mut content = Vec::new();
+            source.extract(path, &mut content).unwrap().then_some(content)
+        };
+        assert_eq!(extracted(b"d/a"), Some(b"xxxxx".to_vec()));
+        assert_eq!(extracted(b"b"), Some(b"x".to_vec()));
+        assert_eq!((extracted(b"d"), extracted(b"c")), (None, None));
     }
 }

@@ -5,11 +5,11 @@
 //! ([`LayerSource`]), or an archive or folder to take them from ([`open`]).
 //!
 //! The way, file by file: [`files`] and [`image_files`] find the layers, [`layer`] makes a [`tree`] of each, [`stack`]
-//! puts one upon the other, [`efficiency`] and [`hidden`] count; [`rules`] judges, [`compare`] and [`growth`] compare,
+//! puts one upon the other, [`efficiency`] and [`hidden`] count; [`rules`] judges, [`differences`] and [`growth`] compare,
 //! [`json`] is what programs read.
 
-mod compare;
 mod content_hash;
+mod differences;
 mod efficiency;
 mod files;
 mod go_mode;
@@ -26,6 +26,7 @@ mod tree;
 
 use std::thread;
 
+pub use differences::{Change, Compared, Difference};
 pub use efficiency::{Compat, Efficiency, Inefficient};
 pub use files::FilesError;
 pub use growth::{GrownFile, Growth};
@@ -34,6 +35,7 @@ pub use image_files::{OpenError, chosen, open};
 pub use json::{Detail, to_json};
 pub use layer::{Layer, LayerError, LayerSource, OpenLayer, StoredLayer, with_commands};
 pub use rules::{RuleError, RuleValues, Rules, Status, Verdict};
+pub use slipway_archive::tar_reader::TarError;
 pub use tree::{Entry, Node};
 
 /// An image as it was found to be.
