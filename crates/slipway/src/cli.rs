@@ -8,8 +8,10 @@ pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod cache;
 pub(crate) mod compose;
+pub(crate) mod docker;
 pub(crate) mod fsck;
 pub(crate) mod images;
+pub(crate) mod link_name;
 pub(crate) mod lint;
 pub(crate) mod login;
 mod rejected;
@@ -18,9 +20,9 @@ pub(crate) mod update;
 
 use std::any::TypeId;
 use std::ffi::OsString;
-use std::path::Path;
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use slipway_graph::request::flags::parse_bool;
 
 use build::{BuildArgs, ShellArgs};
@@ -30,14 +32,22 @@ pub(crate) use rejected::Rejected;
 
 /// Builds images from Dockerfiles with no daemon and no root.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", version, args_override_self = true)]
+#[command(name = "slipway", version, disable_version_flag = true, args_override_self = true)]
 pub(crate) struct Cli {
-    /// Name of a builder; accepted for scripts, there is only one
-    #[arg(long, global = true, hide = true, default_value = "")]
-    builder: String,
-    /// Say more
-    #[arg(short = 'D', long, global = true, hide = true)]
+    /// Name of a builder; there is only one
+    #[arg(long, global = true, hide = true, default_value = "", hide_default_value = true)]
+    pub(crate) builder: String,
+    /// Say more, flags without effect among it
+    #[arg(short = 'D', long, global = true)]
     pub(crate) debug: bool,
+    /// Print the version
+    #[arg(short = 'V', short_alias = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
+    #[command(flatten)]
+    pub(crate) engine: docker::EngineFlags,
+    /// Why flags that were typed are without effect.
+    #[arg(skip)]
+    pub(crate) without_effect: Vec<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -107,9 +117,14 @@ pub(crate) enum Command {
     Update(update::UpdateArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
     Shell(Box<ShellArgs>),
+    /// Say which version this is
+    Version(docker::VersionArgs),
+    /// Say what slipway is, and what this machine is
+    #[command(hide = true)]
+    Info(docker::VersionArgs),
     /// The same commands as `docker buildx …`
     #[command(hide = true, subcommand)]
-    Buildx(BuildCommand),
+    Buildx(BuildxCommand),
     /// The same commands as `docker builder …`
     #[command(hide = true, subcommand)]
     Builder(BuildCommand),
@@ -119,6 +134,17 @@ pub(crate) enum Command {
     /// The same commands as `docker container …`
     #[command(hide = true, subcommand)]
     Container(ContainerCommand),
+    /// The same commands as `docker system …`
+    #[command(hide = true, subcommand)]
+    System(docker::SystemCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildxCommand {
+    #[command(flatten)]
+    Build(BuildCommand),
+    #[command(flatten)]
+    Builders(docker::BuilderNamesCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -169,35 +195,40 @@ pub(crate) enum ImageCommand {
     Save(images::SaveArgs),
     /// Take images out of an archive
     Load(images::LoadArgs),
+    /// Take names of images away
+    Prune(docker::ImagePruneArgs),
 }
 
 impl Cli {
     /// Reads `words`, the first of which is the name that the program was started under.
     pub(crate) fn parse_words(words: &[OsString]) -> Result<Cli, Rejected> {
         // Built by hand instead of `try_parse_from`, so that flags are read as in GNU and Go programs.
-        let command = with_gnu_flags(Cli::command());
-        command
-            .try_get_matches_from(with_implied_command(words))
-            .and_then(|matches| Cli::from_arg_matches(&matches))
-            .map_err(|error| Rejected::from_clap(&error, words))
+        let full_words = link_name::with_implied_command(words);
+        let mut command = with_gnu_flags(Cli::command());
+        let parsed = command.try_get_matches_from_mut(&full_words).and_then(|matches| {
+            let without_effect = typed_without_effect(&command, &matches);
+            Ok(Cli { without_effect, ..Cli::from_arg_matches(&matches)? })
+        });
+        parsed.map_err(|error| Rejected::from_clap(&error, words))
     }
 }
 
-/// The program is one of its commands under some names: `docker-compose`, `hadolint`, and `dive`, whose version is
-/// slipway's.
-fn with_implied_command(words: &[OsString]) -> Vec<OsString> {
-    let started_as = words.first().and_then(|word| Path::new(word).file_name()).and_then(|name| name.to_str());
-    let command = match started_as {
-        Some("docker-compose") => Some("compose"),
-        Some("hadolint") => Some("lint"),
-        Some("dive") if words.get(1).is_none_or(|word| word != "--version") => Some("dive"),
-        _ => None,
-    };
-    let mut words = words.to_vec();
-    if let Some(command) = command {
-        words.insert(1, command.into());
+/// The typed flags whose help says that they have no effect, with that help: it says why, too.
+fn typed_without_effect(command: &clap::Command, matches: &ArgMatches) -> Vec<String> {
+    let help_of = |arg: &clap::Arg| arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut notes: Vec<String> = command
+        .get_arguments()
+        .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine))
+        .filter_map(|arg| Some((arg.get_long()?, help_of(arg))))
+        .filter(|(_, help)| help.starts_with("Without effect") || help.starts_with("Accepted"))
+        .map(|(name, help)| format!("--{name}: {help}"))
+        .collect();
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some(command) = command.find_subcommand(name)
+    {
+        notes.extend(typed_without_effect(command, matches));
     }
-    words
+    notes
 }
 
 /// Flags as GNU and Go programs read them: every value may begin with a hyphen, and every boolean may be given one
@@ -243,7 +274,7 @@ mod tests {
     fn build(line: &str) -> BuildArgs {
         match Cli::parse_words(&words(line)).unwrap().command {
             Command::Build(args)
-            | Command::Buildx(BuildCommand::Build(args))
+            | Command::Buildx(BuildxCommand::Build(BuildCommand::Build(args)))
             | Command::Builder(BuildCommand::Build(args))
             | Command::Image(ImageCommand::Build(args)) => *args,
             other => panic!("{other:?}"),

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use slipway_registry::ClientConfig;
@@ -72,9 +73,23 @@ fn path_of(variable: EnvVar) -> Option<PathBuf> {
     variable.get_os().map(PathBuf::from)
 }
 
+/// The folder of `--config`.
+static TYPED_CONFIG_FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Makes `folder` the one of Docker's settings, whatever the environment says.
+pub(crate) fn use_docker_config(folder: &Path) {
+    // Flags are read once.
+    let _ = TYPED_CONFIG_FOLDER.set(folder.to_owned());
+}
+
+/// The folder of Docker's settings.
+pub(crate) fn docker_config_folder() -> Option<PathBuf> {
+    let named = TYPED_CONFIG_FOLDER.get().cloned().or_else(|| path_of(env_vars::DOCKER_CONFIG));
+    named.or_else(|| Some(path_of(env_vars::HOME)?.join(".docker")))
+}
+
 fn docker_config_path() -> Option<PathBuf> {
-    let folder = path_of(env_vars::DOCKER_CONFIG).or_else(|| Some(path_of(env_vars::HOME)?.join(".docker")))?;
-    Some(folder.join("config.json"))
+    Some(docker_config_folder()?.join("config.json"))
 }
 
 /// Files with credentials of Podman's users (containers-auth.json(5)).

@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod containers_config;
 mod conversation;
+mod engine_flags;
 mod env_vars;
 mod exit_code;
 mod go_template;
@@ -30,13 +31,19 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::{BuildCommand, Cli, Command, ContainerCommand, ImageCommand};
+use crate::cli::docker::SystemCommand;
+use crate::cli::{BuildCommand, BuildxCommand, Cli, Command, ContainerCommand, ImageCommand, link_name};
 use crate::report::CommandError;
 
 fn main() -> ExitCode {
     // In the first process of a sandbox this does not return, so nothing may come before it.
     slipway_sandbox::init_if_requested();
     let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(answer) = link_name::plugin_answer(&words) {
+        // Nobody is left to be told that the one who asked is gone.
+        let _ = std::io::stdout().write_all(answer.as_bytes());
+        return ExitCode::SUCCESS;
+    }
     let outcome = Cli::parse_words(&words).map_err(CommandError::Rejected).and_then(|cli| run(cli, &words));
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let (text, code) = report::render(&error);
@@ -49,35 +56,44 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
+    let notes = engine_flags::apply(&cli.engine)?;
+    let is_debug = cli.debug || cli.engine.log_level.as_deref() == Some("debug");
+    engine_flags::tell(&[notes, cli.without_effect].concat(), is_debug);
+    engine_flags::warn_of_builder(&cli.builder);
     match cli.command {
         Command::Build(args)
-        | Command::Buildx(BuildCommand::Build(args))
+        | Command::Buildx(BuildxCommand::Build(BuildCommand::Build(args)))
         | Command::Builder(BuildCommand::Build(args))
-        | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, cli.debug, words),
+        | Command::Image(ImageCommand::Build(args)) => commands::build::run(*args, is_debug, words),
         Command::Bake(args)
-        | Command::Buildx(BuildCommand::Bake(args))
-        | Command::Builder(BuildCommand::Bake(args)) => commands::bake::run(&args, cli.debug, words),
-        Command::Compose(args) => commands::compose::run(&args, cli.debug, words),
-        Command::Du(args) | Command::Buildx(BuildCommand::Du(args)) | Command::Builder(BuildCommand::Du(args)) => {
-            commands::du::run(&args)
-        }
+        | Command::Buildx(BuildxCommand::Build(BuildCommand::Bake(args)))
+        | Command::Builder(BuildCommand::Bake(args)) => commands::bake::run(&args, is_debug, words),
+        Command::Compose(args) => commands::compose::run(&args, is_debug, words),
+        Command::Du(args)
+        | Command::Buildx(BuildxCommand::Build(BuildCommand::Du(args)))
+        | Command::Builder(BuildCommand::Du(args)) => commands::du::run(&args),
         Command::Prune(args)
-        | Command::Buildx(BuildCommand::Prune(args))
+        | Command::Buildx(BuildxCommand::Build(BuildCommand::Prune(args)))
         | Command::Builder(BuildCommand::Prune(args)) => commands::prune::run(&args),
         Command::Builds { command } => commands::builds::run(command.as_ref()),
-        Command::Buildx(BuildCommand::History(command)) | Command::Builder(BuildCommand::History(command)) => {
-            commands::builds::run(Some(&command))
-        }
+        Command::Buildx(BuildxCommand::Build(BuildCommand::History(command)))
+        | Command::Builder(BuildCommand::History(command)) => commands::builds::run(Some(&command)),
+        Command::Version(args) => commands::version::run(&args),
+        Command::Info(args) | Command::System(SystemCommand::Info(args)) => commands::version::info(&args),
+        Command::Buildx(BuildxCommand::Builders(command)) => commands::builder_names::run(&command),
+        Command::System(SystemCommand::Df { format }) => commands::system::disk_usage(&format),
+        Command::System(SystemCommand::Prune(args)) => commands::system::prune(&args),
+        Command::Image(ImageCommand::Prune(args)) => commands::system::prune_images(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Fsck(args) => commands::fsck::run(&args),
         Command::Doctor => commands::doctor::run(),
-        Command::Analyze(args) => commands::analyze::run(*args, cli.debug, words),
-        Command::Dive(args) => commands::analyze::run_as_dive(*args, cli.debug, words),
+        Command::Analyze(args) => commands::analyze::run(*args, is_debug, words),
+        Command::Dive(args) => commands::analyze::run_as_dive(*args, is_debug, words),
         Command::Lint(args) => commands::lint::run(&args),
         Command::Login(args) => commands::login::login(args),
         Command::Logout(args) => commands::login::logout(&args),
         Command::Run(args) | Command::Container(ContainerCommand::Run(args)) => commands::run::run(*args),
-        Command::Shell(args) => commands::shell::run(*args, cli.debug, words),
+        Command::Shell(args) => commands::shell::run(*args, is_debug, words),
         Command::Update(args) => commands::update::run(args, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),
         Command::History(args) | Command::Image(ImageCommand::History(args)) => commands::history::run(&args),

@@ -186,22 +186,22 @@ pub(crate) struct BuildArgs {
     /// Spelling of older programs of a --resource
     #[arg(long, hide = true, default_value = "", hide_default_value = true)]
     cpuset_mems: String,
-    /// Ignored
+    /// Without effect; what is sent compressed is said by --output
     #[arg(long, hide = true)]
     compress: bool,
-    /// Ignored
+    /// Without effect; nothing is left to remove
     #[arg(long, hide = true)]
     force_rm: bool,
-    /// Ignored
+    /// Without effect; nothing is left to remove
     #[arg(long, default_value = "true", hide = true)]
     rm: bool,
-    /// Ignored with a warning
+    /// Without effect but for a warning
     #[arg(long, hide = true, default_value = "", hide_default_value = true)]
     isolation: String,
-    /// Ignored with a warning
+    /// Without effect but for a warning
     #[arg(long = "security-opt", hide = true)]
     security_opts: Vec<String>,
-    /// Ignored with a warning
+    /// Without effect but for a warning
     #[arg(long, hide = true)]
     squash: bool,
     /// Old spelling of --call

@@ -17,7 +17,7 @@ pub(crate) struct DiskUsageArgs {
     /// The same as --format=pretty
     #[arg(long)]
     pub(crate) verbose: bool,
-    /// Ignored
+    /// Without effect; there is no daemon to wait for
     #[arg(long, hide = true)]
     timeout: Option<String>,
 }
@@ -49,7 +49,7 @@ pub(crate) struct PruneArgs {
     /// Say all that is known of what goes
     #[arg(long)]
     pub(crate) verbose: bool,
-    /// Ignored
+    /// Without effect; there is no daemon to wait for
     #[arg(long, hide = true)]
     timeout: Option<String>,
 }

@@ -40,6 +40,19 @@ pub(crate) enum ComposeCommand {
     Config(ConfigArgs),
     /// Build the images of services
     Build(ServiceBuildArgs),
+    /// Print the version
+    Version(ComposeVersionArgs),
+}
+
+/// The flags of `compose version`.
+#[derive(Debug, Args)]
+pub(crate) struct ComposeVersionArgs {
+    /// Print the number alone
+    #[arg(long)]
+    pub(crate) short: bool,
+    /// How to write it (pretty, json)
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) format: String,
 }
 
 /// The flags of `compose build`.

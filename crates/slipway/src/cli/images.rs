@@ -8,7 +8,7 @@ pub(crate) struct ImagesArgs {
     /// Only images of this repository, or with this name
     #[arg(value_name = "REPOSITORY[:TAG]", default_value = "", hide_default_value = true)]
     pub(crate) repository: String,
-    /// Accepted: images without names are not kept
+    /// Without effect; images without names are not kept
     #[arg(short, long)]
     all: bool,
     /// Show digests of manifests
@@ -78,7 +78,7 @@ pub(crate) struct RemoveImagesArgs {
     /// Also images that have names in several repositories; images that are not there are no failure
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Accepted: images have no untagged parents here
+    /// Without effect; images have no untagged parents here
     #[arg(long, hide = true)]
     no_prune: bool,
 }
@@ -129,7 +129,7 @@ pub(crate) struct LoadArgs {
     /// Of an image for several platforms, the one for this
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) platform: String,
-    /// Accepted: nothing but the names is printed
+    /// Without effect; nothing but the names is printed
     #[arg(short, long)]
     quiet: bool,
 }

@@ -1,13 +1,13 @@
 //! What typing mistakes are answered with, as Docker words it (`spec/cli.md` section 2).
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory};
 
-use super::Cli;
 use super::build::BuildArgs;
+use super::{Cli, link_name};
+use crate::commands::version;
 use crate::exit_code;
 
 /// What was typed is no command, or asks for help.
@@ -21,70 +21,57 @@ pub(crate) struct Rejected {
 impl Rejected {
     /// A command with the wrong number of arguments.
     pub(crate) fn argument_count(words: &[OsString]) -> Rejected {
-        let program = Program::of(words);
-        let message = format!("ERROR: {}: '{}' requires 1 argument", program.name, program.command);
-        Rejected { text: program.with_usage(&message), exit_code: exit_code::FAILURE }
-    }
-
-    /// A command other than `build` with the wrong number of arguments.
-    fn missing_arguments(words: &[OsString]) -> Rejected {
-        let name = Program::of(words).name;
-        let mut command = Cli::command();
-        let mut path = name.clone();
-        for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
-            if let Some(subcommand) = command.find_subcommand(word) {
-                path = format!("{path} {word}");
-                command = subcommand.clone();
-            }
-        }
-        let positionals: Vec<clap::Arg> = command.get_positionals().cloned().collect();
+        let typed = Typed::of(words);
+        let positionals: Vec<&clap::Arg> = typed.command.get_positionals().collect();
         let n_required = positionals.iter().filter(|arg| arg.is_required_set()).count();
         let is_open = positionals.iter().any(|arg| matches!(arg.get_action(), ArgAction::Append));
-        let least = if is_open {
-            "at least "
-        } else if n_required < positionals.len() {
-            "at most "
-        } else {
-            ""
+        let (bound, n) = match positionals.len() {
+            _ if typed.command.get_name() == "build" => ("requires ", 1),
+            0 => ("accepts no", 0),
+            _ if is_open => ("requires at least ", n_required),
+            n_most if n_required < n_most => ("requires at most ", n_most),
+            _ => ("requires ", n_required),
         };
-        let n = if least == "at most " { positionals.len() } else { n_required };
+        let number = if n == 0 { String::new() } else { n.to_string() };
         let plural = if n == 1 { "" } else { "s" };
-        let usage: String = positionals.iter().map(|arg| format!(" {arg}")).collect();
-        let text = format!(
-            "{name}: '{path}' requires {least}{n} argument{plural}\n\nUsage:  {path} [OPTIONS]{usage}\n\n\
-             Run '{path} --help' for more information\n"
-        );
-        Rejected { text, exit_code: exit_code::FAILURE }
+        let Typed { program, path, .. } = &typed;
+        let prefix = if path.contains(" buildx ") { "ERROR: " } else { "" };
+        let message = format!("{prefix}{program}: '{path}' {bound}{number} argument{plural}");
+        Rejected { text: typed.with_usage(&message), exit_code: exit_code::FAILURE }
     }
 
     /// A flag whose value is refused by the flag's own parser.
     pub(crate) fn argument(message: &str, words: &[OsString]) -> Rejected {
-        Rejected { text: Program::of(words).with_usage(message), exit_code: exit_code::USAGE }
+        let typed = Typed::of(words);
+        // Only Docker's front end has a code for it.
+        match link_name::front_end(words) {
+            "buildx" => Rejected { text: format!("ERROR: {message}\n"), exit_code: exit_code::FAILURE },
+            _ => Rejected { text: typed.with_usage(message), exit_code: exit_code::USAGE },
+        }
     }
 
     pub(super) fn from_clap(error: &clap::Error, words: &[OsString]) -> Rejected {
-        let program = Program::of(words);
         let typed = |kind| match error.get(kind) {
             Some(ContextValue::String(text)) => text.as_str(),
             _ => "",
         };
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Rejected { text: error.to_string(), exit_code: exit_code::SUCCESS }
-            }
+            ErrorKind::DisplayHelp => Rejected { text: error.to_string(), exit_code: exit_code::SUCCESS },
+            ErrorKind::DisplayVersion => Rejected { text: version::line(words), exit_code: exit_code::SUCCESS },
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
                 Rejected { text: error.to_string(), exit_code: exit_code::FAILURE }
             }
             ErrorKind::InvalidSubcommand => {
-                let name = &program.name;
+                let Typed { program, path, .. } = Typed::of(words);
                 let command = typed(ContextKind::InvalidSubcommand);
-                let text =
-                    format!("{name}: unknown command: {name} {command}\n\nRun '{name} --help' for more information\n");
+                let text = format!(
+                    "{program}: unknown command: {path} {command}\n\nRun '{path} --help' for more information\n"
+                );
                 Rejected { text, exit_code: exit_code::FAILURE }
             }
-            ErrorKind::MissingRequiredArgument => Rejected::missing_arguments(words),
+            ErrorKind::MissingRequiredArgument => Rejected::argument_count(words),
             ErrorKind::UnknownArgument if !typed(ContextKind::InvalidArg).starts_with('-') => {
-                Rejected::missing_arguments(words)
+                Rejected::argument_count(words)
             }
             ErrorKind::UnknownArgument => {
                 Rejected::argument(&unknown_flag(typed(ContextKind::InvalidArg), words), words)
@@ -141,34 +128,61 @@ fn missing_value(flag: &str, words: &[OsString]) -> String {
     }
 }
 
-/// What people call this program, which differs if it was started under Docker's name.
-struct Program {
-    name: String,
+/// The command that was typed, as far as it is one.
+struct Typed {
+    /// What people call this program, which differs if it was started under one of Docker's names.
+    program: &'static str,
     /// `slipway build`, `docker buildx build`, `docker run`.
-    command: String,
-    /// What follows its options.
-    arguments: &'static str,
+    path: String,
+    command: clap::Command,
 }
 
-impl Program {
-    fn of(words: &[OsString]) -> Program {
-        let started_as = words.first().and_then(|word| Path::new(word).file_name()).and_then(|name| name.to_str());
-        let name = match started_as {
-            Some("docker" | "docker-buildx") => "docker",
+impl Typed {
+    fn of(words: &[OsString]) -> Typed {
+        let program = match link_name::front_end(words) {
+            "docker" => "docker",
+            "buildx" => "docker-buildx",
             _ => "slipway",
         };
-        let mut typed = words.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| *word != "container");
-        let (command, arguments) = match (typed.next(), name) {
-            (Some("run"), name) => (format!("{name} run"), "IMAGE [COMMAND] [ARG...]"),
-            (_, "docker") => ("docker buildx build".to_owned(), "PATH | URL | -"),
-            (_, name) => (format!("{name} build"), "PATH | URL | -"),
+        let (mut command, mut path) = (Cli::command(), Vec::new());
+        let full = link_name::with_implied_command(words);
+        for word in full.iter().skip(1).filter_map(|word| word.to_str()) {
+            if let Some(subcommand) = command.find_subcommand(word) {
+                path.push(word.to_owned());
+                command = subcommand.clone();
+            }
+        }
+        let path: Vec<&str> = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            // Docker has these from its plugin, and says so.
+            [name @ ("build" | "bake")] if program == "docker" => vec!["buildx", name],
+            ["image" | "builder", "build"] if program == "docker" => vec!["buildx", "build"],
+            ["container", name] => vec![name],
+            ["buildx", ref rest @ ..] if program == "docker-buildx" => rest.to_vec(),
+            ref path => path.to_vec(),
         };
-        Program { name: name.to_owned(), command, arguments }
+        let path = [&[program], &path[..]].concat().join(" ");
+        Typed { program, path, command }
     }
 
     fn with_usage(&self, message: &str) -> String {
-        let Program { command, arguments, .. } = self;
-        format!("{message}\n\nUsage:  {command} [OPTIONS] {arguments}\n\nRun '{command} --help' for more information\n")
+        let Typed { path, command, .. } = self;
+        let arguments: String = command.get_positionals().map(|arg| format!(" {}", usage_of(arg))).collect();
+        let rest = if command.has_subcommands() { " COMMAND" } else { &arguments };
+        format!("{message}\n\nUsage:  {path} [OPTIONS]{rest}\n\nRun '{path} --help' for more information\n")
+    }
+}
+
+/// `IMAGE`, `[TARGET...]`, `IMAGE [IMAGE...]`: how Docker writes what may follow the flags.
+fn usage_of(argument: &clap::Arg) -> String {
+    let name = argument.get_value_names().unwrap_or_default().join(" ");
+    let is_open = matches!(argument.get_action(), ArgAction::Append);
+    match (argument.is_required_set(), is_open) {
+        // A name of several words says all of it.
+        _ if name.contains(' ') => name,
+        (true, true) => format!("{name} [{name}...]"),
+        (true, false) => name,
+        (false, true) => format!("[{name}...]"),
+        (false, false) => format!("[{name}]"),
     }
 }
 
@@ -208,8 +222,28 @@ mod tests {
             ("docker tag a", "docker: 'docker tag' requires 2 arguments", 1),
             ("docker image history a b", "docker: 'docker image history' requires 1 argument", 1),
             ("slipway images a b", "slipway: 'slipway images' requires at most 1 argument", 1),
+            ("docker version x", "docker: 'docker version' accepts no arguments", 1),
+            ("docker image nope", "docker: unknown command: docker image nope", 1),
+            ("docker images --zzz", "unknown flag: --zzz", 125),
+            ("docker-buildx build --zzz .", "ERROR: unknown flag: --zzz", 1),
+            ("docker-buildx buildx build --zzz .", "unknown flag: --zzz", 125),
         ] {
             assert_eq!(rejected(line), (message.to_owned(), code), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_usage_is_that_of_the_command() {
+        for (line, usage) in [
+            ("docker build --zzz", "Usage:  docker buildx build [OPTIONS] PATH | URL | -"),
+            ("docker images --zzz", "Usage:  docker images [OPTIONS] [REPOSITORY[:TAG]]"),
+            ("docker buildx bake --zzz", "Usage:  docker buildx bake [OPTIONS] [TARGET...]"),
+            ("docker container run --zzz x", "Usage:  docker run [OPTIONS] IMAGE [COMMAND] [ARG...]"),
+            ("slipway compose build --zzz", "Usage:  slipway compose build [OPTIONS] [SERVICE...]"),
+            ("docker system --zzz", "Usage:  docker system [OPTIONS] COMMAND"),
+        ] {
+            let text = Cli::parse_words(&words(line)).unwrap_err().text;
+            assert_eq!(text.lines().nth(2), Some(usage), "{line}");
         }
     }
 

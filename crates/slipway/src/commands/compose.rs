@@ -11,6 +11,7 @@ use slipway_compose::{ComposeError, Inputs, Omit, Project};
 use slipway_graph::LineRange;
 
 use crate::cli::compose::{ComposeArgs, ComposeCommand};
+use crate::commands::version;
 use crate::env_vars;
 use crate::report::{CommandError, excerpt, hint_line};
 use location::Location;
@@ -18,8 +19,12 @@ pub(crate) use location::{ThisDisk, add_env_file};
 
 /// Carries out a command of `compose`.
 pub(crate) fn run(args: &ComposeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
+    if let ComposeCommand::Version(version) = &args.command {
+        return version::compose(version);
+    }
     let location = Location::find(args)?;
     match &args.command {
+        ComposeCommand::Version(_) => Ok(()),
         ComposeCommand::Config(config) => config::run(config, args, &location),
         ComposeCommand::Build(build) => build::run(build, args, &location, is_debug, words),
     }

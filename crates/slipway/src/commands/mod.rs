@@ -3,6 +3,7 @@
 pub(crate) mod analyze;
 pub(crate) mod bake;
 pub(crate) mod build;
+pub(crate) mod builder_names;
 pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod compose;
@@ -20,6 +21,8 @@ pub(crate) mod prune;
 pub(crate) mod remove_images;
 pub(crate) mod run;
 pub(crate) mod shell;
+pub(crate) mod system;
 pub(crate) mod tag;
 pub(crate) mod transfer;
 pub(crate) mod update;
+pub(crate) mod version;

@@ -18,6 +18,7 @@ mod confinement;
 mod contexts;
 mod crashes;
 mod damaged;
+mod drop_in;
 mod epoch;
 mod explained;
 mod git;
@@ -86,6 +87,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("calls", calls::TESTS),
     ("confinement", confinement::TESTS),
     ("contexts", contexts::TESTS),
+    ("drop_in", drop_in::TESTS),
     ("epoch", epoch::TESTS),
     ("crashes", crashes::TESTS),
     ("damaged", damaged::TESTS),
