@@ -30,8 +30,6 @@ pub(crate) struct Written {
     pub(crate) config_blob: Descriptor,
     pub(crate) document: Vec<u8>,
     pub(crate) descriptor: Descriptor,
-    /// Layers only, each once.
-    pub(crate) blobs: Vec<Descriptor>,
 }
 
 pub(crate) fn write(cache: &Cache, form: Form) -> Result<Written, CacheError> {
@@ -46,7 +44,7 @@ pub(crate) fn write(cache: &Cache, form: Form) -> Result<Written, CacheError> {
                 media_type: Some(kind.to_owned()),
                 artifact_type: None,
                 config: config_blob.clone(),
-                layers: blobs.clone(),
+                layers: blobs,
                 subject: None,
                 annotations: BTreeMap::new(),
             };
@@ -54,14 +52,14 @@ pub(crate) fn write(cache: &Cache, form: Form) -> Result<Written, CacheError> {
         }
         false => {
             let kind = if form.uses_oci_types { media_type::OCI_INDEX } else { media_type::DOCKER_INDEX };
-            let manifests = blobs.iter().chain([&config_blob]).cloned().collect();
+            let manifests = blobs.into_iter().chain([config_blob.clone()]).collect();
             let media_type = Some(kind.to_owned());
             let index = Index { schema_version: 2, media_type, manifests, annotations: BTreeMap::new() };
             (slipway_oci::to_indented(&index)?, kind)
         }
     };
     let descriptor = Descriptor::new(kind, Digest::of(&document), document.len() as u64);
-    Ok(Written { config, config_blob, document, descriptor, blobs })
+    Ok(Written { config, config_blob, document, descriptor })
 }
 
 /// The blobs that a document names; none if it is not one of a cache.

@@ -5,8 +5,10 @@
 //! document.rs   the manifest or index that lists a cache's blobs, and what is inside images
 //! local.rs      a folder in OCI layout
 //! registry.rs   a registry
-//! s3.rs         a bucket of an S3 server (objects.rs: what servers of objects have in common)
+//! s3.rs         a bucket of an S3 server (s3/signature.rs: who asks; s3/parts.rs: large objects;
+//!               objects.rs: what servers of objects have in common)
 //! gha.rs        the cache service of GitHub Actions
+//! saving.rs     how a cache gets to its place: blob by blob while it is made, what leads to them last
 //! ```
 //!
 //! A key is a digest that means something to whoever computes it, and nothing here: BuildKit and slipway find each
@@ -20,22 +22,23 @@ mod local;
 mod objects;
 mod registry;
 mod s3;
+mod saving;
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use slipway_oci::Descriptor;
+use slipway_oci::{Descriptor, Digest};
 use slipway_registry::{BlobError, PushError, ResolveError};
 
 pub use document::Form;
 pub use format::{Cache, CachedMount, CachedResult, FormatError, InlineRecord, Layer, inline_records};
-pub use gha::GhaBackend;
+pub use gha::{GhaBackend, GhaConfig};
 pub use local::LocalBackend;
 pub use objects::ObjectFailure;
 pub use registry::RegistryBackend;
 pub use s3::{S3Backend, S3Config};
+pub use saving::Saving;
 
 /// A place that keeps a cache.
 pub trait Backend: Send + Sync {
@@ -51,9 +54,37 @@ pub trait Backend: Send + Sync {
     /// The bytes of a blob of the cache; they may be any bytes.
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, CacheError>;
 
-    /// Makes `cache` the one that is there. Of the blobs only those are asked for that are not there yet; who loads
-    /// meanwhile finds the old cache or the new one, whole.
-    fn save(&self, cache: &Cache, blobs: &dyn BlobSource) -> Result<(), CacheError>;
+    /// What is there before a cache is written.
+    fn current(&self) -> Result<Current, CacheError>;
+
+    /// Sends a blob, unless it is there.
+    fn send(&self, blob: &Descriptor, blobs: &dyn BlobSource) -> Result<(), CacheError>;
+
+    /// Makes `cache` the one that is there, unless it is what [`Backend::current`] found. `send_rest` sends those of its
+    /// blobs that are not there yet; what leads to them follows, so that who loads meanwhile finds the old cache or the
+    /// new one, whole.
+    fn save(
+        &self,
+        cache: &Cache,
+        current: &Current,
+        send_rest: &dyn Fn() -> Result<(), CacheError>,
+    ) -> Result<(), CacheError>;
+
+    /// How many blobs are sent at the same time.
+    fn n_parallel(&self) -> usize {
+        4
+    }
+}
+
+/// What a place holds where a cache is about to be written. What cannot be read of it counts as nothing: it is replaced.
+#[derive(Debug, Default)]
+pub struct Current {
+    /// The document that leads to the rest, if it need not be written again as long as it says the same.
+    document: Option<Vec<u8>>,
+    /// Blobs that are there for sure.
+    blobs: HashSet<Digest>,
+    /// The number of the newest cache, in places that count them.
+    number: u64,
 }
 
 /// Has the blobs that a cache consists of.
@@ -99,29 +130,9 @@ fn read_checked(reader: impl Read, blob: &Descriptor, limit: u64) -> Result<Vec<
     if bytes.len() as u64 > limit {
         return Err(FormatError::TooLarge { limit }.into());
     }
-    let found = slipway_oci::Digest::of(&bytes);
+    let found = Digest::of(&bytes);
     if found != blob.digest {
         return Err(FormatError::Digest { expected: blob.digest.clone(), found }.into());
     }
     Ok(bytes)
-}
-
-/// Sends `blobs`, at most `n_parallel` at the same time; the first failure ends it.
-fn in_parallel(
-    n_parallel: usize,
-    blobs: &[&Descriptor],
-    send: &(dyn Fn(&Descriptor) -> Result<(), CacheError> + Sync),
-) -> Result<(), CacheError> {
-    let next = AtomicUsize::new(0);
-    let failure = Mutex::new(None);
-    let work = || {
-        while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = send(blob) {
-                next.store(blobs.len(), Ordering::Relaxed);
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            }
-        }
-    };
-    std::thread::scope(|scope| (0..n_parallel.min(blobs.len())).for_each(|_| drop(scope.spawn(work))));
-    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }

@@ -1,5 +1,6 @@
 //! `type=local`: a folder in OCI layout, with one manifest a tag.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use slipway_oci::{Descriptor, Digest, Index, IndexOrManifest, media_type};
 
 use crate::document::{self, Form};
-use crate::{Backend, BlobSource, Cache, CacheError, MAX_CONFIG_BYTES, MAX_DOCUMENT_BYTES, read_checked};
+use crate::{Backend, BlobSource, Cache, CacheError, Current, MAX_CONFIG_BYTES, MAX_DOCUMENT_BYTES, read_checked};
 
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -22,6 +23,8 @@ pub struct LocalBackend {
     /// Which manifest is read, whatever its tag is.
     pub digest: Option<Digest>,
     pub form: Form,
+    /// Whether blobs that no manifest of the folder leads to any more are removed when a cache is written.
+    pub is_reset: bool,
 }
 
 impl Backend for LocalBackend {
@@ -46,18 +49,29 @@ impl Backend for LocalBackend {
         Ok(Box::new(file))
     }
 
-    fn save(&self, cache: &Cache, blobs: &dyn BlobSource) -> Result<(), CacheError> {
-        let written = document::write(cache, self.form)?;
-        let folder = self.blob_path(&written.descriptor.digest);
-        let folder = folder.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(folder).map_err(|source| CacheError::File { path: folder.to_owned(), source })?;
-        for blob in &written.blobs {
-            let is_there = fs::metadata(self.blob_path(&blob.digest)).is_ok_and(|found| found.len() == blob.size);
-            if !is_there {
-                let mut source = blobs.open(blob).map_err(CacheError::Read)?;
-                self.put(&format!("blobs/sha256/{}", blob.digest.hex()), &mut source)?;
-            }
+    fn current(&self) -> Result<Current, CacheError> {
+        Ok(Current::default())
+    }
+
+    fn send(&self, blob: &Descriptor, blobs: &dyn BlobSource) -> Result<(), CacheError> {
+        let path = self.blob_path(&blob.digest);
+        if fs::metadata(&path).is_ok_and(|found| found.len() == blob.size) {
+            return Ok(());
         }
+        self.make_folder()?;
+        let mut source = blobs.open(blob).map_err(CacheError::Read)?;
+        write_beside(&path, &mut source).map_err(|source| CacheError::File { path, source })
+    }
+
+    fn save(
+        &self,
+        cache: &Cache,
+        _: &Current,
+        send_rest: &dyn Fn() -> Result<(), CacheError>,
+    ) -> Result<(), CacheError> {
+        let written = document::write(cache, self.form)?;
+        self.make_folder()?;
+        send_rest()?;
         for (blob, bytes) in [(&written.config_blob, &written.config), (&written.descriptor, &written.document)] {
             self.put(&format!("blobs/sha256/{}", blob.digest.hex()), &mut bytes.as_slice())?;
         }
@@ -70,13 +84,53 @@ impl Backend for LocalBackend {
         let media_type = Some(media_type::OCI_INDEX.to_owned());
         let index = Index { schema_version: 2, media_type, manifests, annotations: Default::default() };
         // Last: now everything that it names is there.
-        self.put("index.json", &mut slipway_oci::to_compact(&index)?.as_slice())
+        self.put("index.json", &mut slipway_oci::to_compact(&index)?.as_slice())?;
+        if self.is_reset { self.remove_all_but(&index.manifests) } else { Ok(()) }
     }
 }
 
 impl LocalBackend {
     fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest.hex())
+    }
+
+    fn make_folder(&self) -> Result<(), CacheError> {
+        let path = self.folder.join("blobs/sha256");
+        fs::create_dir_all(&path).map_err(|source| CacheError::File { path, source })
+    }
+
+    /// Removes the blobs that `manifests` do not lead to. If one of those cannot be read, nothing is removed.
+    fn remove_all_but(&self, manifests: &[Descriptor]) -> Result<(), CacheError> {
+        let mut kept = HashSet::new();
+        let mut open = manifests.to_vec();
+        while let Some(entry) = open.pop() {
+            let is_document = [
+                media_type::OCI_MANIFEST,
+                media_type::DOCKER_MANIFEST,
+                media_type::OCI_INDEX,
+                media_type::DOCKER_INDEX,
+            ]
+            .contains(&entry.media_type.as_str());
+            if kept.insert(entry.digest.clone()) && is_document {
+                let bytes = read_checked(self.open(&entry)?, &entry, MAX_DOCUMENT_BYTES)?;
+                match IndexOrManifest::parse(&bytes, &entry.media_type)? {
+                    IndexOrManifest::Index(index) => open.extend(index.manifests),
+                    IndexOrManifest::Manifest(manifest) => {
+                        open.extend(manifest.layers.into_iter().chain([manifest.config]))
+                    }
+                }
+            }
+        }
+        let folder = self.folder.join("blobs/sha256");
+        let entries = fs::read_dir(&folder).map_err(|source| CacheError::File { path: folder, source })?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Ok(digest) = format!("sha256:{name}").parse::<Digest>() else { continue };
+            if !kept.contains(&digest) {
+                fs::remove_file(&path).map_err(|source| CacheError::File { path, source })?;
+            }
+        }
+        Ok(())
     }
 
     /// What the tag stands for.

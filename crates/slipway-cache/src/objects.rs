@@ -1,6 +1,7 @@
 //! What the caches on servers of objects have in common: one object a blob, one with the records of a cache.
 
 use std::io::Read;
+use std::time::Duration;
 
 use slipway_registry::{ObjectAnswer, ObjectError};
 
@@ -18,6 +19,8 @@ pub enum ObjectFailure {
     Status { what: String, status: u16, detail: String },
     #[error("{what}: the answer makes no sense")]
     Answer { what: String },
+    #[error("{what}: it took longer than {limit:?}, which `timeout` allows")]
+    TimedOut { what: String, limit: Duration },
 }
 
 /// The records of a cache.
@@ -47,10 +50,15 @@ pub(crate) fn text(answer: ObjectAnswer) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// What is between `start` and the next `end` in a document.
+pub(crate) fn between<'a>(document: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    Some(document.split_once(start)?.1.split_once(end)?.0)
+}
+
 /// What an error document says: the `<Code>` of S3, the `"msg"` of the Actions service.
 fn detail(document: &str) -> String {
-    let between = |start: &str, end: &str| Some(document.split_once(start)?.1.split_once(end)?.0);
-    let found = between("<Code>", "</Code>").or_else(|| between("\"msg\":\"", "\"")).unwrap_or_default();
+    let found = between(document, "<Code>", "</Code>").or_else(|| between(document, "\"msg\":\"", "\""));
+    let found = found.unwrap_or_default();
     let plain: String = found.chars().filter(|c| !c.is_control()).take(200).collect();
     if plain.is_empty() { plain } else { format!(": {plain}") }
 }

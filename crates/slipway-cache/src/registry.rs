@@ -1,16 +1,12 @@
 //! `type=registry`: a repository of a registry. Images there may hold a cache in their configs, too.
 
-use std::collections::HashSet;
 use std::io::Read;
 
 use slipway_oci::{Descriptor, Reference};
 use slipway_registry::{ErrorKind, Registry};
 
 use crate::document::{self, Form};
-use crate::{Backend, BlobSource, Cache, CacheError, MAX_CONFIG_BYTES, read_checked};
-
-/// How many blobs are sent at the same time.
-const N_PARALLEL: usize = 4;
+use crate::{Backend, BlobSource, Cache, CacheError, Current, MAX_CONFIG_BYTES, read_checked};
 
 /// A tag of a registry.
 pub struct RegistryBackend {
@@ -41,22 +37,30 @@ impl Backend for RegistryBackend {
         Ok(Box::new(self.registry.blob(&self.reference, blob).map_err(Box::new)?))
     }
 
-    fn save(&self, cache: &Cache, blobs: &dyn BlobSource) -> Result<(), CacheError> {
+    fn current(&self) -> Result<Current, CacheError> {
+        let Ok(found) = self.registry.resolve(&self.reference) else { return Ok(Current::default()) };
+        // A registry keeps the blobs that a manifest names.
+        let blobs = document::named_blobs(&found.bytes).into_iter().collect();
+        Ok(Current { document: Some(found.bytes.to_vec()), blobs, ..Current::default() })
+    }
+
+    fn send(&self, blob: &Descriptor, blobs: &dyn BlobSource) -> Result<(), CacheError> {
+        let bare = Descriptor::new(&blob.media_type, blob.digest.clone(), blob.size);
+        self.registry.push_blob(&self.reference, &bare, || blobs.open(blob), None).map_err(Box::new)?;
+        Ok(())
+    }
+
+    fn save(
+        &self,
+        cache: &Cache,
+        current: &Current,
+        send_rest: &dyn Fn() -> Result<(), CacheError>,
+    ) -> Result<(), CacheError> {
         let written = document::write(cache, self.form)?;
-        // What cannot be read now is replaced.
-        let current = self.registry.resolve(&self.reference).ok();
-        if current.as_ref().is_some_and(|current| current.digest == written.descriptor.digest) {
+        if current.document.as_ref() == Some(&written.document) {
             return Ok(());
         }
-        let known: HashSet<_> =
-            current.map(|current| document::named_blobs(&current.bytes)).unwrap_or_default().into_iter().collect();
-        let missing: Vec<&Descriptor> = written.blobs.iter().filter(|blob| !known.contains(&blob.digest)).collect();
-        let push = |blob: &Descriptor| {
-            let bare = Descriptor::new(&blob.media_type, blob.digest.clone(), blob.size);
-            let pushed = self.registry.push_blob(&self.reference, &bare, || blobs.open(blob), None);
-            pushed.map(drop).map_err(|error| CacheError::from(Box::new(error)))
-        };
-        crate::in_parallel(N_PARALLEL, &missing, &push)?;
+        send_rest()?;
         let config =
             || -> std::io::Result<Box<dyn Read + Send>> { Ok(Box::new(std::io::Cursor::new(written.config.clone()))) };
         self.registry.push_blob(&self.reference, &written.config_blob, config, None).map_err(Box::new)?;

@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! <manifests_prefix><name>            the records, with all that has to be known of the layers
-//! <blobs_prefix>sha256:<hex>          a layer; at most 5 GiB, as it is sent in one piece
+//! <blobs_prefix>sha256:<hex>          a layer
 //! ```
+//!
+//! Buckets may be told to remove what nobody has written for some days. So that they take only what no cache needs any
+//! more, blobs that are there are written anew once they are older than `touch_refresh`, and with them the records: as
+//! long as a cache is exported, nothing of it gets older than twice that.
+
+mod parts;
+mod signature;
 
 use std::io::Read;
+use std::time::Duration;
 
-use ring::hmac;
 use slipway_oci::{Descriptor, Digest};
 use slipway_registry::{ObjectAnswer, ObjectBody, ObjectMethod, ObjectRequest, Registry};
 
 use crate::objects::{ObjectFailure, read_records, successful};
-use crate::{Backend, BlobSource, Cache, CacheError};
+use crate::{Backend, BlobSource, Cache, CacheError, Current};
+use signature::Signed;
 
 /// Where a cache is kept, and who may write there.
 pub struct S3Config {
@@ -33,6 +41,8 @@ pub struct S3Config {
     pub session_token: Option<String>,
     /// How many blobs are sent at the same time.
     pub n_parallel: usize,
+    /// Objects that are older are written anew.
+    pub touch_refresh: Duration,
 }
 
 /// A bucket.
@@ -50,7 +60,7 @@ impl Backend for S3Backend {
         let mut caches = Vec::new();
         for name in &self.config.names {
             let key = format!("{}{name}", self.config.manifests_prefix);
-            let answer = self.send(ObjectMethod::Get, &key, &Digest::of(b""), ObjectBody::Empty)?;
+            let answer = self.request(Call::get(&key))?;
             if answer.status == 404 {
                 continue;
             }
@@ -61,29 +71,70 @@ impl Backend for S3Backend {
     }
 
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, CacheError> {
-        let answer = self.send(ObjectMethod::Get, &self.blob_key(blob), &Digest::of(b""), ObjectBody::Empty)?;
+        let answer = self.request(Call::get(&self.blob_key(blob)))?;
         Ok(successful(answer, || format!("cannot read the blob {}", blob.digest))?.body)
     }
 
-    fn save(&self, cache: &Cache, blobs: &dyn BlobSource) -> Result<(), CacheError> {
+    fn current(&self) -> Result<Current, CacheError> {
+        let answer = self.request(Call::get(&self.records_key()))?;
+        let is_fresh = answer.is_success() && !self.is_old(&answer);
+        let document = if is_fresh { read_records(answer).ok() } else { None };
+        // Blobs may have been removed, and may be old: each is asked for.
+        Ok(Current { document, ..Current::default() })
+    }
+
+    fn send(&self, blob: &Descriptor, blobs: &dyn BlobSource) -> Result<(), CacheError> {
+        let key = self.blob_key(blob);
+        let found = self.request(Call { method: ObjectMethod::Head, ..Call::get(&key) })?;
+        if found.is_success() {
+            return if self.is_old(&found) { self.touch(blob) } else { Ok(()) };
+        }
+        if blob.size > parts::PART_BYTES {
+            return self.put_in_parts(blob, blobs);
+        }
+        let mut source = blobs.open(blob).map_err(CacheError::Read)?;
+        let body = ObjectBody::Stream(&mut source, blob.size);
+        let answer = self.request_signed(Call { method: ObjectMethod::Put, body, ..Call::get(&key) }, &blob.digest)?;
+        successful(answer, || format!("cannot write the blob {}", blob.digest))?;
+        Ok(())
+    }
+
+    fn save(
+        &self,
+        cache: &Cache,
+        current: &Current,
+        send_rest: &dyn Fn() -> Result<(), CacheError>,
+    ) -> Result<(), CacheError> {
         let records = cache.to_json()?;
-        let name = self.config.names.first().map_or("buildkit", String::as_str);
-        let key = format!("{}{name}", self.config.manifests_prefix);
-        // What cannot be read now is replaced.
-        let current = self.send(ObjectMethod::Get, &key, &Digest::of(b""), ObjectBody::Empty)?;
-        let current = if current.is_success() { read_records(current).ok() } else { None };
-        if current.as_ref() == Some(&records) {
+        if current.document.as_ref() == Some(&records) {
             return Ok(());
         }
-        let known = current.and_then(|json| Cache::parse(&json, &[]).ok()).unwrap_or_default().blobs();
-        let all = cache.blobs();
-        let missing: Vec<&Descriptor> =
-            all.iter().filter(|blob| !known.iter().any(|other| other.digest == blob.digest)).collect();
-        crate::in_parallel(self.config.n_parallel, &missing, &|blob| self.put_blob(blob, blobs))?;
-        let body = ObjectBody::Bytes(&records);
-        let answer = self.send(ObjectMethod::Put, &key, &Digest::of(&records), body)?;
-        successful(answer, || format!("cannot write the cache `{name}`"))?;
+        send_rest()?;
+        let key = self.records_key();
+        let call = Call { method: ObjectMethod::Put, body: ObjectBody::Bytes(&records), ..Call::get(&key) };
+        successful(self.request_signed(call, &Digest::of(&records))?, || format!("cannot write the cache `{key}`"))?;
         Ok(())
+    }
+
+    fn n_parallel(&self) -> usize {
+        self.config.n_parallel
+    }
+}
+
+/// A request for an object.
+struct Call<'a> {
+    method: ObjectMethod,
+    key: &'a str,
+    /// Escaped, in the order of names, each with a value; mostly empty.
+    query: String,
+    /// Besides those that every request has.
+    headers: Vec<(&'static str, String)>,
+    body: ObjectBody<'a>,
+}
+
+impl Call<'_> {
+    fn get(key: &str) -> Call<'_> {
+        Call { method: ObjectMethod::Get, key, query: String::new(), headers: Vec::new(), body: ObjectBody::Empty }
     }
 }
 
@@ -92,33 +143,40 @@ impl S3Backend {
         format!("{}{}", self.config.blobs_prefix, blob.digest)
     }
 
-    fn put_blob(&self, blob: &Descriptor, blobs: &dyn BlobSource) -> Result<(), CacheError> {
-        let key = self.blob_key(blob);
-        if self.send(ObjectMethod::Head, &key, &Digest::of(b""), ObjectBody::Empty)?.is_success() {
-            return Ok(());
-        }
-        let mut source = blobs.open(blob).map_err(CacheError::Read)?;
-        let body = ObjectBody::Stream(&mut source, blob.size);
-        let answer = self.send(ObjectMethod::Put, &key, &blob.digest, body)?;
-        successful(answer, || format!("cannot write the blob {}", blob.digest))?;
-        Ok(())
+    /// The key of the records that are written.
+    fn records_key(&self) -> String {
+        let name = self.config.names.first().map_or("buildkit", String::as_str);
+        format!("{}{name}", self.config.manifests_prefix)
     }
 
-    /// Sends a request for the object `key`; `payload` is the digest of the body.
-    fn send(
-        &self,
-        method: ObjectMethod,
-        key: &str,
-        payload: &Digest,
-        body: ObjectBody<'_>,
-    ) -> Result<ObjectAnswer, ObjectFailure> {
+    /// Whether the object was written so long ago that it is time to do so again, by the server's own clock.
+    fn is_old(&self, answer: &ObjectAnswer) -> bool {
+        let time = |header| {
+            let text: &str = answer.header(header)?;
+            jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+        };
+        let (Some(now), Some(written)) = (time("date"), time("last-modified")) else { return false };
+        Duration::try_from(now.duration_since(written)).is_ok_and(|age| age > self.config.touch_refresh)
+    }
+
+    /// Sends a request without a body.
+    fn request(&self, call: Call<'_>) -> Result<ObjectAnswer, ObjectFailure> {
+        self.request_signed(call, &Digest::of(b""))
+    }
+
+    /// Sends a request; `payload` is the digest of its body.
+    fn request_signed(&self, call: Call<'_>, payload: &Digest) -> Result<ObjectAnswer, ObjectFailure> {
+        let Call { method, key, query, mut headers, body } = call;
         let (base, host, path) = self.address(key);
         let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let mut headers = vec![("x-amz-content-sha256", payload.hex().to_owned()), ("x-amz-date", time.clone())];
+        headers.extend([("x-amz-content-sha256", payload.hex().to_owned()), ("x-amz-date", time.clone())]);
         headers.extend(self.config.session_token.iter().map(|token| ("x-amz-security-token", token.clone())));
-        let signed = Signed { config: &self.config, method, host: &host, path: &path, time: &time, payload };
+        headers.sort_by_key(|(name, _)| *name);
+        let signed =
+            Signed { config: &self.config, method, host: &host, path: &path, query: &query, time: &time, payload };
         headers.push(("Authorization", signed.authorization(&headers)));
-        Ok(self.registry.object(ObjectRequest { method, url: format!("{base}{path}"), headers, body })?)
+        let url = if query.is_empty() { format!("{base}{path}") } else { format!("{base}{path}?{query}") };
+        Ok(self.registry.object(ObjectRequest { method, url, headers, body, timeout: None })?)
     }
 
     /// Scheme and host, the host alone, and the path of an object.
@@ -136,50 +194,6 @@ impl S3Backend {
     }
 }
 
-/// What a signature speaks for.
-struct Signed<'a> {
-    config: &'a S3Config,
-    method: ObjectMethod,
-    host: &'a str,
-    /// As it is sent.
-    path: &'a str,
-    /// `20130524T000000Z`.
-    time: &'a str,
-    payload: &'a Digest,
-}
-
-impl Signed<'_> {
-    /// The `Authorization` header (AWS Signature Version 4), for a request with `headers` in the order of their names.
-    fn authorization(&self, headers: &[(&'static str, String)]) -> String {
-        let method = match self.method {
-            ObjectMethod::Get => "GET",
-            ObjectMethod::Head => "HEAD",
-            ObjectMethod::Put => "PUT",
-            ObjectMethod::Post => "POST",
-        };
-        let mut all = vec![("host", self.host)];
-        all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-        let lines: String = all.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-        let names = names.join(";");
-        let request = format!("{method}\n{}\n\n{lines}\n{names}\n{}", self.path, self.payload.hex());
-        let day = self.time.split('T').next().unwrap_or_default();
-        let scope = format!("{day}/{}/s3/aws4_request", self.config.region);
-        let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", self.time, Digest::of(request.as_bytes()).hex());
-        let mut key = [b"AWS4", self.config.secret_access_key.as_slice()].concat();
-        for part in [day, &self.config.region, "s3", "aws4_request"] {
-            key = hmac_of(&key, part);
-        }
-        let signature: String = hmac_of(&key, &text).iter().map(|byte| format!("{byte:02x}")).collect();
-        let credential = format!("{}/{scope}", self.config.access_key_id);
-        format!("AWS4-HMAC-SHA256 Credential={credential},SignedHeaders={names},Signature={signature}")
-    }
-}
-
-fn hmac_of(key: &[u8], text: &str) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
-}
-
 /// A path with everything escaped but letters, digits, `-._~` and `/`.
 fn escaped(path: &str) -> String {
     let mut escaped = String::new();
@@ -193,12 +207,10 @@ fn escaped(path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use slipway_registry::ClientConfig;
-
+mod testing {
     use super::*;
 
-    fn config() -> S3Config {
+    pub(super) fn config() -> S3Config {
         S3Config {
             bucket: "examplebucket".to_owned(),
             region: "us-east-1".to_owned(),
@@ -211,33 +223,17 @@ mod tests {
             secret_access_key: b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_vec(),
             session_token: None,
             n_parallel: 1,
+            touch_refresh: Duration::from_secs(1),
         }
     }
+}
 
-    /// The first example of Amazon's "Signature Calculations for the Authorization Header".
-    #[test]
-    fn requests_are_signed_as_amazon_wants_it() {
-        let payload = Digest::of(b"");
-        let signed = Signed {
-            config: &config(),
-            method: ObjectMethod::Get,
-            host: "examplebucket.s3.amazonaws.com",
-            path: "/test.txt",
-            time: "20130524T000000Z",
-            payload: &payload,
-        };
-        let headers = [
-            ("range", "bytes=0-9".to_owned()),
-            ("x-amz-content-sha256", payload.hex().to_owned()),
-            ("x-amz-date", "20130524T000000Z".to_owned()),
-        ];
-        assert_eq!(
-            signed.authorization(&headers),
-            "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
-             SignedHeaders=host;range;x-amz-content-sha256;x-amz-date,\
-             Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
-        );
-    }
+#[cfg(test)]
+mod tests {
+    use slipway_registry::ClientConfig;
+
+    use super::testing::config;
+    use super::*;
 
     #[test]
     fn buckets_are_hosts_or_folders() {

@@ -5,7 +5,7 @@
 //! a contexts     which folders may be read, and where the Dockerfile is     \\
 //! b parse        text to syntax tree                                         > of each request: prepare.rs
 //! c lower        syntax tree to graph; base images are looked up on the way /
-//! d solve        what must run runs; layers that will be exported are made meanwhile
+//! d solve        what must run runs; layers that will be exported are made meanwhile, and sent to shared caches
 //! e finish       every layer has its diff ID
 //! f assemble     config, history, times
 //! g export       to where it was asked for
@@ -41,6 +41,7 @@ use crate::records::BuildRecord;
 use crate::records::audience::Audience;
 use crate::shared_cache::export::{self as cache_export, CacheExport};
 use crate::shared_cache::import::Imports;
+use crate::shared_cache::outbox::Outboxes;
 use crate::solve::{Solved, Wanted};
 use crate::ssh::Agents;
 
@@ -173,13 +174,16 @@ impl Engine {
             let dockerfile = (!matches!(failure, BuildFailure::Canceled)).then(|| prepared.dockerfiles[build].clone());
             BuildError { build, failure, dockerfile }
         };
-        let wanted = self.wanted(blueprint, &prepared.contexts, job);
+        let outboxes = self.outboxes(blueprint, requests);
+        let stop = outboxes.stop();
+        let _guard = cancel.on_cancel(move || stop.cancel());
+        let wanted = self.wanted(blueprint, &prepared.contexts, &outboxes, job);
         let users = blueprint.users();
         let wanted = Wanted { users: &users, ..wanted };
         let solved = self.solve(wanted, job).map_err(with_source)?;
         let mut built = Vec::with_capacity(requests.len());
         for (build, result) in &blueprint.results {
-            let finished = self.finish(*build, result, &blueprint.graph, &solved, job);
+            let finished = self.finish(*build, result, (&blueprint.graph, &solved), &outboxes, job);
             let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
             let request = &requests[*build].request;
             let pins = (request.lock == Some(LockUse::Extend)).then(|| {
@@ -209,21 +213,35 @@ impl Engine {
         sources
     }
 
-    fn wanted<'a>(&self, blueprint: &'a Blueprint, contexts: &'a Contexts, job: Job<'a>) -> Wanted<'a> {
+    /// What takes the caches that `requests` want written to their places.
+    fn outboxes(&self, blueprint: &Blueprint, requests: &[NamedRequest]) -> Outboxes {
+        // From outside of the namespace that files belong to no layer can be read.
+        let mut outboxes = Outboxes::new(self.flavor != OverlayFlavor::Outside);
+        for (build, result) in &blueprint.results {
+            let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+            let targets = &requests[*build].request.cache_to;
+            outboxes.add(*build, targets, (&blueprint.graph, &results), (&self.store, &self.registry));
+        }
+        outboxes
+    }
+
+    fn wanted<'a>(
+        &self,
+        blueprint: &'a Blueprint,
+        contexts: &'a Contexts,
+        outboxes: &'a Outboxes,
+        job: Job<'a>,
+    ) -> Wanted<'a> {
         let (mut results, mut exported) = (Vec::new(), BTreeMap::new());
         for (build, result) in &blueprint.results {
             let request = &job.requests[*build].request;
-            let form = export::wanted_form(request, result.is_multi);
-            results.extend(result.images.iter().map(|image| image.result));
-            if !export::makes_image(request) {
-                continue;
-            }
-            let form = form.or(cache_export::wanted_form(&request.cache_to));
-            for image in &result.images {
-                let vertices = match cache_export::wants_all(&request.cache_to) {
-                    true => cache_export::all_of(&blueprint.graph, &[image.result]),
-                    false => observe::exported(&blueprint.graph, image.result),
-                };
+            let form = export::wanted_form(request, result.is_multi).or(cache_export::wanted_form(&request.cache_to));
+            for ImagePlan { result, .. } in &result.images {
+                results.push(*result);
+                let mut vertices = outboxes.wanted(*build);
+                if export::makes_image(request) {
+                    vertices.extend(observe::exported(&blueprint.graph, *result));
+                }
                 for vertex in vertices {
                     let known = exported.entry(vertex).or_insert(form);
                     *known = known.or(form);
@@ -234,7 +252,7 @@ impl Engine {
         let shell_at = results.first().copied().filter(|_| is_shell);
         let (graph, owners) = (&blueprint.graph, blueprint.owners.as_slice());
         let unmet = blueprint.unmet.clone();
-        Wanted { graph, results, owners, users: &[], contexts, exported, shell_at, unmet }
+        Wanted { graph, results, owners, users: &[], contexts, exported, outboxes, shell_at, unmet }
     }
 
     /// Steps e to h of the request `build`.
@@ -242,8 +260,8 @@ impl Engine {
         &self,
         build: usize,
         result: &ResultPlan,
-        graph: &Graph,
-        solved: &Solved,
+        (graph, solved): (&Graph, &Solved),
+        outboxes: &Outboxes,
         job: Job<'_>,
     ) -> Result<Built, Box<dyn Error + Send + Sync>> {
         let request = &job.requests[build].request;
@@ -251,7 +269,6 @@ impl Engine {
         let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
         let cache = CacheExport {
             store: &self.store,
-            registry: &self.registry,
             graph,
             definitions: &solved.definitions,
             results: &results,
@@ -263,7 +280,7 @@ impl Engine {
         // look again from within.
         let is_strict = self.flavor == OverlayFlavor::Outside;
         if !export::makes_image(request) {
-            cache.write_all(&request.cache_to, is_strict)?;
+            cache.write_all(outboxes.of(build), is_strict)?;
             return Ok(Built { image_id: None, image: None, record: None, pins: None });
         }
         let has_inline = request.cache_to.iter().any(|target| target.place == CachePlace::Inline);
@@ -282,7 +299,7 @@ impl Engine {
             cancel: job.cancel,
         };
         let exported = export::export(&export, request)?;
-        cache.write_all(&request.cache_to, is_strict)?;
+        cache.write_all(outboxes.of(build), is_strict)?;
         Ok(Built { image_id: exported.id, image: exported.image, record: None, pins: None })
     }
 

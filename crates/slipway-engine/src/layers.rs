@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
+use slipway_graph::VertexId;
 use slipway_graph::request::{self, ImageOutput};
 use slipway_oci::{Descriptor, DiffId, Digest, Sha256};
 use slipway_solver::Cancel;
@@ -64,14 +65,25 @@ struct Place {
     layer: LayerId,
 }
 
-/// Takes layers, and the form in which each leaves the store, if it does.
-type Queue = mpsc::Sender<(Place, Option<BlobForm>)>;
+/// A snapshot whose newest layer is to be made.
+pub(crate) struct Unmade {
+    /// What has made the snapshot.
+    pub(crate) vertex: VertexId,
+    pub(crate) snapshot: Snapshot,
+    /// The form in which the layer leaves the store, if it does.
+    pub(crate) form: Option<BlobForm>,
+}
+
+/// Takes layers.
+type Queue = mpsc::Sender<Unmade>;
 
 /// Makes layers on a thread of its own, in the order they are handed in.
 pub(crate) struct LayerMaker<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     store: Store,
     cancel: &'scope Cancel,
+    /// Is told of each snapshot whose newest layer is made.
+    made: &'scope (dyn Fn(VertexId, &Snapshot) + Sync),
     /// Where the thread takes its work from; made with the first layer, since most builds have none.
     queue: Mutex<Option<Queue>>,
 }
@@ -83,28 +95,29 @@ impl<'scope, 'env> LayerMaker<'scope, 'env> {
         scope: &'scope Scope<'scope, 'env>,
         store: Store,
         cancel: &'scope Cancel,
+        made: &'scope (dyn Fn(VertexId, &Snapshot) + Sync),
     ) -> LayerMaker<'scope, 'env> {
-        LayerMaker { scope, store, cancel, queue: Mutex::default() }
+        LayerMaker { scope, store, cancel, made, queue: Mutex::default() }
     }
 
-    /// Hands in the top layer of `snapshot`, whose blob is to have this form if there is to be one.
-    pub(crate) fn hand_in(&self, snapshot: &Snapshot, form: Option<BlobForm>) {
-        if let Some((layer, below)) = snapshot.layers().split_last() {
-            let place = Place { below: below.to_vec(), layer: layer.clone() };
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            // A thread that has given up leaves the work to `finish`.
-            let _ = queue.get_or_insert_with(|| self.start()).send((place, form));
-        }
+    /// Hands in a layer to be made.
+    pub(crate) fn hand_in(&self, unmade: Unmade) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // A thread that has given up leaves the work to `finish`.
+        let _ = queue.get_or_insert_with(|| self.start()).send(unmade);
     }
 
     fn start(&self) -> Queue {
-        let (queue, places): (Queue, _) = mpsc::channel();
-        let (store, cancel) = (self.store.clone(), self.cancel);
+        let (queue, all): (Queue, _) = mpsc::channel();
+        let (store, cancel, made) = (self.store.clone(), self.cancel, self.made);
         self.scope.spawn(move || {
-            for (place, form) in places {
+            for Unmade { vertex, snapshot, form } in all {
+                let Some((layer, below)) = snapshot.layers().split_last() else { continue };
+                let place = Place { below: below.to_vec(), layer: layer.clone() };
                 if ensure(&store, &place, form, cancel).is_err() {
                     return;
                 }
+                made(vertex, &snapshot);
             }
         });
         queue

@@ -8,13 +8,13 @@ use slipway_graph::op::{Op, Source};
 use slipway_graph::{Event, Events, Graph, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_solver::{Hit, Observer};
-use slipway_store::Snapshot;
 
 use crate::chain;
-use crate::layers::BlobForm;
+use crate::layers::{BlobForm, Unmade};
 use crate::ops::exec::HostFiles;
 use crate::ops::{EngineOps, OpError, Output};
 use crate::records::audience::SharedSteps;
+use crate::shared_cache::outbox::Outboxes;
 
 /// One step a vertex, in the order of the graph.
 pub(crate) struct BuildObserver<'a> {
@@ -24,8 +24,10 @@ pub(crate) struct BuildObserver<'a> {
     pub(crate) steps: &'a [StepId],
     /// Vertices whose newest layer is part of an image, and the form in which it leaves the store, if it does.
     pub(crate) exported: &'a BTreeMap<VertexId, Option<BlobForm>>,
-    /// Takes the snapshots whose newest layer is to be made, each with its form.
-    pub(crate) hand_in: &'a (dyn Fn(&Snapshot, Option<BlobForm>) + Sync),
+    /// Takes the snapshots whose newest layer is to be made.
+    pub(crate) hand_in: &'a (dyn Fn(Unmade) + Sync),
+    /// What goes to other machines meanwhile.
+    pub(crate) outboxes: &'a Outboxes,
     /// Told whenever the store has become larger.
     pub(crate) grown: &'a (dyn Fn() + Sync),
     /// What is told which steps are left; `None` in a process that runs no step.
@@ -73,6 +75,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     }
 
     fn left(&self, vertices: &[VertexId]) {
+        self.outboxes.left(vertices);
         if let Some(host_files) = self.host_files {
             let steps = vertices.iter().filter_map(|id| match &self.graph.vertex(*id).op {
                 Op::Exec(exec) => Some(exec),
@@ -84,6 +87,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
 
     fn keyed(&self, vertex: VertexId, definition: &Digest) {
         self.audience.keyed(self.ops, vertex, definition);
+        self.outboxes.keyed(vertex, definition);
     }
 
     fn cached(&self, vertex: VertexId, hit: Hit) {
@@ -99,7 +103,7 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     fn done(&self, vertex: VertexId, output: &Output) {
         self.audience.emit(Event::StepDone { step: self.steps[vertex.0], at: SystemTime::now() });
         if let (Some(form), Output::Snapshot(snapshot)) = (self.exported.get(&vertex), output) {
-            (self.hand_in)(snapshot, *form);
+            (self.hand_in)(Unmade { vertex, snapshot: snapshot.clone(), form: *form });
         }
         (self.grown)();
     }

@@ -22,6 +22,7 @@ use crate::links;
 use crate::platforms::{Blueprint, Recipe};
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
+use crate::shared_cache::outbox::Outboxes;
 use crate::solve::Wanted;
 
 /// All that can be known before anything runs.
@@ -183,6 +184,7 @@ impl Engine {
             users: &vec![vec![build]; graph.len()],
             contexts: &Contexts::new(None),
             exported: BTreeMap::new(),
+            outboxes: &Outboxes::new(false),
             shell_at: None,
             unmet: Vec::new(),
         };

@@ -20,6 +20,7 @@ use crate::ops::exec::HostFiles;
 use crate::ops::{ContextReads, EngineCache, EngineOps, OpError, Session};
 use crate::records::audience::SharedSteps;
 use crate::shared_cache::import::LostCache;
+use crate::shared_cache::outbox::Outboxes;
 use crate::store_disk;
 use crate::unmet::{self, Unmet};
 
@@ -35,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) contexts: &'a Contexts,
     /// Vertices whose newest layers will be those of images, and the form of their blobs if they leave the store.
     pub(crate) exported: BTreeMap<VertexId, Option<BlobForm>>,
+    /// What goes to other machines meanwhile.
+    pub(crate) outboxes: &'a Outboxes,
     /// The vertex that somebody sits down in.
     pub(crate) shell_at: Option<VertexId>,
     /// What is lacking already, found while Dockerfiles were read.
@@ -69,7 +72,7 @@ impl Engine {
     }
 
     fn solve_once(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Unsolved> {
-        let Wanted { graph, results, owners, users, contexts, exported, shell_at, mut unmet } = wanted;
+        let Wanted { graph, results, owners, users, contexts, exported, outboxes, shell_at, mut unmet } = wanted;
         let Job { requests, agents, sources, imports, audience, cancel: user_cancel } = job;
         // The solver cancels what is left after a failure, which may be one that the build goes on after.
         let own_cancel = Arc::new(Cancel::new());
@@ -122,9 +125,10 @@ impl Engine {
         let jobs = requests.iter().filter_map(|named| named.request.jobs).max();
         let plan = Plan { graph, targets: &results, jobs: jobs.unwrap_or_else(default_jobs), cancel };
         let n_run = AtomicUsize::new(0);
+        let made = |vertex, snapshot: &Snapshot| outboxes.made(vertex, snapshot);
         let solved = std::thread::scope(|scope| {
-            let layers = LayerMaker::new(scope, self.store.clone(), cancel);
-            let hand_in = |snapshot: &Snapshot, form| layers.hand_in(snapshot, form);
+            let layers = LayerMaker::new(scope, self.store.clone(), cancel, &made);
+            let hand_in = |unmade| layers.hand_in(unmade);
             let cap = self.cap.watch(scope, self.store.clone());
             let grown = || cap.grown();
             let host_files = (self.flavor != OverlayFlavor::Outside).then_some(&host_files);
@@ -136,6 +140,7 @@ impl Engine {
                 steps: &steps,
                 exported: &exported,
                 hand_in: &hand_in,
+                outboxes,
                 grown: &grown,
                 host_files,
                 n_run,

@@ -3,6 +3,7 @@
 //! Values only: no I/O, no clock, no environment. The semantics of the ops follow BuildKit's LLB, so that a graph
 //! can be converted to LLB and back without loss.
 
+pub mod duration;
 pub mod event;
 pub mod git;
 mod graph;

@@ -137,11 +137,13 @@ pub(crate) struct Request<'a> {
     /// Value of the `Authorization` header, for the origin of `uri` alone.
     pub(crate) authorization: Option<String>,
     pub(crate) body: RequestBody<'a>,
+    /// How long one attempt may take in all, the body of its answer included.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Request<'_> {
     pub(crate) fn new(method: Method, uri: Uri) -> Request<'static> {
-        Request { method, uri, headers: Vec::new(), authorization: None, body: RequestBody::None }
+        Request { method, uri, headers: Vec::new(), authorization: None, body: RequestBody::None, timeout: None }
     }
 
     /// The same request with one more header.
@@ -294,7 +296,7 @@ impl HttpClient {
         let malformed = |error: http::Error| Failure::Protocol(format!("cannot form a request: {error}"));
         let mut bytes: &[u8];
         let (reader, size_bytes): (&mut dyn Read, u64) = match &mut request.body {
-            RequestBody::None => return Ok(run(&agent, uri, head.body(()).map_err(malformed)?)),
+            RequestBody::None => return Ok(run(&agent, uri, head.body(()).map_err(malformed)?, request.timeout)),
             RequestBody::Bytes(all) => {
                 bytes = all;
                 (&mut bytes, all.len() as u64)
@@ -302,7 +304,8 @@ impl HttpClient {
             RequestBody::Stream(reader, size_bytes) => (*reader, *size_bytes),
         };
         let head = head.header("Content-Length", size_bytes);
-        Ok(run(&agent, uri, head.body(SendBody::from_reader(reader)).map_err(malformed)?))
+        let message = head.body(SendBody::from_reader(reader)).map_err(malformed)?;
+        Ok(run(&agent, uri, message, request.timeout))
     }
 
     /// The agent for `origin`, made on first use.
@@ -344,7 +347,16 @@ impl HttpClient {
     }
 }
 
-fn run(agent: &Agent, uri: &Uri, message: http::Request<impl AsSendBody>) -> Result<Response, ureq::Error> {
+fn run(
+    agent: &Agent,
+    uri: &Uri,
+    message: http::Request<impl AsSendBody>,
+    timeout: Option<Duration>,
+) -> Result<Response, ureq::Error> {
+    let message = match timeout {
+        Some(timeout) => agent.configure_request(message).timeout_global(Some(timeout)).build(),
+        None => message,
+    };
     let (parts, body) = agent.run(message)?.into_parts();
     Ok(Response { status: parts.status.as_u16(), headers: parts.headers, uri: uri.clone(), body })
 }
@@ -390,7 +402,9 @@ fn is_broken_connection(error: &ureq::Error) -> bool {
                 | io::ErrorKind::UnexpectedEof
                 | io::ErrorKind::TimedOut
         ),
-        ureq::Error::Timeout(timeout) => !matches!(timeout, ureq::Timeout::Connect | ureq::Timeout::Resolve),
+        ureq::Error::Timeout(timeout) => {
+            !matches!(timeout, ureq::Timeout::Connect | ureq::Timeout::Resolve | ureq::Timeout::Global)
+        }
         ureq::Error::Protocol(_) => true,
         _ => false,
     }

@@ -5,8 +5,9 @@
 //! followed: what signs a request is meant for one host. URLs may be secrets themselves, so errors name the host only.
 
 use std::io::Read;
+use std::time::Duration;
 
-use ureq::http::{Method, Uri};
+use ureq::http::{HeaderMap, Method, Uri};
 
 use crate::Registry;
 use crate::client::{Request, RequestBody};
@@ -20,6 +21,7 @@ pub enum ObjectMethod {
     Head,
     Put,
     Post,
+    Delete,
 }
 
 /// A request for an object.
@@ -28,6 +30,8 @@ pub struct ObjectRequest<'a> {
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: ObjectBody<'a>,
+    /// How long all of it may take, the body of the answer included; without it only silence is limited.
+    pub timeout: Option<Duration>,
 }
 
 /// What is sent with a request.
@@ -41,10 +45,16 @@ pub enum ObjectBody<'a> {
 /// An answer; any status is one.
 pub struct ObjectAnswer {
     pub status: u16,
+    headers: HeaderMap,
     pub body: Box<dyn Read + Send>,
 }
 
 impl ObjectAnswer {
+    /// The text of a header, if it is there and readable.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// Whether the server did what it was asked to.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -73,15 +83,18 @@ impl Registry {
             ObjectMethod::Head => Method::HEAD,
             ObjectMethod::Put => Method::PUT,
             ObjectMethod::Post => Method::POST,
+            ObjectMethod::Delete => Method::DELETE,
         };
         let body = match request.body {
             ObjectBody::Empty => RequestBody::None,
             ObjectBody::Bytes(bytes) => RequestBody::Bytes(bytes),
             ObjectBody::Stream(reader, size_bytes) => RequestBody::Stream(reader, size_bytes),
         };
-        let mut message = Request { method, uri, headers: request.headers, authorization: None, body };
+        let (headers, timeout) = (request.headers, request.timeout);
+        let mut message = Request { method, uri, headers, authorization: None, body, timeout };
         let answer = self.shared.http.send_directly(&self.shared.config, &mut message);
         let answer = answer.map_err(|failure| ObjectError { host: origin.to_string(), failure })?;
-        Ok(ObjectAnswer { status: answer.status, body: Box::new(answer.into_reader()) })
+        let (status, headers) = (answer.status, answer.headers.clone());
+        Ok(ObjectAnswer { status, headers, body: Box::new(answer.into_reader()) })
     }
 }

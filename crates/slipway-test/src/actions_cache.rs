@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -26,6 +27,7 @@ struct Shared {
     entries: Mutex<Vec<Entry>>,
     /// Requests that came without the token, or to the blobs with it.
     misused: Mutex<Vec<String>>,
+    says_nothing: AtomicBool,
     is_stopped: AtomicBool,
 }
 
@@ -46,6 +48,7 @@ impl ActionsCache {
             token: token.to_owned(),
             entries: Mutex::default(),
             misused: Mutex::default(),
+            says_nothing: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
         });
         let server = Arc::clone(&shared);
@@ -73,6 +76,11 @@ impl ActionsCache {
         entries.iter().filter(|entry| entry.is_complete).map(|e| (e.key.clone(), e.bytes.len())).collect()
     }
 
+    /// From now on requests are taken, and never answered.
+    pub fn say_nothing(&self) {
+        self.shared.says_nothing.store(true, Ordering::Relaxed);
+    }
+
     /// Requests that had the token where it does not belong, or lacked it where it does.
     pub fn misused(&self) -> Vec<String> {
         locked(&self.shared.misused).clone()
@@ -93,6 +101,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     fn answer(&self, exchange: &mut Exchange) -> io::Result<Answer> {
+        while self.says_nothing.load(Ordering::Relaxed) && !self.is_stopped.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
         let is_known = exchange.header("authorization") == Some(&format!("Bearer {}", self.token));
         let (method, path) = (exchange.method.clone(), exchange.path.clone());
         if is_known != path.starts_with(SERVICE) {

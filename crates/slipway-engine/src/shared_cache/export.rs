@@ -1,26 +1,25 @@
 //! What does this build have that others may use?
 //!
 //! Every vertex whose definition key leads somewhere, here or in an imported cache, becomes a result with all keys that
-//! lead to the same place. Layers are compressed while the build goes on, as those of images are; of an imported cache
+//! lead to the same place. Layers are compressed and sent while the build goes on (`outbox.rs`); of an imported cache
 //! they are fetched only if the place that is written to lacks them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use slipway_cache::{Backend, BlobSource, Cache, CacheError, CachedResult, InlineRecord, Layer, inline_records};
+use slipway_cache::{Backend, Cache, CacheError, CachedResult, InlineRecord, Layer, inline_records};
 use slipway_graph::op::{Op, Source};
 use slipway_graph::request::{CacheExtent, CachePlace, CacheTarget};
 use slipway_graph::{Event, Events, Graph, VertexId};
-use slipway_oci::{Descriptor, DiffId, Digest};
-use slipway_registry::Registry;
+use slipway_oci::{DiffId, Digest};
 use slipway_solver::Cancel;
 use slipway_store::{DbError, Snapshot, Store};
 
-use super::import::{Imports, RemoteSnapshot, fetch_blob};
-use super::{backend, kind, mounts};
+use super::import::{Imports, RemoteSnapshot};
+use super::mounts;
+use super::outbox::Outbox;
 use crate::assemble::rfc3339;
 use crate::build::internal_step;
 use crate::layers::{self, BlobForm, LayerError};
@@ -45,7 +44,6 @@ pub(crate) enum CacheExportError {
 /// A build that is over, for those who want its cache.
 pub(crate) struct CacheExport<'a> {
     pub(crate) store: &'a Store,
-    pub(crate) registry: &'a Registry,
     pub(crate) graph: &'a Graph,
     /// One a vertex.
     pub(crate) definitions: &'a [Digest],
@@ -60,19 +58,31 @@ pub(crate) fn wanted_form(targets: &[CacheTarget]) -> Option<BlobForm> {
     targets.iter().find(|target| target.place != CachePlace::Inline).map(form)
 }
 
-/// Whether a target wants the layers of all steps.
-pub(crate) fn wants_all(targets: &[CacheTarget]) -> bool {
-    targets.iter().any(|target| target.extent == CacheExtent::Max && target.place != CachePlace::Inline)
+/// The vertices whose layers belong into a cache of `results`, inputs first.
+pub(crate) fn vertices(graph: &Graph, results: &[VertexId], extent: CacheExtent) -> BTreeSet<VertexId> {
+    match extent {
+        CacheExtent::Max => all_of(graph, results),
+        CacheExtent::Min => results.iter().flat_map(|result| chain_of(graph, *result)).collect(),
+    }
 }
 
 /// All vertices that `results` need and that there may be records of.
-pub(crate) fn all_of(graph: &Graph, results: &[VertexId]) -> BTreeSet<VertexId> {
+fn all_of(graph: &Graph, results: &[VertexId]) -> BTreeSet<VertexId> {
     let reachable = graph.reachable(results);
     let kept = graph.iter().filter(|(id, vertex)| reachable[id.0] && !is_unkept(&vertex.op));
     kept.map(|(id, _)| id).collect()
 }
 
-fn form(target: &CacheTarget) -> BlobForm {
+/// The vertices whose layers are those of `result`.
+fn chain_of(graph: &Graph, result: VertexId) -> BTreeSet<VertexId> {
+    let mut chain = observe::exported(graph, result);
+    let bottom = chain.first().map_or(Some(result), |first| graph.vertex(*first).inputs.first().copied());
+    chain.extend(bottom.filter(|id| !is_unkept(&graph.vertex(*id).op)));
+    chain
+}
+
+/// The form of the blobs that `target` wants.
+pub(super) fn form(target: &CacheTarget) -> BlobForm {
     BlobForm { compression: target.compression, level: target.compression_level }
 }
 
@@ -85,10 +95,14 @@ enum Known {
 impl CacheExport<'_> {
     /// Writes one cache after the other. A failure is a remark, unless the target says that it is the build's, or
     /// `is_strict`.
-    pub(crate) fn write_all(&self, targets: &[CacheTarget], is_strict: bool) -> Result<(), CacheExportError> {
-        for target in targets {
-            match self.write(target) {
-                Err(error) if target.ignores_error && !is_strict => {
+    pub(crate) fn write_all<'o>(
+        &self,
+        outboxes: impl Iterator<Item = &'o Outbox>,
+        is_strict: bool,
+    ) -> Result<(), CacheExportError> {
+        for outbox in outboxes {
+            match self.write(outbox) {
+                Err(error) if outbox.target().ignores_error && !is_strict => {
                     self.events.emit(Event::Remark { message: format!("{}; the build is good", chain(&error)) });
                 }
                 outcome => outcome?,
@@ -97,22 +111,20 @@ impl CacheExport<'_> {
         Ok(())
     }
 
-    fn write(&self, target: &CacheTarget) -> Result<(), CacheExportError> {
-        let Some(backend) = backend(&target.place, self.registry) else { return Ok(()) };
-        let (kind, name) = (kind(&target.place), backend.name());
+    fn write(&self, outbox: &Outbox) -> Result<(), CacheExportError> {
+        let (kind, name) = (outbox.kind(), outbox.name());
         let step_name = format!("exporting cache to {kind}:{name}");
         internal_step(self.events, self.events.new_step(), &step_name, || {
             let layers = |source| CacheExportError::Layers { kind, name: name.clone(), source };
-            let collected = self.collect(target).map_err(layers)?;
-            let blobs = Blobs { store: self.store, elsewhere: &collected.elsewhere };
+            let collected = self.collect(outbox.target()).map_err(layers)?;
             let write = |source| CacheExportError::Write { kind, name: name.clone(), source };
-            backend.save(&collected.cache, &blobs).map_err(write)
+            outbox.finish(&collected.cache, &collected.elsewhere).map_err(write)
         })
     }
 
     fn collect(&self, target: &CacheTarget) -> Result<Collected, LayerError> {
         let mut collected = Collected::default();
-        for vertex in self.wanted(target.extent) {
+        for vertex in vertices(self.graph, self.results, target.extent) {
             let definition = &self.definitions[vertex.0];
             match self.find(definition)? {
                 Some(Known::Here(snapshot)) => {
@@ -151,22 +163,6 @@ impl CacheExport<'_> {
                 }
             }
         }
-    }
-
-    /// The vertices that belong into the cache, inputs first.
-    fn wanted(&self, extent: CacheExtent) -> BTreeSet<VertexId> {
-        match extent {
-            CacheExtent::Max => all_of(self.graph, self.results),
-            CacheExtent::Min => self.results.iter().flat_map(|result| self.chain_of(*result)).collect(),
-        }
-    }
-
-    /// The vertices whose layers are those of `result`.
-    fn chain_of(&self, result: VertexId) -> BTreeSet<VertexId> {
-        let mut chain = observe::exported(self.graph, result);
-        let bottom = chain.first().map_or(Some(result), |first| self.graph.vertex(*first).inputs.first().copied());
-        chain.extend(bottom.filter(|id| !is_unkept(&self.graph.vertex(*id).op)));
-        chain
     }
 
     fn find(&self, definition: &Digest) -> Result<Option<Known>, DbError> {
@@ -213,7 +209,7 @@ impl CacheExport<'_> {
     /// What goes into the config of the image `result`, whose layers have these diff IDs.
     pub(crate) fn inline(&self, result: VertexId, diff_ids: &[DiffId]) -> Result<String, CacheExportError> {
         let mut records = Vec::new();
-        for vertex in self.chain_of(result) {
+        for vertex in chain_of(self.graph, result) {
             let definition = &self.definitions[vertex.0];
             let (stack, keys) = match self.find(definition)? {
                 Some(Known::Here(snapshot)) => (self.diff_ids(&snapshot)?, self.keys(&snapshot, definition)?),
@@ -287,25 +283,5 @@ impl Collected {
                 known.push(key);
             }
         }
-    }
-}
-
-/// The blobs of the store, and of imported caches by way of it.
-struct Blobs<'a> {
-    store: &'a Store,
-    elsewhere: &'a HashMap<Digest, Arc<dyn Backend>>,
-}
-
-impl BlobSource for Blobs<'_> {
-    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
-        let here = || self.store.open_blob(&blob.digest).map_err(io::Error::other);
-        let mut found = here()?;
-        if let (None, Some(remote)) = (&found, self.elsewhere.get(&blob.digest)) {
-            fetch_blob(remote.as_ref(), self.store, blob)?;
-            found = here()?;
-        }
-        let (file, _) =
-            found.ok_or_else(|| io::Error::other(format!("the blob {} is not in the store", blob.digest)))?;
-        Ok(Box::new(file))
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! import.rs   what others have recorded, looked up by key; layers are fetched when somebody needs their files
 //! export.rs   what this build has, written for others
+//! outbox.rs   blobs that go there while the build still runs
 //! mounts.rs   the files of cache mounts, which go along if asked (chunks.rs: where they are cut)
 //! ```
 //!
@@ -12,11 +13,12 @@ mod chunks;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod mounts;
+pub(crate) mod outbox;
 
 use std::sync::Arc;
 
-use slipway_cache::{Backend, Form, GhaBackend, LocalBackend, RegistryBackend, S3Backend, S3Config};
-use slipway_graph::request::{CacheDocument, CachePlace, S3Place, SecretValue};
+use slipway_cache::{Backend, Form, GhaBackend, GhaConfig, LocalBackend, RegistryBackend, S3Backend, S3Config};
+use slipway_graph::request::{CacheDocument, CachePlace, GhaPlace, S3Place, SecretValue};
 use slipway_registry::Registry;
 
 /// What reads and writes caches at `place`; `None` for the cache inside an image, which is no place of its own.
@@ -27,19 +29,15 @@ fn backend(place: &CachePlace, registry: &Registry) -> Option<Arc<dyn Backend>> 
         CachePlace::Registry { reference, document } => {
             Arc::new(RegistryBackend { registry: registry.clone(), reference: reference.clone(), form: form(document) })
         }
-        CachePlace::Local { path, tag, digest, document } => Arc::new(LocalBackend {
+        CachePlace::Local { path, tag, digest, document, is_reset } => Arc::new(LocalBackend {
             folder: path.clone(),
             tag: tag.clone(),
             digest: digest.clone(),
             form: form(document),
+            is_reset: *is_reset,
         }),
         CachePlace::S3(place) => Arc::new(S3Backend { registry: registry.clone(), config: s3_config(place) }),
-        CachePlace::Gha(place) => Arc::new(GhaBackend {
-            registry: registry.clone(),
-            scope: place.scope.clone(),
-            url: place.url.clone(),
-            token: text(&place.token),
-        }),
+        CachePlace::Gha(place) => Arc::new(GhaBackend::new(registry.clone(), gha_config(place))),
     })
 }
 
@@ -56,7 +54,13 @@ fn s3_config(place: &S3Place) -> S3Config {
         secret_access_key: place.secret_access_key.0.clone(),
         session_token: place.session_token.as_ref().map(text),
         n_parallel: place.n_parallel,
+        touch_refresh: place.touch_refresh,
     }
+}
+
+fn gha_config(place: &GhaPlace) -> GhaConfig {
+    let GhaPlace { scope, url, token, timeout } = place;
+    GhaConfig { scope: scope.clone(), url: url.clone(), token: text(token), timeout: *timeout }
 }
 
 fn text(secret: &SecretValue) -> String {

@@ -1,6 +1,7 @@
 //! Where a build's cache comes from and goes to (`spec/cli.md` section 4.4, `spec/dockerfile.md` section 7.6).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use slipway_oci::{Digest, Reference};
 
@@ -68,6 +69,8 @@ pub enum CachePlace {
         /// Which manifest, whatever its tag is; only for sources.
         digest: Option<Digest>,
         document: CacheDocument,
+        /// Whether blobs that no manifest of the folder leads to are removed; only for targets.
+        is_reset: bool,
     },
     S3(S3Place),
     Gha(GhaPlace),
@@ -107,6 +110,8 @@ pub struct S3Place {
     pub session_token: Option<SecretValue>,
     /// How many blobs are sent at the same time; at least one.
     pub n_parallel: usize,
+    /// Objects that are older than this are written anew when a cache is exported.
+    pub touch_refresh: Duration,
 }
 
 /// The cache service of GitHub Actions (version 2).
@@ -115,4 +120,6 @@ pub struct GhaPlace {
     pub scope: String,
     pub url: String,
     pub token: SecretValue,
+    /// How long reading the cache's list may take, and sending what is left when the build is over.
+    pub timeout: Duration,
 }

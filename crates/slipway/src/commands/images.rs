@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use slipway_oci::Reference;
 use slipway_store::{ImageRecord, Store};
 
-use crate::cache_filter::duration_of;
 use crate::cli::images::ImagesArgs;
 use crate::commands::du::size_with;
 use crate::commands::local_images::{
@@ -16,6 +15,7 @@ use crate::commands::local_images::{
 use crate::go_template::Template;
 use crate::listing::Listing;
 use crate::report::CommandError;
+use slipway_graph::duration::duration_of;
 
 const NONE: &str = "<none>";
 

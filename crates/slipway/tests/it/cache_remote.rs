@@ -1,16 +1,14 @@
 //! Caches that machines share: what one machine exports, another one with an empty store does not run again.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use slipway_test::actions_cache::ActionsCache;
-use slipway_test::capability::Capability;
 use slipway_test::registry::TestRegistry;
 
-use crate::process;
+use crate::process::wait_until;
+use crate::sharing::{GATED, open_gate};
 use crate::site::{Outcome, Site, files_below};
 use crate::{Test, test};
 
@@ -32,8 +30,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("cache_mounts_travel_if_asked", cache_mounts_travel_if_asked),
     test("a_broken_mount_is_named_and_starts_empty", a_broken_mount_is_named_and_starts_empty),
     test("a_changed_file_of_a_mount_costs_its_pieces", a_changed_file_of_a_mount_costs_its_pieces),
-    test("the_service_of_actions_keeps_a_cache", the_service_of_actions_keeps_a_cache),
-    Test { name: "a_bucket_keeps_a_cache", needs: &[Capability::S3Server], run: a_bucket_keeps_a_cache },
+    test("layers_go_up_while_the_build_runs", layers_go_up_while_the_build_runs),
+    test("a_build_that_fails_leads_nobody_to_its_layers", a_build_that_fails_leads_nobody_to_its_layers),
 ];
 
 const STAGES: &str = "FROM busybox AS tools
@@ -45,7 +43,7 @@ RUN cat /tool > /built
 COPY end /end
 ";
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     let site = Site::new(STAGES);
     site.write("source", "source\n");
     site.write("end", "end\n");
@@ -60,12 +58,12 @@ fn from_folder(site: &Site) -> String {
     format!("--cache-from=type=local,src={}", site.name("cache"))
 }
 
-fn ran(outcome: &Outcome) -> Vec<String> {
+pub(crate) fn ran(outcome: &Outcome) -> Vec<String> {
     outcome.steps().ran
 }
 
 #[track_caller]
-fn assert_no_warning(outcome: &Outcome) {
+pub(crate) fn assert_no_warning(outcome: &Outcome) {
     assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
 }
 
@@ -393,93 +391,44 @@ fn a_changed_file_of_a_mount_costs_its_pieces() {
     assert!(too_large.stderr.contains(message), "{}", too_large.stderr);
 }
 
-fn the_service_of_actions_keeps_a_cache() {
-    let token = "hidden-token";
-    let service = ActionsCache::start(token).unwrap();
-    let build = |site: &Site, arguments: &[&str]| {
-        let mut command = site.build_command(arguments);
-        command.env("ACTIONS_RUNTIME_TOKEN", token).env("ACTIONS_RESULTS_URL", service.url());
-        crate::site::run(command.arg(".")).success()
-    };
-    let site = site();
-    let cold = build(&site, &["--cache-to=type=gha,mode=max,scope=mine"]);
-    assert_no_warning(&cold);
-    let n_entries = service.entries().len();
-    build(&site, &["--cache-to=type=gha,mode=max,scope=mine"]);
-    assert_eq!(service.entries().len(), n_entries, "an unchanged cache makes no new entry");
-
-    let fresh = self::site();
-    fresh.write("end", "changed\n");
-    let arguments = ["--cache-from=type=gha,scope=mine", "--cache-to=type=gha,mode=max,scope=mine"];
-    let warm = build(&fresh, &arguments);
-    assert_eq!(ran(&warm).len(), 1, "{}", warm.stderr);
-    assert_no_warning(&warm);
-    let entries = service.entries();
-    assert_eq!(entries.len(), n_entries + 2, "the new layer and the records under their next number");
-    assert_eq!(entries.keys().filter(|key| key.starts_with("index-mine-1-")).count(), 2, "{entries:?}");
-    let warm = build(&self::site(), &["--cache-from=type=gha,scope=other"]);
-    assert!(warm.stderr.contains("failed to import the gha cache `other`: there is no cache yet"), "{}", warm.stderr);
-    assert_eq!(service.misused(), Vec::<String>::new());
-    assert!([&cold, &warm].iter().all(|outcome| !outcome.stderr.contains(token)));
-
-    let without = site.build(&["--cache-to=type=gha", "--cache-from=type=gha"]).success();
-    assert_no_warning(&without);
+/// Where each upload of a blob was completed, in their order; the digest is at the end of the target.
+fn uploads(registry: &TestRegistry) -> Vec<String> {
+    let requests = registry.requests().into_iter();
+    requests.filter(|r| r.method == "PUT" && r.target.contains("/blobs/uploads/")).map(|r| r.target).collect()
 }
 
-/// A server of S3 that ends with the value.
-struct S3Server {
-    process: Child,
-    port: u16,
+fn n_manifests(registry: &TestRegistry) -> usize {
+    registry.requests().iter().filter(|r| r.method == "PUT" && r.target.contains("/manifests/")).count()
 }
 
-impl S3Server {
-    fn start() -> S3Server {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new("moto_server");
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = S3Server { process: command.spawn().unwrap(), port };
-        process::wait_until("the S3 server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        server
+fn layers_go_up_while_the_build_runs() {
+    for extent in ["min", "max"] {
+        let registry = TestRegistry::start().unwrap();
+        // A step that is cached, one that runs, and one that waits.
+        let site = Site::new("FROM busybox\nRUN echo early > /early\n");
+        site.build(&["--output=type=cacheonly"]).success();
+        site.write("Dockerfile", &format!("FROM busybox\nRUN echo early > /early\nRUN echo made > /made\n{GATED}"));
+        let to = format!("--cache-to=type=registry,ref={}/cache:x,mode={extent}", registry.host());
+        let mut build = site.start(&["--output=type=cacheonly", &to]);
+        build.wait_for("first\n");
+        wait_until("the layers of the base and of two steps are there", || uploads(&registry).len() == 3);
+        assert_eq!(n_manifests(&registry), 0, "nothing leads to them yet");
+        open_gate(&site);
+        assert_no_warning(&build.finish().success());
+        let sent = uploads(&registry);
+        let distinct: BTreeSet<&String> = sent.iter().collect();
+        assert_eq!((sent.len(), distinct.len()), (6, 6), "five layers and the records, each once: {sent:?}");
+        assert!(registry.requests().last().is_some_and(|last| last.method == "PUT" && last.target.ends_with("/x")));
+        let fresh = Site::new(&fs::read_to_string(site.path("ctx/Dockerfile")).unwrap());
+        let from = format!("--cache-from={}/cache:x", registry.host());
+        assert_eq!(ran(&fresh.build(&[&from]).success()), Vec::<String>::new());
     }
 }
 
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-fn a_bucket_keeps_a_cache() {
-    let server = S3Server::start();
-    let place = format!(
-        "type=s3,bucket=caches,region=eu-central-1,endpoint_url=http://127.0.0.1:{},use_path_style=true,prefix=p/,name=a",
-        server.port
-    );
-    let build = |site: &Site, arguments: &[&str]| {
-        let mut command = site.build_command(arguments);
-        command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "hidden-secret");
-        crate::site::run(command.arg(".")).success()
-    };
-    let site = site();
-    let missing = build(&site, &[&format!("--cache-to={place},mode=max")]);
-    assert!(missing.stderr.contains("WARNING: failed to export the s3 cache"), "{}", missing.stderr);
-    assert!(missing.stderr.contains("NoSuchBucket"), "{}", missing.stderr);
-    let mut make = Command::new("curl");
-    make.args(["-fsS", "-X", "PUT", &format!("http://127.0.0.1:{}/caches", server.port)]);
-    make.args([
-        "-d",
-        "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>",
-    ]);
-    assert!(make.stdout(Stdio::null()).status().unwrap().success());
-
-    for _ in 0..2 {
-        assert_no_warning(&build(&site, &[&format!("--cache-to={place},mode=max")]));
-    }
-    let fresh = self::site();
-    fresh.write("end", "changed\n");
-    let warm = build(&fresh, &[&format!("--cache-from={place}")]);
-    assert_eq!(ran(&warm).len(), 1, "{}", warm.stderr);
-    assert_no_warning(&warm);
-    assert!(!warm.stderr.contains("hidden-secret"));
+fn a_build_that_fails_leads_nobody_to_its_layers() {
+    let registry = TestRegistry::start().unwrap();
+    let site = Site::new("FROM busybox\nRUN echo made > /made\nRUN false\n");
+    site.build(&[&format!("--cache-to=type=registry,ref={}/cache:x", registry.host())]).failure();
+    assert_eq!(n_manifests(&registry), 0);
+    site.assert_tidy();
 }

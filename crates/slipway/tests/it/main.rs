@@ -10,6 +10,7 @@ mod attacks;
 mod bad_input;
 mod bake;
 mod baking;
+mod cache_places;
 mod cache_remote;
 mod cached;
 mod calls;
@@ -82,6 +83,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("bake", bake::TESTS),
     ("baking", baking::TESTS),
     ("compose", compose::TESTS),
+    ("cache_places", cache_places::TESTS),
     ("cache_remote", cache_remote::TESTS),
     ("cached", cached::TESTS),
     ("calls", calls::TESTS),

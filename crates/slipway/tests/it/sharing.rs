@@ -31,20 +31,24 @@ pub(crate) fn log_of_cache_mount(site: &Site) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Its first step goes on until [`open_gate`].
-const COUNTED: &str = "FROM busybox
+/// Two steps, of which the first goes on until [`open_gate`].
+pub(crate) const GATED: &str = "\
 RUN --mount=type=cache,target=/c echo one >> /c/log; echo first; touch /c/gate; \
     for i in $(seq 600); do [ -e /c/go ] && break; sleep 0.1; done; echo done > /one
 RUN --mount=type=cache,target=/c echo two >> /c/log; echo done > /two
 ";
 
-fn open_gate(site: &Site) {
+fn counted() -> Site {
+    Site::new(&format!("FROM busybox\n{GATED}"))
+}
+
+pub(crate) fn open_gate(site: &Site) {
     let gate = file_of_cache_mount(site, "gate").unwrap();
     fs::write(gate.with_file_name("go"), "").unwrap();
 }
 
 fn two_equal_builds_run_each_step_once() {
-    let site = Site::new(COUNTED);
+    let site = counted();
     let mut first = site.start(&[]);
     first.wait_for("first\n");
     let second = site.start(&[]);
@@ -78,7 +82,7 @@ fn different_builds_are_both_right() {
 }
 
 fn who_waits_takes_over_when_the_other_is_killed() {
-    let site = Site::new(COUNTED);
+    let site = counted();
     let mut first = site.start(&[]);
     first.wait_for("first\n");
     let second = site.start(&["--output=type=local,dest=../out"]);
@@ -93,7 +97,7 @@ fn who_waits_takes_over_when_the_other_is_killed() {
 }
 
 fn an_interrupted_build_leaves_its_step_to_the_other() {
-    let site = Site::new(COUNTED);
+    let site = counted();
     let mut first = site.start(&[]);
     first.wait_for("first\n");
     let second = site.start(&[]);

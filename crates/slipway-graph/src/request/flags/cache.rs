@@ -4,6 +4,7 @@
 //! makes no sense is refused. Places without credentials are left out of both without a word.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use slipway_oci::Reference;
 
@@ -15,6 +16,8 @@ use crate::request::{
 
 /// The largest cache mount that goes along unless `mounts-max-size` says otherwise.
 const MAX_MOUNT_BYTES: u64 = 2 << 30;
+const TOUCH_REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
+const GHA_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Why a cache entry is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,8 @@ pub enum CacheFlagError {
     Type { text: String },
     #[error("unknown cache exporter: {kind:?}")]
     UnknownExporter { kind: String },
+    #[error("a cache of type {kind} is not supported; there are inline, registry, local, gha and s3")]
+    Unsupported { kind: String },
     #[error("{kind} cache requires {key}")]
     Missing { kind: &'static str, key: &'static str },
     #[error("invalid cache reference {text:?}")]
@@ -71,6 +76,11 @@ impl Fields<'_> {
     fn number(&self, key: &'static str) -> Result<Option<u32>, CacheFlagError> {
         let Some(text) = self.text(key) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| CacheFlagError::Value { key, text: text.to_owned() })
+    }
+
+    fn duration(&self, key: &'static str, default: Duration) -> Result<Duration, CacheFlagError> {
+        let Some(text) = self.text(key) else { return Ok(default) };
+        crate::duration::duration_of(text).ok_or_else(|| CacheFlagError::Value { key, text: text.to_owned() })
     }
 
     fn path(&self, text: &str) -> PathBuf {
@@ -202,10 +212,12 @@ fn place(fields: &Fields<'_>, path_key: &'static str) -> Result<Option<CachePlac
             let tag = fields.text("tag").unwrap_or("latest").to_owned();
             let invalid = |text: &str| CacheFlagError::Value { key: "digest", text: text.to_owned() };
             let digest = fields.text("digest").map(|text| text.parse().map_err(|_| invalid(text))).transpose()?;
-            Ok(Some(CachePlace::Local { path, tag, digest, document: document(fields)? }))
+            let is_reset = path_key == "dest" && fields.flag("reset", false)?;
+            Ok(Some(CachePlace::Local { path, tag, digest, document: document(fields)?, is_reset }))
         }
         "s3" => s3(fields),
-        "gha" => Ok(gha(fields)),
+        "gha" => gha(fields),
+        "azblob" => Err(CacheFlagError::Unsupported { kind: fields.kind.clone() }),
         other => Err(CacheFlagError::UnknownExporter { kind: other.to_owned() }),
     }
 }
@@ -241,15 +253,19 @@ fn s3(fields: &Fields<'_>) -> Result<Option<CachePlace>, CacheFlagError> {
         secret_access_key: SecretValue(secret.into_bytes()),
         session_token: session_token.map(|token| SecretValue(token.into_bytes())),
         n_parallel: fields.number("upload_parallelism")?.unwrap_or(4).clamp(1, 64) as usize,
+        touch_refresh: fields.duration("touch_refresh", TOUCH_REFRESH)?,
     })))
 }
 
-fn gha(fields: &Fields<'_>) -> Option<CachePlace> {
-    let token = fields.text_or_variable("token", "ACTIONS_RUNTIME_TOKEN")?;
+/// `repository` and `ghtoken` only save the reference questions about entries, so nothing is made of them here.
+fn gha(fields: &Fields<'_>) -> Result<Option<CachePlace>, CacheFlagError> {
+    let timeout = fields.duration("timeout", GHA_TIMEOUT)?;
+    let token = fields.text_or_variable("token", "ACTIONS_RUNTIME_TOKEN");
     let url = fields.text("url_v2").or(fields.text("url")).map(str::to_owned);
-    let url = url.or_else(|| fields.surroundings.variable("ACTIONS_RESULTS_URL")).filter(|url| !url.is_empty())?;
+    let url = url.or_else(|| fields.surroundings.variable("ACTIONS_RESULTS_URL")).filter(|url| !url.is_empty());
+    let (Some(token), Some(url)) = (token, url) else { return Ok(None) };
     let scope = fields.text("scope").unwrap_or("buildkit").to_owned();
-    Some(CachePlace::Gha(GhaPlace { scope, url, token: SecretValue(token.into_bytes()) }))
+    Ok(Some(CachePlace::Gha(GhaPlace { scope, url, token: SecretValue(token.into_bytes()), timeout })))
 }
 
 #[cfg(test)]
@@ -318,6 +334,16 @@ mod tests {
             ("type=local,src=x", "local cache requires dest"),
             ("type=local,dest=x,mode=mid", "invalid mode \"mid\" of a cache"),
             ("type=local,dest=x,ignore-error=maybe", "invalid ignore-error \"maybe\" of a cache"),
+            ("type=local,dest=x,reset=maybe", "invalid reset \"maybe\" of a cache"),
+            ("type=gha,timeout=10", "invalid timeout \"10\" of a cache"),
+            (
+                "type=s3,bucket=b,region=r,access_key_id=a,secret_access_key=s,touch_refresh=day",
+                "invalid touch_refresh \"day\" of a cache",
+            ),
+            (
+                "type=azblob,account_url=x",
+                "a cache of type azblob is not supported; there are inline, registry, local, gha and s3",
+            ),
         ] {
             assert_eq!(target_of(text).unwrap_err().to_string(), reason, "{text}");
         }
@@ -332,6 +358,7 @@ mod tests {
             tag: "latest".to_owned(),
             digest: None,
             document,
+            is_reset: false,
         };
         assert_eq!((plain.place, plain.extent, plain.ignores_error), (place(document), CacheExtent::Min, true));
         let full = "type=local,dest=x,mode=max,oci-mediatypes=false,compression=zstd,ignore-error=false";
@@ -339,6 +366,8 @@ mod tests {
         let document = CacheDocument { is_image: false, uses_oci_types: false };
         assert_eq!((full.place, full.extent, full.ignores_error), (place(document), CacheExtent::Max, false));
         assert_eq!(full.compression, Compression::Zstd);
+        let reset = target_of("type=local,dest=x,reset=true").unwrap();
+        assert!(matches!(reset.place, CachePlace::Local { is_reset: true, .. }));
     }
 
     #[test]
@@ -365,9 +394,13 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "hidden"),
             ("AWS_REGION", "r"),
         ]);
-        let texts = ["type=gha,scope=s".to_owned(), "type=s3,bucket=b,name=x;y".to_owned()];
+        let texts =
+            ["type=gha,scope=s,timeout=90s".to_owned(), "type=s3,bucket=b,name=x;y,touch_refresh=1h".to_owned()];
         let found = sources(&texts, &machine).unwrap();
-        assert_eq!(found.len(), 2);
+        let [CacheSource::Place(CachePlace::Gha(gha)), CacheSource::Place(CachePlace::S3(s3))] = &found[..] else {
+            panic!("two places were expected: {found:?}")
+        };
+        assert_eq!([gha.timeout.as_secs(), s3.touch_refresh.as_secs()], [90, 3600]);
         let shown = format!("{found:?}");
         assert!(
             !shown.contains("hidden") && shown.contains("\"x\", \"y\"") && shown.contains("http://gha/"),
