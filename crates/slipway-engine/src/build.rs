@@ -24,7 +24,7 @@ use slipway_graph::request::{
 use slipway_graph::{Event, Events, Graph, Pins, StepId, VertexId};
 use slipway_oci::{DiffId, Digest};
 use slipway_solver::Cancel;
-use slipway_store::{OverlayFlavor, Snapshot};
+use slipway_store::OverlayFlavor;
 
 use crate::assemble::Draft;
 use crate::contexts::Contexts;
@@ -39,6 +39,7 @@ use crate::ops::{self, RemoteSources};
 use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
 use crate::records::BuildRecord;
 use crate::records::audience::Audience;
+use crate::remote::RootFs;
 use crate::shared_cache::export::{self as cache_export, CacheExport};
 use crate::shared_cache::import::Imports;
 use crate::shared_cache::outbox::Outboxes;
@@ -243,16 +244,17 @@ impl Engine {
                     vertices.extend(observe::exported(&blueprint.graph, *result));
                 }
                 for vertex in vertices {
-                    let known = exported.entry(vertex).or_insert(form);
+                    let known = exported.entry(observe::maker_of_layer(&blueprint.graph, vertex)).or_insert(form);
                     *known = known.or(form);
                 }
             }
         }
+        let files_wanted = files_wanted(blueprint, job.requests);
         let is_shell = job.requests.iter().any(|named| named.request.shell.is_some());
         let shell_at = results.first().copied().filter(|_| is_shell);
         let (graph, owners) = (&blueprint.graph, blueprint.owners.as_slice());
         let unmet = blueprint.unmet.clone();
-        Wanted { graph, results, owners, users: &[], contexts, exported, outboxes, shell_at, unmet }
+        Wanted { graph, results, owners, users: &[], contexts, exported, outboxes, files_wanted, shell_at, unmet }
     }
 
     /// Steps e to h of the request `build`.
@@ -286,12 +288,13 @@ impl Engine {
         let has_inline = request.cache_to.iter().any(|target| target.place == CachePlace::Inline);
         let images = result.images.iter().map(|image| {
             let inline = has_inline.then_some(&cache);
-            self.image(graph, image, &solved.snapshots[&image.result], inline, job)
+            self.image(graph, image, &solved.root_fs[&image.result], inline, job)
         });
         let images = images.collect::<Result<Vec<_>, _>>()?;
         let export = Export {
             store: &self.store,
             registry: &self.registry,
+            flavor: self.flavor,
             images: &images,
             is_multi: result.is_multi,
             wants_manifest: request.metadata_file.is_some(),
@@ -327,22 +330,27 @@ impl Engine {
         &self,
         graph: &Graph,
         image: &ImagePlan,
-        snapshot: &Snapshot,
+        root_fs: &RootFs,
         inline: Option<&CacheExport<'_>>,
         Job { cancel, .. }: Job<'_>,
     ) -> Result<Image, Box<dyn Error + Send + Sync>> {
         // A base image may list a layer several times (the empty one, mostly); its stack holds each once.
         let base = &image.config.rootfs.diff_ids;
         let n_base_on_stack = base.iter().collect::<BTreeSet<_>>().len();
-        let finished = layers::finish(&self.store, snapshot, cancel)?;
+        let created_ns = match root_fs {
+            RootFs::Here(snapshot) => snapshot.created_ns(),
+            // The same in every build, whenever its layers come.
+            RootFs::Remote(_) => image.config.created.as_deref().and_then(nanoseconds).unwrap_or(0),
+        };
         let (mut image_layers, mut layers_ns) = (Vec::new(), Vec::new());
         for diff_id in base {
             image_layers.push(ImageLayer { diff_id: diff_id.clone(), place: None });
-            layers_ns.push(snapshot.created_ns());
+            layers_ns.push(created_ns);
         }
-        for (index, (layer, diff_id)) in finished.into_iter().enumerate().skip(n_base_on_stack) {
-            image_layers.push(ImageLayer { diff_id, place: Some(index) });
-            layers_ns.push(self.store.layer_created_ns(&layer)?.unwrap_or_else(|| snapshot.created_ns()));
+        for place in root_fs.places_above(n_base_on_stack) {
+            let diff_id = layers::finish(&self.store, &place, cancel)?;
+            layers_ns.push(self.store.layer_created_ns(place.layer())?.unwrap_or(created_ns));
+            image_layers.push(ImageLayer { diff_id, place: Some(place) });
         }
         let diff_ids: Vec<DiffId> = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let step_names: Vec<String> = observe::layer_names(graph, image.result);
@@ -350,8 +358,30 @@ impl Engine {
         config.inline_cache = inline.map(|cache| cache.inline(image.result, &diff_ids)).transpose()?;
         let draft = Draft { config, n_base_history, layers_ns, step_names, epoch };
         let assembled = draft.finish(diff_ids, epoch)?;
-        Ok(Image { draft, assembled, snapshot: snapshot.clone(), layers: image_layers })
+        let base = observe::base_image(graph, image.result).cloned();
+        Ok(Image { draft, assembled, root_fs: root_fs.clone(), base, layers: image_layers })
     }
+}
+
+/// Results that are wanted as files, and the base images of who passes on what all steps made.
+fn files_wanted(blueprint: &Blueprint, requests: &[NamedRequest]) -> BTreeSet<VertexId> {
+    let mut wanted = BTreeSet::new();
+    for (build, result) in &blueprint.results {
+        let request = &requests[*build].request;
+        let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+        for target in &request.cache_to {
+            wanted.extend(cache_export::vertices(&blueprint.graph, &results, target.extent));
+        }
+        if export::reads_files(request) {
+            wanted.extend(results);
+        }
+    }
+    wanted
+}
+
+/// A time as configs have it, in nanoseconds since 1970.
+fn nanoseconds(time: &str) -> Option<i64> {
+    time.parse::<jiff::Timestamp>().ok().and_then(|time| i64::try_from(time.as_nanosecond()).ok())
 }
 
 /// Reports `work` as the step `step`.

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use slipway_cache::Backend;
+use slipway_graph::op::{ImageOrigin, ImageSource};
 use slipway_graph::{Event, Events, StepId};
 use slipway_oci::{Descriptor, DiffId, Reference, Sha256};
 use slipway_registry::Registry;
@@ -33,6 +34,16 @@ pub(crate) enum BlobPlace<'a> {
     Layout(&'a Path),
     Registry(&'a Registry, &'a Reference),
     Cache(&'a dyn Backend),
+}
+
+impl<'a> BlobPlace<'a> {
+    /// Where the blobs of an image are that the store lacks.
+    pub(crate) fn of_image(image: &'a ImageSource, registry: &'a Registry) -> BlobPlace<'a> {
+        match &image.origin {
+            ImageOrigin::OciLayout(path) => BlobPlace::Layout(path),
+            ImageOrigin::Registry | ImageOrigin::Store => BlobPlace::Registry(registry, &image.reference),
+        }
+    }
 }
 
 /// A layer that has to be in the store.
@@ -92,10 +103,11 @@ impl LayerFetcher<'_> {
     fn layer(&self, wanted: &WantedLayer) -> Result<Fetched, ImageError> {
         let (diff_id, descriptor) = (&wanted.diff_id, wanted.blob.as_ref());
         if let Some(layer) = self.store.layer_by_diff_id(diff_id)? {
-            if let Some(descriptor) = descriptor.filter(|_| !self.is_offline()) {
-                self.keep_blob(descriptor)?;
-                check_layer_blob(self.store, self.name, diff_id, descriptor)?;
-                self.store.add_layer_blob(diff_id, descriptor)?;
+            // The files are enough: only who passes the image on needs its blob.
+            if let Some(descriptor) = descriptor
+                && self.store.has_blob(&descriptor.digest)?
+            {
+                self.blob(diff_id, descriptor)?;
             }
             return Ok(Fetched::Known(layer));
         }
@@ -128,6 +140,13 @@ impl LayerFetcher<'_> {
         Ok(Fetched::Unpacked(Box::new(Unpacked { active, diff_id, descriptor, n_bytes, implied_folders })))
     }
 
+    /// Gets the blob of a layer into the store as it is, to be passed on.
+    pub(crate) fn blob(&self, diff_id: &DiffId, descriptor: &Descriptor) -> Result<(), ImageError> {
+        self.keep_blob(descriptor)?;
+        check_layer_blob(self.store, self.name, diff_id, descriptor)?;
+        Ok(self.store.add_layer_blob(diff_id, descriptor)?)
+    }
+
     fn blob_at_hand(&self, diff_id: &DiffId) -> Result<Option<Descriptor>, ImageError> {
         for blob in self.store.layer_blobs(diff_id)? {
             if self.store.has_blob(&blob.digest)? {
@@ -135,11 +154,6 @@ impl LayerFetcher<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// Then the files of a layer are enough: only who passes the image on needs its blob.
-    fn is_offline(&self) -> bool {
-        matches!(self.place, BlobPlace::Registry(registry, _) if registry.is_offline())
     }
 
     /// Commits a layer that lies on top of `below`, which are committed.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use slipway_cache::CacheError;
+use slipway_cache::{CacheError, Layer};
 use slipway_dockerfile::{ImageKey, ImagePlace, KnownImage};
 use slipway_graph::Pins;
 use slipway_graph::op::{ImageOrigin, ImageSource};
@@ -25,6 +25,7 @@ use slipway_store::{DbError, OverlayFlavor, Snapshot, SnapshotError, Store};
 use crate::fetch::{BlobPlace, LayerFetcher, Progress, WantedLayer};
 use crate::layer::untar::UntarError;
 use crate::now_ns;
+use crate::remote::{Holder, RemoteLayers};
 use crate::rootfs::CallError;
 
 /// Why an image cannot be had.
@@ -334,6 +335,23 @@ fn layers_of(image: &ImageSource, store: &Store) -> Result<(Vec<DiffId>, Vec<Des
     }
 }
 
+/// Who has the layers of `image`, if anybody beside the store has.
+pub(crate) fn remote_layers(
+    image: &ImageSource,
+    store: &Store,
+    registry: &Registry,
+) -> Result<RemoteLayers, ImageError> {
+    let (diff_ids, blobs) = layers_of(image, store)?;
+    let layer = |(index, (diff_id, blob)): (usize, (DiffId, Descriptor))| Layer {
+        blob,
+        diff_id,
+        parent: index.checked_sub(1),
+        created: None,
+    };
+    let layers = diff_ids.into_iter().zip(blobs).enumerate().map(layer).collect();
+    Ok(RemoteLayers { holder: Holder::Image { image: Box::new(image.clone()), registry: registry.clone() }, layers })
+}
+
 /// Unpacks the layers of `image` that are not in the store yet and returns the stack of all of them.
 pub(crate) fn pull(
     image: &ImageSource,
@@ -342,14 +360,11 @@ pub(crate) fn pull(
     flavor: OverlayFlavor,
     progress: &Progress<'_>,
 ) -> Result<Snapshot, ImageError> {
-    let name = image.reference.familiar();
     let (diff_ids, blobs) = layers_of(image, store)?;
-    let place = match &image.origin {
-        ImageOrigin::OciLayout(path) => BlobPlace::Layout(path),
-        ImageOrigin::Registry | ImageOrigin::Store => BlobPlace::Registry(registry, &image.reference),
-    };
     let layer = |(index, diff_id)| WantedLayer { diff_id, blob: blobs.get(index).cloned(), created_ns: now_ns() };
     let layers: Vec<WantedLayer> = diff_ids.into_iter().enumerate().map(layer).collect();
+    let name = image.reference.familiar();
+    let place = BlobPlace::of_image(image, registry);
     LayerFetcher { name: &name, place, store, flavor, progress }.stack(&layers)
 }
 

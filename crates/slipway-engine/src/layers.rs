@@ -60,9 +60,26 @@ impl BlobForm {
 
 /// A layer with its place in a stack: what is below it decides what its whiteouts mean.
 #[derive(Clone)]
-struct Place {
+pub(crate) struct Place {
     below: Vec<LayerId>,
     layer: LayerId,
+}
+
+impl Place {
+    /// The layer at `index` of `snapshot`.
+    pub(crate) fn of(snapshot: &Snapshot, index: usize) -> Place {
+        let layers = snapshot.layers();
+        Place { below: layers[..index].to_vec(), layer: layers[index].clone() }
+    }
+
+    /// A layer that was made without looking at what is below it.
+    pub(crate) fn on_nothing(layer: LayerId) -> Place {
+        Place { below: Vec::new(), layer }
+    }
+
+    pub(crate) fn layer(&self) -> &LayerId {
+        &self.layer
+    }
 }
 
 /// A snapshot whose newest layer is to be made.
@@ -112,8 +129,8 @@ impl<'scope, 'env> LayerMaker<'scope, 'env> {
         let (store, cancel, made) = (self.store.clone(), self.cancel, self.made);
         self.scope.spawn(move || {
             for Unmade { vertex, snapshot, form } in all {
-                let Some((layer, below)) = snapshot.layers().split_last() else { continue };
-                let place = Place { below: below.to_vec(), layer: layer.clone() };
+                let Some(top) = snapshot.layers().len().checked_sub(1) else { continue };
+                let place = Place::of(&snapshot, top);
                 if ensure(&store, &place, form, cancel).is_err() {
                     return;
                 }
@@ -124,36 +141,19 @@ impl<'scope, 'env> LayerMaker<'scope, 'env> {
     }
 }
 
-/// Makes sure that every layer of `snapshot` has a diff ID, and returns them with their layers, bottom first.
-pub(crate) fn finish(
-    store: &Store,
-    snapshot: &Snapshot,
-    cancel: &Cancel,
-) -> Result<Vec<(LayerId, DiffId)>, LayerError> {
-    let layers = snapshot.layers();
-    let with_diff_id = |(index, layer): (usize, &LayerId)| {
-        let place = Place { below: layers[..index].to_vec(), layer: layer.clone() };
-        Ok((layer.clone(), ensure(store, &place, None, cancel)?))
-    };
-    layers.iter().enumerate().map(with_diff_id).collect()
+/// Makes sure that the layer has a diff ID, and returns it.
+pub(crate) fn finish(store: &Store, place: &Place, cancel: &Cancel) -> Result<DiffId, LayerError> {
+    ensure(store, place, None, cancel)
 }
 
-/// The blob of the layer at `index` of `snapshot` in the given form, made if it is not there.
-pub(crate) fn blob(
-    store: &Store,
-    snapshot: &Snapshot,
-    index: usize,
-    form: BlobForm,
-    cancel: &Cancel,
-) -> Result<Descriptor, LayerError> {
-    let layers = snapshot.layers();
-    let place = Place { below: layers[..index].to_vec(), layer: layers[index].clone() };
+/// The blob of the layer in the given form, made if it is not there.
+pub(crate) fn blob(store: &Store, place: &Place, form: BlobForm, cancel: &Cancel) -> Result<Descriptor, LayerError> {
     if let Some((diff_id, _)) = store.diff_id(&place.layer)?
         && let Some(known) = known_blob(store, &diff_id, form)?
     {
         return Ok(known);
     }
-    make(store, &place, Some(form), cancel)?
+    make(store, place, Some(form), cancel)?
         .1
         .ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
 }
@@ -179,25 +179,22 @@ pub(crate) fn any_blob(
             }
         }
     }
-    let blob = blob(store, snapshot, index, form, cancel)?;
+    let blob = blob(store, &Place::of(snapshot, index), form, cancel)?;
     let layer = &snapshot.layers()[index];
     let missing = || LayerError::Missing { digest: blob.digest.clone() };
     let (diff_id, _) = store.diff_id(layer)?.ok_or_else(missing)?;
     Ok((diff_id, blob))
 }
 
-/// The layer at `index` of `snapshot` with the times of all entries no later than `latest` (seconds since 1970).
+/// The layer with the times of all entries no later than `latest` (seconds since 1970).
 pub(crate) fn no_younger_than(
     store: &Store,
-    snapshot: &Snapshot,
-    index: usize,
+    place: &Place,
     latest: i64,
     form: BlobForm,
     cancel: &Cancel,
 ) -> Result<(DiffId, Descriptor), LayerError> {
-    let layers = snapshot.layers();
-    let place = Place { below: layers[..index].to_vec(), layer: layers[index].clone() };
-    let made = write(store, &place, Some(form), Some(latest), cancel)?;
+    let made = write(store, place, Some(form), Some(latest), cancel)?;
     let blob = made.blob.ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))?;
     Ok((made.diff_id, blob))
 }

@@ -10,6 +10,7 @@
 //! contexts.rs   the folders that a build may read (context/: selecting, scanning, digests)
 //! language.rs   whether the file is in the built-in language
 //! images.rs     what a name stands for; fetch.rs: how layers get into the store
+//! remote.rs     layers that are somewhere else until somebody needs them
 //! shared_cache/ --cache-from and --cache-to
 //! pins.rs       what pinned names stand for now; unmet.rs: what a build lacks that may not ask for it
 //! ops/          what each op does; mod.rs is the border to the solver
@@ -52,6 +53,7 @@ mod pins;
 mod platforms;
 mod prepare;
 mod records;
+mod remote;
 mod remote_context;
 mod rootfs;
 mod shared_cache;

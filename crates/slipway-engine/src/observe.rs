@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use slipway_graph::op::{Op, Source};
+use slipway_graph::op::{ImageSource, Op, Source};
 use slipway_graph::{Event, Events, Graph, StepId, VertexId};
 use slipway_oci::Digest;
 use slipway_solver::{Hit, Observer};
@@ -52,6 +52,18 @@ pub(crate) fn exported(graph: &Graph, target: VertexId) -> BTreeSet<VertexId> {
         }
     }
     exported
+}
+
+/// The image that `target` is based on, if it is based on one.
+pub(crate) fn base_image(graph: &Graph, target: VertexId) -> Option<&ImageSource> {
+    let bottom = match exported(graph, target).first() {
+        Some(first) => *graph.vertex(*first).inputs.first()?,
+        None => target,
+    };
+    match &graph.vertex(bottom).op {
+        Op::Source(Source::Image(image)) => Some(image),
+        Op::Source(_) | Op::Exec(_) | Op::File(_) | Op::Merge => None,
+    }
 }
 
 /// What the history calls the layers of `target` that no instruction speaks for: the names of the steps, the files of
@@ -125,5 +137,14 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
 
     fn canceled(&self, vertex: VertexId) {
         self.audience.emit(Event::StepCanceled { step: self.steps[vertex.0] });
+    }
+}
+
+/// The vertex that makes the newest layer of `vertex`. What is merged onto something is a layer of its own, whatever that
+/// something is, and so whether its files are here.
+pub(crate) fn maker_of_layer(graph: &Graph, vertex: VertexId) -> VertexId {
+    match (&graph.vertex(vertex).op, graph.vertex(vertex).inputs.as_slice()) {
+        (Op::Merge, [_, top]) => *top,
+        _ => vertex,
     }
 }

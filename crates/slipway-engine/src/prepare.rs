@@ -1,7 +1,7 @@
 //! Steps a to c of builds that are carried out together: which files does each of them read, and what does its
 //! Dockerfile mean?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::fd::AsFd;
 
@@ -20,6 +20,7 @@ use crate::inputs::{Fetched, InputError, Inputs, find_inputs};
 use crate::layer::diff::open_dir;
 use crate::links;
 use crate::platforms::{Blueprint, Recipe};
+use crate::remote::Fetching;
 use crate::remote_context::{self, RemoteContext, RemoteContextError};
 use crate::rootfs::Root;
 use crate::shared_cache::outbox::Outboxes;
@@ -185,11 +186,15 @@ impl Engine {
             contexts: &Contexts::new(None),
             exported: BTreeMap::new(),
             outboxes: &Outboxes::new(false),
+            files_wanted: BTreeSet::from([result]),
             shell_at: None,
             unmet: Vec::new(),
         };
         let solved = self.solve(wanted, job).map_err(|Failed { failure, .. }| failure)?;
-        let view = self.store.view(&solved.snapshots[&result]).map_err(|error| BuildFailure::Other(error.into()))?;
+        let fetching =
+            Fetching { store: &self.store, flavor: self.flavor, events: &job.audience.of(build), cancel: job.cancel };
+        let snapshot = solved.root_fs[&result].snapshot(fetching).map_err(|error| BuildFailure::Other(error.into()))?;
+        let view = self.store.view(&snapshot).map_err(|error| BuildFailure::Other(error.into()))?;
         let files = open_dir(view.as_fd(), c".").map_err(|errno| InputError::Context(errno.into()));
         Ok(RemoteContext { context, files: Root::new(files.map_err(|error| BuildFailure::Other(error.into()))?) })
     }

@@ -1,6 +1,6 @@
 //! Step d of a build: the graph is solved; what must run runs, and layers that will be exported are made meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -19,6 +19,7 @@ use crate::observe::BuildObserver;
 use crate::ops::exec::HostFiles;
 use crate::ops::{ContextReads, EngineCache, EngineOps, OpError, Session};
 use crate::records::audience::SharedSteps;
+use crate::remote::RootFs;
 use crate::shared_cache::import::LostCache;
 use crate::shared_cache::outbox::Outboxes;
 use crate::store_disk;
@@ -38,6 +39,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) exported: BTreeMap<VertexId, Option<BlobForm>>,
     /// What goes to other machines meanwhile.
     pub(crate) outboxes: &'a Outboxes,
+    /// Vertices whose files are needed whatever the steps do with them.
+    pub(crate) files_wanted: BTreeSet<VertexId>,
     /// The vertex that somebody sits down in.
     pub(crate) shell_at: Option<VertexId>,
     /// What is lacking already, found while Dockerfiles were read.
@@ -46,7 +49,7 @@ pub(crate) struct Wanted<'a> {
 
 /// The root file systems of the results, and how many steps had to run for them.
 pub(crate) struct Solved {
-    pub(crate) snapshots: BTreeMap<VertexId, Snapshot>,
+    pub(crate) root_fs: BTreeMap<VertexId, RootFs>,
     /// By vertex; none if nobody wants the build's cache.
     pub(crate) definitions: Vec<Digest>,
     pub(crate) n_run: usize,
@@ -72,7 +75,7 @@ impl Engine {
     }
 
     fn solve_once(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Unsolved> {
-        let Wanted { graph, results, owners, users, contexts, exported, outboxes, shell_at, mut unmet } = wanted;
+        let Wanted { graph, results, owners, users, contexts, exported, outboxes, files_wanted, shell_at, mut unmet } = wanted;
         let Job { requests, agents, sources, imports, audience, cancel: user_cancel } = job;
         // The solver cancels what is left after a failure, which may be one that the build goes on after.
         let own_cancel = Arc::new(Cancel::new());
@@ -107,6 +110,7 @@ impl Engine {
             sources,
             git_variables: &self.git_variables,
             imports,
+            files_wanted: &files_wanted,
             cancel,
             events: &events,
             steps: &steps,
@@ -145,7 +149,7 @@ impl Engine {
                 host_files,
                 n_run,
             };
-            solve(&plan, ops, &EngineCache { store: &self.store, imports }, &observer)
+            solve(&plan, ops, &EngineCache { store: &self.store, registry: &self.registry, imports }, &observer)
         });
         events.take_notes(&ops);
         let outputs = solved.map_err(|error| match error {
@@ -156,15 +160,15 @@ impl Engine {
             OpError::LostCache(lost) => Unsolved::Lost(lost),
             error => Unsolved::Failed(Failed { build, failure: BuildFailure::Other(Box::new(error)) }),
         };
-        let mut snapshots = BTreeMap::new();
+        let mut root_fs = BTreeMap::new();
         for (vertex, output) in results.into_iter().zip(outputs) {
-            let snapshot = ops.snapshot_of(&output).map_err(|error| failed(owners[vertex.0], error))?;
-            snapshots.insert(vertex, snapshot);
+            let found = ops.root_fs(vertex, &output).map_err(|error| failed(owners[vertex.0], error))?;
+            root_fs.insert(vertex, found);
         }
         let exports_cache = requests.iter().any(|named| !named.request.cache_to.is_empty());
         let definitions = if exports_cache { ops.definitions() } else { Ok(Vec::new()) };
         let definitions = definitions.map_err(|error| failed(0, error))?;
-        Ok(Solved { snapshots, definitions, n_run: n_run.into_inner() })
+        Ok(Solved { root_fs, definitions, n_run: n_run.into_inner() })
     }
 
     fn failed(&self, error: SolveError<OpError>, graph: &Graph, owners: &[usize]) -> Failed {

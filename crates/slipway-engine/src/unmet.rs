@@ -12,7 +12,7 @@ use slipway_solver::{Cache as _, Ops as _};
 use crate::failure::BuildFailure;
 use crate::images::{self, ImageError};
 use crate::ops::http::HttpError;
-use crate::ops::{EngineCache, EngineOps, OpError};
+use crate::ops::{EngineCache, EngineOps, OpError, Output};
 
 /// Something that a build lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn not_in_store(ops: &EngineOps<'_>, results: &[VertexId], reachable: &[bool]) -
             Err(error) => unmet.extend(lacking_source(ops, id, &error)),
         }
     }
-    let cache = EngineCache { store: ops.store, imports: ops.imports };
+    let cache = EngineCache { store: ops.store, registry: ops.registry, imports: ops.imports };
     let (mut open, mut is_seen) = (results.to_vec(), vec![false; reachable.len()]);
     while let Some(id) = open.pop() {
         let vertex = ops.graph.vertex(id);
@@ -127,7 +127,9 @@ fn not_in_store(ops: &EngineOps<'_>, results: &[VertexId], reachable: &[bool]) -
             Some(key) if !vertex.ignores_cache => cache.lookup(key)?,
             _ => None,
         };
-        if hit.is_none() {
+        // What a base image promises would have to be fetched.
+        let is_promise = matches!(&hit, Some(Output::Remote(remote)) if remote.is_of_image());
+        if hit.is_none() || is_promise {
             unmet.extend(lacking_content(ops, id)?);
             open.extend(&vertex.inputs);
         }

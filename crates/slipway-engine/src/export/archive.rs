@@ -48,6 +48,7 @@ pub(super) fn export(
         return Err(ExportError::DockerIndex);
     }
     let documents = export.documents(options)?;
+    export.fetch_blobs(&documents)?;
     let pointer = dated(&documents);
     let entries = index_entries(&pointer, &options.names);
     let docker = match (kind, documents.manifests.as_slice()) {

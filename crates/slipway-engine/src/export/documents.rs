@@ -8,7 +8,7 @@ use super::pack::Packed;
 use super::{Export, ExportError, ExportedImage};
 use crate::assemble::Assembled;
 
-/// What an image output consists of; all of it is in the store.
+/// What an image output consists of; all of it is in the store, but for blobs of base layers that are elsewhere.
 pub(super) struct Documents {
     /// What the names of the result point to: the index, else the only manifest.
     pub(super) root: Descriptor,

@@ -22,12 +22,33 @@ pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Optio
     };
     let names = names(options, documents.as_ref());
     if options.is_stored {
-        let record = record(export, documents.as_ref());
-        for name in names.iter().chain(&canonical_names(options, documents.as_ref())) {
-            export.store.name_image(name, &record)?;
-        }
+        let canonical = canonical_names(options, documents.as_ref());
+        name_in_store(export, names.iter().chain(&canonical), documents.as_ref())?;
     }
     Ok(documents.map(|documents| documents.exported(&names)))
+}
+
+/// Gives the image its names in the store, if it is there whole. A pushed one whose layers nobody needed here is not: then
+/// its names stand for what the registry has, and no longer for an older image of the store.
+fn name_in_store<'a>(
+    export: &Export<'_>,
+    names: impl Iterator<Item = &'a Reference>,
+    documents: Option<&Documents>,
+) -> Result<(), ExportError> {
+    if !export.has_all_files() {
+        for name in names {
+            export.store.untag(name)?;
+        }
+        return Ok(());
+    }
+    if let Some(documents) = documents {
+        export.fetch_blobs(documents)?;
+    }
+    let record = record(export, documents);
+    for name in names {
+        export.store.name_image(name, &record)?;
+    }
+    Ok(())
 }
 
 /// Whether the image has to be more than its config and the snapshots of its layers.

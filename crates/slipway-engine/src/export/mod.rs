@@ -7,6 +7,7 @@ mod documents;
 mod image;
 mod local;
 pub(crate) mod pack;
+mod passed_on;
 pub(crate) mod registry;
 mod split;
 mod tar;
@@ -14,18 +15,22 @@ mod tar;
 use std::io;
 use std::path::PathBuf;
 
+use slipway_graph::op::ImageSource;
 use slipway_graph::request::{BuildRequest, Destination, ImageOutput, Output};
 use slipway_graph::{Event, Events};
 use slipway_oci::{Descriptor, DiffId, Digest, Platform};
 use slipway_registry::{PushError, Registry};
 use slipway_solver::Cancel;
-use slipway_store::{BlobReader, Snapshot, Store};
+use slipway_store::{BlobReader, OverlayFlavor, Store};
 
 pub(crate) use pack::in_family;
 
 use crate::assemble::{Assembled, Draft};
+use crate::images::ImageError;
 use crate::layer::diff::DiffError;
-use crate::layers::{BlobForm, LayerError};
+use crate::layers::{BlobForm, LayerError, Place};
+use crate::ops::OpError;
+use crate::remote::RootFs;
 
 /// Why a result cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,10 @@ pub(crate) enum ExportError {
     #[error("cannot open the layers of the image")]
     Layers(#[source] io::Error),
     #[error(transparent)]
+    Base(#[from] ImageError),
+    #[error(transparent)]
+    RootFs(#[from] Box<OpError>),
+    #[error(transparent)]
     Layer(#[from] LayerError),
     #[error(transparent)]
     Files(#[from] DiffError),
@@ -77,7 +86,9 @@ pub(crate) struct Image {
     /// What `assembled` was made of, for outputs with other layers or times.
     pub(crate) draft: Draft,
     pub(crate) assembled: Assembled,
-    pub(crate) snapshot: Snapshot,
+    pub(crate) root_fs: RootFs,
+    /// The image that it is based on, if it is based on one.
+    pub(crate) base: Option<ImageSource>,
     /// Bottom first, as in the config.
     pub(crate) layers: Vec<ImageLayer>,
 }
@@ -92,14 +103,15 @@ impl Image {
 /// One layer of an image.
 pub(crate) struct ImageLayer {
     pub(crate) diff_id: DiffId,
-    /// Its place on the snapshot's stack; `None` for layers of a base image, whose blobs are passed on as they came.
-    pub(crate) place: Option<usize>,
+    /// `None` for layers of a base image, whose blobs are passed on as they came.
+    pub(crate) place: Option<Place>,
 }
 
 /// What exporters work with.
 pub(crate) struct Export<'a> {
     pub(crate) store: &'a Store,
     pub(crate) registry: &'a Registry,
+    pub(crate) flavor: OverlayFlavor,
     /// One a platform, in the order of the request; at least one.
     pub(crate) images: &'a [Image],
     /// Whether names stand for an index, be it of one image.
@@ -167,6 +179,17 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Expo
         (None, _) => None,
     };
     Ok(exported)
+}
+
+/// Whether the outputs of `request` are made of files, and not of the blobs of layers alone. What has a name in the store
+/// is there whole: it can be run and saved when no registry answers.
+pub(crate) fn reads_files(request: &BuildRequest) -> bool {
+    let is_made_of_files = |output: &Output| match output {
+        Output::Image(image) => image.push.is_none(),
+        Output::Local { .. } | Output::Tar { .. } => true,
+        Output::Oci { .. } | Output::Docker { .. } | Output::CacheOnly => false,
+    };
+    request.outputs.is_empty() || request.outputs.iter().any(is_made_of_files)
 }
 
 /// Whether an output of `request` is made of images; otherwise all that is wanted is that the steps succeed.

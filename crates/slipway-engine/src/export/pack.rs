@@ -11,9 +11,9 @@ use slipway_oci::{Descriptor, DiffId, Manifest, media_type};
 use super::{Export, ExportError, Image, ImageLayer};
 use crate::assemble::Assembled;
 use crate::layer::compress::layer_media_type;
-use crate::layers::{self, BlobForm};
+use crate::layers::{self, BlobForm, Place};
 
-/// An image whose blobs are all in the store.
+/// An image whose blobs are all in the store, but for those of base layers that are elsewhere.
 pub(super) struct Packed {
     pub(super) assembled: Assembled,
     pub(super) descriptor: Descriptor,
@@ -52,10 +52,10 @@ impl Export<'_> {
         let latest = epoch.filter(|_| options.rewrites_times);
         let (mut diff_ids, mut blobs) = (Vec::new(), Vec::new());
         for layer in &image.layers {
-            let (diff_id, blob) = match (latest, layer.place) {
+            let (diff_id, blob) = match (latest, &layer.place) {
                 (Some(latest), Some(place)) => {
                     let form = BlobForm::of(options);
-                    let made = layers::no_younger_than(self.store, &image.snapshot, place, latest, form, self.cancel);
+                    let made = layers::no_younger_than(self.store, place, latest, form, self.cancel);
                     made.map(|(diff_id, blob)| (diff_id, in_family(blob, options.uses_oci_types)))?
                 }
                 _ => (layer.diff_id.clone(), self.layer_blob(image, layer, options)?),
@@ -72,15 +72,15 @@ impl Export<'_> {
 
     fn layer_blob(&self, image: &Image, layer: &ImageLayer, options: &ImageOutput) -> Result<Descriptor, ExportError> {
         let form = BlobForm::of(options);
-        let blob = match layer.place {
-            Some(place) => layers::blob(self.store, &image.snapshot, place, form, self.cancel)?,
+        let blob = match &layer.place {
+            Some(place) => layers::blob(self.store, place, form, self.cancel)?,
             None => self.base_blob(image, &layer.diff_id, form, options.forces_compression)?,
         };
         Ok(in_family(blob, options.uses_oci_types))
     }
 
     /// The blob that came with the base image. Made of the same tar in another form if that is forced: written anew from
-    /// the files, the tar need not be the same.
+    /// the files, the tar need not be the same. It need not be in the store, unless it is written anew.
     fn base_blob(
         &self,
         image: &Image,
@@ -101,19 +101,24 @@ impl Export<'_> {
             (Some(blob), _) if is_forced => Ok(blob.clone()),
             (None, Some(blob)) if is_forced => Ok(layers::in_form(self.store, diff_id, blob, form, self.cancel)?),
             (_, Some(blob)) => Ok(blob.clone()),
-            // An image of this store that was never written anywhere: its layers are there as files only.
-            (_, None) => {
-                let place = self.place_of(image, diff_id)?;
-                Ok(layers::blob(self.store, &image.snapshot, place, form, self.cancel)?)
-            }
+            (_, None) => match self.base_layers(image)?.as_ref().and_then(|layers| layers.blob_of(diff_id)) {
+                Some(blob) if is_forced && !is_wanted(&blob) => {
+                    self.fetch_blob(&blob.digest)?;
+                    Ok(layers::in_form(self.store, diff_id, blob, form, self.cancel)?)
+                }
+                Some(blob) => Ok(blob.clone()),
+                // An image of this store that was never written anywhere: its layers are there as files only.
+                None => Ok(layers::blob(self.store, &self.place_of(image, diff_id)?, form, self.cancel)?),
+            },
         }
     }
 
     /// Where on the stack the layer with this diff ID is.
-    fn place_of(&self, image: &Image, diff_id: &DiffId) -> Result<usize, ExportError> {
-        for (place, layer) in image.snapshot.layers().iter().enumerate() {
+    fn place_of(&self, image: &Image, diff_id: &DiffId) -> Result<Place, ExportError> {
+        let files = self.files_of(image)?;
+        for (index, layer) in files.layers().iter().enumerate() {
             if self.store.diff_id(layer)?.is_some_and(|(known, _)| known == *diff_id) {
-                return Ok(place);
+                return Ok(Place::of(&files, index));
             }
         }
         Err(ExportError::BlobMissing(diff_id.0.clone()))

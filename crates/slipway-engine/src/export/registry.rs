@@ -17,8 +17,11 @@ pub(super) fn push(export: &Export<'_>, options: &ImageOutput, push: Push) -> Re
     }
     let documents = export.documents(options)?;
     let blobs = documents.blobs();
+    let fetch = |blob: &Descriptor| export.fetch_blob(&blob.digest).map_err(io::Error::other);
     for name in &options.names {
-        push_blobs(export.store, export.registry, name, &blobs).map_err(Box::new)?;
+        let mount_source = |blob: &Descriptor| export.mount_source(name, blob).ok().flatten();
+        let origin = BlobOrigin { store: export.store, fetch: &fetch, mount_source: &mount_source };
+        push_blobs(export.registry, name, &blobs, &origin).map_err(Box::new)?;
         let put = |target: &Reference, media_type: &str, bytes: &[u8]| {
             export.registry.push_manifest(target, media_type, bytes).map_err(Box::new)
         };
@@ -34,25 +37,37 @@ pub(super) fn push(export: &Export<'_>, options: &ImageOutput, push: Push) -> Re
     Ok(documents)
 }
 
-/// Makes sure that the repository of `name` has all `blobs`, which are in the store.
+/// Where the blobs come from that are pushed.
+pub(crate) struct BlobOrigin<'a> {
+    pub(crate) store: &'a Store,
+    /// Gets a blob into the store that is not there.
+    pub(crate) fetch: &'a (dyn Fn(&Descriptor) -> io::Result<()> + Sync),
+    /// Names another repository of the registry that has the blob.
+    pub(crate) mount_source: &'a (dyn Fn(&Descriptor) -> Option<Reference> + Sync),
+}
+
+impl BlobOrigin<'_> {
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
+        (self.fetch)(blob)?;
+        let missing = || io::Error::other(ExportError::BlobMissing(blob.digest.clone()));
+        let (file, _) = self.store.open_blob(&blob.digest).map_err(io::Error::other)?.ok_or_else(missing)?;
+        Ok(Box::new(file))
+    }
+}
+
+/// Makes sure that the repository of `name` has all `blobs`. Only those that it lacks are read, or fetched.
 pub(crate) fn push_blobs(
-    store: &Store,
     registry: &Registry,
     name: &Reference,
     blobs: &[&Descriptor],
+    origin: &BlobOrigin<'_>,
 ) -> Result<(), PushError> {
     std::thread::scope(|scope| {
         let push = |blob: &&'_ Descriptor| {
-            let blob: &Descriptor = blob;
-            let (digest, size) = (blob.digest.clone(), blob.size);
-            let descriptor = Descriptor::new(&blob.media_type, digest.clone(), size);
+            let bare = Descriptor::new(&blob.media_type, blob.digest.clone(), blob.size);
             scope.spawn(move || {
-                let open = || -> io::Result<Box<dyn Read + Send>> {
-                    let missing = || io::Error::other(ExportError::BlobMissing(digest.clone()));
-                    let (file, _) = store.open_blob(&digest).map_err(io::Error::other)?.ok_or_else(missing)?;
-                    Ok(Box::new(file))
-                };
-                registry.push_blob(name, &descriptor, open, None)
+                let mount_source = (origin.mount_source)(&bare);
+                registry.push_blob(name, &bare, || origin.open(&bare), mount_source.as_ref())
             })
         };
         let threads: Vec<_> = blobs.iter().map(push).collect();

@@ -26,9 +26,10 @@ pub(super) fn parts(export: &Export<'_>, files: FilesOutput) -> Result<Vec<Part>
     let splits = files.splits.unwrap_or(export.is_multi);
     let part = |image: &Image| -> Result<Part, ExportError> {
         let folder = splits.then(|| image.platform().to_string().replace('/', "_"));
-        let links = MergedLinks::of(export.store, &image.snapshot).map_err(ExportError::Layers)?;
+        let snapshot = export.files_of(image)?;
+        let links = MergedLinks::of(export.store, &snapshot).map_err(ExportError::Layers)?;
         let epoch = files.epoch.or(image.draft.epoch);
-        Ok(Part { folder, view: export.store.view(&image.snapshot)?, links, epoch })
+        Ok(Part { folder, view: export.store.view(&snapshot)?, links, epoch })
     };
     let mut parts = export.images.iter().map(part).collect::<Result<Vec<_>, _>>()?;
     match splits {

@@ -67,7 +67,7 @@ pub(super) fn run(
 }
 
 /// Puts `layer`, which was made on nothing, on top of `base`: as it is, or as a copy if the two may share inodes.
-pub(super) fn stack(base: &Snapshot, layer: &LayerId, store: &Store) -> Result<Snapshot, FileError> {
+pub(crate) fn stack(base: &Snapshot, layer: &LayerId, store: &Store) -> Result<Snapshot, FileError> {
     if !shared_inodes::may_meet(store, base, layer)? {
         return Ok(store.stack(Some(base), layer, now_ns())?);
     }

@@ -5,7 +5,7 @@ mod context_reads;
 mod emulators;
 pub(crate) mod exec;
 pub(crate) mod file;
-mod files;
+pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod http;
 mod limit;
@@ -16,13 +16,13 @@ mod shared_inodes;
 pub(crate) mod shell;
 mod ssh;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::Arc;
 
 use slipway_graph::op::{Exec, FileAction, FileOp, FolderId, Mount, Op, Source};
 use slipway_graph::request::{LockUse, Secret, Ssh, StepLimits};
-use slipway_graph::{Events, Graph, KeyWriter, Pins, StepId, VertexId};
+use slipway_graph::{Events, Graph, KeyWriter, Pins, StepId, Vertex, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
 use slipway_solver::{Cache, Cancel, Ops};
@@ -32,7 +32,8 @@ use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_
 use crate::contexts::{Contexts, ContextsError};
 use crate::fetch::Progress;
 use crate::images::{self, ImageDigests, ImageError};
-use crate::shared_cache::import::{Fetching, Imports, LostCache, RemoteSnapshot};
+use crate::remote::{Fetching, RemoteSnapshot, RootFs};
+use crate::shared_cache::import::{Imports, LostCache};
 use crate::ssh::Agents;
 pub(crate) use context_reads::ContextReads;
 use exec::ExecError;
@@ -116,7 +117,7 @@ impl OpError {
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
     Snapshot(Snapshot),
-    /// A snapshot of another machine, whose files are fetched when they are needed.
+    /// A snapshot whose files are fetched when they are needed: of a base image, or of another machine.
     Remote(Arc<RemoteSnapshot>),
     /// A folder of the host. It is read where it lies.
     Context(FolderId),
@@ -199,6 +200,8 @@ pub(crate) struct EngineOps<'a> {
     /// Variables of the host that the `git` program may see.
     pub(crate) git_variables: &'a [(String, OsString)],
     pub(crate) imports: &'a Imports<'a>,
+    /// Vertices whose files are needed whatever the steps do with them.
+    pub(crate) files_wanted: &'a BTreeSet<VertexId>,
     pub(crate) cancel: &'a Cancel,
     pub(crate) events: &'a dyn Events,
     pub(crate) steps: &'a [StepId],
@@ -272,6 +275,9 @@ impl Ops for EngineOps<'_> {
     }
 
     fn run(&self, vertex: VertexId, inputs: &[Output], cancel: &Cancel) -> Result<Output, OpError> {
+        if let Some(promise) = self.promise(vertex, inputs)? {
+            return Ok(promise);
+        }
         let inputs = inputs.iter().map(|input| self.at_hand(input)).collect::<Result<Vec<_>, _>>()?;
         let output = self.carry_out(vertex, &inputs, cancel)?;
         self.describe(vertex, &output)?;
@@ -300,6 +306,37 @@ impl EngineOps<'_> {
             definitions.push(self.definition_key(id, &inputs)?);
         }
         Ok(definitions)
+    }
+
+    /// What the vertex comes to as long as nobody needs files that are elsewhere.
+    fn promise(&self, vertex: VertexId, inputs: &[Output]) -> Result<Option<Output>, OpError> {
+        match (&self.graph.vertex(vertex).op, inputs) {
+            (Op::Source(Source::Image(image)), _) if !self.needs_files(vertex) => {
+                let layers = images::remote_layers(image, self.store, self.registry).map_err(Box::new)?;
+                let is_here = layers.are_here(self.store)?;
+                let promise = || Output::Remote(Arc::new(RemoteSnapshot::new(layers, Vec::new())));
+                Ok((!is_here).then(promise))
+            }
+            (Op::Merge, [Output::Remote(base), top]) => {
+                let (key, top) = (self.identity(top), self.snapshot_of(top)?);
+                let layer = top.layers().last().ok_or(OpError::NotAFileSystem)?;
+                Ok(Some(Output::Remote(Arc::new(base.with_on_top(layer.clone(), key)))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the files of a base image, or of what is merged onto it, are sure to be needed, so that it is best to
+    /// begin at once. What an imported cache holds may spare a step that would read them.
+    fn needs_files(&self, vertex: VertexId) -> bool {
+        let is_needed_by = |(id, user): (VertexId, &Vertex)| {
+            user.inputs.iter().enumerate().any(|(index, input)| match (&user.op, index) {
+                _ if *input != vertex => false,
+                (Op::Merge, 0) => self.needs_files(id),
+                _ => self.imports.are_none(),
+            })
+        };
+        self.files_wanted.contains(&vertex) || self.graph.iter().any(is_needed_by)
     }
 
     /// Says what the newest layer is, for those who look at what takes space.
@@ -439,6 +476,16 @@ impl EngineOps<'_> {
         }
     }
 
+    /// What the result `vertex` is worth to outputs.
+    pub(crate) fn root_fs(&self, vertex: VertexId, output: &Output) -> Result<RootFs, OpError> {
+        match output {
+            Output::Remote(remote) if remote.is_of_image() && !self.files_wanted.contains(&vertex) => {
+                Ok(RootFs::Remote(Arc::clone(remote)))
+            }
+            output => self.snapshot_of(output).map(RootFs::Here),
+        }
+    }
+
     /// The output as a file system: a folder of the host that is used as one is copied into a snapshot first.
     pub(crate) fn snapshot_of(&self, output: &Output) -> Result<Snapshot, OpError> {
         self.file_system_of(&self.at_hand(output)?)
@@ -509,6 +556,7 @@ fn write_sources(key: &mut KeyWriter, op: &Op, index: usize) {
 /// The solver's memory: the store, and what other machines remember.
 pub(crate) struct EngineCache<'a> {
     pub(crate) store: &'a Store,
+    pub(crate) registry: &'a Registry,
     pub(crate) imports: &'a Imports<'a>,
 }
 
@@ -519,7 +567,11 @@ impl Cache<EngineOps<'_>> for EngineCache<'_> {
         if let Some(record) = self.store.lookup(key)? {
             return Ok(Some(Output::Snapshot(record.snapshot)));
         }
-        Ok(self.imports.lookup(key).map(Output::Remote))
+        if let Some(imported) = self.imports.lookup(key) {
+            return Ok(Some(Output::Remote(imported)));
+        }
+        let promised = RemoteSnapshot::remembered(key, self.store, self.registry)?;
+        Ok(promised.map(|promised| Output::Remote(Arc::new(promised))))
     }
 
     fn record(&self, keys: &[Digest], output: &Output) -> Result<(), OpError> {
@@ -527,7 +579,7 @@ impl Cache<EngineOps<'_>> for EngineCache<'_> {
             Output::Snapshot(snapshot) => Ok(self.store.record(keys, snapshot.id(), None)?),
             Output::Remote(remote) => {
                 remote.add_keys(keys);
-                Ok(())
+                keys.first().map_or(Ok(()), |definition| Ok(remote.remember(definition, self.store)?))
             }
             // Folders of the host change without telling anybody.
             Output::Context(_) => Ok(()),

@@ -17,12 +17,13 @@ use slipway_oci::{DiffId, Digest};
 use slipway_solver::Cancel;
 use slipway_store::{DbError, Snapshot, Store};
 
-use super::import::{Imports, RemoteSnapshot};
+use super::import::Imports;
 use super::mounts;
 use super::outbox::Outbox;
 use crate::assemble::rfc3339;
 use crate::build::internal_step;
 use crate::layers::{self, BlobForm, LayerError};
+use crate::remote::{Holder, RemoteLayers, RemoteSnapshot};
 use crate::{chain, export, observe};
 
 /// Keys of one result. Each is another way that once led to it.
@@ -214,7 +215,7 @@ impl CacheExport<'_> {
             let (stack, keys) = match self.find(definition)? {
                 Some(Known::Here(snapshot)) => (self.diff_ids(&snapshot)?, self.keys(&snapshot, definition)?),
                 Some(Known::Elsewhere(remote)) => {
-                    (remote.layers().iter().map(|layer| layer.diff_id.clone()).collect(), remote.keys())
+                    (remote.bottom().layers.iter().map(|layer| layer.diff_id.clone()).collect(), remote.keys())
                 }
                 None => continue,
             };
@@ -258,8 +259,11 @@ impl Collected {
 
     fn add_remote(&mut self, remote: &Arc<RemoteSnapshot>) -> Option<usize> {
         let mut parent = None;
-        for layer in remote.layers() {
-            self.elsewhere.entry(layer.blob.digest.clone()).or_insert_with(|| remote.backend());
+        let RemoteLayers { holder, layers } = remote.bottom().as_ref();
+        for layer in layers {
+            if let Holder::Cache { backend, .. } = holder {
+                self.elsewhere.entry(layer.blob.digest.clone()).or_insert_with(|| Arc::clone(backend));
+            }
             let place = (parent, layer.blob.digest.to_string());
             parent = Some(match self.places.get(&place) {
                 Some(known) => *known,

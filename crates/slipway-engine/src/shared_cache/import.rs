@@ -5,24 +5,22 @@
 //! turns out to be broken then is [`LostCache`]: the build is solved again without that cache.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slipway_cache::{Backend, Cache, CachedMount, Layer};
+use slipway_cache::{Backend, Cache, CachedMount};
 use slipway_graph::request::CacheSource;
 use slipway_graph::{Event, Events};
 use slipway_oci::{Descriptor, Digest};
 use slipway_registry::Registry;
-use slipway_solver::Cancel;
-use slipway_store::{OverlayFlavor, Snapshot, Store};
+use slipway_store::Store;
 
 use super::{backend, kind, mounts};
 use crate::build::internal_step;
 use crate::chain;
-use crate::fetch::{BlobPlace, LayerFetcher, Progress, WantedLayer};
 use crate::images::ImageError;
+use crate::remote::{Holder, RemoteLayers, RemoteSnapshot};
 
 /// A cache whose records promise what it does not have.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +62,11 @@ impl<'a> Imports<'a> {
     /// Who hears of what is fetched.
     pub(crate) fn events(&self) -> &'a dyn Events {
         self.events
+    }
+
+    /// Whether there is no cache to look into.
+    pub(crate) fn are_none(&self) -> bool {
+        self.sources.is_empty()
     }
 
     /// The snapshot that somebody recorded under `key`.
@@ -159,101 +162,11 @@ impl Imported {
         let Imported { index, backend, cache, found, .. } = self;
         let result = &cache.results[place];
         let snapshot = found.entry(place).or_insert_with(|| {
-            Arc::new(RemoteSnapshot {
-                index: *index,
-                backend: Arc::clone(backend),
-                layers: cache.stack(result).into_iter().cloned().collect(),
-                // Keys lead here, so there is at least one.
-                origin: result.keys.first().unwrap_or(key).clone(),
-                keys: Mutex::new(result.keys.clone()),
-                here: Mutex::new(None),
-            })
+            let holder = Holder::Cache { index: *index, backend: Arc::clone(backend) };
+            let layers = cache.stack(result).into_iter().cloned().collect();
+            Arc::new(RemoteSnapshot::new(RemoteLayers { holder, layers }, result.keys.clone()))
         });
         Some(Arc::clone(snapshot))
-    }
-}
-
-/// A snapshot that is somewhere else, unless somebody has needed it meanwhile.
-pub(crate) struct RemoteSnapshot {
-    index: usize,
-    backend: Arc<dyn Backend>,
-    /// Bottom first; at least one.
-    layers: Vec<Layer>,
-    origin: Digest,
-    /// What leads to it; the first is its origin.
-    keys: Mutex<Vec<Digest>>,
-    here: Mutex<Option<Snapshot>>,
-}
-
-impl fmt::Debug for RemoteSnapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteSnapshot").field("from", &self.backend.name()).finish_non_exhaustive()
-    }
-}
-
-/// What fetching needs.
-#[derive(Clone, Copy)]
-pub(crate) struct Fetching<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) flavor: OverlayFlavor,
-    pub(crate) events: &'a dyn Events,
-    pub(crate) cancel: &'a Cancel,
-}
-
-impl RemoteSnapshot {
-    /// Its layers, bottom first.
-    pub(crate) fn layers(&self) -> &[Layer] {
-        &self.layers
-    }
-
-    /// The key that it was made under.
-    pub(crate) fn origin(&self) -> Digest {
-        self.origin.clone()
-    }
-
-    /// What leads to it; the first is its origin.
-    pub(crate) fn keys(&self) -> Vec<Digest> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Further keys that lead to it.
-    pub(crate) fn add_keys(&self, keys: &[Digest]) {
-        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys {
-            if !known.contains(key) {
-                known.push(key.clone());
-            }
-        }
-    }
-
-    /// The snapshot in the store, fetched if it is not there, and recorded under its keys.
-    pub(crate) fn fetch(&self, with: Fetching<'_>) -> Result<Snapshot, LostCache> {
-        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(snapshot) = &*here {
-            return Ok(snapshot.clone());
-        }
-        let name = self.backend.name();
-        let step = with.events.new_step();
-        let title = format!("importing layers from cache {name}");
-        let fetched = internal_step(with.events, step, &title, || {
-            let progress = Progress { events: with.events, step, cancel: with.cancel };
-            let place = BlobPlace::Cache(self.backend.as_ref());
-            let (store, flavor) = (with.store, with.flavor);
-            let fetcher = LayerFetcher { name: &name, place, store, flavor, progress: &progress };
-            let wanted: Vec<WantedLayer> = self.layers.iter().map(wanted).collect();
-            let snapshot = fetcher.stack(&wanted)?;
-            store.record(&self.keys(), snapshot.id(), None)?;
-            Ok(snapshot)
-        });
-        let lost = |source| LostCache { index: self.index, name: name.clone(), source: Box::new(source) };
-        let snapshot = fetched.map_err(lost)?;
-        *here = Some(snapshot.clone());
-        Ok(snapshot)
-    }
-
-    /// Who has its layers.
-    pub(crate) fn backend(&self) -> Arc<dyn Backend> {
-        Arc::clone(&self.backend)
     }
 }
 
@@ -275,14 +188,4 @@ fn empty(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn wanted(layer: &Layer) -> WantedLayer {
-    let created = layer.created.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let created_ns = created.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
-    WantedLayer {
-        diff_id: layer.diff_id.clone(),
-        blob: Some(layer.blob.clone()),
-        created_ns: created_ns.unwrap_or_else(crate::now_ns),
-    }
 }

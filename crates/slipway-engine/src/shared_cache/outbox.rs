@@ -22,6 +22,7 @@ use super::export::{form, vertices};
 use super::import::fetch_blob;
 use super::{backend, kind};
 use crate::layers;
+use crate::observe::maker_of_layer;
 
 /// The outboxes of all targets of a build. Dropping it stops what is on its way.
 pub(crate) struct Outboxes {
@@ -104,9 +105,11 @@ impl Outboxes {
                 is_relieved: AtomicBool::new(false),
                 packing: Arc::clone(&self.packing),
             };
+            let mut wanted = vertices(graph, results, target.extent);
+            wanted.extend(wanted.clone().into_iter().map(|vertex| maker_of_layer(graph, vertex)));
             self.outboxes.push(Outbox {
                 build,
-                wanted: vertices(graph, results, target.extent),
+                wanted,
                 courier: Arc::new(courier),
                 queue: Mutex::default(),
                 thread: Mutex::default(),

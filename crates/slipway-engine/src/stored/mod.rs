@@ -28,7 +28,8 @@ use crate::build::internal_step;
 use crate::export::pack::in_family;
 use crate::fetch::Progress;
 use crate::images::{self, ImageDigests, ImageError, Images};
-use crate::layers::{self, BlobForm, LayerError};
+use crate::layers::{self, BlobForm, LayerError, Place};
+use crate::remote::Fetching;
 
 pub(crate) use archive::ArchiveError;
 
@@ -140,6 +141,15 @@ impl Engine {
             chain_id: known.chain_id.clone(),
         };
         images::pull(&source, &self.store, &self.registry, self.flavor, progress)?;
+        // Layers that were known already have come without their blobs.
+        let Progress { events, cancel, .. } = *progress;
+        let fetching = Fetching { store: &self.store, flavor: self.flavor, events, cancel };
+        let layers = images::remote_layers(&source, &self.store, &self.registry)?;
+        for layer in &layers.layers {
+            if !self.store.has_blob(&layer.blob.digest)? {
+                layers.fetch_blob(&layer.blob.digest, fetching)?;
+            }
+        }
         let bytes = self.document(&known.manifest)?;
         let IndexOrManifest::Manifest(manifest) = parsed(name, &bytes)? else {
             return Err(Reason::BlobMissing(known.manifest.clone()));
@@ -238,7 +248,7 @@ impl Engine {
         let form = BlobForm { compression: Compression::Gzip, level: None };
         for (place, layer) in snapshot.layers().iter().enumerate() {
             if self.store.diff_id(layer)?.is_some_and(|(known, _)| known == *diff_id) {
-                return Ok(layers::blob(&self.store, snapshot, place, form, cancel)?);
+                return Ok(layers::blob(&self.store, &Place::of(snapshot, place), form, cancel)?);
             }
         }
         Err(Reason::BlobMissing(diff_id.0.clone()))

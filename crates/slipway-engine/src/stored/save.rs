@@ -12,7 +12,7 @@ use super::{Reason, StoredImageError};
 use crate::Engine;
 use crate::build::internal_step;
 use crate::export::archive::{docker_entry, index_bytes, index_entries, small_files, write_tar};
-use crate::export::registry::push_blobs;
+use crate::export::registry::{BlobOrigin, push_blobs};
 
 impl Engine {
     /// Pushes `image` under `name`, and returns the digest that the registry now has there. What the registry has
@@ -30,7 +30,8 @@ impl Engine {
         let step = events.new_step();
         let push = || -> Result<Digest, Reason> {
             let complete = self.complete(name, image, events, cancel)?;
-            push_blobs(&self.store, &self.registry, name, &complete.blobs.iter().collect::<Vec<_>>())?;
+            let origin = BlobOrigin { store: &self.store, fetch: &|_| Ok(()), mount_source: &|_| None };
+            push_blobs(&self.registry, name, &complete.blobs.iter().collect::<Vec<_>>(), &origin)?;
             for (descriptor, bytes) in &complete.below {
                 let target = name.at_digest(descriptor.digest.clone());
                 self.registry.push_manifest(&target, &descriptor.media_type, bytes)?;

@@ -30,6 +30,7 @@ mod hostile_registry;
 mod images;
 mod interrupt;
 mod killed;
+mod lazy_bases;
 mod limits;
 mod lint;
 mod login;
@@ -102,6 +103,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("hostile_archives", hostile_archives::TESTS),
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
+    ("lazy_bases", lazy_bases::TESTS),
     ("limits", limits::TESTS),
     ("nested", nested::TESTS),
     ("lint", lint::TESTS),
