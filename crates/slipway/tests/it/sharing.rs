@@ -33,7 +33,7 @@ pub(crate) fn log_of_cache_mount(site: &Site) -> Vec<String> {
 
 /// Two steps, of which the first goes on until [`open_gate`].
 pub(crate) const GATED: &str = "\
-RUN --mount=type=cache,target=/c echo one >> /c/log; echo first; touch /c/gate; \
+RUN --mount=type=cache,target=/c echo one >> /c/log; touch /c/gate; echo first; \
     for i in $(seq 600); do [ -e /c/go ] && break; sleep 0.1; done; echo done > /one
 RUN --mount=type=cache,target=/c echo two >> /c/log; echo done > /two
 ";
