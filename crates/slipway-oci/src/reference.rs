@@ -74,6 +74,11 @@ impl Reference {
         Reference { tag: None, ..self.with_digest(digest) }
     }
 
+    /// What `tag` stands for in the same repository. The tag is not checked.
+    pub fn at_tag(&self, tag: &str) -> Reference {
+        Reference { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
+    }
+
     /// The short form that people type: no `docker.io/`, no `library/`.
     pub fn familiar(&self) -> String {
         let name = match self.host.as_str() {

@@ -4,6 +4,7 @@
 //! Registry::resolve(reference)      resolve.rs      tag or digest  -> the manifest's bytes, checked
 //! Registry::blob(descriptor)        pull.rs         digest         -> a stream that fails unless the bytes are right
 //! Registry::push_blob, push_manifest  push.rs
+//! Registry::referrers       referrers.rs    digest         -> what others say about it
 //! Registry::check_login, LoginFile  login.rs    is this password good, and where is it kept?
 //! Registry::fetch_url               http_source.rs  any URL, without credentials of registries
 //! Registry::object                  objects.rs      the same for who signs requests: caches in S3 and the like
@@ -28,6 +29,7 @@ mod origin;
 mod proxy;
 mod pull;
 mod push;
+mod referrers;
 mod resolve;
 
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub use login::{KnownLogin, LoginError, LoginFile, LoginServer};
 pub use objects::{ObjectAnswer, ObjectBody, ObjectError, ObjectMethod, ObjectRequest};
 pub use pull::{BlobError, BlobReader};
 pub use push::{BlobPush, PushError};
+pub use referrers::{Referrer, ReferrersError};
 pub use resolve::{ResolveError, ResolvedManifest};
 
 /// A client of image registries: connections, credentials and tokens of one run of the program.

@@ -80,6 +80,16 @@ impl Registry {
     ///
     /// Everything that it points to has to be in the repository already.
     pub fn push_manifest(&self, reference: &Reference, media_type: &str, bytes: &[u8]) -> Result<Digest, PushError> {
+        self.put_manifest(reference, media_type, bytes).map(|(digest, _)| digest)
+    }
+
+    /// [`Self::push_manifest`], and whether the registry has added it to the list of what refers to its subject.
+    pub(crate) fn put_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<(Digest, bool), PushError> {
         let digest = Digest::of(bytes);
         self.at_registry(
             reference,
@@ -101,7 +111,7 @@ impl Registry {
                 }
                 match response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok()) {
                     Some(found) if found != digest => Err(Failure::DigestMismatch { wanted: digest.clone(), found }),
-                    _ => Ok(digest.clone()),
+                    _ => Ok((digest.clone(), response.header("oci-subject").is_some())),
                 }
             },
         )

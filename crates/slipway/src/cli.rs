@@ -11,6 +11,7 @@ pub(crate) mod compose;
 pub(crate) mod docker;
 pub(crate) mod fsck;
 pub(crate) mod images;
+pub(crate) mod imagetools;
 pub(crate) mod link_name;
 pub(crate) mod lint;
 pub(crate) mod login;
@@ -106,6 +107,9 @@ pub(crate) enum Command {
     Save(images::SaveArgs),
     /// Take images out of an archive
     Load(images::LoadArgs),
+    /// Work on images in registries and OCI layouts
+    #[command(subcommand)]
+    Imagetools(imagetools::ImagetoolsCommand),
     /// Keep a user name and password for a registry, if it takes them
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry
@@ -145,6 +149,9 @@ pub(crate) enum BuildxCommand {
     Build(BuildCommand),
     #[command(flatten)]
     Builders(docker::BuilderNamesCommand),
+    /// Work on images in registries and OCI layouts
+    #[command(subcommand)]
+    Imagetools(imagetools::ImagetoolsCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -90,6 +90,9 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Analyze(args) => commands::analyze::run(*args, is_debug, words),
         Command::Dive(args) => commands::analyze::run_as_dive(*args, is_debug, words),
         Command::Lint(args) => commands::lint::run(&args),
+        Command::Imagetools(command) | Command::Buildx(BuildxCommand::Imagetools(command)) => {
+            commands::imagetools::run(&command)
+        }
         Command::Login(args) => commands::login::login(args),
         Command::Logout(args) => commands::login::logout(&args),
         Command::Run(args) | Command::Container(ContainerCommand::Run(args)) => commands::run::run(*args),

@@ -59,6 +59,14 @@ pub(crate) fn write_all(path: &Path, built: &[(&str, &Built)]) -> Result<(), Met
     replace(path, &text).map_err(error)
 }
 
+/// Writes what an image was pushed as, without a build.
+pub(crate) fn write_pushed(path: &Path, descriptor: &impl Serialize, names: &[String]) -> Result<(), MetadataError> {
+    let error = |source| MetadataError { path: path.to_owned(), source };
+    let document = serde_json::json!({ "containerimage.descriptor": descriptor, "image.name": names.join(",") });
+    let text = slipway_oci::to_indented(&document).map_err(|e| error(e.into()))?;
+    replace(path, &text).map_err(error)
+}
+
 fn document(image: Option<&ExportedImage>, build_id: &str) -> Result<Vec<u8>, serde_json::Error> {
     let image = image.map(|image| ImageMetadata {
         config: image.config.as_ref(),

@@ -29,7 +29,7 @@ pub use call::{CallError, parse as parse_call};
 pub use context::ContextError;
 pub use csv::{CsvError, fields as csv_fields};
 pub use limits::{LimitFlagError, ResourceFlag, parse as parse_limits};
-pub use output::{OutputError, check_annotations};
+pub use output::{OutputError, check_annotations, parse_annotations};
 pub use sandbox::{SandboxFlagError, UlimitError, extra_hosts as parse_extra_hosts, parse_ulimit};
 pub use secret::SecretError;
 pub use ssh::SshError;

@@ -3,12 +3,14 @@
 use serde_json::Value;
 
 use super::functions::{self, Function};
+use super::imagetools;
 use super::parse::{Base, Command, Node, Operand, Pipeline};
-use super::{Shape, TemplateError, place};
+use super::{Dialect, Shape, TemplateError, place};
 
 /// One run of a template.
 pub(super) struct Evaluation<'a> {
     text: &'a str,
+    dialect: Dialect,
     root: &'a Value,
     shape: Shape,
     /// The value holds names of columns.
@@ -19,9 +21,9 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(text: &'a str, data: &'a Value, shape: Shape, is_header: bool) -> Self {
+    pub(super) fn new(text: &'a str, dialect: Dialect, data: &'a Value, shape: Shape, is_header: bool) -> Self {
         let variables = vec![("$".to_owned(), data.clone())];
-        Evaluation { text, root: data, shape, is_header, variables, written: String::new() }
+        Evaluation { text, dialect, root: data, shape, is_header, variables, written: String::new() }
     }
 
     /// What is written.
@@ -155,6 +157,9 @@ impl<'a> Evaluation<'a> {
         if let Some(first) = arguments.first().filter(|_| self.is_header && function.is_for_cells()) {
             return Ok(first.clone());
         }
+        if let ([value], Function::Json, Dialect::Imagetools) = (arguments, function, self.dialect) {
+            return Ok(Value::String(imagetools::json(value, value == self.root)));
+        }
         function
             .call(arguments)
             .map_err(|reason| self.error(span, format!("error calling {}: {reason}", function.name())))
@@ -182,7 +187,11 @@ impl<'a> Evaluation<'a> {
         let is_of_root = matches!(operand.base, Base::Dot) && value == *self.root;
         for (index, (name, dot)) in operand.fields.iter().enumerate() {
             let found = match &mut value {
-                Value::Object(map) => map.get_mut(name).map(Value::take),
+                Value::Object(map) => match self.dialect {
+                    Dialect::Docker => map.get_mut(name).map(Value::take),
+                    Dialect::Imagetools => imagetools::field(map, name),
+                },
+                Value::Null if self.dialect == Dialect::Imagetools => Some(Value::Null),
                 _ => None,
             };
             let Some(found) = found else {

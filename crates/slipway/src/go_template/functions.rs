@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use super::Dialect;
+
 /// A function of the template language or one that Docker adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
@@ -64,6 +66,14 @@ const MAX_WIDTH: usize = 10_000;
 impl Function {
     pub(super) fn named(name: &str) -> Option<Function> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+    }
+
+    /// Whether templates of `dialect` can call it.
+    pub(super) fn is_of(self, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::Docker => true,
+            Dialect::Imagetools => self == Function::Json || !self.is_for_cells(),
+        }
     }
 
     pub(super) fn name(self) -> &'static str {

@@ -5,12 +5,14 @@
 //! parse.rs      text to a tree: actions, pipelines, variables, `if`, `range`, `with`
 //! evaluate.rs   the tree over a value
 //! functions.rs  what can be called
+//! imagetools.rs what is different for `imagetools inspect`
 //! ```
 //!
 //! Left out, and refused: `define`, `template`, `block`, `break`, `continue`, and functions for HTML and URLs.
 
 mod evaluate;
 mod functions;
+mod imagetools;
 mod parse;
 
 use serde_json::Value;
@@ -29,6 +31,14 @@ pub(crate) enum TemplateError {
     Execute { line: usize, column: usize, at: String, reason: String },
 }
 
+impl TemplateError {
+    /// The text as `buildx` has it, which says less in front.
+    pub(crate) fn without_prefix(&self) -> String {
+        let text = self.to_string();
+        text.strip_prefix("template parsing error: ").map(str::to_owned).unwrap_or(text)
+    }
+}
+
 /// What fields are looked up in, for the message about one that there is not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
@@ -38,27 +48,43 @@ pub(crate) enum Shape {
     Map,
 }
 
+/// Who runs templates: what can be called, and how JSON looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Docker's own commands.
+    Docker,
+    /// `imagetools`: of Docker's functions only `json`, which writes several lines. Fields have the names that Go has
+    /// for them, as `.Config.DiffIDs`; what the document leaves out is empty.
+    Imagetools,
+}
+
 /// A template that was understood.
 #[derive(Debug)]
 pub(crate) struct Template {
     text: String,
+    dialect: Dialect,
     nodes: Vec<Node>,
 }
 
 impl Template {
-    /// Reads a template.
+    /// Reads a template for a command of Docker's.
     pub(crate) fn parse(text: &str) -> Result<Template, TemplateError> {
-        Ok(Template { text: text.to_owned(), nodes: parse::parse(text)? })
+        Template::parse_as(Dialect::Docker, text)
+    }
+
+    /// Reads a template.
+    pub(crate) fn parse_as(dialect: Dialect, text: &str) -> Result<Template, TemplateError> {
+        Ok(Template { text: text.to_owned(), dialect, nodes: parse::parse(text, dialect)? })
     }
 
     /// What the template makes of `data`.
     pub(crate) fn run(&self, data: &Value, shape: Shape) -> Result<String, TemplateError> {
-        Evaluation::new(&self.text, data, shape, false).run(&self.nodes)
+        Evaluation::new(&self.text, self.dialect, data, shape, false).run(&self.nodes)
     }
 
     /// The template over the names of columns: functions that change how cells look leave them alone.
     pub(crate) fn header(&self, names: &Value, shape: Shape) -> Result<String, TemplateError> {
-        Evaluation::new(&self.text, names, shape, true).run(&self.nodes)
+        Evaluation::new(&self.text, self.dialect, names, shape, true).run(&self.nodes)
     }
 
     /// Whether the template looks at the field `name`.
@@ -166,6 +192,30 @@ mod tests {
         }
         let deep = format!("{}1{}", "{{".to_owned() + &"(".repeat(5000), ")".repeat(5000) + "}}");
         assert!(run(&deep).contains("nested too deeply"), "{}", run(&deep));
+    }
+
+    #[test]
+    fn imagetools_has_functions_and_fields_of_its_own() {
+        let data = json!({"name": "n", "image": {"rootfs": {"diff_ids": ["d"]}, "config": {"Env": ["A=<1>"]}}});
+        let run = |text: &str| match Template::parse_as(Dialect::Imagetools, text)
+            .and_then(|template| template.run(&data, Shape::Struct("imagetools.tplInput")))
+        {
+            Ok(text) => text,
+            Err(error) => error.without_prefix(),
+        };
+        for (template, expected) in [
+            ("{{.Name}} {{index .Image.RootFS.DiffIDs 0}} {{len .Image.Config.Env}}", "n d 1"),
+            ("{{json .Image.Config}}", "{\n  \"Env\": [\n    \"A=\\u003c1\\u003e\"\n  ]\n}"),
+            ("<{{.Image.Author}}>{{range .Manifest.Annotations}}x{{end}}", "<>"),
+            (
+                "{{.Foo}}",
+                "template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type imagetools.tplInput",
+            ),
+            ("{{upper .Name}}", "template: :1: function \"upper\" not defined"),
+            ("{{.Name", "template: :1: unclosed action"),
+        ] {
+            assert_eq!(run(template), expected, "{template}");
+        }
     }
 
     #[test]

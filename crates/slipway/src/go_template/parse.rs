@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::functions::Function;
-use super::{TemplateError, place};
+use super::{Dialect, TemplateError, place};
 
 /// More parentheses or blocks than anybody writes; each takes stack.
 const MAX_DEPTH: usize = 100;
@@ -74,8 +74,8 @@ enum End {
     ElseIf(Pipeline),
 }
 
-pub(super) fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
-    let mut parser = Parser { text, at: 0, trims_next: false, variables: vec!["$".to_owned()], depth: 0 };
+pub(super) fn parse(text: &str, dialect: Dialect) -> Result<Vec<Node>, TemplateError> {
+    let mut parser = Parser { text, dialect, at: 0, trims_next: false, variables: vec!["$".to_owned()], depth: 0 };
     match parser.nodes()? {
         (nodes, End::Text) => Ok(nodes),
         (_, End::Block) => Err(parser.error("unexpected {{end}}")),
@@ -85,6 +85,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
 
 struct Parser<'a> {
     text: &'a str,
+    dialect: Dialect,
     /// The next byte.
     at: usize,
     /// The action before ended in `-}}`.
@@ -379,7 +380,7 @@ impl Parser<'_> {
             "true" | "false" => Base::Literal(Value::Bool(name == "true")),
             "nil" => Base::Literal(Value::Null),
             _ => {
-                let function = Function::named(&name);
+                let function = Function::named(&name).filter(|function| function.is_of(self.dialect));
                 Base::Function(function.ok_or_else(|| self.error(format!("function {name:?} not defined")))?)
             }
         })

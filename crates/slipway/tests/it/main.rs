@@ -28,6 +28,7 @@ mod hostile_archives;
 mod hostile_layers;
 mod hostile_registry;
 mod images;
+mod imagetools;
 mod interrupt;
 mod killed;
 mod lazy_bases;
@@ -98,6 +99,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
     ("images", images::TESTS),
+    ("imagetools", imagetools::TESTS),
     ("hostile_layers", hostile_layers::TESTS),
     ("hostile_registry", hostile_registry::TESTS),
     ("hostile_archives", hostile_archives::TESTS),

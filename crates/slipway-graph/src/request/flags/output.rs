@@ -12,7 +12,7 @@ use super::csv::{self, CsvError};
 use super::{Moment, PathKind, Surroundings, parse_bool};
 use crate::request::{Annotation, Destination, FilesOutput, ImageOutput, Output};
 
-pub use annotations::check as check_annotations;
+pub use annotations::{check as check_annotations, of_flags as parse_annotations};
 
 /// Why an output is refused.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use slipway_oci::Platform;
 use super::OutputError;
 use crate::request::{Annotated, Annotation};
 
-/// All `--annotation [TYPE[,TYPE…]][[PLATFORM]]:KEY=VALUE`.
-pub(super) fn of_flags(texts: &[String]) -> Result<Vec<Annotation>, OutputError> {
+/// Reads all `--annotation [TYPE[,TYPE…]][[PLATFORM]]:KEY=VALUE`.
+pub fn of_flags(texts: &[String]) -> Result<Vec<Annotation>, OutputError> {
     let mut annotations = Vec::new();
     for text in texts {
         let (key, value) = text.split_once('=').ok_or_else(|| OutputError::Annotation { text: text.to_owned() })?;

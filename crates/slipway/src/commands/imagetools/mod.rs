@@ -1,0 +1,30 @@
+//! `slipway imagetools`: images where they are, without the store (`spec/cli.md` section 8).
+//!
+//! ```text
+//! location.rs  a registry or an OCI layout, read and written
+//! source.rs    what was typed to be put together
+//! index.rs     the index that comes of it
+//! copy.rs      from one place to another
+//! create.rs    the command that does all this
+//! inspect.rs   what an image holds: configs and attestations, for templates
+//! view.rs      the same for people
+//! ```
+
+mod copy;
+mod create;
+mod index;
+mod inspect;
+mod location;
+mod source;
+mod view;
+
+use crate::cli::imagetools::ImagetoolsCommand;
+use crate::report::CommandError;
+
+/// Does what was asked for.
+pub(crate) fn run(command: &ImagetoolsCommand) -> Result<(), CommandError> {
+    match command {
+        ImagetoolsCommand::Create(args) => create::run(args).map_err(|error| CommandError::Options(error.into())),
+        ImagetoolsCommand::Inspect(args) => inspect::run(args).map_err(|error| CommandError::Options(error.into())),
+    }
+}
