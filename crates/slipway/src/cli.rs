@@ -7,9 +7,11 @@ pub(crate) mod bake;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod cache;
+pub(crate) mod completion;
 pub(crate) mod compose;
 pub(crate) mod docker;
 pub(crate) mod fsck;
+mod help;
 pub(crate) mod images;
 pub(crate) mod imagetools;
 pub(crate) mod link_name;
@@ -22,6 +24,7 @@ pub(crate) mod update;
 use std::any::TypeId;
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use slipway_graph::request::flags::parse_bool;
@@ -121,6 +124,11 @@ pub(crate) enum Command {
     Update(update::UpdateArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
     Shell(Box<ShellArgs>),
+    /// Print a script that lets a shell complete commands and flags
+    Completion(completion::CompletionArgs),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(completion::ManArgs),
     /// Say which version this is
     Version(docker::VersionArgs),
     /// Say what slipway is, and what this machine is
@@ -206,6 +214,11 @@ pub(crate) enum ImageCommand {
     Prune(docker::ImagePruneArgs),
 }
 
+/// All commands and flags, as they are shown: that a boolean may be given a value is not worth a word behind each.
+pub(crate) fn command() -> clap::Command {
+    help::ordered(with_plain_booleans(Cli::command()))
+}
+
 impl Cli {
     /// Reads `words`, the first of which is the name that the program was started under.
     pub(crate) fn parse_words(words: &[OsString]) -> Result<Cli, Rejected> {
@@ -216,7 +229,13 @@ impl Cli {
             let without_effect = typed_without_effect(&command, &matches);
             Ok(Cli { without_effect, ..Cli::from_arg_matches(&matches)? })
         });
-        parsed.map_err(|error| Rejected::from_clap(&error, words))
+        parsed.map_err(|error| {
+            let plain_help = (error.kind() == ErrorKind::DisplayHelp)
+                .then(|| self::command().try_get_matches_from(&full_words).err())
+                .flatten()
+                .filter(|error| error.kind() == ErrorKind::DisplayHelp);
+            Rejected::from_clap(&plain_help.unwrap_or(error), words)
+        })
     }
 }
 
@@ -251,6 +270,15 @@ fn with_gnu_flags(command: clap::Command) -> clap::Command {
         _ => arg,
     });
     command.mut_subcommands(with_gnu_flags)
+}
+
+fn with_plain_booleans(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| if is_optional_boolean(&arg) { arg.action(ArgAction::SetTrue) } else { arg });
+    command.mut_subcommands(with_plain_booleans)
+}
+
+fn is_optional_boolean(arg: &clap::Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set) && arg.get_value_parser().type_id() == TypeId::of::<bool>()
 }
 
 fn boolean_flag(arg: clap::Arg) -> clap::Arg {
@@ -293,6 +321,16 @@ mod tests {
         for line in ["/usr/bin/docker-compose config", "docker compose config", "slipway docker-compose config"] {
             assert!(matches!(Cli::parse_words(&words(line)).unwrap().command, Command::Compose(_)), "{line}");
         }
+    }
+
+    #[test]
+    fn help_names_booleans_without_a_value() {
+        let help = Cli::parse_words(&words("slipway bake --load --help")).unwrap_err();
+        assert_eq!(help.exit_code, 0);
+        for flag in ["--load  ", "--pull  "] {
+            assert!(help.text.contains(flag), "{}", help.text);
+        }
+        assert_eq!(Cli::parse_words(&words("slipway build --pull=false --help")).unwrap_err().exit_code, 0);
     }
 
     #[test]

@@ -78,6 +78,8 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Builds { command } => commands::builds::run(command.as_ref()),
         Command::Buildx(BuildxCommand::Build(BuildCommand::History(command)))
         | Command::Builder(BuildCommand::History(command)) => commands::builds::run(Some(&command)),
+        Command::Completion(args) => commands::completion::run(&args, words),
+        Command::Man(args) => commands::completion::man(&args),
         Command::Version(args) => commands::version::run(&args),
         Command::Info(args) | Command::System(SystemCommand::Info(args)) => commands::version::info(&args),
         Command::Buildx(BuildxCommand::Builders(command)) => commands::builder_names::run(&command),

@@ -6,6 +6,7 @@ pub(crate) mod build;
 pub(crate) mod builder_names;
 pub(crate) mod builds;
 pub(crate) mod call;
+pub(crate) mod completion;
 pub(crate) mod compose;
 pub(crate) mod doctor;
 pub(crate) mod du;

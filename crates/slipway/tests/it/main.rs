@@ -14,6 +14,7 @@ mod cache_places;
 mod cache_remote;
 mod cached;
 mod calls;
+mod completion;
 mod compose;
 mod confinement;
 mod contexts;
@@ -84,6 +85,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("bad_input", bad_input::TESTS),
     ("bake", bake::TESTS),
     ("baking", baking::TESTS),
+    ("completion", completion::TESTS),
     ("compose", compose::TESTS),
     ("cache_places", cache_places::TESTS),
     ("cache_remote", cache_remote::TESTS),
