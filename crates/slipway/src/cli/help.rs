@@ -10,7 +10,23 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("Build", &["build", "bake", "compose", "shell", "update"]),
     ("Run", &["run"]),
     ("Understand", &["explain", "builds", "lint", "analyze", "dive"]),
-    ("Images", &["images", "history", "inspect", "tag", "rmi", "pull", "push", "save", "load", "login", "logout"]),
+    (
+        "Images",
+        &[
+            "images",
+            "history",
+            "inspect",
+            "tag",
+            "rmi",
+            "pull",
+            "push",
+            "save",
+            "load",
+            "imagetools",
+            "login",
+            "logout",
+        ],
+    ),
     ("Store and machine", &["du", "prune", "fsck", "doctor", "version", "completion"]),
 ];
 /// The heading of a command that none of the others has.
@@ -107,6 +123,27 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "slipway bake web api --push",
             "slipway bake --set '*.platform=linux/arm64' --print",
             "slipway bake --list targets",
+        ],
+    ),
+    (
+        "imagetools",
+        &[
+            "slipway imagetools inspect registry.example.com/app:1",
+            "slipway imagetools create -t app:1 app:amd64 app:arm64",
+        ],
+    ),
+    (
+        "imagetools create",
+        &[
+            "slipway imagetools create -t registry.example.com/app:1 registry.example.com/app:amd64",
+            "slipway imagetools create --dry-run -t app:1 app:amd64 app:arm64",
+        ],
+    ),
+    (
+        "imagetools inspect",
+        &[
+            "slipway imagetools inspect --raw debian:12",
+            "slipway imagetools inspect --format '{{.Manifest.Digest}}' debian:12",
         ],
     ),
     ("compose", &["slipway compose build", "slipway compose -f compose.yaml -f compose.prod.yaml config"]),
