@@ -87,7 +87,8 @@ pub(crate) enum Command {
     Lint(Box<lint::LintArgs>),
     /// Say what the layers of an image hold, what of it is wasted, and whether that is too much
     ///
-    /// Prints a report, also on a terminal. With --ci the exit code says whether the rules hold.
+    /// On a terminal one can look through layers and files with the keyboard; elsewhere a report is printed. With --ci the
+    /// exit code says whether the rules hold.
     Analyze(Box<analyze::AnalyzeArgs>),
     /// The same as `analyze`, for one image, as `dive` is called
     Dive(Box<analyze::AnalyzeArgs>),

@@ -121,6 +121,13 @@ pub(crate) fn first_of(spellings: [EnvVar; 2]) -> Option<String> {
     spellings.into_iter().find_map(EnvVar::get)
 }
 
+/// The setting of `analyze` that is called `path` in its file: `keybinding.quit` is `DIVE_KEYBINDING_QUIT`.
+pub(crate) fn of_dive(path: &str) -> Option<String> {
+    let name: String =
+        path.chars().map(|character| if character.is_alphanumeric() { character } else { '_' }).collect();
+    env::var(format!("DIVE_{}", name.to_uppercase())).ok().filter(|value| !value.is_empty())
+}
+
 /// All variables that are text: those that Compose files may name.
 pub(crate) fn all() -> std::collections::BTreeMap<String, String> {
     env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 /// Which crates of the workspace each crate may use. `slipway` may use every one below it.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("slipway-oci", &[]),
     ("slipway-graph", &["slipway-oci"]),
     ("slipway-dockerfile", &["slipway-graph", "slipway-oci"]),
@@ -40,6 +40,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("slipway-compose", &[]),
     ("slipway-lint", &["slipway-dockerfile", "slipway-graph", "slipway-oci"]),
     ("slipway-analyze", &["slipway-archive", "slipway-oci"]),
+    ("slipway-explorer", &["slipway-analyze"]),
 ];
 
 /// For development only: they may use any crate, and any crate's tests may use `slipway-test`.

@@ -50,6 +50,9 @@ pub(crate) struct AnalyzeArgs {
     /// How near to dive's own numbers
     #[arg(long, value_enum, default_value = "corrected")]
     pub(crate) dive_compat: CompatFlag,
+    /// Print a report, also on a terminal
+    #[arg(long)]
+    pub(crate) report: bool,
     /// Say nothing about what is being done
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -5,6 +5,7 @@
 
 mod image_source;
 mod report;
+mod screen;
 mod settings;
 
 use std::ffi::OsString;
@@ -12,7 +13,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use slipway_analyze::{Analysis, Detail, Growth, RuleError, Rules, Status, to_json};
+use slipway_analyze::{Analysis, Detail, Growth, LayerSource, RuleError, Rules, Status, to_json};
+use slipway_explorer::{Subject, size};
 
 use crate::cli::Rejected;
 use crate::cli::analyze::{AnalyzeArgs, AnalyzeCommand};
@@ -21,7 +23,7 @@ use crate::commands::build;
 use crate::exit_code;
 use crate::place;
 use crate::report::CommandError;
-use image_source::{ImageSource, Scheme};
+use image_source::{ImageSource, Layers, Scheme};
 use settings::Settings;
 
 /// Why an image is not analyzed.
@@ -37,6 +39,8 @@ enum AnalyzeError {
     Json(#[source] serde_json::Error),
     #[error("{}", lines(errors))]
     Rules { errors: Vec<RuleError> },
+    #[error(transparent)]
+    Screen(#[from] screen::ScreenError),
     #[error(transparent)]
     Settings(#[from] settings::SettingsError),
 }
@@ -66,11 +70,15 @@ pub(crate) fn run(args: AnalyzeArgs, is_debug: bool, words: &[OsString]) -> Resu
 pub(crate) fn run_as_dive(mut args: AnalyzeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     let settings = Settings::of(&args).map_err(refused)?;
     let rules = Rules::parse(&settings.rules).map_err(|errors| refused(AnalyzeError::Rules { errors }))?;
-    let image = match (args.command.take(), &args.images[..]) {
+    let found = match (args.command.take(), &args.images[..]) {
         (Some(AnalyzeCommand::Build(build_args)), []) => built(*build_args, &settings, is_debug, words)?,
-        (None, [name]) => load(name, &settings)?,
+        (None, [name]) => find(&ImageSource::of(name, &settings), name, &settings)?,
         _ => return Err(CommandError::Rejected(exactly_one())),
     };
+    if !args.report && !settings.evaluates && settings.json.is_none() && screen::is_possible() {
+        return look_through(found, &settings);
+    }
+    let image = found.analyzed(&settings)?;
     if let Some(path) = &settings.json {
         let detail = if args.json_extended.is_some() { Detail::Extended } else { Detail::Plain };
         let text = to_json(&image, detail).map_err(|error| refused(AnalyzeError::Json(error)))?;
@@ -95,17 +103,28 @@ fn exactly_one() -> Rejected {
     Rejected { text: "ERROR: exactly one argument is required\n".to_owned(), exit_code: exit_code::FAILURE }
 }
 
+/// An image whose layers can be read.
+struct Found {
+    /// What the user calls it.
+    name: String,
+    layers: Layers,
+}
+
 fn load(name: &str, settings: &Settings) -> Result<Analysis, CommandError> {
-    analyze(&ImageSource::of(name, settings), name, settings)
+    find(&ImageSource::of(name, settings), name, settings)?.analyzed(settings)
+}
+
+/// Lets the user look through the layers.
+fn look_through(found: Found, settings: &Settings) -> Result<(), CommandError> {
+    let is_tag = !found.name.contains("://") && !found.name.starts_with(['/', '.']) && !found.name.contains('@');
+    let subject = Subject { tags: is_tag.then(|| found.name.clone()).into_iter().collect(), name: found.name };
+    let (compat, ignores_errors) = (settings.compat, settings.ignores_errors);
+    let analyze = |layers: &[LayerSource<'_>]| Analysis::of(layers, compat, ignores_errors);
+    screen::explore(found.layers, subject, settings.screens.clone(), analyze).map_err(refused)
 }
 
 /// Builds an image, and takes it from the store by its id.
-fn built(
-    mut args: BuildArgs,
-    settings: &Settings,
-    is_debug: bool,
-    words: &[OsString],
-) -> Result<Analysis, CommandError> {
+fn built(mut args: BuildArgs, settings: &Settings, is_debug: bool, words: &[OsString]) -> Result<Found, CommandError> {
     // What is built lies in the store as seen from inside.
     let place = place::find(args.sandbox)?;
     place::enter(place)?;
@@ -117,24 +136,30 @@ fn built(
     build::run(args, is_debug, words)?;
     let id = fs::read_to_string(&id_file)
         .map_err(|source| refused(AnalyzeError::Load(image_source::LoadError::Read { path: id_file, source })))?;
-    analyze(&ImageSource { scheme: Scheme::Built, name: id.trim().to_owned() }, id.trim(), settings)
+    find(&ImageSource { scheme: Scheme::Built, name: id.trim().to_owned() }, id.trim(), settings)
 }
 
-/// Reads the image that the user calls `name`.
-fn analyze(source: &ImageSource, name: &str, settings: &Settings) -> Result<Analysis, CommandError> {
+/// Finds the image that the user calls `name`.
+fn find(source: &ImageSource, name: &str, settings: &Settings) -> Result<Found, CommandError> {
     let layers = source.load(settings)?;
     // Not before: to see into the store, the process may have had to begin again in a namespace.
     settings.tell(&format!("Loading image   {name}"));
     let layers = layers.map_err(|error| refused(AnalyzeError::Load(error)))?;
-    let analysis = Analysis::of(&layers, settings.compat, settings.ignores_errors);
-    let image = analysis.map_err(|error| refused(AnalyzeError::Analyze(error)))?;
-    settings.tell(&format!(
-        "Analyzing image  [layers:{} files:{} size:{}]",
-        image.layers.len(),
-        image.n_entries(),
-        report::size(image.size_bytes())
-    ));
-    Ok(image)
+    Ok(Found { name: name.to_owned(), layers })
+}
+
+impl Found {
+    fn analyzed(&self, settings: &Settings) -> Result<Analysis, CommandError> {
+        let analysis = Analysis::of(&self.layers, settings.compat, settings.ignores_errors);
+        let image = analysis.map_err(|error| refused(AnalyzeError::Analyze(error)))?;
+        settings.tell(&format!(
+            "Analyzing image  [layers:{} files:{} size:{}]",
+            image.layers.len(),
+            image.n_entries(),
+            size(image.size_bytes())
+        ));
+        Ok(image)
+    }
 }
 
 fn print(text: &str) -> Result<(), CommandError> {

@@ -83,7 +83,7 @@ pub(super) struct ImageSource {
     pub(super) name: String,
 }
 
-type Layers = Vec<LayerSource<'static>>;
+pub(super) type Layers = Vec<LayerSource<'static>>;
 
 impl ImageSource {
     /// What `text` stands for. A prefix wins over `--source`; unknown prefixes belong to the name.

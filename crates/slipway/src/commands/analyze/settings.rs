@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use slipway_analyze::{Compat, RuleValues};
 use slipway_compose::{ComposeError, Node, parse_yaml};
+use slipway_explorer::KeyBindings;
 use slipway_graph::request::flags::parse_bool;
 use slipway_oci::{Platform, PlatformParseError};
 
@@ -29,6 +30,10 @@ pub(super) enum SettingsError {
     CiConfigForm { path: PathBuf, reason: &'static str },
     #[error("cannot understand the settings in `{}`", path.display())]
     Config { path: PathBuf, source: ComposeError },
+    #[error(transparent)]
+    Key(#[from] slipway_explorer::BadKey),
+    #[error("the setting {name} is `{value}`, which is not {expected}")]
+    Screen { name: String, value: String, expected: &'static str },
     #[error("invalid value of --platform")]
     Platform(#[from] PlatformParseError),
 }
@@ -43,6 +48,8 @@ pub(super) struct Settings {
     pub(super) evaluates: bool,
     pub(super) rules: RuleValues,
     pub(super) compat: Compat,
+    /// How the screens look.
+    pub(super) screens: slipway_explorer::Settings,
     is_quiet: bool,
 }
 
@@ -66,6 +73,7 @@ impl Settings {
             evaluates: args.ci.unwrap_or_else(|| is_ci() || env_vars::DIVE_CI.get().is_some_and(is_true)),
             rules: RuleValues::default(),
             compat: args.dive_compat.into(),
+            screens: screens(&config)?,
             is_quiet: args.quiet,
         };
         let rules = settings.rules(args, &config)?;
@@ -131,6 +139,52 @@ impl Settings {
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
+}
+
+/// How the screens look at first (`spec/analyze.md` section 5.3).
+fn screens(config: &Node) -> Result<slipway_explorer::Settings, SettingsError> {
+    let setting = |path: &str| {
+        let in_file = || path.split('.').try_fold(config, |node, name| node.get(name)).map(|node| node.value.spelled());
+        env_vars::of_dive(path).or_else(in_file)
+    };
+    let bad = |name: &str, value: String, expected| SettingsError::Screen { name: name.to_owned(), value, expected };
+    let boolean = |name: &str, default: bool| {
+        let Some(value) = setting(name) else { return Ok(default) };
+        parse_bool(&value).ok_or_else(|| bad(name, value, "true or false"))
+    };
+    let hidden = match env_vars::of_dive("diff.hide") {
+        Some(list) => list.split(',').map(|word| word.trim().to_owned()).collect(),
+        None => config
+            .get("diff")
+            .and_then(|diff| diff.get("hide"))
+            .map_or_else(Vec::new, |hide| hide.texts().into_iter().map(str::to_owned).collect()),
+    };
+    let mut hides = slipway_explorer::Hidden::default();
+    for word in hidden {
+        match word.as_str() {
+            "added" => hides.added = true,
+            "removed" => hides.removed = true,
+            "modified" => hides.modified = true,
+            "unmodified" => hides.unmodified = true,
+            _ => return Err(bad("diff.hide", word, "one of added, removed, modified, unmodified")),
+        }
+    }
+    let tree_width = match setting("filetree.pane-width") {
+        None => 0.5,
+        Some(value) => match value.parse() {
+            Ok(share) if (0.0..=1.0).contains(&share) => share,
+            _ => return Err(bad("filetree.pane-width", value, "a share from 0 to 1")),
+        },
+    };
+    Ok(slipway_explorer::Settings {
+        keys: KeyBindings::of(|action| setting(&format!("keybinding.{action}")))?,
+        hidden: hides,
+        folds_folders: boolean("filetree.collapse-dir", false)?,
+        shows_attributes: boolean("filetree.show-attributes", true)?,
+        shows_aggregated: boolean("layer.show-aggregated-changes", false)?,
+        tree_width,
+        has_colors: env_vars::NO_COLOR.get().is_none(),
+    })
 }
 
 fn is_ci() -> bool {
