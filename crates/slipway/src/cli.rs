@@ -17,6 +17,7 @@ pub(crate) mod imagetools;
 pub(crate) mod link_name;
 pub(crate) mod lint;
 pub(crate) mod login;
+pub(crate) mod merge;
 mod rejected;
 pub(crate) mod run;
 pub(crate) mod update;
@@ -114,6 +115,8 @@ pub(crate) enum Command {
     /// Work on images in registries and OCI layouts
     #[command(subcommand)]
     Imagetools(imagetools::ImagetoolsCommand),
+    /// Make one image of what the jobs of a CI run have built, each for its platform
+    Merge(merge::MergeArgs),
     /// Keep a user name and password for a registry, if it takes them
     Login(login::LoginArgs),
     /// Forget the user name and password for a registry

@@ -95,6 +95,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Imagetools(command) | Command::Buildx(BuildxCommand::Imagetools(command)) => {
             commands::imagetools::run(&command)
         }
+        Command::Merge(args) => commands::merge::run(&args),
         Command::Login(args) => commands::login::login(args),
         Command::Logout(args) => commands::login::logout(&args),
         Command::Run(args) | Command::Container(ContainerCommand::Run(args)) => commands::run::run(*args),

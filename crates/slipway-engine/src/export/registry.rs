@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use slipway_graph::request::{ImageOutput, Push};
+use slipway_graph::request::{ImageOutput, Push, part_tag};
 use slipway_oci::{Descriptor, Reference};
 use slipway_registry::{PushError, Registry};
 use slipway_store::Store;
@@ -33,6 +33,12 @@ pub(super) fn push(export: &Export<'_>, options: &ImageOutput, push: Push) -> Re
             false => name.with_default_tag(),
         };
         put(&target, &documents.root.media_type, documents.root_bytes())?;
+        if let Some(run) = &options.part_of {
+            for image in export.images {
+                let target = name.at_tag(&part_tag(run, &image.platform()));
+                put(&target, &documents.root.media_type, documents.root_bytes())?;
+            }
+        }
     }
     Ok(documents)
 }

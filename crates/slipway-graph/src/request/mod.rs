@@ -4,6 +4,7 @@
 
 mod cache;
 pub mod flags;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 use slipway_oci::{Digest, Platform, Reference};
 
 pub use cache::{CacheDocument, CacheExtent, CacheMounts, CachePlace, CacheSource, CacheTarget, GhaPlace, S3Place};
+
+pub use parts::{is_run_name, part_tag};
 
 use crate::git::GitReference;
 use crate::op::{HostAddress, Network, Ulimit};
@@ -371,6 +374,8 @@ pub struct ImageOutput {
     pub epoch: OutputEpoch,
     /// In the order of precedence: the last of several with one name counts.
     pub annotations: Vec<Annotation>,
+    /// The run whose other parts it is to be merged with; then it is pushed by digest.
+    pub part_of: Option<String>,
 }
 
 impl ImageOutput {
@@ -389,6 +394,7 @@ impl ImageOutput {
             rewrites_times: false,
             epoch: OutputEpoch::OfBuild,
             annotations: Vec::new(),
+            part_of: None,
         }
     }
 

@@ -10,23 +10,8 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("Build", &["build", "bake", "compose", "shell", "update"]),
     ("Run", &["run"]),
     ("Understand", &["explain", "builds", "lint", "analyze", "dive"]),
-    (
-        "Images",
-        &[
-            "images",
-            "history",
-            "inspect",
-            "tag",
-            "rmi",
-            "pull",
-            "push",
-            "save",
-            "load",
-            "imagetools",
-            "login",
-            "logout",
-        ],
-    ),
+    ("Images", &["images", "history", "inspect", "tag", "rmi", "save", "load"]),
+    ("Registries", &["pull", "push", "imagetools", "merge", "login", "logout"]),
     ("Store and machine", &["du", "prune", "fsck", "doctor", "version", "completion"]),
 ];
 /// The heading of a command that none of the others has.
@@ -181,6 +166,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("push", &["slipway push registry.example.com/app:1"]),
     ("save", &["slipway save -o app.tar app:1"]),
     ("load", &["slipway load -i app.tar"]),
+    (
+        "merge",
+        &[
+            "slipway build -o type=image,name=ghcr.io/me/app,push=true,push-by-digest=true,part-of=7 .",
+            "slipway merge --part-of 7 --expect linux/amd64,linux/arm64 -t ghcr.io/me/app:1.2",
+        ],
+    ),
     ("login", &["slipway login registry.example.com -u me --password-stdin < token"]),
     ("logout", &["slipway logout registry.example.com"]),
     ("du", &["slipway du", "slipway du --filter type=exec.cachemount"]),

@@ -19,6 +19,7 @@ pub(crate) mod inspect;
 pub(crate) mod lint;
 pub(crate) mod local_images;
 pub(crate) mod login;
+pub(crate) mod merge;
 pub(crate) mod prune;
 pub(crate) mod remove_images;
 pub(crate) mod run;

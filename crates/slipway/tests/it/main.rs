@@ -36,6 +36,7 @@ mod lazy_bases;
 mod limits;
 mod lint;
 mod login;
+mod merge;
 mod nested;
 mod network;
 mod offline;
@@ -112,6 +113,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("nested", nested::TESTS),
     ("lint", lint::TESTS),
     ("login", login::TESTS),
+    ("merge", merge::TESTS),
     ("network", network::TESTS),
     ("offline", offline::TESTS),
     ("outputs", outputs::TESTS),

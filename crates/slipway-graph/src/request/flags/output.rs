@@ -67,6 +67,10 @@ pub enum OutputError {
     ArchiveName { text: String, source: ReferenceParseError },
     #[error("failed to push {name}: can't push tagged ref {name} by digest")]
     TaggedByDigest { name: String },
+    #[error("`part-of={run}` names no run: at most 60 letters, digits, `.`, `_` and `-` do")]
+    PartName { run: String },
+    #[error("`part-of` needs `push=true,push-by-digest=true`: parts are put together by `slipway merge`")]
+    PartNotByDigest,
     #[error("non-bool value specified for {key}: strconv.ParseBool: parsing {value:?}: invalid syntax")]
     NotBool { key: String, value: String },
     #[error("non-bool value for platform-split: {value}: strconv.ParseBool: parsing {value:?}: invalid syntax")]
@@ -124,6 +128,8 @@ impl OutputError {
             | OutputError::NotInteger { .. }
             | OutputError::Epoch { .. }
             | OutputError::ArtifactNeedsOci
+            | OutputError::PartName { .. }
+            | OutputError::PartNotByDigest
             | OutputError::RewriteAndUnpack => Moment::Solve,
         }
     }

@@ -22,7 +22,7 @@ use crate::progress::{Reporter, Style, StyleError};
 
 /// Why there is no new image.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CreateError {
+pub(crate) enum CreateError {
     #[error("can't push with no tags specified, please set --tag or --dry-run")]
     NoTag,
     #[error(transparent)]
@@ -92,7 +92,7 @@ fn platform(text: &str) -> Result<Platform, CreateError> {
 }
 
 /// Those that an index can have.
-fn annotations(texts: &[String]) -> Result<Vec<Annotation>, CreateError> {
+pub(crate) fn annotations(texts: &[String]) -> Result<Vec<Annotation>, CreateError> {
     let mut all = Vec::new();
     for text in texts {
         let is_typed = text.split('=').next().is_some_and(|key| key.contains(':'));
@@ -110,7 +110,7 @@ fn annotations(texts: &[String]) -> Result<Vec<Annotation>, CreateError> {
 }
 
 /// Brings what the image consists of to the place of `tag`, then the image itself under that name.
-fn push(
+pub(crate) fn push(
     registry: &Registry,
     combined: &Combined,
     places: &[Location],

@@ -120,7 +120,7 @@ impl IndexDocument {
 }
 
 /// An image that is to be part of another. `entry` has its platform already if it is a manifest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) entry: Entry,
     pub(crate) document: Document,

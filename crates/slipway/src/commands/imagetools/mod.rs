@@ -11,11 +11,11 @@
 //! ```
 
 mod copy;
-mod create;
-mod index;
+pub(crate) mod create;
+pub(crate) mod index;
 mod inspect;
-mod location;
-mod source;
+pub(crate) mod location;
+pub(crate) mod source;
 mod view;
 
 use crate::cli::imagetools::ImagetoolsCommand;

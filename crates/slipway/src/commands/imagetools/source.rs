@@ -136,16 +136,24 @@ fn resolved(
     typed: &Typed,
     place: impl Fn(&str) -> Result<Location, SourceError>,
 ) -> Result<Source, SourceError> {
-    let (location, entry) = match typed {
-        Typed::Name(location) => (location.clone(), None),
-        Typed::Entry { text, entry } => (place(text)?.at_digest(&entry.digest), Some(entry)),
-    };
+    match typed {
+        Typed::Name(location) => of_location(registry, location),
+        Typed::Entry { text, entry } => found_at(registry, place(text)?.at_digest(&entry.digest), Some(entry)),
+    }
+}
+
+/// The image that is at `location`.
+pub(crate) fn of_location(registry: &Registry, location: &Location) -> Result<Source, SourceError> {
+    found_at(registry, location.clone(), None)
+}
+
+fn found_at(registry: &Registry, location: Location, typed: Option<&TypedEntry>) -> Result<Source, SourceError> {
     let document = location.resolve(registry)?;
     if document.media_type.starts_with(SCHEMA_1) {
         return Err(SourceError::Schema1);
     }
     let mut found = Entry::of_document(&document);
-    if let Some(typed) = entry {
+    if let Some(typed) = typed {
         found.annotations.clone_from(&typed.annotations);
         found.platform.clone_from(&typed.platform);
     }

@@ -3,7 +3,7 @@
 use slipway_oci::Reference;
 
 use super::{OutputError, Typed, annotations};
-use crate::request::{Annotation, Compression, ImageOutput, OutputEpoch, Push};
+use crate::request::{Annotation, Compression, ImageOutput, OutputEpoch, Push, is_run_name};
 
 /// Reads the options of `typed`. Tags take the place of the output's own names, as in the reference.
 pub(super) fn read(typed: &Typed, tags: &[Reference], flags: &[Annotation]) -> Result<ImageOutput, OutputError> {
@@ -19,6 +19,10 @@ pub(super) fn read(typed: &Typed, tags: &[Reference], flags: &[Annotation]) -> R
         && let Some(name) = names.iter().find(|name| name.tag().is_some())
     {
         return Err(OutputError::TaggedByDigest { name: name.to_string() });
+    }
+    let part_of = typed.attributes.get("part-of").cloned();
+    if let Some(run) = &part_of {
+        check_part(run, push)?;
     }
     let uses_oci_types = typed.flag("oci-mediatypes", true)?;
     let compression = compression(typed)?;
@@ -48,7 +52,16 @@ pub(super) fn read(typed: &Typed, tags: &[Reference], flags: &[Annotation]) -> R
         rewrites_times,
         epoch: epoch(typed)?,
         annotations: all_annotations(typed, flags)?,
+        part_of,
     })
+}
+
+/// Parts are found by the run that they belong to, and have no other tag.
+fn check_part(run: &str, push: Option<Push>) -> Result<(), OutputError> {
+    if !is_run_name(run) {
+        return Err(OutputError::PartName { run: run.to_owned() });
+    }
+    if push.is_some_and(|push| push.by_digest) { Ok(()) } else { Err(OutputError::PartNotByDigest) }
 }
 
 /// What was typed for the output goes before what was typed for all.

@@ -114,6 +114,19 @@ fn options_of_images_are_read() {
 }
 
 #[test]
+fn parts_are_pushed_by_digest() {
+    let text = "type=image,push=true,push-by-digest=true,part-of=7,name=a/b";
+    let by_digest = Some(Push { by_digest: true, ..Push::default() });
+    assert_eq!(only_image(text), Ok(ImageOutput { part_of: Some("7".into()), ..image(&["a/b"], by_digest) }));
+    for (text, expected) in [
+        ("type=image,push=true,part-of=7,name=a/b", "`part-of` needs `push=true,push-by-digest=true`"),
+        ("type=image,push=true,push-by-digest=true,part-of=a/b,name=a/b", "`part-of=a/b` names no run"),
+    ] {
+        assert!(only_image(text).unwrap_err().starts_with(expected), "{text}");
+    }
+}
+
+#[test]
 fn what_is_pushed_by_digest_has_no_tag() {
     let by_digest = Some(Push { by_digest: true, ..Push::default() });
     let text = "type=image,push=true,push-by-digest=true,name=a/b";
