@@ -19,7 +19,7 @@ use crate::size;
 const MIN_COLUMNS_FOR_BOTH: u16 = 80;
 /// So many columns of the id stand for the first layer.
 const FIRST_LAYER_ID: usize = 15;
-const DETAIL_ROWS: u16 = 8;
+const DETAIL_ROWS: u16 = 10;
 
 /// What is shown while layers are still read.
 pub fn loading(frame: &mut Frame<'_>, name: &str, commands: &[&str]) {
