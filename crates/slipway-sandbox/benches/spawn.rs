@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use slipway_sandbox::ladder;
 use slipway_sandbox::userns::{self, Entered, Mode};
 use slipway_sandbox::{
-    Credentials, ExitStatus, Network, PrivateNetwork, Privilege, Spec, StartingNetwork, mounts, spawn,
+    Capabilities, Credentials, ExitStatus, Network, PrivateNetwork, Privilege, Spec, StartingNetwork, Surroundings,
+    mounts, spawn,
 };
 use tempfile::TempDir;
 
@@ -53,8 +54,10 @@ fn report(mode: &Mode, name: &str, root: &Path, directory: &TempDir, network: im
 fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {
     let output: OwnedFd = fs::File::options().write(true).open("/dev/null").unwrap().into();
     let spec = Spec {
-        root: mounts::bind_path(root, false).unwrap(),
-        attach_at: attach_at.to_owned(),
+        surroundings: Surroundings::Own {
+            root: mounts::bind_path(root, false).unwrap(),
+            attach_at: attach_at.to_owned(),
+        },
         args: vec!["/bin/true".into()],
         env: Vec::new(),
         cwd: "/".into(),
@@ -62,7 +65,7 @@ fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {
         hostname: "buildkitsandbox".to_owned(),
         network,
         user_namespace: None,
-        privilege: Privilege::Sandboxed,
+        privilege: Privilege::Sandboxed(Capabilities::DOCKER),
         mounts: Vec::new(),
         control_groups: Vec::new(),
         rlimits: Vec::new(),

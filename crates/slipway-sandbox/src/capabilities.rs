@@ -2,9 +2,11 @@
 //!
 //! | set | root | other users |
 //! |---|---|---|
-//! | bounding | Docker's default | Docker's default |
-//! | permitted, effective | Docker's default | none; the kernel clears them when the user changes |
+//! | bounding | what it may have | what it may have |
+//! | permitted, effective | what it may have | none; the kernel clears them when the user changes |
 //! | inheritable, ambient | none | none |
+//!
+//! What it may have is Docker's default, if nobody asked for anything else.
 //!
 //! `no_new_privs` is not set, so set-user-id programs (`sudo`, `ping`) work within the bounding set (spec 11.1).
 
@@ -17,6 +19,97 @@ use rustix::thread::{
 
 use crate::call::{CallError, Named};
 use crate::spec::{Credentials, Privilege};
+
+/// Capabilities that a process may have at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities(CapabilitySet);
+
+/// The names of capabilities(7), without `CAP_`, by number.
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+impl Capabilities {
+    /// Docker's default.
+    pub const DOCKER: Self = Self(DEFAULT);
+    /// None at all.
+    pub const NONE: Self = Self(CapabilitySet::empty());
+    /// All that this program knows of. The kernel keeps to those that the caller has.
+    pub const ALL: Self = Self(CapabilitySet::from_bits_retain((1 << NAMES.len()) - 1));
+
+    /// The capability of this name, in any case and with or without `CAP_`; `ALL` is all of them.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = name.to_ascii_uppercase();
+        let name = name.strip_prefix("CAP_").unwrap_or(&name);
+        if name == "ALL" {
+            return Some(Self::ALL);
+        }
+        let number = NAMES.iter().position(|known| *known == name)?;
+        Some(Self(CapabilitySet::from_bits_retain(1 << number)))
+    }
+
+    /// These and `others`.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// These but for `others`.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 - others.0)
+    }
+
+    /// As in `/proc/<pid>/status`.
+    pub fn bits(self) -> u64 {
+        self.0.bits()
+    }
+
+    /// The set with these bits.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(CapabilitySet::from_bits_retain(bits))
+    }
+}
 
 /// Docker's default: `CapBnd: 00000000a80425fb`.
 const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
@@ -39,12 +132,10 @@ const MAX_CAPABILITIES: u32 = 64;
 
 /// Gives up for good what the step must never have, even through a set-user-id program.
 pub(crate) fn limit_bounding_set(privilege: Privilege) -> Result<(), CallError> {
-    if privilege == Privilege::Insecure {
-        return Ok(());
-    }
+    let Privilege::Sandboxed(Capabilities(kept)) = privilege else { return Ok(()) };
     for number in 0..MAX_CAPABILITIES {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        if DEFAULT.contains(capability) {
+        if kept.contains(capability) {
             continue;
         }
         match remove_capability_from_bounding_set(capability) {
@@ -82,7 +173,7 @@ pub(crate) fn limit_own_sets(privilege: Privilege) -> Result<(), CallError> {
     clear_ambient_capability_set().named(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".to_owned())?;
     let held = capabilities(None).named(|| "capget()".to_owned())?.permitted;
     let kept = match privilege {
-        Privilege::Sandboxed => held & DEFAULT,
+        Privilege::Sandboxed(Capabilities(kept)) => held & kept,
         Privilege::Insecure => held,
     };
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
@@ -92,6 +183,17 @@ pub(crate) fn limit_own_sets(privilege: Privilege) -> Result<(), CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_are_known_by_name() {
+        let named = |name| Capabilities::named(name).map(Capabilities::bits);
+        assert_eq!(named("CAP_NET_ADMIN"), Some(1 << 12));
+        assert_eq!(named("checkpoint_restore"), Some(CapabilitySet::CHECKPOINT_RESTORE.bits()));
+        assert_eq!(named("all"), Some(0x1ff_ffff_ffff));
+        assert_eq!(named("NET"), None);
+        let changed = Capabilities::DOCKER.without(Capabilities::ALL).with(Capabilities(CapabilitySet::KILL));
+        assert_eq!(changed.bits(), CapabilitySet::KILL.bits());
+    }
 
     #[test]
     fn the_default_set_is_that_of_docker() {

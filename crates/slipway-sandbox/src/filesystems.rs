@@ -54,7 +54,7 @@ pub(crate) fn prepare(root: OwnedFd, privilege: Privilege) -> Result<Prepared, C
 /// `/sys` and the control groups are for looking only, unless the step may do anything.
 fn system_attributes(privilege: Privilege) -> Attributes {
     match privilege {
-        Privilege::Sandboxed => Attributes::READONLY_NOSUID_NODEV_NOEXEC,
+        Privilege::Sandboxed(_) => Attributes::READONLY_NOSUID_NODEV_NOEXEC,
         Privilege::Insecure => Attributes::NOSUID_NODEV_NOEXEC,
     }
 }
@@ -116,7 +116,8 @@ impl Prepared {
         attach_in_root(&root, &proc, Path::new("/proc"))?;
         attach_in_root(&root, &devices.mount, Path::new("/dev"))?;
         devices.bind_borrowed()?;
-        if privilege == Privilege::Sandboxed {
+        let is_sandboxed = privilege != Privilege::Insecure;
+        if is_sandboxed {
             devices.close_to_others()?;
             mounts::set_attributes(&root, Attributes::NODEV, false)?;
         }
@@ -125,11 +126,11 @@ impl Prepared {
         if let Some(cgroup) = cgroup {
             attach_below(&sys, &cgroup, "/sys", "fs/cgroup")?;
         }
-        if privilege == Privilege::Sandboxed {
+        if is_sandboxed {
             restrict(&proc, &sys, &devices.mount)?;
         }
         for Mount { target, source, attributes } in callers {
-            let nodev = attributes.nodev || privilege == Privilege::Sandboxed;
+            let nodev = attributes.nodev || is_sandboxed;
             mounts::set_attributes(source, Attributes { nodev, ..*attributes }, true)?;
             make_place_in_dev(&devices.mount, source, target)?;
             attach_in_root(&root, source, target)?;

@@ -7,6 +7,7 @@
 //! - The order of the steps in [`become_step`] is the order in which rights are needed and given up.
 //! - It executes the step's program itself, so that program is PID 1, as under BuildKit. No code of ours runs once
 //!   code of the image does: `/proc/<pid>/exe` is never our binary there, and cannot be overwritten (CVE-2019-5736).
+//!   A process that joins others ([`join`]) cannot have it so, and closes itself to them instead.
 //! - Every descriptor but 0 to 2 is closed by the exec (CVE-2024-21626).
 //! - It dies with the thread that spawned it. The wish is cleared by changes of user, so it is expressed again after
 //!   them; a set-user-id program that is itself PID 1 escapes it, nothing else does.
@@ -23,12 +24,15 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use rustix::process::{Rlimit, Signal};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use rustix::process::{DumpableBehavior, Rlimit, Signal};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags, move_into_link_name_space, move_into_thread_name_spaces,
+    unshare_unsafe,
+};
 
 use crate::call::{CallError, Named};
 use crate::mounts::{self, Attributes};
-use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec};
+use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec, Surroundings};
 use crate::wire::{self, Failure};
 use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals, stubs, supervisor};
 
@@ -97,8 +101,7 @@ fn read_spec(file: OwnedFd) -> Result<Spec, CallError> {
 /// The whole way, in order; see the module's rules.
 fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Result<Infallible, Failure> {
     let Spec {
-        root,
-        attach_at,
+        surroundings,
         args,
         env,
         cwd,
@@ -117,13 +120,19 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
         stdout,
         stderr,
     } = spec;
-    prepare_process(report, &hostname, &network)?;
+    prepare_process(report)?;
     enter_control_groups(control_groups)?;
     set_limits(&rlimits)?;
-
-    rustix::process::umask(Mode::empty());
-    let root = filesystems::prepare(root, privilege)?.enter(&attach_at, shm_size_bytes, privilege, &mounts)?;
-    rustix::process::umask(Mode::from(0o022));
+    let root = match surroundings {
+        Surroundings::Own { root, attach_at } => {
+            furnish(&hostname, &network)?;
+            rustix::process::umask(Mode::empty());
+            let root = filesystems::prepare(root, privilege)?.enter(&attach_at, shm_size_bytes, privilege, &mounts)?;
+            rustix::process::umask(Mode::from(0o022));
+            root
+        }
+        Surroundings::Of(process) => join(&process)?,
+    };
 
     match terminal {
         Some(terminal) => take_terminal(&terminal, credentials.uid)?,
@@ -155,16 +164,38 @@ impl From<CallError> for Failure {
     }
 }
 
-fn prepare_process(report: &OwnedFd, hostname: &str, network: &Network) -> Result<(), CallError> {
+fn prepare_process(report: &OwnedFd) -> Result<(), CallError> {
     die_with_parent(report)?;
     // A session of its own: Ctrl-C reaches slipway, which ends the step itself.
-    rustix::process::setsid().named(|| "setsid()".to_owned())?;
+    rustix::process::setsid().named(|| "setsid()".to_owned()).map(drop)
+}
+
+/// Enters the namespaces of another sandboxed process; who started this one has seen to it that they have the same
+/// processes. Returns the root directory.
+///
+/// From here on code of the image runs beside this process, and it still is our program with our rights. So nobody
+/// without `CAP_SYS_PTRACE` may look at its memory or at `/proc/<pid>/exe` (CVE-2019-5736, CVE-2016-9962) until it has
+/// become another one.
+fn join(process: &OwnedFd) -> Result<OwnedFd, CallError> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .named(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
+    let namespaces = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::CONTROL_GROUP;
+    // The first of them brings its root along, in which paths are looked up from now on.
+    move_into_thread_name_spaces(process.as_fd(), namespaces).named(|| "setns(container)".to_owned())?;
+    rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).named(|| "open(/)".to_owned())
+}
+
+/// Sets up the namespaces that are this process's own.
+fn furnish(hostname: &str, network: &Network) -> Result<(), CallError> {
     rustix::system::sethostname(hostname.as_bytes()).named(|| format!("sethostname({hostname})"))?;
     match network {
         Network::Host => Ok(()),
         Network::None => network::bring_up_loopback(),
-        Network::Joined(namespace) => move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-            .named(|| "setns(CLONE_NEWNET)".to_owned()),
+        Network::Joined(namespace) => network::enter(namespace),
     }
 }
 
@@ -309,7 +340,7 @@ fn drop_rights(credentials: &Credentials, privilege: Privilege, supervisor: Opti
             seccomp::supervised::install().named(|| "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)".to_owned())?;
         supervisor::hand_over(supervisor, &listener).named(|| "sendmsg(listener)".to_owned())?;
     }
-    if privilege == Privilege::Sandboxed {
+    if privilege != Privilege::Insecure {
         seccomp::install().named(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned())?;
     }
     match supervisor {

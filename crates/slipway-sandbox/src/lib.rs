@@ -29,8 +29,8 @@
 //! owner with them (`owners.rs`).
 //!
 //! Beside the walk: `trial.rs` finds out whether a step works here at all, and `confinement.rs` who forbids it;
-//! `private_network.rs` is a network for all steps of a build, held by a process of its own
-//! (`keeper.rs`); `emulation.rs` does the same for
+//! `private_network.rs` is a network for all steps of a build, held by a process of its own (`keeper.rs`);
+//! `stack_network.rs` connects programs that have a network each, by `links.rs`; `emulation.rs` does the same for
 //! programs of other architectures; `cgroup.rs` limits a step; `mounts.rs` builds detached mounts, `rooted.rs` opens paths inside a root, and `stubs.rs` makes
 //! mount points that a root lacks and removes them again.
 #![expect(unsafe_code, reason = "clone, exec, seccomp and a few mount calls have no safe wrapper in rustix")]
@@ -47,6 +47,7 @@ mod idmap;
 mod init;
 mod keeper;
 pub mod ladder;
+mod links;
 pub mod mounts;
 mod namespaces;
 mod network;
@@ -58,6 +59,7 @@ mod running;
 mod seccomp;
 mod signals;
 mod spec;
+mod stack_network;
 pub mod stubs;
 mod supervisor;
 mod trial;
@@ -65,13 +67,16 @@ pub mod userns;
 mod wire;
 
 pub use call::CallError;
+pub use capabilities::Capabilities;
 pub use cgroup::{ControlGroup, LimitError, Limits};
 pub use emulation::{Emulation, Emulator, EmulatorError};
 pub use host_programs::{find_program, is_static_program};
 pub use init::init_if_requested;
+pub use network::{enter as enter_network, fresh as fresh_network};
 pub use private_network::{
     NAME_SERVER, PrivateNetwork, PrivateNetworkError, StartingNetwork, survey as survey_private_network,
 };
 pub use program::ExecError;
 pub use running::{ExitStatus, Running, SpawnError, spawn};
-pub use spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec};
+pub use spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec, Surroundings};
+pub use stack_network::{Plug, StackNetwork};

@@ -7,10 +7,13 @@
 //! of its own, and setting that up takes assembly, which the C library has for every architecture.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::call::{CallError, Named};
 use crate::signals;
@@ -64,6 +67,21 @@ pub(crate) fn start(
         rustix::process::WaitIdOptions::EXITED,
     );
     Err(source).named(|| call.to_owned())
+}
+
+/// As [`start`], in no new namespaces, but among the processes that `process` sees: the calling thread goes there for
+/// the moment in which it starts the child.
+pub(crate) fn start_among_those_of(
+    process: &OwnedFd,
+    args: &[CString],
+    inherited: &[BorrowedFd<'_>],
+) -> Result<(u32, OwnedFd), CallError> {
+    let own = File::open("/proc/thread-self/ns/pid").named(|| "open(/proc/thread-self/ns/pid)".to_owned())?;
+    let processes = ThreadNameSpaceType::PROCESS_ID;
+    move_into_thread_name_spaces(process.as_fd(), processes).named(|| "setns(container, CLONE_NEWPID)".to_owned())?;
+    let started = start(0, args, inherited);
+    move_into_thread_name_spaces(own.as_fd(), processes).named(|| "setns(own, CLONE_NEWPID)".to_owned())?;
+    started
 }
 
 /// The highest address of the stack that suits every ABI: stacks grow down and are aligned to 16 bytes.

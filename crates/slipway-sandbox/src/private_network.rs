@@ -35,7 +35,7 @@ use crate::{network, userns};
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 
 /// The helper's end of the network.
-const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
 /// The discard service: whatever comes of the packet, sending it makes the kernel ask who has [`ROUTER`].
 const ANY_PORT: u16 = 9;
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before looking again. A look takes 20 µs.
 const PAUSE: Duration = Duration::from_micros(100);
 
-const DEVICE: &str = "tap0";
+pub(crate) const DEVICE: &str = "tap0";
 
 /// What the helpers make [`DEVICE`] with.
 const TUN: &str = "/dev/net/tun";
@@ -157,18 +157,23 @@ impl PrivateNetwork {
     /// Begins to make one with the help of a program found in `search_path`, a list as in `PATH`. It takes 5 to 10 ms,
     /// in which the caller may do something else; the calling thread has to live until it is finished.
     pub fn begin(search_path: &OsStr) -> Result<StartingNetwork, PrivateNetworkError> {
-        let helpers = find_helpers(search_path);
-        if helpers.is_empty() {
-            return Err(PrivateNetworkError::NoHelper);
-        }
-        let arguments: Vec<&OsStr> = helpers.iter().map(|path| path.as_os_str()).collect();
-        Ok(StartingNetwork(Keeper::begin(Role::Network, &arguments)?))
+        begin_with(search_path, &HELPERS.map(|(name, _)| name))
     }
 
     /// The namespace to join.
     pub fn namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
     }
+}
+
+/// As [`PrivateNetwork::begin`], with one of these helpers.
+pub(crate) fn begin_with(search_path: &OsStr, names: &[&str]) -> Result<StartingNetwork, PrivateNetworkError> {
+    let helpers: Vec<PathBuf> = names.iter().filter_map(|name| find_program(search_path, name)).collect();
+    if helpers.is_empty() {
+        return Err(PrivateNetworkError::NoHelper);
+    }
+    let arguments: Vec<&OsStr> = helpers.iter().map(|path| path.as_os_str()).collect();
+    Ok(StartingNetwork(Keeper::begin(Role::Network, &arguments)?))
 }
 
 /// The keeper's work: moves this process into a new network and starts one of `helpers`, which are paths, outside.

@@ -14,7 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::call::{CallError, Named};
 use crate::program::ExecError;
-use crate::spec::{Credentials, Network, Spec};
+use crate::spec::{Credentials, Network, Spec, Surroundings};
 use crate::supervisor::Supervisor;
 use crate::wire::{self, Failure};
 use crate::{init, namespaces, owners};
@@ -93,7 +93,12 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     ];
     args.extend(channel.iter().map(|channel| descriptor_argument(channel.as_fd())));
     let mut inherited: Vec<BorrowedFd<'_>> =
-        vec![spec_file.as_fd(), report_writer.as_fd(), spec.root.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
+        vec![spec_file.as_fd(), report_writer.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
+    let home = match &spec.surroundings {
+        Surroundings::Own { root, .. } => root,
+        Surroundings::Of(process) => process,
+    };
+    inherited.push(home.as_fd());
     inherited.extend(spec.mounts.iter().map(|mount| mount.source.as_fd()));
     inherited.extend(spec.terminal.iter().chain(&spec.stdin).map(AsFd::as_fd));
     inherited.extend(spec.user_namespace.iter().map(AsFd::as_fd));
@@ -108,8 +113,11 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
         }
     };
 
-    let (_, pidfd) = namespaces::start(namespaces::OF_A_STEP | own_network, &args, &inherited)?;
-    let running = Running { pidfd, ended: Mutex::new(Ended { status: None, supervisor }) };
+    let (pid, pidfd) = match &spec.surroundings {
+        Surroundings::Own { .. } => namespaces::start(namespaces::OF_A_STEP | own_network, &args, &inherited)?,
+        Surroundings::Of(process) => namespaces::start_among_those_of(process, &args, &inherited)?,
+    };
+    let running = Running { pid, pidfd, ended: Mutex::new(Ended { status: None, supervisor }) };
     drop((report_writer, channel));
     match read_report(report)? {
         None => Ok(running),
@@ -161,6 +169,7 @@ fn read_report(report: OwnedFd) -> Result<Option<Failure>, CallError> {
 /// Can be shared between threads. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Running {
+    pid: u32,
     pidfd: OwnedFd,
     ended: Mutex<Ended>,
 }
@@ -193,6 +202,16 @@ impl Running {
             supervisor.join();
         }
         Ok(status)
+    }
+
+    /// The number of the process, as this process sees it.
+    pub fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// A descriptor of the process, for [`Surroundings::Of`].
+    pub fn descriptor(&self) -> Result<OwnedFd, CallError> {
+        self.pidfd.try_clone().named(|| "dup(pidfd)".to_owned())
     }
 
     /// Sends a signal to the process, which as PID 1 hears only those that it handles. Harmless when it has ended already.

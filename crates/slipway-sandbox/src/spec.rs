@@ -4,18 +4,16 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::capabilities::Capabilities;
 use crate::mounts::Attributes;
 
-/// One process to run: its root, its program, who it is, and where its output goes.
+/// One process to run: its surroundings, its program, who it is, and where its output goes.
 ///
 /// Descriptors are handed over as they are; the process sees none but 0 to 2.
 #[derive(Debug)]
 pub struct Spec {
-    /// The root file system, a detached mount (from `fsmount` or `open_tree`). It can be used for one spawn only.
-    pub root: OwnedFd,
-    /// An existing directory of the host, where the root is attached inside the sandbox's own mount table. It
-    /// may be the same for any number of sandboxes and is never written to.
-    pub attach_at: PathBuf,
+    /// Which files it sees, and which other processes.
+    pub surroundings: Surroundings,
     /// Program and arguments. A program without a slash is looked up in the `PATH` of `env`, inside the root.
     pub args: Vec<OsString>,
     /// The whole environment as `NAME=value`; nothing is added to it.
@@ -25,7 +23,7 @@ pub struct Spec {
     pub cwd: PathBuf,
     /// User and groups.
     pub credentials: Credentials,
-    /// Host name inside.
+    /// Host name inside. Like the network, the mounts, and what is said of the root, it is for [`Surroundings::Own`].
     pub hostname: String,
     /// Which network it sees.
     pub network: Network,
@@ -54,6 +52,22 @@ pub struct Spec {
     pub stderr: OwnedFd,
 }
 
+/// What a process finds itself in.
+#[derive(Debug)]
+pub enum Surroundings {
+    /// Namespaces of its own, with a root of its own.
+    Own {
+        /// The root file system, a detached mount (from `fsmount` or `open_tree`). It can be used for one spawn only.
+        root: OwnedFd,
+        /// An existing directory of the host, where the root is attached inside the sandbox's own mount table. It
+        /// may be the same for any number of sandboxes and is never written to.
+        attach_at: PathBuf,
+    },
+    /// Those of another sandboxed process ([`crate::Running::descriptor`]), and with them its root, its mounts, its
+    /// network and its host name. It ends with that process.
+    Of(OwnedFd),
+}
+
 /// User and groups by number, as seen inside the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -79,8 +93,8 @@ pub enum Network {
 /// How much a sandboxed process may do (BuildKit's `--security`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// Docker's default capabilities, system call filter, and masked paths; no device nodes but those of `/dev`.
-    Sandboxed,
+    /// At most these capabilities, Docker's system call filter, and masked paths; no device nodes but those of `/dev`.
+    Sandboxed(Capabilities),
     /// All capabilities that the caller has, no filter, nothing masked, `/sys` writable.
     Insecure,
 }

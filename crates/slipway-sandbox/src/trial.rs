@@ -13,9 +13,10 @@ use rustix::fs::{CWD, Mode as FileMode, OFlags, mkdirat};
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::call::{CallError, Named};
+use crate::capabilities::Capabilities;
 use crate::mounts::{self, Attributes};
 use crate::running::{SpawnError, spawn};
-use crate::spec::{Credentials, Network, Privilege, Spec};
+use crate::spec::{Credentials, Network, Privilege, Spec, Surroundings};
 
 /// A directory that every machine has, and that is not needed any more when the root is attached.
 const ATTACH_AT: &str = "/dev";
@@ -29,8 +30,7 @@ pub(crate) fn step() -> Result<(), CallError> {
     let null = File::options().write(true).open("/dev/null").named(|| "open(/dev/null)".to_owned())?;
     let copy = || null.try_clone().named(|| "dup(/dev/null)".to_owned());
     let spec = Spec {
-        root,
-        attach_at: ATTACH_AT.into(),
+        surroundings: Surroundings::Own { root, attach_at: ATTACH_AT.into() },
         args: vec![NO_PROGRAM.into()],
         env: Vec::new(),
         cwd: "/".into(),
@@ -38,7 +38,7 @@ pub(crate) fn step() -> Result<(), CallError> {
         hostname: "trial".to_owned(),
         network: Network::Host,
         user_namespace: None,
-        privilege: Privilege::Sandboxed,
+        privilege: Privilege::Sandboxed(Capabilities::DOCKER),
         mounts: Vec::new(),
         control_groups: Vec::new(),
         rlimits: Vec::new(),

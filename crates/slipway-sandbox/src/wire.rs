@@ -9,9 +9,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::call::CallError;
+use crate::capabilities::Capabilities;
 use crate::mounts::Attributes;
 use crate::program::ExecError;
-use crate::spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec};
+use crate::spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec, Surroundings};
 
 /// What the first process reports when it could not start the program.
 #[derive(Debug)]
@@ -24,8 +25,7 @@ pub(crate) enum Failure {
 
 pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
     let Spec {
-        root,
-        attach_at,
+        surroundings,
         args,
         env,
         cwd,
@@ -45,8 +45,17 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         stderr,
     } = spec;
     let mut out = Writer::default();
-    out.descriptor(root);
-    out.text(attach_at.as_os_str());
+    match surroundings {
+        Surroundings::Own { root, attach_at } => {
+            out.flag(false);
+            out.descriptor(root);
+            out.text(attach_at.as_os_str());
+        }
+        Surroundings::Of(process) => {
+            out.flag(true);
+            out.descriptor(process);
+        }
+    }
     out.list(args, |out, arg| out.text(arg));
     out.list(env, |out, variable| out.text(variable));
     out.text(cwd.as_os_str());
@@ -64,7 +73,13 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
     }
     out.flag(user_namespace.is_some());
     user_namespace.iter().for_each(|namespace| out.descriptor(namespace));
-    out.flag(*privilege == Privilege::Insecure);
+    match privilege {
+        Privilege::Sandboxed(capabilities) => {
+            out.flag(false);
+            out.number(capabilities.bits());
+        }
+        Privilege::Insecure => out.flag(true),
+    }
     out.list(mounts, |out, mount| {
         out.text(mount.target.as_os_str());
         out.descriptor(&mount.source);
@@ -91,8 +106,10 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
 pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> io::Result<Spec> {
     let mut from = Reader { rest: bytes };
     Ok(Spec {
-        root: adopt(from.descriptor()?),
-        attach_at: from.text()?.into(),
+        surroundings: match from.flag()? {
+            false => Surroundings::Own { root: adopt(from.descriptor()?), attach_at: from.text()?.into() },
+            true => Surroundings::Of(adopt(from.descriptor()?)),
+        },
         args: from.list(Reader::text)?,
         env: from.list(Reader::text)?,
         cwd: from.text()?.into(),
@@ -105,7 +122,10 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
             _ => return Err(malformed()),
         },
         user_namespace: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
-        privilege: if from.flag()? { Privilege::Insecure } else { Privilege::Sandboxed },
+        privilege: match from.flag()? {
+            true => Privilege::Insecure,
+            false => Privilege::Sandboxed(Capabilities::from_bits(from.number()?)),
+        },
         mounts: from.list(|from| {
             Ok(Mount { target: from.text()?.into(), source: adopt(from.descriptor()?), attributes: from.attributes()? })
         })?,
@@ -270,8 +290,7 @@ mod tests {
 
     fn some_spec() -> Spec {
         Spec {
-            root: some_descriptor(),
-            attach_at: "/tmp/root".into(),
+            surroundings: Surroundings::Own { root: some_descriptor(), attach_at: "/tmp/root".into() },
             args: vec!["sh".into(), "-c".into(), OsString::from_vec(vec![b'e', 0xff])],
             env: vec!["PATH=/bin".into(), String::new().into()],
             cwd: "/".into(),
@@ -279,7 +298,7 @@ mod tests {
             hostname: "buildkitsandbox".to_owned(),
             network: Network::Joined(some_descriptor()),
             user_namespace: Some(some_descriptor()),
-            privilege: Privilege::Insecure,
+            privilege: Privilege::Sandboxed(Capabilities::DOCKER),
             mounts: vec![Mount {
                 target: "/run/secrets/a".into(),
                 source: some_descriptor(),
@@ -310,14 +329,25 @@ mod tests {
         let (Some(users), Some(terminal), Some(stdin)) = (&sent.user_namespace, &sent.terminal, &sent.stdin) else {
             unreachable!("because it was made so")
         };
+        let Surroundings::Own { root, .. } = &sent.surroundings else { unreachable!("because it was made so") };
         let (mount, group) = (&sent.mounts[0].source, &sent.control_groups[0]);
-        let descriptors = [&sent.root, namespace, users, mount, group, terminal, stdin, &sent.stdout, &sent.stderr];
+        let descriptors = [root, namespace, users, mount, group, terminal, stdin, &sent.stdout, &sent.stderr];
         assert_eq!(numbers, descriptors.map(AsRawFd::as_raw_fd));
         // The descriptors are others now; with the sent ones put back, nothing else may differ.
         let text = format!("{sent:?}");
-        let Spec { root, network, user_namespace, mut mounts, control_groups, terminal, stdin, stdout, stderr, .. } =
-            sent;
-        arrived.root = root;
+        let Spec {
+            surroundings,
+            network,
+            user_namespace,
+            mut mounts,
+            control_groups,
+            terminal,
+            stdin,
+            stdout,
+            stderr,
+            ..
+        } = sent;
+        arrived.surroundings = surroundings;
         arrived.network = network;
         arrived.terminal = terminal;
         arrived.stdin = stdin;
@@ -327,6 +357,15 @@ mod tests {
         arrived.stdout = stdout;
         arrived.stderr = stderr;
         assert_eq!(format!("{arrived:?}"), text);
+    }
+
+    #[test]
+    fn a_process_among_others_arrives_there() {
+        let sent =
+            Spec { surroundings: Surroundings::Of(some_descriptor()), privilege: Privilege::Insecure, ..some_spec() };
+        let arrived = decode(&encode(&sent), &mut |_| some_descriptor()).expect("because it has just been encoded");
+        assert!(matches!(arrived.surroundings, Surroundings::Of(_)));
+        assert_eq!((arrived.privilege, arrived.args), (Privilege::Insecure, sent.args));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal};
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::stubs::{self, Kind, Target};
 use slipway_sandbox::{
-    Credentials, ExecError, ExitStatus, Mount, Network, Privilege, Resource, ResourceLimit, SpawnError, spawn,
+    Capabilities, Credentials, ExecError, ExitStatus, Mount, Network, Plug, Privilege, Resource, ResourceLimit,
+    Running, SpawnError, Spec, StackNetwork, Surroundings, spawn,
 };
 
 use crate::fixture::{Root, read_all, run_step_command};
@@ -60,6 +61,9 @@ cases! {
     linked_mount_points_stay_inside: Sandbox Busybox,
     stubs_vanish: Sandbox Busybox,
     an_overlay_holds_the_changes_of_a_step: Sandbox Busybox,
+    a_program_joins_another_one: Sandbox Busybox,
+    added_capabilities_are_there: Sandbox Busybox,
+    programs_reach_each_other_over_their_bridge: Sandbox Busybox,
     stubs_with_content_stay: Sandbox Busybox,
     stubs_follow_dangling_links_inside: Sandbox Busybox,
     replaced_stub_parents_are_not_followed: Sandbox Busybox,
@@ -76,6 +80,12 @@ fn capabilities_are_those_of_docker() {
     let [inheritable, permitted, effective, bounding, ambient] = lines(&output);
     assert_eq!([inheritable, ambient], ["0000000000000000"; 2]);
     assert_eq!([permitted, effective, bounding], ["00000000a80425fb"; 3]);
+}
+
+fn added_capabilities_are_there() {
+    let wanted = Capabilities::NONE.with(Capabilities::named("NET_ADMIN").unwrap());
+    let change = |spec: &mut Spec| spec.privilege = Privilege::Sandboxed(wanted);
+    assert_eq!(Root::new().output_with("grep ^CapEff /proc/self/status | cut -f2", change), "0000000000001000");
 }
 
 fn other_users_have_no_capabilities() {
@@ -455,7 +465,10 @@ fn an_overlay_holds_the_changes_of_a_step() {
     let mut targets = Target::built_in().to_vec();
     targets.push(target("/run/secrets/key", Kind::File));
     let made = stubs::make(overlay.as_fd(), &targets).unwrap();
-    root.output_with("echo new >/tmp/new; rm /bin/yes", |spec| spec.root = overlay.try_clone().unwrap());
+    root.output_with("echo new >/tmp/new; rm /bin/yes", |spec| {
+        let Surroundings::Own { root, .. } = &mut spec.surroundings else { unreachable!() };
+        *root = overlay.try_clone().unwrap();
+    });
     made.remove(overlay.as_fd()).unwrap();
     drop(overlay);
 
@@ -477,6 +490,58 @@ fn overlay_mount(lower: &Path, upper: &Path, work: &Path) -> OwnedFd {
     rustix::mount::fsconfig_set_flag(context.as_fd(), "userxattr").unwrap();
     rustix::mount::fsconfig_create(context.as_fd()).unwrap();
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap()
+}
+
+/// Starts a script that says when it is ready and then waits to be killed.
+fn started(root: &Root, script: &str, change: impl FnOnce(&mut Spec)) -> Running {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut spec = root.spec(&format!("{script}; echo ready; exec sleep 1000"), &writer.into());
+    change(&mut spec);
+    let running = spawn(&spec).unwrap();
+    drop(spec);
+    let mut text = [0; 6];
+    File::from(OwnedFd::from(reader)).read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"ready\n");
+    running
+}
+
+fn a_program_joins_another_one() {
+    let root = Root::new();
+    let host = started(&root, "echo shared >/dev/shm/file; ip addr add 192.0.2.9 dev lo", |spec| {
+        spec.hostname = "host-of-guests".to_owned();
+        spec.privilege = Privilege::Sandboxed(Capabilities::DOCKER.with(Capabilities::named("NET_ADMIN").unwrap()));
+    });
+    let script = "cat /dev/shm/file; hostname; ip addr show lo | grep -c 192.0.2.9; ls /proc/self/fd | wc -l; \
+                  cat /proc/1/cmdline | tr '\\0' ' '; grep ^CapEff /proc/self/status | cut -f2; exit 3";
+    let join = |spec: &mut Spec| spec.surroundings = Surroundings::Of(host.descriptor().unwrap());
+    let (status, text) = root.run_with(script, join);
+    assert_eq!(text, "shared\nhost-of-guests\n1\n4\nsleep 1000 00000000a80425fb\n");
+    assert_eq!(status, ExitStatus::Code(3));
+
+    let guest = started(&root, "true", join);
+    host.kill().unwrap();
+    assert_eq!(guest.wait().unwrap(), ExitStatus::Signal(SIGKILL));
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut late = root.spec("true", &writer.into());
+    host.wait().unwrap();
+    join(&mut late);
+    assert!(matches!(spawn(&late), Err(SpawnError::Setup(_))));
+}
+
+fn programs_reach_each_other_over_their_bridge() {
+    let root = Root::new();
+    let (stack, _) = StackNetwork::start("".as_ref()).unwrap();
+    stack.add_bridge(0).unwrap();
+    stack.add_bridge(1).unwrap();
+    let plug = |bridge, last| Plug { bridge, address: [192, 0, 2, last].into(), prefix: 24 };
+    let join = |plug| {
+        let namespace = stack.namespace(&[plug], true).unwrap();
+        move |spec: &mut Spec| spec.network = Network::Joined(namespace)
+    };
+    let server = "nc -l -p 80 -e echo hello & while ! netstat -ltn | grep -q :80; do sleep 0.01; done";
+    let _server = started(&root, server, join(plug(0, 2)));
+    assert_eq!(root.run_with("ping -c 1 -W 1 192.0.2.2 >&2", join(plug(1, 3))).0, ExitStatus::Code(1));
+    assert_eq!(root.output_with("nc 192.0.2.2 80", join(plug(0, 4))), "hello");
 }
 
 fn stubs_with_content_stay() {

@@ -11,7 +11,9 @@ use std::process::{Command, ExitCode};
 use std::thread;
 
 use slipway_sandbox::userns::Mode;
-use slipway_sandbox::{Credentials, ExitStatus, Network, Privilege, SpawnError, Spec, mounts, spawn};
+use slipway_sandbox::{
+    Capabilities, Credentials, ExitStatus, Network, Privilege, SpawnError, Spec, Surroundings, mounts, spawn,
+};
 use tempfile::TempDir;
 
 use crate::Need;
@@ -121,8 +123,7 @@ impl Root {
     /// What a build would say about a step that runs a shell script, with output going to `output`.
     pub(crate) fn spec(&self, script: &str, output: &OwnedFd) -> Spec {
         Spec {
-            root: self.mount(),
-            attach_at: self.directory.path().join("attach"),
+            surroundings: Surroundings::Own { root: self.mount(), attach_at: self.directory.path().join("attach") },
             args: ["sh", "-c", script].map(OsString::from).to_vec(),
             env: vec!["PATH=/usr/bin:/bin".into()],
             cwd: "/".into(),
@@ -130,7 +131,7 @@ impl Root {
             hostname: "buildkitsandbox".to_owned(),
             network: Network::None,
             user_namespace: None,
-            privilege: Privilege::Sandboxed,
+            privilege: Privilege::Sandboxed(Capabilities::DOCKER),
             mounts: Vec::new(),
             control_groups: Vec::new(),
             rlimits: Vec::new(),
@@ -206,8 +207,10 @@ pub(crate) fn run_step_if_requested() -> Option<ExitCode> {
     let directory = Path::new(directory);
     let output: OwnedFd = rustix::io::dup(std::io::stdout()).unwrap();
     let spec = Spec {
-        root: mounts::bind_path(&directory.join("root"), false).unwrap(),
-        attach_at: directory.join("attach"),
+        surroundings: Surroundings::Own {
+            root: mounts::bind_path(&directory.join("root"), false).unwrap(),
+            attach_at: directory.join("attach"),
+        },
         args: vec!["sh".into(), "-c".into(), script.clone()],
         env: vec!["PATH=/bin".into()],
         cwd: "/".into(),
@@ -215,7 +218,7 @@ pub(crate) fn run_step_if_requested() -> Option<ExitCode> {
         hostname: "buildkitsandbox".to_owned(),
         network: Network::Host,
         user_namespace: None,
-        privilege: Privilege::Sandboxed,
+        privilege: Privilege::Sandboxed(Capabilities::DOCKER),
         mounts: Vec::new(),
         control_groups: Vec::new(),
         rlimits: Vec::new(),
