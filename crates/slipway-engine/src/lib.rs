@@ -66,14 +66,17 @@ mod unmet;
 
 pub use build::{Built, SourceFile};
 pub use chain::chain;
-pub use container::{ContainerError, ContainerRequest, PullPolicy};
+pub use container::ports::{OpenPort, PortError, Protocol, PublishedPort};
+pub use container::{Container, ContainerError, ContainerRequest, PullPolicy, Resolver, Rights};
 pub use engine::{Engine, EngineParts};
 pub use export::ExportedImage;
 pub use failure::{BuildError, BuildFailure, ErrorClass};
 pub use inspect::{Checked, Inspector, OpenEngine};
 pub use layers::write_layer_tar;
 pub use ops::exec::WindowSize;
-pub use ops::exec::container::{ContainerEnds, ContainerMount};
+pub use ops::exec::container::{ContainerEnds, ContainerMount, Started};
+pub use ops::exec::guests::{Guest, GuestEnds, GuestError, GuestHost};
+pub use ops::network::JoinedNetwork;
 pub use ops::shell::ShellSeat;
 pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use slipway_oci::{ChainId, Checksum, Digest, Platform, Reference};
 
 use crate::git::{GitReference, GitRemote, GitTimes};
@@ -119,7 +120,7 @@ pub struct Exec {
 }
 
 /// What a step can reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Network {
     #[default]
     Default,
@@ -128,7 +129,7 @@ pub enum Network {
 }
 
 /// What a name of `--add-host` stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HostAddress {
     Fixed(IpAddr),
     /// `host-gateway`: the machine that builds, as a step sees it.
@@ -144,7 +145,7 @@ pub enum Security {
 }
 
 /// `--ulimit type=soft[:hard]`; -1 is unlimited.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ulimit {
     pub kind: String,
     pub soft: i64,

@@ -74,7 +74,8 @@ pub use host_programs::{find_program, is_static_program};
 pub use init::init_if_requested;
 pub use network::{enter as enter_network, fresh as fresh_network};
 pub use private_network::{
-    NAME_SERVER, PrivateNetwork, PrivateNetworkError, StartingNetwork, survey as survey_private_network,
+    NAME_SERVER, PRIVATE_ADDRESS, PrivateNetwork, PrivateNetworkError, StartingNetwork,
+    survey as survey_private_network,
 };
 pub use program::ExecError;
 pub use running::{ExitStatus, Running, SpawnError, spawn};

@@ -7,12 +7,15 @@
 //! of its own, and setting that up takes assembly, which the C library has for every architecture.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::mpsc;
+use std::thread;
 
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::call::{CallError, Named};
@@ -38,13 +41,14 @@ pub(crate) fn start(
     args: &[CString],
     inherited: &[BorrowedFd<'_>],
 ) -> Result<(u32, OwnedFd), CallError> {
+    start_with(namespaces, args, inherited.iter().map(AsRawFd::as_raw_fd).collect())
+}
+
+/// As [`start`]; the descriptors have to stay open until this returns.
+fn start_with(namespaces: c_int, args: &[CString], inherited: Vec<RawFd>) -> Result<(u32, OwnedFd), CallError> {
     let mut argv: Vec<*const c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
     argv.push(ptr::null());
-    let mut orders = ChildOrders {
-        argv: argv.as_ptr(),
-        inherited: inherited.iter().map(AsRawFd::as_raw_fd).collect(),
-        failure: None,
-    };
+    let mut orders = ChildOrders { argv: argv.as_ptr(), inherited, failure: None };
     let mut stack = Box::<[u8]>::new_uninit_slice(STACK_BYTES);
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | namespaces;
@@ -69,19 +73,34 @@ pub(crate) fn start(
     Err(source).named(|| call.to_owned())
 }
 
-/// As [`start`], in no new namespaces, but among the processes that `process` sees: the calling thread goes there for
-/// the moment in which it starts the child.
+/// As [`start`], in no new namespaces, but among the processes that `process` sees.
+///
+/// A thread goes there to start the child, and lives as long as the child does: who is not root of the machine cannot
+/// come back from there, and the child would be killed with the thread.
 pub(crate) fn start_among_those_of(
     process: &OwnedFd,
     args: &[CString],
     inherited: &[BorrowedFd<'_>],
 ) -> Result<(u32, OwnedFd), CallError> {
-    let own = File::open("/proc/thread-self/ns/pid").named(|| "open(/proc/thread-self/ns/pid)".to_owned())?;
-    let processes = ThreadNameSpaceType::PROCESS_ID;
-    move_into_thread_name_spaces(process.as_fd(), processes).named(|| "setns(container, CLONE_NEWPID)".to_owned())?;
-    let started = start(0, args, inherited);
-    move_into_thread_name_spaces(own.as_fd(), processes).named(|| "setns(own, CLONE_NEWPID)".to_owned())?;
-    started
+    let (tell, told) = mpsc::channel();
+    let process = process.try_clone().named(|| "dup(pidfd)".to_owned())?;
+    let (args, inherited) = (args.to_vec(), inherited.iter().map(AsRawFd::as_raw_fd).collect());
+    let work = move || {
+        let started = move_into_thread_name_spaces(process.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+            .named(|| "setns(container, CLONE_NEWPID)".to_owned())
+            .and_then(|()| start_with(0, &args, inherited));
+        let child = started.as_ref().ok().and_then(|(_, pidfd)| pidfd.try_clone().ok());
+        // Who asked waits for it.
+        let _ = tell.send(started);
+        if let Some(child) = child {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            // It may have been waited for already.
+            while let Err(Errno::INTR) = rustix::process::waitid(WaitId::PidFd(child.as_fd()), options) {}
+        }
+    };
+    thread::Builder::new().name("guest".to_owned()).spawn(work).named(|| "clone(thread)".to_owned())?;
+    // `inherited` stays open until the child has its own copies.
+    told.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")).named(|| "clone(container)".to_owned()))
 }
 
 /// The highest address of the stack that suits every ABI: stacks grow down and are aligned to 16 bytes.

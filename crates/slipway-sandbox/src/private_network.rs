@@ -34,6 +34,9 @@ use crate::{network, userns};
 /// Answers names inside the network, also where the host's own name server listens on its loopback only.
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 
+/// The address of all who share a private network.
+pub const PRIVATE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+
 /// The helper's end of the network.
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 

@@ -77,7 +77,7 @@ impl ExitStatus {
 /// Starts the process and returns once its program runs.
 ///
 /// The process and all its descendants are killed when the calling *thread* ends, so that nothing outlives a killed
-/// slipway: wait on the thread that spawns.
+/// slipway: wait on the thread that spawns. One that joined others is killed with them, or when slipway ends.
 pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     refuse_nul(spec)?;
     refuse_no_id(&spec.credentials)?;

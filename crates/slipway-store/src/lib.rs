@@ -18,6 +18,7 @@
 //!   locks/<hex>                one file a key that somebody is working on
 //!   taking                     its lock is shared by who looks for something, held alone by who takes something away
 //!   volumes/<name>/            a named volume of `run`; only people remove it
+//!   containers/<id>/          what is known of a container; the folder is its owner's
 //!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
 //!   quarantine/                what was found damaged and set aside, until the next prune
 //!   private-key                random, readable for its owner alone: what fingerprints of secrets are made with
@@ -37,6 +38,7 @@
 mod blob;
 mod build;
 mod cache_mount;
+mod container;
 mod database;
 mod durability;
 mod error;
@@ -71,6 +73,7 @@ use slipway_oci::Digest;
 pub use blob::{Blob, BlobError, BlobReader, BlobWriter};
 pub use build::{BuildLimits, BuildLogWriter, BuildRecordError, KeptBuild, NewBuild};
 pub use cache_mount::{CacheMount, CacheMountError, Sharing};
+pub use container::{ContainerFolder, Containers, Naming, Ownership};
 pub use database::DbError;
 pub use durability::SyncError;
 pub use error::FsError;

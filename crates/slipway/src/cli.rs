@@ -9,6 +9,7 @@ pub(crate) mod builds;
 pub(crate) mod cache;
 pub(crate) mod completion;
 pub(crate) mod compose;
+pub(crate) mod containers;
 pub(crate) mod docker;
 pub(crate) mod fsck;
 mod help;
@@ -124,6 +125,27 @@ pub(crate) enum Command {
     /// Run a program in an image
     #[command(disable_help_flag = true)]
     Run(Box<run::RunArgs>),
+    /// List containers
+    Ps(containers::PsArgs),
+    /// Show what a container wrote
+    Logs(containers::LogsArgs),
+    /// Run a further program in a container
+    #[command(disable_help_flag = true)]
+    Exec(Box<containers::ExecArgs>),
+    /// Ask containers to end, and wait until they have
+    Stop(containers::StopArgs),
+    /// Run containers again that have ended; what they wrote to their own files is gone
+    Start(containers::NamesArgs),
+    /// End containers and run them again; what they wrote to their own files is gone
+    Restart(containers::StopArgs),
+    /// Send a signal to containers
+    Kill(containers::KillArgs),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(containers::NamesArgs),
+    /// Forget containers that have ended
+    Rm(containers::RemoveArgs),
+    /// Say where the ports of a container are
+    Port(containers::PortArgs),
     /// Move the pins of slipway.lock to what their names stand for now
     Update(update::UpdateArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
@@ -171,6 +193,32 @@ pub(crate) enum ContainerCommand {
     /// Run a program in an image
     #[command(disable_help_flag = true)]
     Run(Box<run::RunArgs>),
+    /// List containers
+    #[command(name = "ls", aliases = ["ps", "list"])]
+    List(containers::PsArgs),
+    /// Show what a container wrote
+    Logs(containers::LogsArgs),
+    /// Run a further program in a container
+    #[command(disable_help_flag = true)]
+    Exec(Box<containers::ExecArgs>),
+    /// Ask containers to end, and wait until they have
+    Stop(containers::StopArgs),
+    /// Run containers again that have ended
+    Start(containers::NamesArgs),
+    /// End containers and run them again
+    Restart(containers::StopArgs),
+    /// Send a signal to containers
+    Kill(containers::KillArgs),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(containers::NamesArgs),
+    /// Forget containers that have ended
+    #[command(name = "rm", alias = "remove")]
+    Remove(containers::RemoveArgs),
+    /// Say where the ports of a container are
+    Port(containers::PortArgs),
+    /// Look after a container in the background
+    #[command(hide = true)]
+    Own { id: String },
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod cli;
 mod client_config;
 mod commands;
 mod config;
+mod containers;
 mod containers_config;
 mod conversation;
 mod engine_flags;
@@ -24,6 +25,7 @@ mod place;
 mod progress;
 mod report;
 mod shell_seat;
+mod signals;
 mod surroundings;
 mod typed_line;
 
@@ -98,7 +100,36 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Merge(args) => commands::merge::run(&args),
         Command::Login(args) => commands::login::login(args),
         Command::Logout(args) => commands::login::logout(&args),
-        Command::Run(args) | Command::Container(ContainerCommand::Run(args)) => commands::run::run(*args),
+        Command::Run(args) | Command::Container(ContainerCommand::Run(args)) => commands::run::run(&args),
+        Command::Ps(args) | Command::Container(ContainerCommand::List(args)) => commands::containers::list::run(&args),
+        Command::Logs(args) | Command::Container(ContainerCommand::Logs(args)) => {
+            commands::containers::logs::run(&args)
+        }
+        Command::Exec(args) | Command::Container(ContainerCommand::Exec(args)) => {
+            commands::containers::exec::run(&args)
+        }
+        Command::Stop(args) | Command::Container(ContainerCommand::Stop(args)) => {
+            commands::containers::life::stop(&args)
+        }
+        Command::Start(args) | Command::Container(ContainerCommand::Start(args)) => {
+            commands::containers::life::start(&args)
+        }
+        Command::Restart(args) | Command::Container(ContainerCommand::Restart(args)) => {
+            commands::containers::life::restart(&args)
+        }
+        Command::Kill(args) | Command::Container(ContainerCommand::Kill(args)) => {
+            commands::containers::life::kill(&args)
+        }
+        Command::Wait(args) | Command::Container(ContainerCommand::Wait(args)) => {
+            commands::containers::life::wait(&args)
+        }
+        Command::Rm(args) | Command::Container(ContainerCommand::Remove(args)) => {
+            commands::containers::life::remove(&args)
+        }
+        Command::Port(args) | Command::Container(ContainerCommand::Port(args)) => {
+            commands::containers::port::run(&args)
+        }
+        Command::Container(ContainerCommand::Own { id }) => commands::containers::own::run(&id),
         Command::Shell(args) => commands::shell::run(*args, is_debug, words),
         Command::Update(args) => commands::update::run(args, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),

@@ -1,5 +1,6 @@
 //! Which image is a container made from? A name or an id of the local store, else what the registry has.
 
+use serde::{Deserialize, Serialize};
 use slipway_dockerfile::{ImageKey, ImagePlace, KnownImage};
 use slipway_graph::op::{ImageOrigin, ImageSource};
 
@@ -10,7 +11,7 @@ use crate::engine::Engine;
 use crate::images::{ImageDigests, ImageError, Images, store_config};
 
 /// When the registry is asked for an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PullPolicy {
     #[default]
     Missing,

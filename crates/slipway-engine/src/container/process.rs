@@ -9,17 +9,13 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 /// The program and its arguments; none if nobody says what to run.
 ///
 /// Another entrypoint than the image's takes the image's command away as well; an empty one is none at all.
-pub(super) fn arguments(image: &RuntimeConfig, entrypoint: Option<&str>, command: &[String]) -> Vec<String> {
-    let first: Vec<String> = match entrypoint {
-        Some("") => Vec::new(),
-        Some(program) => vec![program.to_owned()],
-        None => image.entrypoint.clone(),
-    };
+pub(super) fn arguments(image: &RuntimeConfig, entrypoint: Option<&[String]>, command: &[String]) -> Vec<String> {
+    let first = entrypoint.unwrap_or(&image.entrypoint);
     let rest = match (command, entrypoint) {
         ([], None) => &image.cmd,
         (command, _) => command,
     };
-    first.into_iter().chain(rest.iter().cloned()).collect()
+    first.iter().chain(rest).cloned().collect()
 }
 
 /// The variables in the order that programs see them; of several with one name the last counts, in the first's place.
@@ -68,7 +64,8 @@ mod tests {
             ("app", "--fast", Some(""), "ls", "ls"),
             ("", "", None, "", ""),
         ] {
-            let found = arguments(&image(entrypoint, cmd), asked, &texts(command));
+            let asked_words = asked.map(texts);
+            let found = arguments(&image(entrypoint, cmd), asked_words.as_deref(), &texts(command));
             assert_eq!(found, texts(expected), "{entrypoint} | {cmd} | {asked:?} | {command}");
         }
     }

@@ -2,6 +2,7 @@
 
 mod advice;
 pub(crate) mod container;
+pub(crate) mod guests;
 pub(crate) mod mounts;
 mod output;
 
@@ -21,7 +22,8 @@ use slipway_oci::Platform;
 use slipway_sandbox::owners::{self, Owner};
 use slipway_sandbox::stubs;
 use slipway_sandbox::{
-    CallError, ControlGroup, Credentials, LimitError, Privilege, Resource, ResourceLimit, SpawnError, Spec,
+    CallError, Capabilities, ControlGroup, Credentials, LimitError, Privilege, Resource, ResourceLimit, SpawnError,
+    Spec, Surroundings,
 };
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, MountedSnapshot, Snapshot, SnapshotError, Store};
@@ -29,7 +31,7 @@ use slipway_store::{ActiveSnapshot, CacheMountError, MountedSnapshot, Snapshot, 
 use super::begin::begin;
 use super::emulators::{self, Emulators, StepEmulation};
 use super::limit;
-use super::network::{Networks, StepNetwork};
+use super::network::{JoinedNetwork, Networks, StepNetwork};
 use super::secret::SecretError;
 use super::shell::{Shell, ShellError, ShellSeat};
 use crate::descriptors::OriginalLimit;
@@ -151,6 +153,18 @@ impl HostFiles {
         HostFiles { attach_at, nofile, search_path, terminal, networks, emulators }
     }
 
+    /// What a single container has of that; see [`Networks::of_container`].
+    pub(crate) fn of_container(
+        attach_at: PathBuf,
+        nofile: OriginalLimit,
+        search_path: OsString,
+        joined: Option<JoinedNetwork>,
+        publishes: bool,
+    ) -> HostFiles {
+        let networks = Networks::of_container(search_path.clone(), joined, publishes);
+        HostFiles { networks, ..HostFiles::new(attach_at, nofile, search_path, None, false) }
+    }
+
     /// Begins to make what takes a while, as one of these is going to run. For a thread that lives as long as the
     /// build does.
     pub(crate) fn expect<'a>(&self, steps: impl Iterator<Item = &'a Exec>) {
@@ -191,6 +205,7 @@ pub(crate) struct Run<'a> {
 
 /// A program in the place of a step, and what it is connected to.
 struct Program {
+    privilege: Privilege,
     args: Vec<String>,
     env: Vec<OsString>,
     is_root_readonly: bool,
@@ -205,6 +220,7 @@ struct Program {
 pub(super) struct Place<'a> {
     mounted: MountedSnapshot,
     pub(super) root: Root,
+    accounts: Accounts,
     user: ProcessUser,
     network: StepNetwork<'a>,
     emulation: StepEmulation,
@@ -240,7 +256,8 @@ impl Run<'_> {
     ) -> Result<Place<'_>, ExecError> {
         let mounted = active.mount()?;
         let root = open_root(mounted.as_fd())?;
-        let user = Accounts::read(&root)?
+        let accounts = Accounts::read(&root)?;
+        let user = accounts
             .process_user(&self.exec.user)
             .map_err(|source| ExecError::User { command: self.exec.args.join(" "), source })?;
         let command = || self.exec.args.join(" ");
@@ -249,7 +266,7 @@ impl Run<'_> {
         })?;
         let network = self.host_files.networks.for_step(self.exec.network, self.events);
         let emulation = self.host_files.emulators.for_step(self.platform);
-        Ok(Place { mounted, root, user, network, emulation })
+        Ok(Place { mounted, root, accounts, user, network, emulation })
     }
 
     /// Runs the step's program, or a shell in its place.
@@ -288,6 +305,10 @@ impl Run<'_> {
         .map_err(|source| ExecError::Prepare { path: "output".to_owned(), source })?;
         let Prepared { mounts, env, held, .. } = prepared;
         let program = Program {
+            privilege: match self.exec.security {
+                Security::Sandbox => Privilege::Sandboxed(Capabilities::DOCKER),
+                Security::Insecure => Privilege::Insecure,
+            },
             args: shell.as_ref().map_or(&self.exec.args, |shell| &shell.args).clone(),
             env: self.environment(env, &place.user, shell.as_ref()),
             is_root_readonly: false,
@@ -331,12 +352,11 @@ impl Run<'_> {
         program: Program,
     ) -> Result<Spec, ExecError> {
         let Place { mounted, user, network, emulation, .. } = place;
-        let Program { args, env, is_root_readonly, terminal, stdin, stdout, stderr } = program;
+        let Program { privilege, args, env, is_root_readonly, terminal, stdin, stdout, stderr } = program;
         let root = slipway_sandbox::mounts::bind(mounted, false)
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         Ok(Spec {
-            root,
-            attach_at: self.host_files.attach_at.clone(),
+            surroundings: Surroundings::Own { root, attach_at: self.host_files.attach_at.clone() },
             args: args.into_iter().map(OsString::from).collect(),
             env,
             cwd: PathBuf::from(&self.exec.cwd),
@@ -347,10 +367,7 @@ impl Run<'_> {
                 .map_err(|source| ExecError::Prepare { path: "network".to_owned(), source })?,
             user_namespace: emulators::namespace(emulation)
                 .map_err(|source| ExecError::Prepare { path: "user namespace".to_owned(), source })?,
-            privilege: match self.exec.security {
-                Security::Sandbox => Privilege::Sandboxed,
-                Security::Insecure => Privilege::Insecure,
-            },
+            privilege,
             mounts: mounts.into_iter().map(into_sandbox_mount).collect(),
             control_groups: mount_error("/sys/fs/cgroup", limit::entrances(group))?,
             rlimits: self.resource_limits()?,

@@ -10,7 +10,7 @@ pub(crate) mod git;
 pub(crate) mod http;
 mod limit;
 mod local;
-mod network;
+pub(crate) mod network;
 mod secret;
 mod shared_inodes;
 pub(crate) mod shell;

@@ -20,13 +20,13 @@ const MAX_BYTES: u64 = 10 << 20;
 const MAX_ID: u32 = i32::MAX as u32;
 
 /// The users and groups of a tree.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Accounts {
     users: Vec<User>,
     groups: Vec<Group>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct User {
     name: String,
     uid: u32,
@@ -34,7 +34,7 @@ struct User {
     home: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group {
     name: String,
     gid: u32,
@@ -141,6 +141,11 @@ impl Accounts {
         groups.extend(others.into_iter().filter(|other| *other != gid));
         let home = entry.map_or_else(|| "/".to_owned(), |e| e.home.clone());
         Ok(ProcessUser { uid, gid, groups, home })
+    }
+
+    /// The numbers of groups that are given as names or numbers.
+    pub(crate) fn groups_named(&self, groups: &[String]) -> Result<Vec<u32>, UserError> {
+        groups.iter().map(|group| self.gid_of(group)).collect()
     }
 
     fn gid_of(&self, group: &str) -> Result<u32, UserError> {

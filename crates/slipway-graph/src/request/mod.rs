@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use slipway_oci::{Digest, Platform, Reference};
 
 pub use cache::{CacheDocument, CacheExtent, CacheMounts, CachePlace, CacheSource, CacheTarget, GhaPlace, S3Place};
@@ -220,7 +221,7 @@ pub enum CacheBypass {
 }
 
 /// What each step may use of the machine; `None` is unlimited. No result depends on it, so it is in no key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepLimits {
     pub memory_bytes: Option<u64>,
     /// Both together; `u64::MAX` is unlimited.

@@ -8,6 +8,7 @@ pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod completion;
 pub(crate) mod compose;
+pub(crate) mod containers;
 pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod explain;

@@ -17,6 +17,7 @@ mod calls;
 mod completion;
 mod compose;
 mod confinement;
+mod containers;
 mod contexts;
 mod crashes;
 mod damaged;
@@ -93,6 +94,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("cached", cached::TESTS),
     ("calls", calls::TESTS),
     ("confinement", confinement::TESTS),
+    ("containers", containers::TESTS),
     ("contexts", contexts::TESTS),
     ("drop_in", drop_in::TESTS),
     ("epoch", epoch::TESTS),

@@ -135,7 +135,15 @@ fn mistakes_are_told_with_dockers_codes() {
     let site = site_with_image("FROM busybox\n");
     for (arguments, expected) in [
         (&["--nope", "t"][..], "unknown flag: --nope"),
-        (&["--privileged", "t"], "unknown flag: --privileged"),
+        (&["--runtime", "x", "t"], "unknown flag: --runtime"),
+        (&["--cap-add", "FLY", "t"], "slipway: unknown capability: \"FLY\""),
+        (&["-p", "80:b", "t"], "slipway: invalid containerPort: b"),
+        (&["-p", "99999:80", "t"], "slipway: invalid hostPort: 99999"),
+        (&["--restart", "maybe", "-d", "t"], "slipway: invalid restart policy: unknown policy 'maybe'"),
+        (&["--restart", "always", "t"], "slipway: conflicting options: cannot specify both --restart and --rm"),
+        (&["--stop-signal", "NOPE", "t"], "slipway: Invalid signal: NOPE"),
+        (&["--name", "-x", "t"], "slipway: Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
+        (&["--network", "mine", "t"], "slipway: invalid network `mine`: there are default, bridge, none and host"),
         (
             &["--pull=maybe", "t"],
             "slipway: invalid pull option: 'maybe': must be one of \"always\", \"missing\" or \"never\"",

@@ -65,7 +65,7 @@ impl NewUser {
     }
 
     /// `slipway` as this user, with no variable that says where its store is.
-    fn slipway(&self, context: &Path) -> Command {
+    pub(crate) fn slipway(&self, context: &Path) -> Command {
         self.slipway_inside(&[], context)
     }
 

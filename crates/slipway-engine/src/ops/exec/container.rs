@@ -6,23 +6,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::owners::Owner;
 use slipway_sandbox::stubs::{self, Kind};
-use slipway_sandbox::{ExitStatus, Running, SpawnError};
+use slipway_sandbox::{ExitStatus, Privilege, Running, SpawnError};
+use slipway_store::ActiveSnapshot;
 
+use super::guests::GuestHost;
 use super::mounts::{
-    PreparedMount, make_nested_mount_points, mount_error, open_in, show_control_groups, show_interpreter,
+    PreparedMount, make_nested_mount_points, memory_file, mount_error, open_in, show_control_groups, show_interpreter,
     sort_parents_first, stub_targets,
 };
 use super::output::{Ends, Output};
 use super::{ExecError, Place, Program, Run, make_folders};
+use crate::container::Resolver;
+use crate::container::ports::{Doors, OpenPort, Porters};
 use crate::ops::{limit, local};
 
 const ROOT: Owner = Owner { uid: 0, gid: 0 };
 
 /// What a container sees mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerMount {
     /// A file or folder of the host.
     Bind {
@@ -42,6 +47,8 @@ pub enum ContainerMount {
     },
     /// A folder in memory.
     Tmpfs { target: String, size_bytes: Option<u64>, mode: u32, is_readonly: bool, allows_exec: bool },
+    /// A file in memory, for reading only: a secret, or a piece of configuration.
+    File { target: String, content: Vec<u8>, mode: u32, uid: u32, gid: u32 },
 }
 
 impl ContainerMount {
@@ -50,7 +57,8 @@ impl ContainerMount {
         match self {
             ContainerMount::Bind { target, .. }
             | ContainerMount::Volume { target, .. }
-            | ContainerMount::Tmpfs { target, .. } => target,
+            | ContainerMount::Tmpfs { target, .. }
+            | ContainerMount::File { target, .. } => target,
         }
     }
 }
@@ -64,25 +72,51 @@ pub struct ContainerEnds {
     pub stdin: Option<OwnedFd>,
 }
 
-/// A container and its surroundings; what it has in common with a step is in the [`Run`].
-pub(crate) struct Container<'a> {
+/// What a container has beyond a step, whose surroundings are in the [`Run`].
+pub(crate) struct Beyond<'a> {
     pub(crate) mounts: &'a [ContainerMount],
     pub(crate) is_root_readonly: bool,
+    pub(crate) privilege: Privilege,
+    /// Groups that its user is in as well: names or numbers.
+    pub(crate) groups: &'a [String],
+    pub(crate) resolver: &'a Resolver,
+    /// Where who comes to its ports goes to.
+    pub(crate) doors: &'a Doors,
     /// Called as soon as its program runs.
-    pub(crate) on_start: &'a dyn Fn(Arc<Running>),
+    pub(crate) on_start: &'a dyn Fn(Started),
+}
+
+/// A container whose program has begun to run.
+pub struct Started {
+    pub running: Arc<Running>,
+    /// For further programs in it.
+    pub host: GuestHost,
+    /// Its published ports.
+    pub ports: Vec<OpenPort>,
 }
 
 impl Run<'_> {
-    /// Runs the program to its end. What it wrote to the image's files is thrown away.
-    pub(crate) fn hold(&self, container: &Container<'_>, ends: ContainerEnds) -> Result<ExitStatus, ExecError> {
-        let active = self.store.begin(Some(&self.inputs[0]))?;
+    /// Runs the program to its end. What it writes to the image's files goes to `active`.
+    pub(crate) fn hold(
+        &self,
+        active: &ActiveSnapshot,
+        container: &Beyond<'_>,
+        ends: ContainerEnds,
+    ) -> Result<ExitStatus, ExecError> {
         // Unlike a step's, the folder that `-w` names belongs to root.
-        let place = self.arrive_as(&active, |_| ROOT)?;
-        let group = limit::group(self.limits)?;
+        let mut place = self.arrive_as(active, |_| ROOT)?;
+        let command = || self.exec.args.join(" ");
+        let more = place.accounts.groups_named(container.groups);
+        place.user.groups.extend(more.map_err(|source| ExecError::User { command: command(), source })?);
+        let group = Arc::new(limit::group(self.limits)?);
         let mut prepared = self.prepare_mounts(&place.root, place.network)?;
         prepared.show_file("/etc/hostname", format!("{}\n", self.exec.hostname).as_bytes())?;
+        let settings = String::from_utf8_lossy(self.host_files.networks.resolv_conf(place.network));
+        if let Some(settings) = container.resolver.over(&settings) {
+            prepared.show_file("/etc/resolv.conf", settings.as_bytes())?;
+        }
         prepared.let_be_written();
-        if let Some(group) = &group {
+        if let Some(group) = &*group {
             show_control_groups(&mut prepared, group)?;
         }
         show_interpreter(&mut prepared, &place.emulation)?;
@@ -100,18 +134,25 @@ impl Run<'_> {
         let ContainerEnds { terminal, stdin } = ends;
         let is_root_readonly = container.is_root_readonly;
         let env = self.environment(prepared.env, &place.user, None);
-        let program = Program { args: self.exec.args.clone(), env, is_root_readonly, terminal, stdin, stdout, stderr };
-        let spec = self.spec(&place, prepared.mounts, group.as_ref(), program)?;
+        let (privilege, args) = (container.privilege, self.exec.args.clone());
+        let program = Program { privilege, args, env, is_root_readonly, terminal, stdin, stdout, stderr };
+        let spec = self.spec(&place, prepared.mounts, (*group).as_ref(), program)?;
         let spawned = slipway_sandbox::spawn(&spec);
         // Our ends of the pipes go with it: the reader sees the end when the program's do.
         drop(spec);
         let running = Arc::new(spawned.map_err(|source| self.not_started(source, &place.emulation))?);
+        let network = |source| ExecError::Prepare { path: "network".to_owned(), source };
+        let _porters = match place.network.door().map_err(network)? {
+            Some((namespace, address)) => container.doors.lead_to(namespace, address).map_err(network)?,
+            None => Porters::default(),
+        };
         let to_kill = Arc::clone(&running);
         let _guard = self.cancel.on_cancel(move || {
             // It may have ended by itself in this moment, which is what was wanted.
             let _ = to_kill.kill();
         });
-        (container.on_start)(Arc::clone(&running));
+        let host = GuestHost::new(self, &place, &running, container.privilege, Arc::clone(&group))?;
+        (container.on_start)(Started { running: Arc::clone(&running), host, ports: container.doors.ports() });
         std::thread::scope(|scope| {
             scope.spawn(move || output.forward(self.step, self.events));
             running.wait().map_err(ExecError::Wait)
@@ -159,6 +200,11 @@ impl Run<'_> {
                 let mounted = mount_error(target, mounts::tmpfs(*size_bytes, *mode, attributes))?;
                 let attributes = Attributes { readonly: *is_readonly, ..attributes };
                 Ok(PreparedMount::new(target, Kind::Directory, mounted, attributes))
+            }
+            ContainerMount::File { content, mode, uid, gid, .. } => {
+                let mounted = memory_file("file", content, *mode, (*uid, *gid))?;
+                let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
+                Ok(PreparedMount::new(target, Kind::File, mounted, attributes))
             }
         }
     }

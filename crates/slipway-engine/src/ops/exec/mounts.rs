@@ -343,7 +343,7 @@ pub(crate) fn cache_identity(cache: &CacheMount, inputs: &[Snapshot]) -> String 
 }
 
 /// A detached mount of a file that exists in memory only.
-fn memory_file(name: &str, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<OwnedFd, ExecError> {
+pub(super) fn memory_file(name: &str, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<OwnedFd, ExecError> {
     let folder = mount_error(name, mounts::tmpfs(Some(1 << 20), 0o700, Attributes::default()))?;
     let prepare = |source: io::Error| ExecError::Prepare { path: name.to_owned(), source };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

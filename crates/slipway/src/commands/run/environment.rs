@@ -7,7 +7,7 @@ use crate::env_vars;
 
 /// Why variables cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EnvError {
+pub(crate) enum EnvError {
     #[error("--env-file: open {path}: {}", crate::commands::run::environment::reason(.source))]
     File { path: String, source: io::Error },
     #[error("no variable name on line '{0}'")]
@@ -28,7 +28,7 @@ fn reason(error: &io::Error) -> String {
 
 /// The variables as `NAME=value`: those of files, and then those of flags. What is named without a value and is not set
 /// here is left out.
-pub(super) fn read(files: &[String], flags: &[String]) -> Result<Vec<String>, EnvError> {
+pub(crate) fn read(files: &[String], flags: &[String]) -> Result<Vec<String>, EnvError> {
     let mut env = Vec::new();
     for path in files {
         let bytes = fs::read(path).map_err(|source| EnvError::File { path: path.clone(), source })?;

@@ -17,7 +17,7 @@ use slipway_solver::Cancel;
 const PATIENCE: u32 = 3;
 
 /// Shows what a container writes, as it writes it, and little else.
-pub(super) struct Output {
+pub(crate) struct Output {
     next_step: AtomicU32,
     is_quiet: bool,
     cancel: Arc<Cancel>,
@@ -26,12 +26,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(is_quiet: bool, cancel: Arc<Cancel>) -> Output {
+    pub(crate) fn new(is_quiet: bool, cancel: Arc<Cancel>) -> Output {
         Output { next_step: AtomicU32::new(0), is_quiet, cancel, is_closed: AtomicBool::new(false) }
     }
 
     /// Whether the container was ended because nobody reads what it writes.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
     }
 }
@@ -60,10 +60,10 @@ impl Events for Output {
 
 /// The container that signals go to, once it runs.
 #[derive(Default)]
-pub(super) struct Recipient(Mutex<Option<Arc<Running>>>);
+pub(crate) struct Recipient(Mutex<Option<Arc<Running>>>);
 
 impl Recipient {
-    pub(super) fn set(&self, running: Arc<Running>) {
+    pub(crate) fn set(&self, running: Arc<Running>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
     }
 
@@ -73,7 +73,7 @@ impl Recipient {
 }
 
 /// Passes signals on to `recipient`. Until it is there, those that end a program cancel.
-pub(super) fn pass_on_signals(recipient: Arc<Recipient>, cancel: Arc<Cancel>) -> io::Result<()> {
+pub(crate) fn pass_on_signals(recipient: Arc<Recipient>, cancel: Arc<Cancel>) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])?;
     let mut n_ends = 0;
     let pass_on = move || {
@@ -92,7 +92,7 @@ pub(super) fn pass_on_signals(recipient: Arc<Recipient>, cancel: Arc<Cancel>) ->
 }
 
 /// A pipe with what comes from standard input; the thread that fills it ends with the process at the latest.
-pub(super) fn input() -> io::Result<OwnedFd> {
+pub(crate) fn input() -> io::Result<OwnedFd> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let copy = move || {
         let (mut from, mut to) = (io::stdin().lock(), std::fs::File::from(writer));

@@ -1,0 +1,126 @@
+//! `slipway stop`, `kill`, `wait`, `rm`, `start` and `restart`: how long containers live.
+
+use slipway_engine::chain;
+
+use super::{ask, for_each};
+use crate::cli::containers::{KillArgs, NamesArgs, RemoveArgs, StopArgs};
+use crate::containers::control::{Answer, ControlError, Request};
+use crate::containers::{Known, detached};
+use crate::report::CommandError;
+use crate::signals;
+
+/// Asks containers to end, and waits until they have.
+pub(crate) fn stop(args: &StopArgs) -> Result<(), CommandError> {
+    let (signal, time) = (args.signal.as_deref(), args.time);
+    with_names(&args.containers, |known| stop_one(known, signal, time))
+}
+
+/// Ends one container. That it has ended already is fine.
+pub(crate) fn stop_one(known: &Known, signal: Option<&str>, timeout_s: Option<u64>) -> Result<(), String> {
+    if !known.folder.is_owned() {
+        return Ok(());
+    }
+    match ask(known, &Request::Stop { signal: signal.map(str::to_owned), timeout_s }) {
+        Ok(Answer::Refused { message, .. }) => Err(message),
+        // It has ended in this moment.
+        Ok(Answer::Done | Answer::Exited(_)) | Err(ControlError::Gone | ControlError::Nobody(_)) => Ok(()),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// Sends a signal to containers.
+pub(crate) fn kill(args: &KillArgs) -> Result<(), CommandError> {
+    with_names(&args.containers, |known| kill_one(known, &args.signal))
+}
+
+/// Sends a signal to one container.
+pub(crate) fn kill_one(known: &Known, signal: &str) -> Result<(), String> {
+    let signal = signals::parse(signal).ok_or_else(|| format!("Invalid signal: {signal}"))?;
+    let not_running =
+        || format!("cannot kill container: {}: container {} is not running", known.config.name, known.config.id);
+    if !known.state.is_live() {
+        return Err(not_running());
+    }
+    match ask(known, &Request::Signal(signal.as_raw())) {
+        Ok(Answer::Refused { message, .. }) => Err(message),
+        Ok(Answer::Done | Answer::Exited(_)) => Ok(()),
+        Err(ControlError::Gone | ControlError::Nobody(_)) => Err(not_running()),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// Waits until containers have ended, and prints their exit codes.
+pub(crate) fn wait(args: &NamesArgs) -> Result<(), CommandError> {
+    for_each(&args.containers, |known| wait_for(known).map(|code| code.to_string()))
+}
+
+/// Waits until a container has ended for good; its exit code.
+pub(crate) fn wait_for(known: &Known) -> Result<u8, String> {
+    match ask(known, &Request::Wait) {
+        Ok(Answer::Exited(code)) => Ok(code),
+        Ok(Answer::Refused { message, .. }) => Err(message),
+        Ok(Answer::Done) | Err(ControlError::Gone | ControlError::Nobody(_)) => {
+            known.folder.wait_until_free().map_err(|error| chain(&error))?;
+            let mut known = known.clone();
+            known.refresh();
+            Ok(known.state.exit_code)
+        }
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// Forgets containers.
+pub(crate) fn remove(args: &RemoveArgs) -> Result<(), CommandError> {
+    with_names(&args.containers, |known| remove_one(known, args.force))
+}
+
+/// Forgets one container.
+pub(crate) fn remove_one(known: &Known, is_forced: bool) -> Result<(), String> {
+    if known.folder.is_owned() {
+        if !is_forced {
+            return Err(format!(
+                "cannot remove container \"{}\": container is running: stop the container before removing or force remove",
+                known.config.name
+            ));
+        }
+        stop_one(known, Some("KILL"), Some(0))?;
+        known.folder.wait_until_free().map_err(|error| chain(&error))?;
+    }
+    known.folder.remove().map_err(|error| chain(&error))
+}
+
+/// Runs containers again that have ended, with nothing of what they wrote to their own files.
+pub(crate) fn start(args: &NamesArgs) -> Result<(), CommandError> {
+    with_names(&args.containers, start_one)
+}
+
+/// Ends containers that run, and runs them again.
+pub(crate) fn restart(args: &StopArgs) -> Result<(), CommandError> {
+    with_names(&args.containers, |known| {
+        stop_one(known, args.signal.as_deref(), args.time)?;
+        known.folder.wait_until_free().map_err(|error| chain(&error))?;
+        start_one(known)
+    })
+}
+
+fn start_one(known: &Known) -> Result<(), String> {
+    if known.folder.is_owned() {
+        return Ok(());
+    }
+    if !known.label("com.docker.compose.project").is_empty() {
+        return Err("it belongs to a stack, whose networks it needs: use `slipway compose start`".to_owned());
+    }
+    detached::start_owner(&known.config, false).map_err(|(message, _)| message.trim_end().to_owned())
+}
+
+/// As [`for_each`]; what is printed is the name as it was typed.
+fn with_names(names: &[String], act: impl Fn(&Known) -> Result<(), String>) -> Result<(), CommandError> {
+    let mut mistakes = Vec::new();
+    for name in names {
+        let acted = for_each(std::slice::from_ref(name), |known| act(known).map(|()| name.clone()));
+        if let Err(CommandError::Told(text)) = acted {
+            mistakes.push(text);
+        }
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(CommandError::Told(mistakes.concat())) }
+}
