@@ -441,6 +441,7 @@ impl<'a> Build<'a> {
             return self.scratch();
         }
         let source = ImageSource {
+            written,
             reference,
             origin: image.origin.clone(),
             manifest: image.manifest.clone(),

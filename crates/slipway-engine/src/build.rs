@@ -22,11 +22,13 @@ use slipway_graph::request::{
     BuildRequest, CachePlace, CacheSource, ContextLocation, DockerfileLocation, LockUse, NamedRequest,
 };
 use slipway_graph::{Event, Events, Graph, Pins, StepId, VertexId};
-use slipway_oci::{DiffId, Digest};
+use slipway_oci::{DiffId, Digest, Platform};
 use slipway_solver::Cancel;
 use slipway_store::OverlayFlavor;
 
 use crate::assemble::Draft;
+use crate::attest;
+use crate::attest::provenance::{Made, Run, new_run_id};
 use crate::contexts::Contexts;
 use crate::durability;
 use crate::engine::Engine;
@@ -34,9 +36,11 @@ use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
 use crate::failure::{BuildError, BuildFailure, Failed, unusable};
 use crate::inputs::Fetched;
 use crate::layers;
+use crate::now_ns;
 use crate::observe;
 use crate::ops::{self, RemoteSources};
-use crate::platforms::{Blueprint, ImagePlan, ResultPlan};
+use crate::platforms::{Blueprint, ImagePlan};
+use crate::prepare::Prepared;
 use crate::records::BuildRecord;
 use crate::records::audience::Audience;
 use crate::remote::RootFs;
@@ -47,7 +51,7 @@ use crate::solve::{Solved, Wanted};
 use crate::ssh::Agents;
 
 /// What came of a build.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Built {
     /// Digest of the image config, or of the index of several images.
     pub image_id: Option<Digest>,
@@ -57,6 +61,9 @@ pub struct Built {
     pub record: Option<BuildRecord>,
     /// What the lock file is to say from now on, if the build was to find it out.
     pub pins: Option<Pins>,
+    /// How it was made, as far as the request wants it in the file about the build: a SLSA predicate for each platform,
+    /// and which platform that is where the result is an index.
+    pub provenance: Vec<(Option<Platform>, serde_json::Value)>,
 }
 
 /// A Dockerfile as the user knows it.
@@ -78,6 +85,8 @@ pub(crate) struct Job<'a> {
     pub(crate) imports: &'a Imports<'a>,
     pub(crate) audience: &'a Audience<'a>,
     pub(crate) cancel: &'a Cancel,
+    /// When the build began, in nanoseconds since 1970.
+    pub(crate) started_ns: i64,
 }
 
 impl Engine {
@@ -167,7 +176,8 @@ impl Engine {
         let sources = RemoteSources::default();
         let import_events = audience.of(0);
         let imports = Imports::new(self.cache_sources(requests), &self.registry, &import_events);
-        let job = Job { requests, agents: &agents, sources: &sources, imports: &imports, audience, cancel };
+        let started_ns = now_ns();
+        let job = Job { requests, agents: &agents, sources: &sources, imports: &imports, audience, cancel, started_ns };
         let prepared = self.prepare(job, stdin)?;
         let blueprint = &prepared.blueprint;
         let with_source = |Failed { build, failure }| {
@@ -183,8 +193,8 @@ impl Engine {
         let wanted = Wanted { users: &users, ..wanted };
         let solved = self.solve(wanted, job).map_err(with_source)?;
         let mut built = Vec::with_capacity(requests.len());
-        for (build, result) in &blueprint.results {
-            let finished = self.finish(*build, result, (&blueprint.graph, &solved), &outboxes, job);
+        for build in blueprint.results.keys() {
+            let finished = self.finish(*build, (&prepared, &solved), &outboxes, job);
             let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
             let request = &requests[*build].request;
             let pins = (request.lock == Some(LockUse::Extend)).then(|| {
@@ -261,12 +271,13 @@ impl Engine {
     fn finish(
         &self,
         build: usize,
-        result: &ResultPlan,
-        (graph, solved): (&Graph, &Solved),
+        (prepared, solved): (&Prepared, &Solved),
         outboxes: &Outboxes,
         job: Job<'_>,
     ) -> Result<Built, Box<dyn Error + Send + Sync>> {
         let request = &job.requests[build].request;
+        let Blueprint { graph, results, .. } = &prepared.blueprint;
+        let result = &results[&build];
         let events = job.audience.of(build);
         let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
         let cache = CacheExport {
@@ -283,14 +294,21 @@ impl Engine {
         let is_strict = self.flavor == OverlayFlavor::Outside;
         if !export::makes_image(request) {
             cache.write_all(outboxes.of(build), is_strict)?;
-            return Ok(Built { image_id: None, image: None, record: None, pins: None });
+            return Ok(Built::default());
         }
         let has_inline = request.cache_to.iter().any(|target| target.place == CachePlace::Inline);
         let images = result.images.iter().map(|image| {
             let inline = has_inline.then_some(&cache);
             self.image(graph, image, &solved.root_fs[&image.result], inline, job)
         });
-        let images = images.collect::<Result<Vec<_>, _>>()?;
+        let mut images = images.collect::<Result<Vec<_>, _>>()?;
+        let started_ns = job.started_ns;
+        let run = Run { id: new_run_id(started_ns), started_ns, finished_ns: now_ns() };
+        let (dockerfile, pins) = (&prepared.dockerfiles[build], &job.sources.pins());
+        let made = Made { request, dockerfile, graph, pins, run: &run };
+        for (image, plan) in images.iter_mut().zip(&result.images) {
+            image.attestations = attest::about(made, plan);
+        }
         let export = Export {
             store: &self.store,
             registry: &self.registry,
@@ -303,7 +321,8 @@ impl Engine {
         };
         let exported = export::export(&export, request)?;
         cache.write_all(outboxes.of(build), is_strict)?;
-        Ok(Built { image_id: exported.id, image: exported.image, record: None, pins: None })
+        let provenance = attest::in_metadata(made, result);
+        Ok(Built { image_id: exported.id, image: exported.image, provenance, ..Built::default() })
     }
 
     /// What has to be fetched before the Dockerfile can be read, for somebody who does not build.
@@ -321,6 +340,7 @@ impl Engine {
             imports: &imports,
             audience: &audience,
             cancel: &cancel,
+            started_ns: now_ns(),
         };
         self.fetch(0, job).map_err(|failure| BuildError { build: 0, failure, dockerfile: None })
     }
@@ -359,7 +379,8 @@ impl Engine {
         let draft = Draft { config, n_base_history, layers_ns, step_names, epoch };
         let assembled = draft.finish(diff_ids, epoch)?;
         let base = observe::base_image(graph, image.result).cloned();
-        Ok(Image { draft, assembled, root_fs: root_fs.clone(), base, layers: image_layers })
+        let (root_fs, attestations) = (root_fs.clone(), Vec::new());
+        Ok(Image { draft, assembled, root_fs, base, layers: image_layers, attestations })
     }
 }
 

@@ -18,6 +18,7 @@
 //! rootfs/       files of a tree whose names and links somebody else chose
 //! layers.rs     diff IDs and blobs while the build goes on (layer/: tar, diff, compression)
 //! assemble.rs   config, history, times
+//! attest/       what is said about a result beside it
 //! container/    a program in an image: `slipway run`
 //! records/      what is kept of a build that is over, and why its steps ran
 //! export/       one exporter a file
@@ -25,6 +26,7 @@
 //! ```
 
 mod assemble;
+mod attest;
 mod build;
 mod cap;
 mod chain;

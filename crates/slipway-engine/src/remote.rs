@@ -264,8 +264,9 @@ impl RemoteSnapshot {
     ) -> Result<Option<RemoteSnapshot>, DbError> {
         let Some(text) = store.fact(PROMISE, key.as_str())? else { return Ok(None) };
         let Ok(promise) = serde_json::from_slice::<Promise>(&text) else { return Ok(None) };
-        let Ok(reference) = promise.reference.parse() else { return Ok(None) };
+        let Ok(reference) = promise.reference.parse::<Reference>() else { return Ok(None) };
         let image = ImageSource {
+            written: reference.clone(),
             reference,
             origin: promise.layout.map_or(ImageOrigin::Registry, ImageOrigin::OciLayout),
             manifest: promise.manifest,

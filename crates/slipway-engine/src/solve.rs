@@ -77,7 +77,7 @@ impl Engine {
     fn solve_once(&self, wanted: Wanted<'_>, job: Job<'_>) -> Result<Solved, Unsolved> {
         let Wanted { graph, results, owners, users, contexts, exported, outboxes, files_wanted, shell_at, mut unmet } =
             wanted;
-        let Job { requests, agents, sources, imports, audience, cancel: user_cancel } = job;
+        let Job { requests, agents, sources, imports, audience, cancel: user_cancel, .. } = job;
         // The solver cancels what is left after a failure, which may be one that the build goes on after.
         let own_cancel = Arc::new(Cancel::new());
         let other_end = Arc::clone(&own_cancel);

@@ -37,6 +37,8 @@ pub enum Source {
 /// The root file system of an image that lowering has already seen the config of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageSource {
+    /// As the user wrote it.
+    pub written: Reference,
     pub reference: Reference,
     pub origin: ImageOrigin,
     /// Digest of the manifest for `platform`.

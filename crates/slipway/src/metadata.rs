@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
-use slipway_engine::{Built, ExportedImage};
-use slipway_oci::{Descriptor, Digest};
+use slipway_engine::Built;
+use slipway_oci::{Descriptor, Digest, Platform};
 
 /// The file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub(crate) struct MetadataError {
 /// The members in the order of their names.
 #[derive(Serialize)]
 struct Metadata<'a> {
+    #[serde(flatten)]
+    provenance: BTreeMap<String, &'a serde_json::Value>,
     #[serde(rename = "buildx.build.ref")]
     build: String,
     #[serde(flatten)]
@@ -42,7 +44,7 @@ struct ImageMetadata<'a> {
 /// Writes `built` to `path`, which has either the old content or the whole new one at any time.
 pub(crate) fn write(path: &Path, built: &Built) -> Result<(), MetadataError> {
     let error = |source| MetadataError { path: path.to_owned(), source };
-    let text = document(built.image.as_ref(), &build_id()).map_err(|e| error(e.into()))?;
+    let text = document(built, &build_id()).map_err(|e| error(e.into()))?;
     replace(path, &text).map_err(error)
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn write_all(path: &Path, built: &[(&str, &Built)]) -> Result<(), Met
     let error = |source| MetadataError { path: path.to_owned(), source };
     let mut documents = BTreeMap::new();
     for (name, built) in built {
-        let text = document(built.image.as_ref(), &build_id()).map_err(|e| error(e.into()))?;
+        let text = document(built, &build_id()).map_err(|e| error(e.into()))?;
         let one: serde_json::Value = serde_json::from_slice(&text).map_err(|e| error(e.into()))?;
         documents.insert(*name, one);
     }
@@ -67,14 +69,19 @@ pub(crate) fn write_pushed(path: &Path, descriptor: &impl Serialize, names: &[St
     replace(path, &text).map_err(error)
 }
 
-fn document(image: Option<&ExportedImage>, build_id: &str) -> Result<Vec<u8>, serde_json::Error> {
-    let image = image.map(|image| ImageMetadata {
+fn document(built: &Built, build_id: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let image = built.image.as_ref().map(|image| ImageMetadata {
         config: image.config.as_ref(),
         descriptor: &image.descriptor,
         digest: &image.descriptor.digest,
         names: image.names.join(","),
     });
-    slipway_oci::to_indented(&Metadata { build: format!("slipway/slipway/{build_id}"), image })
+    let member = |platform: &Option<Platform>| match platform {
+        None => "buildx.build.provenance".to_owned(),
+        Some(platform) => format!("buildx.build.provenance/{platform}"),
+    };
+    let provenance = built.provenance.iter().map(|(platform, predicate)| (member(platform), predicate)).collect();
+    slipway_oci::to_indented(&Metadata { provenance, build: format!("slipway/slipway/{build_id}"), image })
 }
 
 /// 25 characters that no other build has: the time and the process are in them.
@@ -95,6 +102,8 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use slipway_engine::ExportedImage;
+
     use super::*;
 
     #[test]
@@ -104,6 +113,10 @@ mod tests {
         descriptor.platform = Some("linux/amd64".parse().unwrap());
         let image = ExportedImage { descriptor, config: Some(digest.clone()), names: vec!["a:1".into(), "b:2".into()] };
         let expected = r#"{
+  "buildx.build.provenance": {},
+  "buildx.build.provenance/linux/arm64": {
+    "a": 1
+  },
   "buildx.build.ref": "slipway/slipway/id",
   "containerimage.config.digest": "D",
   "containerimage.descriptor": {
@@ -118,13 +131,16 @@ mod tests {
   "containerimage.digest": "D",
   "image.name": "a:1,b:2"
 }"#;
-        let text = String::from_utf8(document(Some(&image), "id").unwrap()).unwrap();
+        let arm = Some("linux/arm64".parse().unwrap());
+        let provenance = vec![(None, serde_json::json!({})), (arm, serde_json::json!({"a": 1}))];
+        let built = Built { image: Some(image), provenance, ..Built::default() };
+        let text = String::from_utf8(document(&built, "id").unwrap()).unwrap();
         assert_eq!(text.replace(digest.as_str(), "D"), expected);
     }
 
     #[test]
     fn a_folder_has_only_a_build() {
-        assert_eq!(document(None, "id").unwrap(), b"{\n  \"buildx.build.ref\": \"slipway/slipway/id\"\n}");
+        assert_eq!(document(&Built::default(), "id").unwrap(), b"{\n  \"buildx.build.ref\": \"slipway/slipway/id\"\n}");
     }
 
     #[test]

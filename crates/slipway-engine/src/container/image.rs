@@ -116,5 +116,6 @@ impl Engine {
 
 fn found(reference: Reference, platform: &Platform, known: KnownImage) -> Found {
     let KnownImage { origin, manifest, chain_id, config } = known;
-    Found { source: ImageSource { reference, origin, manifest, platform: platform.clone(), chain_id }, config }
+    let written = reference.clone();
+    Found { source: ImageSource { written, reference, origin, manifest, platform: platform.clone(), chain_id }, config }
 }

@@ -44,7 +44,7 @@ pub(super) fn export(
     options: &ImageOutput,
     kind: Kind,
 ) -> Result<ExportedImage, ExportError> {
-    if kind == Kind::Docker && export.is_multi {
+    if kind == Kind::Docker && export.is_indexed(options) {
         return Err(ExportError::DockerIndex);
     }
     let documents = export.documents(options)?;

@@ -4,6 +4,7 @@
 use slipway_graph::request::{Annotated, Annotation, ImageOutput};
 use slipway_oci::{Descriptor, Index, Manifest, Platform, Reference, media_type};
 
+use super::attestation::AttestationManifest;
 use super::pack::Packed;
 use super::{Export, ExportError, ExportedImage};
 use crate::assemble::Assembled;
@@ -18,6 +19,8 @@ pub(super) struct Documents {
     pub(super) documents: Vec<Document>,
     /// One an image, in the order of the request.
     pub(super) manifests: Vec<Manifest>,
+    /// What is said about images beside them.
+    attestations: Vec<Manifest>,
     /// One an image.
     pub(super) configs: Vec<Assembled>,
 }
@@ -29,11 +32,11 @@ pub(super) struct Document {
 }
 
 impl Documents {
-    /// Layers and configs, sorted by digest, each once.
+    /// Layers, configs and statements, sorted by digest, each once.
     pub(super) fn blobs(&self) -> Vec<&Descriptor> {
-        let layers = self.manifests.iter().flat_map(|manifest| &manifest.layers);
-        let mut blobs: Vec<&Descriptor> =
-            layers.chain(self.manifests.iter().map(|manifest| &manifest.config)).collect();
+        let manifests = || self.manifests.iter().chain(&self.attestations);
+        let layers = manifests().flat_map(|manifest| &manifest.layers);
+        let mut blobs: Vec<&Descriptor> = layers.chain(manifests().map(|manifest| &manifest.config)).collect();
         blobs.sort_by(|a, b| a.digest.cmp(&b.digest));
         blobs.dedup_by(|a, b| a.digest == b.digest);
         blobs
@@ -65,15 +68,23 @@ impl Export<'_> {
     pub(super) fn documents(&self, options: &ImageOutput) -> Result<Documents, ExportError> {
         self.check_annotations(options)?;
         let (mut documents, mut manifests, mut configs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut entries = Vec::new();
+        let (mut entries, mut said) = (Vec::new(), Vec::new());
         for image in self.images {
-            let Packed { assembled, descriptor, manifest, manifest_bytes } = self.pack(image, options)?;
-            let platform = self.annotated_platform(image);
+            let packed = self.pack(image, options)?;
+            said.extend(self.attestation_manifest(image, &packed, options)?);
+            let Packed { assembled, descriptor, manifest, manifest_bytes } = packed;
+            let platform = self.annotated_platform(image, options);
             let annotations = options.annotations_on(Annotated::ManifestDescriptor, platform.as_ref());
             entries.push(Descriptor { platform: Some(image.platform()), annotations, ..descriptor.clone() });
             documents.push(Document { descriptor, bytes: manifest_bytes });
             manifests.push(manifest);
             configs.push(assembled);
+        }
+        let mut attestations = Vec::new();
+        for AttestationManifest { document, manifest, entry } in said {
+            documents.push(document);
+            attestations.push(manifest);
+            entries.push(entry);
         }
         let pointer = match (self.is_multi, entries.as_slice()) {
             (false, [only]) => only.clone(),
@@ -86,13 +97,13 @@ impl Export<'_> {
             }
         };
         let root = documents.last().expect("because a build makes at least one image").descriptor.clone();
-        Ok(Documents { root, pointer, documents, manifests, configs })
+        Ok(Documents { root, pointer, documents, manifests, attestations, configs })
     }
 
     /// Annotations that there is no place for.
     fn check_annotations(&self, options: &ImageOutput) -> Result<(), ExportError> {
         let on_index = |a: &Annotation| matches!(a.on, Annotated::Index | Annotated::IndexDescriptor);
-        if !self.is_multi {
+        if !self.is_indexed(options) {
             let is_lost = options.annotations.iter().any(on_index);
             return if is_lost { Err(ExportError::IndexAnnotations) } else { Ok(()) };
         }

@@ -12,7 +12,7 @@ use crate::assemble::Assembled;
 pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Option<ExportedImage>, ExportError> {
     let documents = match options.push {
         Some(push) => Some(registry::push(export, options, push)?),
-        None if export.is_multi || needs_manifest(export, options) => Some(export.documents(options)?),
+        None if export.is_indexed(options) || needs_manifest(export, options) => Some(export.documents(options)?),
         None => {
             for image in export.images {
                 export.store.put_blob(&image.assembled.bytes)?;

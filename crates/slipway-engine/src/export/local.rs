@@ -31,19 +31,17 @@ pub(super) fn export(
     export: &Export<'_>,
     dest: &Path,
     deletes_others: bool,
-    files: FilesOutput,
+    files: &FilesOutput,
 ) -> Result<(), ExportError> {
     let parts = split::parts(export, files)?;
     let folders: Vec<&str> = parts.iter().filter_map(|part| part.folder.as_deref()).collect();
     if deletes_others && !folders.is_empty() {
         keep_only(dest, &folders)?;
     }
-    for (index, Part { folder, view, links, epoch }) in parts.into_iter().enumerate() {
+    for Part { folder, view, links, epoch, is_first, .. } in parts {
         let dest = folder.as_ref().map_or_else(|| dest.to_owned(), |folder| dest.join(folder));
-        // What lies in the same folder as the first one is added to it.
-        let deletes_others = deletes_others && (folder.is_some() || index == 0);
         let target = open_folder(&dest)?;
-        copy_files(view.as_fd(), links, epoch, &dest, deletes_others)?;
+        copy_files(view.as_fd(), links, epoch, &dest, deletes_others && is_first)?;
         if let (Some(epoch), true) = (epoch, folder.is_some()) {
             let set = rustix::fs::futimens(&target, &both(Timespec { tv_sec: epoch, tv_nsec: 0 }));
             set.map_err(|errno| ExportError::Write { path: dest, source: errno.into() })?;

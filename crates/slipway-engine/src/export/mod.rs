@@ -3,6 +3,7 @@
 //! Nothing half-made is ever visible: archives are written beside their place and renamed, names are given last.
 
 pub(crate) mod archive;
+mod attestation;
 mod documents;
 mod image;
 mod local;
@@ -10,6 +11,7 @@ pub(crate) mod pack;
 mod passed_on;
 pub(crate) mod registry;
 mod split;
+mod statement_files;
 mod tar;
 
 use std::io;
@@ -26,6 +28,7 @@ use slipway_store::{BlobReader, OverlayFlavor, Store};
 pub(crate) use pack::in_family;
 
 use crate::assemble::{Assembled, Draft};
+use crate::attest::{self, Attestation};
 use crate::images::ImageError;
 use crate::layer::diff::DiffError;
 use crate::layers::{BlobForm, LayerError, Place};
@@ -57,6 +60,12 @@ pub(crate) enum ExportError {
     Overwrite { path: String, first: String, second: String },
     #[error("cannot compare the files of the platforms")]
     Compare(#[source] io::Error),
+    #[error("duplicate attestation path name {0}")]
+    SameStatementName(String),
+    #[error("cannot read the files that an attestation is about")]
+    Subjects(#[source] io::Error),
+    #[error("cannot write attestations")]
+    Statements(#[source] io::Error),
     #[error("cannot open the layers of the image")]
     Layers(#[source] io::Error),
     #[error(transparent)]
@@ -91,6 +100,8 @@ pub(crate) struct Image {
     pub(crate) base: Option<ImageSource>,
     /// Bottom first, as in the config.
     pub(crate) layers: Vec<ImageLayer>,
+    /// What is said about it beside it.
+    pub(crate) attestations: Vec<Attestation>,
 }
 
 impl Image {
@@ -114,7 +125,7 @@ pub(crate) struct Export<'a> {
     pub(crate) flavor: OverlayFlavor,
     /// One a platform, in the order of the request; at least one.
     pub(crate) images: &'a [Image],
-    /// Whether names stand for an index, be it of one image.
+    /// Whether names stand for an index of images, be it of one.
     pub(crate) is_multi: bool,
     /// Whether somebody asks for the digest of the manifest even if nothing else needs one.
     pub(crate) wants_manifest: bool,
@@ -159,12 +170,12 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Expo
                 Some(export.step("exporting to docker image format", || archive::export(export, dest, image, kind))?)
             }
             Output::Local { dest, deletes_others, files } => {
-                let write = || local::export(export, dest, *deletes_others, *files);
+                let write = || local::export(export, dest, *deletes_others, files);
                 export.step("exporting to client directory", write)?;
                 None
             }
             Output::Tar { dest, files } => {
-                export.step("exporting to client tarball", || tar::export(export, dest, *files))?;
+                export.step("exporting to client tarball", || tar::export(export, dest, files))?;
                 None
             }
             Output::CacheOnly => None,
@@ -197,14 +208,15 @@ pub(crate) fn makes_image(request: &BuildRequest) -> bool {
     request.outputs.is_empty() || request.outputs.iter().any(|output| *output != Output::CacheOnly)
 }
 
-/// The compressed form that the outputs of `request` want, if any does: made while the build goes on. An index
-/// (`is_multi`) names compressed blobs wherever it is kept.
+/// The compressed form that the outputs of `request` want, if any does: made while the build goes on. An index, of
+/// several platforms (`is_multi`) or of an image and what is said about it, names compressed blobs wherever it is kept.
 pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<BlobForm> {
-    if request.outputs.is_empty() && is_multi {
+    let is_indexed = is_multi || attest::is_wanted(request);
+    if request.outputs.is_empty() && is_indexed {
         return Some(BlobForm::of(&ImageOutput::stored(request.tags.clone())));
     }
     request.outputs.iter().find_map(|output| match output {
-        Output::Image(image) => (is_multi || image.push.is_some()).then(|| BlobForm::of(image)),
+        Output::Image(image) => (is_indexed || image.push.is_some()).then(|| BlobForm::of(image)),
         Output::Oci { image, .. } | Output::Docker { image, .. } => Some(BlobForm::of(image)),
         Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => None,
     })
@@ -224,9 +236,14 @@ impl Export<'_> {
         result
     }
 
+    /// Whether names of an output with `options` stand for an index.
+    fn is_indexed(&self, options: &ImageOutput) -> bool {
+        self.is_multi || self.attests(options)
+    }
+
     /// The platform whose annotations count for `image`.
-    fn annotated_platform(&self, image: &Image) -> Option<Platform> {
-        self.is_multi.then(|| image.platform())
+    fn annotated_platform(&self, image: &Image, options: &ImageOutput) -> Option<Platform> {
+        self.is_indexed(options).then(|| image.platform())
     }
 
     fn blob_file(&self, digest: &Digest) -> Result<(BlobReader, u64), ExportError> {

@@ -37,7 +37,7 @@ impl Export<'_> {
             config: Descriptor::new(config_type, assembled.digest.clone(), assembled.bytes.len() as u64),
             layers,
             subject: None,
-            annotations: options.annotations_on(Annotated::Manifest, self.annotated_platform(image).as_ref()),
+            annotations: options.annotations_on(Annotated::Manifest, self.annotated_platform(image, options).as_ref()),
         };
         let manifest_bytes = slipway_oci::to_indented(&manifest)?;
         let blob = self.store.put_blob(&manifest_bytes)?;

@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FileType;
 use slipway_graph::request::FilesOutput;
+use tempfile::TempDir;
 
-use super::{Export, ExportError, Image};
+use super::{Export, ExportError, Image, statement_files};
 use crate::layer::diff::{open_dir, sorted_names, stat_at};
 use crate::layer::merged_links::MergedLinks;
+use crate::layer::untar;
 
 /// The files of one image.
 pub(super) struct Part {
@@ -19,24 +21,51 @@ pub(super) struct Part {
     pub(super) links: MergedLinks,
     /// The time of all its files, in seconds since 1970, if they do not keep theirs.
     pub(super) epoch: Option<i64>,
+    /// Whether nothing else lies in the folder yet.
+    pub(super) is_first: bool,
+    /// Where its files are that no image has; removed with it.
+    pub(super) statements: Option<TempDir>,
 }
 
-/// The files of all images. If `files` says nothing about it, several platforms are split.
-pub(super) fn parts(export: &Export<'_>, files: FilesOutput) -> Result<Vec<Part>, ExportError> {
+/// The files of all images, and what is said about them. If `files` says nothing about it, several platforms are split.
+pub(super) fn parts(export: &Export<'_>, files: &FilesOutput) -> Result<Vec<Part>, ExportError> {
     let splits = files.splits.unwrap_or(export.is_multi);
-    let part = |image: &Image| -> Result<Part, ExportError> {
+    let part = |(index, image): (usize, &Image)| -> Result<Part, ExportError> {
         let folder = splits.then(|| image.platform().to_string().replace('/', "_"));
         let snapshot = export.files_of(image)?;
         let links = MergedLinks::of(export.store, &snapshot).map_err(ExportError::Layers)?;
         let epoch = files.epoch.or(image.draft.epoch);
-        Ok(Part { folder, view: export.store.view(&snapshot)?, links, epoch })
+        let view = export.store.view(&snapshot)?;
+        Ok(Part { is_first: splits || index == 0, folder, view, links, epoch, statements: None })
     };
-    let mut parts = export.images.iter().map(part).collect::<Result<Vec<_>, _>>()?;
-    match splits {
-        true => parts.sort_by(|a, b| a.folder.cmp(&b.folder)),
-        false => check_apart(export, &parts)?,
+    let mut parts = export.images.iter().enumerate().map(part).collect::<Result<Vec<_>, _>>()?;
+    if !splits {
+        check_apart(export, &parts)?;
+    }
+    let mut statements = Vec::new();
+    for (image, part) in export.images.iter().zip(&parts) {
+        statements.extend(statement_part(export, image, part, files)?);
+    }
+    parts.extend(statements);
+    if splits {
+        parts.sort_by(|a, b| a.folder.cmp(&b.folder));
     }
     Ok(parts)
+}
+
+/// What is said about the files of `image`, which are those of `part`, for the same folder.
+fn statement_part(
+    export: &Export<'_>,
+    image: &Image,
+    part: &Part,
+    files: &FilesOutput,
+) -> Result<Option<Part>, ExportError> {
+    let own_platform = image.platform();
+    let platform = Some(&own_platform).filter(|_| export.is_multi && part.folder.is_none());
+    let Some(written) = statement_files::write(export, image, &part.view, files, platform)? else { return Ok(None) };
+    let view = untar::open_host_dir(written.path()).map_err(|errno| ExportError::Statements(errno.into()))?;
+    let (folder, links, epoch) = (part.folder.clone(), MergedLinks::none(), part.epoch);
+    Ok(Some(Part { folder, view, links, epoch, is_first: false, statements: Some(written) }))
 }
 
 /// Fails if two images have something other than a folder at the same path.

@@ -6,10 +6,13 @@ use super::split::{self, Part};
 use super::{Export, ExportError, write_to};
 use crate::layer::diff::{self, Tree};
 
-pub(super) fn export(export: &Export<'_>, dest: &Destination, files: FilesOutput) -> Result<(), ExportError> {
+pub(super) fn export(export: &Export<'_>, dest: &Destination, files: &FilesOutput) -> Result<(), ExportError> {
     let parts = split::parts(export, files)?;
-    let tree = |part: Part| Tree { folder: part.folder, root: part.view, links: part.links, epoch: part.epoch };
-    let trees = parts.into_iter().map(tree).collect();
+    let (mut trees, mut kept) = (Vec::new(), Vec::new());
+    for Part { folder, view: root, links, epoch, statements, .. } in parts {
+        trees.push(Tree { folder, root, links, epoch });
+        kept.push(statements);
+    }
     write_to(dest, |out| {
         diff::write_trees(trees, out)?;
         Ok(())

@@ -59,14 +59,16 @@ pub(crate) struct Tree {
     pub(crate) epoch: Option<i64>,
 }
 
-/// Writes all files of `trees` as one tar to `out`.
+/// Writes all files of `trees` as one tar to `out`; those for one folder come after each other.
 pub(crate) fn write_trees<W: Write>(trees: Vec<Tree>, out: W) -> Result<W, DiffError> {
     let mut tar = TarWriter::new(out);
+    let mut last_folder = String::new();
     for tree in trees {
         tar.set_times(tree.epoch);
-        let folder = tree.folder.unwrap_or_default();
-        let folder = folder.as_bytes();
-        if !folder.is_empty() {
+        let is_new = tree.folder.as_deref().unwrap_or_default() != last_folder;
+        last_folder = tree.folder.unwrap_or_default();
+        let folder = last_folder.as_bytes();
+        if is_new {
             tar.entry(&made_folder(folder)).map_err(DiffError::Write)?;
         }
         let mut walk = Walk::new(tar, folder, Some(tree.links));

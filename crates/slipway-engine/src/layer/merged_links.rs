@@ -26,6 +26,11 @@ impl MergedLinks {
         Ok(MergedLinks { layers: layers.collect::<Result<_, _>>()?, names: HashMap::new() })
     }
 
+    /// For a walk over files of which no two names are one file.
+    pub(crate) fn none() -> MergedLinks {
+        MergedLinks { layers: Vec::new(), names: HashMap::new() }
+    }
+
     /// The name met earlier that is the same file as `path`, which is no folder. Without one, `path` is the first.
     pub(crate) fn earlier(&mut self, path: &[u8], stat: &Stat) -> Option<TreePath> {
         if stat.st_nlink < 2 {

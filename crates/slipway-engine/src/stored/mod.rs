@@ -134,6 +134,7 @@ impl Engine {
         progress: &Progress<'_>,
     ) -> Result<ImageRecord, Reason> {
         let source = ImageSource {
+            written: name.clone(),
             reference: name.clone(),
             origin: known.origin.clone(),
             manifest: known.manifest.clone(),
@@ -211,6 +212,7 @@ impl Engine {
     ) -> Result<Complete, Reason> {
         let config_bytes = self.document(&image.config)?;
         let source = ImageSource {
+            written: name.clone(),
             reference: name.clone(),
             origin: ImageOrigin::Store,
             manifest: image.config.clone(),

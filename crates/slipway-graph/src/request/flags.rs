@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks at the machine by itself; what has to be known of it is asked of [`Surroundings`].
 
+mod attestation;
 mod cache;
 mod call;
 mod context;
@@ -18,12 +19,13 @@ use std::path::{Path, PathBuf};
 use slipway_oci::{Platform, PlatformParseError};
 
 use super::{
-    BuildRequest, CacheBypass, CachePlace, CacheTarget, ContextModes, DockerfileLocation, LockUse, Output, ShellPoint,
-    StepLimits,
+    Attestations, BuildRequest, CacheBypass, CachePlace, CacheTarget, ContextModes, DockerfileLocation, LockUse,
+    Output, ShellPoint, StepLimits,
 };
 use crate::pins::Pins;
 use output::OutputFlags;
 
+pub use attestation::AttestationError;
 pub use cache::CacheFlagError;
 pub use call::{CallError, parse as parse_call};
 pub use context::ContextError;
@@ -143,6 +145,8 @@ pub enum FlagError {
     Limits(#[from] LimitFlagError),
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error(transparent)]
+    Attestation(#[from] AttestationError),
     #[error("invalid key-value pair {text:?}: empty key")]
     EmptyKey { text: String },
     #[error(
@@ -161,10 +165,6 @@ pub enum FlagError {
     NoLockFile { flag: &'static str },
     #[error("invalid value {text:?} of --context-mode: there are `git` and `disk`")]
     ContextMode { text: String },
-    #[error("attestation type not specified")]
-    AttestationType,
-    #[error("invalid value {text}")]
-    Attestation { text: String },
     #[error("`{flag}` is not supported by this version of slipway")]
     Unsupported { flag: &'static str },
 }
@@ -180,12 +180,11 @@ impl FlagError {
             FlagError::Limits(error) => error.moment(),
             FlagError::Call(error) => error.moment(),
             FlagError::Cache(error) => error.moment(),
+            FlagError::Attestation(error) => error.moment(),
             FlagError::EmptyKey { .. }
             | FlagError::ContextMode { .. }
             | FlagError::Exclusive { .. }
             | FlagError::NoLockFile { .. }
-            | FlagError::AttestationType
-            | FlagError::Attestation { .. }
             | FlagError::Unsupported { .. } => Moment::Options,
             FlagError::Ssh(_) | FlagError::EmptySyntax | FlagError::Platform(_) | FlagError::CacheBypass => {
                 Moment::Build
@@ -201,6 +200,10 @@ impl BuildRequest {
         let call = call::parse(&flags.call, flags.check)?;
         let cache_from = cache::sources(&flags.cache_from, surroundings)?;
         let build_args = build_args(flags, surroundings)?;
+        let attestations = attestation::parse(flags, &build_args)?;
+        if attestations.has_sbom {
+            return Err(FlagError::Unsupported { flag: "--sbom" });
+        }
         let wants_inline = build_args.get("BUILDKIT_INLINE_CACHE").is_some_and(|v| parse_bool(v) == Some(true));
         let cache_to = cache::targets(&flags.cache_to, wants_inline, surroundings)?;
         let labels = labels(&flags.labels)?;
@@ -224,6 +227,7 @@ impl BuildRequest {
             has_several_platforms: platforms.len() > 1,
             has_iidfile: !flags.iidfile.is_empty(),
             allows_delete: granted.local_delete,
+            is_attested: is_attested_beside(&attestations),
         };
         let outputs = output::parse(&output_flags, &tags, surroundings)?;
         let secrets = flags.secrets.iter().map(|text| secret::parse(text, surroundings));
@@ -267,12 +271,19 @@ impl BuildRequest {
             tags,
             iidfile: Some(PathBuf::from(&flags.iidfile)).filter(|path| !path.as_os_str().is_empty()),
             metadata_file: Some(PathBuf::from(&flags.metadata_file)).filter(|path| !path.as_os_str().is_empty()),
+            metadata_provenance: attestation::in_metadata(surroundings),
+            attestations,
             jobs: flags.jobs,
             call,
         };
         check_together(&request)?;
         Ok(request)
     }
+}
+
+/// Whether there are statements that cannot be left out where an output has no place for them.
+fn is_attested_beside(attestations: &Attestations) -> bool {
+    attestations.has_sbom || attestations.provenance.as_ref().is_some_and(|provenance| !provenance.is_inline_only)
 }
 
 /// The stage and the place in it that `STAGE[:LINE]` means.
@@ -295,35 +306,9 @@ pub fn parse_bool(text: &str) -> Option<bool> {
 
 /// Flags that would change the result in a way that is not there yet. Flags that only speed up are no reason to refuse.
 fn refuse_unsupported(flags: &BuildFlags) -> Result<(), FlagError> {
-    for text in &flags.attest {
-        refuse_attestation(text)?;
-    }
-    let is_off = |text: &str| text.is_empty() || parse_bool(text) == Some(false);
-    for (flag, text) in [("--provenance", &flags.provenance), ("--sbom", &flags.sbom)] {
-        if !is_off(text) && parse_bool(text).is_none() && !text.contains('=') {
-            return Err(FlagError::Attestation { text: text.clone() });
-        }
-        if !is_off(text) {
-            return Err(FlagError::Unsupported { flag });
-        }
-    }
     match flags.policy.is_empty() {
         true => Ok(()),
         false => Err(FlagError::Unsupported { flag: "--policy" }),
-    }
-}
-
-/// `--attest type=…[,disabled=true]`: only switching off is possible.
-fn refuse_attestation(text: &str) -> Result<(), FlagError> {
-    let fields = csv::fields(text).map_err(|_| FlagError::Attestation { text: text.to_owned() })?;
-    let pairs = csv::pairs(&fields).map_err(|field| FlagError::Attestation { text: field.to_owned() })?;
-    let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| *value);
-    if value("type").is_none() {
-        return Err(FlagError::AttestationType);
-    }
-    match value("disabled").and_then(parse_bool) {
-        Some(true) => Ok(()),
-        Some(false) | None => Err(FlagError::Unsupported { flag: "--attest" }),
     }
 }
 
@@ -619,7 +604,6 @@ mod tests {
             (|f| f.attest = texts(&["x"]), Moment::Options, "invalid value x"),
             (|f| f.attest = texts(&["mode=max"]), Moment::Options, "attestation type not specified"),
             (|f| f.sbom = "maybe".into(), Moment::Options, "invalid value maybe"),
-            (|f| f.sbom = "true".into(), Moment::Options, "`--sbom` is not supported by this version of slipway"),
             (|f| f.call = "a,b".into(), Moment::Options, "invalid print value: a,b"),
             (
                 |f| f.shm_size = "zz".into(),

@@ -2,6 +2,7 @@
 //!
 //! [`BuildFlags`](flags::BuildFlags) (what was typed) lives in [`flags`]; [`BuildRequest::from_flags`] is the only way from one to the other.
 
+mod attestation;
 mod cache;
 pub mod flags;
 mod parts;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use slipway_oci::{Digest, Platform, Reference};
 
+pub use attestation::{Attestations, Extent, Provenance, Slsa};
 pub use cache::{CacheDocument, CacheExtent, CacheMounts, CachePlace, CacheSource, CacheTarget, GhaPlace, S3Place};
 
 pub use parts::{is_run_name, part_tag};
@@ -69,6 +71,9 @@ pub struct BuildRequest {
     pub iidfile: Option<PathBuf>,
     /// Where a JSON object about the result is written.
     pub metadata_file: Option<PathBuf>,
+    /// How much that object says of the way that the result was made.
+    pub metadata_provenance: Option<Extent>,
+    pub attestations: Attestations,
     /// How many steps run at the same time; `None` lets the machine decide.
     pub jobs: Option<usize>,
     /// What to do instead of building.
@@ -311,13 +316,15 @@ pub enum Output {
 }
 
 /// Choices that outputs of files share (`spec/dockerfile.md` section 8.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilesOutput {
     /// Whether the files of each platform go into a folder of their own; `None` does so where several platforms are
     /// built.
     pub splits: Option<bool>,
     /// The time of all files, if there is one.
     pub epoch: OutputEpoch,
+    /// What the names of files with attestations begin with.
+    pub attestation_prefix: String,
 }
 
 /// Which `SOURCE_DATE_EPOCH` counts for an output.
@@ -377,6 +384,10 @@ pub struct ImageOutput {
     pub annotations: Vec<Annotation>,
     /// The run whose other parts it is to be merged with; then it is pushed by digest.
     pub part_of: Option<String>,
+    /// Whether manifests of attestations are OCI artifacts that refer to the image, and have no config of their own.
+    pub attests_by_artifact: bool,
+    /// Whether attestations that are only for images are among them.
+    pub keeps_inline_only: bool,
 }
 
 impl ImageOutput {
@@ -396,6 +407,8 @@ impl ImageOutput {
             epoch: OutputEpoch::OfBuild,
             annotations: Vec::new(),
             part_of: None,
+            attests_by_artifact: true,
+            keeps_inline_only: true,
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod analyze;
 mod attacks;
+mod attestations;
 mod bad_input;
 mod bake;
 mod baking;
@@ -84,6 +85,7 @@ pub(crate) const fn test(name: &'static str, run: fn()) -> Test {
 const SUBJECTS: &[(&str, &[Test])] = &[
     ("analyze", analyze::TESTS),
     ("attacks", attacks::TESTS),
+    ("attestations", attestations::TESTS),
     ("bad_input", bad_input::TESTS),
     ("bake", bake::TESTS),
     ("baking", baking::TESTS),

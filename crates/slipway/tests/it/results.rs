@@ -69,7 +69,10 @@ fn metadata_of_files_and_of_a_failure() {
     site.build(&["--output=../out", "--metadata-file=../m.json"]).success();
     let before = fs::read(site.path("m.json")).unwrap();
     let metadata = json(&site.path("m.json"));
-    assert_eq!(metadata.as_object().unwrap().keys().collect::<Vec<_>>(), ["buildx.build.ref"]);
+    assert_eq!(
+        metadata.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["buildx.build.provenance", "buildx.build.ref"]
+    );
     site.write("Dockerfile", "FROM busybox\nRUN exit 3\n");
     site.build(&["--metadata-file=../m.json"]).failure();
     assert_eq!(fs::read(site.path("m.json")).unwrap(), before);

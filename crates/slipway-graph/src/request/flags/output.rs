@@ -144,6 +144,7 @@ pub(crate) struct OutputFlags<'a> {
     pub(crate) has_several_platforms: bool,
     pub(crate) has_iidfile: bool,
     pub(crate) allows_delete: bool,
+    pub(crate) is_attested: bool,
 }
 
 /// The tags, each once and with `:latest` written out.
@@ -176,7 +177,8 @@ pub(crate) fn parse(
     }
     let reader = Reader { tags, annotations: &annotations, allows_delete: flags.allows_delete, surroundings };
     let outputs = typed.iter().map(|output| reader.read(output)).collect::<Result<Vec<_>, _>>()?;
-    if flags.has_several_platforms && outputs.iter().any(|output| matches!(output, Output::Docker { .. })) {
+    let has_index = flags.has_several_platforms || flags.is_attested;
+    if has_index && outputs.iter().any(|output| matches!(output, Output::Docker { .. })) {
         return Err(OutputError::DockerIndex);
     }
     if outputs.iter().filter(|output| writes_to_stdout(output)).count() > 1 {
@@ -255,7 +257,8 @@ fn add_push_and_load(outputs: &mut Vec<Typed>, pushes: bool, loads: bool) {
 }
 
 fn files(typed: &Typed) -> Result<FilesOutput, OutputError> {
-    Ok(FilesOutput { splits: platform_split(typed)?, epoch: image::epoch(typed)? })
+    let attestation_prefix = typed.attributes.get("attestation-prefix").cloned().unwrap_or_default();
+    Ok(FilesOutput { splits: platform_split(typed)?, epoch: image::epoch(typed)?, attestation_prefix })
 }
 
 /// Whether platforms get folders of their own, if somebody says so.
@@ -350,7 +353,9 @@ impl Reader<'_> {
     }
 
     fn image(&self, typed: &Typed) -> Result<ImageOutput, OutputError> {
-        image::read(typed, self.tags, self.annotations)
+        let no_artifact = self.surroundings.variable("BUILDX_NO_DEFAULT_OCI_ARTIFACT");
+        let attests_by_artifact = no_artifact.as_deref().and_then(parse_bool) != Some(true);
+        image::read(typed, self.tags, self.annotations, attests_by_artifact)
     }
 }
 

@@ -6,7 +6,13 @@ use super::{OutputError, Typed, annotations};
 use crate::request::{Annotation, Compression, ImageOutput, OutputEpoch, Push, is_run_name};
 
 /// Reads the options of `typed`. Tags take the place of the output's own names, as in the reference.
-pub(super) fn read(typed: &Typed, tags: &[Reference], flags: &[Annotation]) -> Result<ImageOutput, OutputError> {
+/// `attests_by_artifact`: where the options do not say so.
+pub(super) fn read(
+    typed: &Typed,
+    tags: &[Reference],
+    flags: &[Annotation],
+    attests_by_artifact: bool,
+) -> Result<ImageOutput, OutputError> {
     let push = push(typed)?;
     let names = match tags {
         [] => names(typed, push)?,
@@ -29,7 +35,8 @@ pub(super) fn read(typed: &Typed, tags: &[Reference], flags: &[Annotation]) -> R
     if compression == Compression::Zstd && !uses_oci_types {
         return Err(OutputError::CompressionNeedsOci { kind: "zstd" });
     }
-    if typed.flag("oci-artifact", false)? && !uses_oci_types {
+    let attests_by_artifact = typed.flag("oci-artifact", attests_by_artifact && uses_oci_types)?;
+    if attests_by_artifact && !uses_oci_types {
         return Err(OutputError::ArtifactNeedsOci);
     }
     // Neither changes anything here: there is no other store to unpack into, and layers are never left out.
@@ -53,6 +60,8 @@ pub(super) fn read(typed: &Typed, tags: &[Reference], flags: &[Annotation]) -> R
         epoch: epoch(typed)?,
         annotations: all_annotations(typed, flags)?,
         part_of,
+        attests_by_artifact,
+        keeps_inline_only: typed.flag("attestation-inline", typed.kind == "image")?,
     })
 }
 

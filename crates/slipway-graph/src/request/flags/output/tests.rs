@@ -10,6 +10,7 @@ const NO_FLAGS: OutputFlags<'_> = OutputFlags {
     has_several_platforms: false,
     has_iidfile: false,
     allows_delete: false,
+    is_attested: false,
 };
 
 fn made() -> Made {
@@ -97,7 +98,9 @@ fn options_of_images_are_read() {
             "rewrite-timestamp=true,source-date-epoch=7",
             ImageOutput { rewrites_times: true, epoch: OutputEpoch::Seconds(7), ..stored() },
         ),
-        ("oci-mediatypes=f", ImageOutput { uses_oci_types: false, ..stored() }),
+        ("oci-mediatypes=f", ImageOutput { uses_oci_types: false, attests_by_artifact: false, ..stored() }),
+        ("oci-artifact=false", ImageOutput { attests_by_artifact: false, ..stored() }),
+        ("attestation-inline=false", ImageOutput { keeps_inline_only: false, ..stored() }),
         ("compression-level=9", ImageOutput { compression_level: Some(9), ..stored() }),
         ("compression-level=-1", stored()),
         (
@@ -233,6 +236,29 @@ fn a_folder_has_no_image_id() {
     assert_eq!(read(&["type=image"], &[], &flags).map(|outputs| outputs.len()), Ok(1));
     let expected = "local and tar exporters are incompatible with image ID file";
     assert_eq!(read(&["out"], &[], &flags), Err(expected.to_owned()));
+}
+
+#[test]
+fn archives_for_docker_have_no_place_for_attestations() {
+    let flags = OutputFlags { is_attested: true, ..NO_FLAGS };
+    let expected = "docker exporter does not support exporting manifest lists, use the oci exporter instead";
+    assert_eq!(read(&["type=docker,dest=x"], &[], &flags), Err(expected.to_owned()));
+    let [Output::Oci { image, .. }] = &read(&["type=oci,dest=x"], &[], &flags).unwrap()[..] else { panic!() };
+    assert!(!image.keeps_inline_only);
+}
+
+#[test]
+fn the_environment_says_what_attestations_are_like() {
+    let made = made().with_variable("BUILDX_NO_DEFAULT_OCI_ARTIFACT", "1");
+    let read = |text: &str| {
+        let outputs = [text.to_owned()];
+        match parse(&OutputFlags { outputs: &outputs, ..NO_FLAGS }, &[], &made).unwrap().remove(0) {
+            Output::Image(image) => image.attests_by_artifact,
+            other => panic!("{text} gave {other:?}"),
+        }
+    };
+    assert!(!read("type=image"));
+    assert!(read("type=image,oci-artifact=true"));
 }
 
 #[test]

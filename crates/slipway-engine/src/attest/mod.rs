@@ -1,0 +1,88 @@
+//! What is said about a result beside it: how it was made, and what is in it (`spec/dockerfile.md` section 8.7).
+//!
+//! ```text
+//! mod         which statements an image gets
+//! statement   a predicate about certain subjects, as in-toto writes it
+//! purl        what images are called in statements
+//! provenance  the predicate about how a result was made; materials: of what; parameters: what was asked for
+//! definition  the steps, in the words of BuildKit's graphs
+//! ```
+//!
+//! How statements lie beside an image: `export/attestation.rs`; beside files: `export/split.rs`.
+
+mod definition;
+mod materials;
+mod parameters;
+pub(crate) mod provenance;
+mod purl;
+pub(crate) mod statement;
+
+use serde_json::Value;
+use slipway_graph::request::{self, BuildRequest};
+use slipway_oci::{Descriptor, Platform};
+
+use crate::platforms::{ImagePlan, ResultPlan};
+use provenance::{Made, Provenance};
+
+/// A statement that lacks its subjects.
+#[derive(Clone, Debug)]
+pub(crate) struct Attestation {
+    predicate: Predicate,
+    /// What the file is called that it is in, where it is one.
+    pub(crate) file_name: String,
+    /// Only for images: not as a file beside files.
+    pub(crate) is_inline_only: bool,
+}
+
+/// What is said.
+#[derive(Clone, Debug)]
+enum Predicate {
+    Provenance(Box<Provenance>),
+}
+
+impl Attestation {
+    pub(crate) fn provenance(provenance: Provenance) -> Attestation {
+        let (file_name, is_inline_only) = (provenance.wish.file_name.clone(), provenance.wish.is_inline_only);
+        Attestation { predicate: Predicate::Provenance(Box::new(provenance)), file_name, is_inline_only }
+    }
+
+    /// Names the kind of the predicate.
+    pub(crate) fn predicate_type(&self) -> &'static str {
+        match &self.predicate {
+            Predicate::Provenance(provenance) => provenance.predicate_type(),
+        }
+    }
+
+    /// The predicate about a result whose layers are these, bottom first.
+    pub(crate) fn predicate(&self, layers: &[Descriptor]) -> Value {
+        match &self.predicate {
+            Predicate::Provenance(provenance) => provenance.predicate(layers),
+        }
+    }
+}
+
+/// What `made` says about the image that `plan` became.
+pub(crate) fn about(made: Made<'_>, plan: &ImagePlan) -> Vec<Attestation> {
+    let wish = made.request.attestations.provenance.clone();
+    let provenance = wish.map(|wish| Attestation::provenance(Provenance::of(made, plan.result, wish)));
+    provenance.into_iter().collect()
+}
+
+/// How each image of `result` was made, for the file about the build.
+pub(crate) fn in_metadata(made: Made<'_>, result: &ResultPlan) -> Vec<(Option<Platform>, Value)> {
+    let request = made.request;
+    let Some(extent) = request.metadata_provenance.filter(|_| request.metadata_file.is_some()) else {
+        return Vec::new();
+    };
+    let wish = request.attestations.provenance.clone().unwrap_or_else(request::Provenance::least);
+    let told = |plan: &ImagePlan| {
+        let platform = result.is_multi.then(|| plan.config.platform());
+        (platform, Provenance::of(made, plan.result, wish.clone()).in_metadata(extent))
+    };
+    result.images.iter().map(told).collect()
+}
+
+/// Whether results of `request` have something said about them.
+pub(crate) fn is_wanted(request: &BuildRequest) -> bool {
+    request.attestations.provenance.is_some()
+}
