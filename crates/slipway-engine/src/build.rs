@@ -39,6 +39,7 @@ use crate::layers;
 use crate::now_ns;
 use crate::observe;
 use crate::ops::{self, RemoteSources};
+use crate::pins;
 use crate::platforms::{Blueprint, ImagePlan};
 use crate::prepare::Prepared;
 use crate::records::BuildRecord;
@@ -199,7 +200,12 @@ impl Engine {
             let request = &requests[*build].request;
             let pins = (request.lock == Some(LockUse::Extend)).then(|| {
                 let mut pins = request.pins.clone();
-                pins.extend(sources.pins());
+                let is_shared = requests.iter().all(|other| other.request.lock_file() == request.lock_file());
+                let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+                pins.extend(match is_shared {
+                    true => sources.pins(),
+                    false => pins::named_by(&blueprint.graph, &results, &sources.pins()),
+                });
                 pins
             });
             built.push(Built { pins, ..finished.map_err(failed)? });

@@ -1,10 +1,10 @@
-//! What do pinned names stand for now? For `slipway update`.
+//! What do pinned names stand for now, for `slipway update`, and which names are those of one build among several?
 
 use std::error::Error;
 
-use slipway_graph::op::{GitSource, HttpSource};
+use slipway_graph::op::{GitSource, HttpSource, Op, Source};
 use slipway_graph::request::BuildRequest;
-use slipway_graph::{GitReference, Pins};
+use slipway_graph::{GitReference, Graph, Pins, VertexId};
 use slipway_oci::{Digest, Reference};
 use slipway_solver::Cancel;
 
@@ -44,4 +44,33 @@ impl Engine {
         }
         Ok(now)
     }
+}
+
+/// Of `pins`, those of names that `results` need: what a lock file of their own has to hold.
+pub(crate) fn named_by(graph: &Graph, results: &[VertexId], pins: &Pins) -> Pins {
+    let reachable = graph.reachable(results);
+    let mut named = Pins::default();
+    for (_, vertex) in graph.iter().filter(|(id, _)| reachable[id.0]) {
+        match &vertex.op {
+            Op::Source(Source::Image(image)) => {
+                // It has its digest by now, whether or not the Dockerfile says so.
+                let name = Pins::name_of_image(&image.reference.without_digest());
+                named.images.extend(name.and_then(|name| pins.images.get_key_value(&name)).map(owned));
+            }
+            Op::Source(Source::Http(http)) => {
+                let name = Pins::name_of_url(http);
+                named.urls.extend(name.and_then(|name| pins.urls.get_key_value(&name)).map(owned));
+            }
+            Op::Source(Source::Git(git)) => {
+                let name = Pins::name_of_git(&git.remote, &git.revision);
+                named.git.extend(name.and_then(|name| pins.git.get_key_value(&name)).map(owned));
+            }
+            Op::Source(Source::Local(_) | Source::Scratch) | Op::Exec(_) | Op::File(_) | Op::Merge => {}
+        }
+    }
+    named
+}
+
+fn owned<T: Clone>((name, pin): (&String, &T)) -> (String, T) {
+    (name.clone(), pin.clone())
 }

@@ -69,6 +69,11 @@ impl Reference {
         Reference { digest: Some(digest), ..self.clone() }
     }
 
+    /// The same name and tag without a digest.
+    pub fn without_digest(&self) -> Reference {
+        Reference { digest: None, ..self.clone() }
+    }
+
     /// What has this digest in the same repository, whatever the tag stands for.
     pub fn at_digest(&self, digest: Digest) -> Reference {
         Reference { tag: None, ..self.with_digest(digest) }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use slipway_graph::Pins;
-use slipway_graph::request::{BuildRequest, LockUse};
+use slipway_graph::request::{BuildRequest, LockUse, NamedRequest};
 use slipway_oci::Digest;
 
 /// Why there are no pins.
@@ -25,6 +25,11 @@ pub(crate) enum LockFileError {
     Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("`{}` has version {version}, and this slipway knows {VERSION}: a newer one wrote it", path.display())]
     Version { path: PathBuf, version: u32 },
+    #[error(
+        "`{}` and `{}` pin `{name}` to different things, and targets that are built together share what they fetch; \
+         build them one after the other, or `slipway update` one of them", one.display(), other.display()
+    )]
+    Disagreement { one: PathBuf, other: PathBuf, name: String },
 }
 
 const VERSION: u32 = 1;
@@ -59,6 +64,35 @@ pub(crate) fn read_into(request: &mut BuildRequest) -> Result<(), LockFileError>
         (pins, _) => pins?,
     };
     Ok(())
+}
+
+/// Fails if the lock files of `requests`, which are built together, say different things of a URL or a git reference.
+/// Images are told apart by what they are, so those may differ.
+pub(crate) fn check_agreement(requests: &[NamedRequest]) -> Result<(), LockFileError> {
+    let mut known: BTreeMap<&str, (&str, PathBuf)> = BTreeMap::new();
+    for NamedRequest { request, .. } in requests {
+        let Some(path) = request.lock_file() else { continue };
+        let urls = request.pins.urls.iter().map(|(name, digest)| (name, digest.as_str()));
+        let commits = request.pins.git.iter().map(|(name, commit)| (name, commit.as_str()));
+        for (name, pin) in urls.chain(commits) {
+            let (other_pin, other) = known.entry(name).or_insert_with(|| (pin, path.clone()));
+            if *other_pin != pin {
+                return Err(LockFileError::Disagreement { one: other.clone(), other: path, name: name.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes what builds have found out into the lock files beside their Dockerfiles; one file may be that of several.
+pub(crate) fn write_all<'a>(found: impl Iterator<Item = (&'a BuildRequest, &'a Pins)>) -> Result<(), LockFileError> {
+    let mut files: BTreeMap<PathBuf, Pins> = BTreeMap::new();
+    for (request, pins) in found {
+        if let Some(path) = request.lock_file() {
+            files.entry(path).or_default().extend(pins.clone());
+        }
+    }
+    files.iter().try_for_each(|(path, pins)| write(path, pins))
 }
 
 /// The pins in the file at `path`.

@@ -58,6 +58,15 @@ pub(crate) struct BakeArgs {
     /// Type of progress output (auto, none, plain, quiet, rawjson, tty)
     #[arg(long, default_value = "auto")]
     pub(crate) progress: String,
+    /// Write what names stand for into slipway.lock beside each Dockerfile; what is there stays
+    #[arg(long)]
+    pub(crate) lock: bool,
+    /// Take names as slipway.lock has them, and fail if it lacks one
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Build without a network from what is in the store, or list what is missing
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Give RUN steps a terminal to write to while the screen is drawn (also SLIPWAY_RUN_TTY=1)
     #[arg(long)]
     pub(crate) run_tty: bool,

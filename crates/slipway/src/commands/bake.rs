@@ -21,7 +21,7 @@ use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
-use crate::{env_vars, metadata, place};
+use crate::{env_vars, lock_file, metadata, place};
 use entitlements::Rights;
 use remote::Remote;
 
@@ -35,6 +35,15 @@ pub(crate) struct BuildSettings<'a> {
     pub(crate) metadata_file: Option<&'a str>,
     /// Steps write to a terminal, if there is a screen.
     pub(crate) run_tty: bool,
+    pub(crate) names: NameUse,
+}
+
+/// What names stand for, and who may be asked about it, as `build` has these flags.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NameUse {
+    pub(crate) lock: bool,
+    pub(crate) locked: bool,
+    pub(crate) offline: bool,
 }
 
 /// Builds the default group of a definition that was made from something else.
@@ -57,7 +66,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     let mut remote = args.targets.first().and_then(|first| Remote::of_argument(first));
     let targets = &args.targets[usize::from(remote.is_some())..];
     let files = match &mut remote {
-        Some(remote) => remote.fetch(&args.files, &args.progress)?,
+        Some(remote) => remote.fetch(&args.files, &args.progress, args.offline)?,
         None => definition_files::find(&args.files)?,
     };
     let mut definition = definition::read(files, &args.variables)?;
@@ -86,6 +95,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
         allow: &args.allow,
         metadata_file: args.metadata_file.as_deref(),
         run_tty: args.run_tty,
+        names: NameUse { lock: args.lock, locked: args.locked, offline: args.offline },
     };
     build_all(&selection, settings, is_debug, words)
 }
@@ -159,11 +169,12 @@ fn build_all(
         Style::choose(settings.progress, settings.is_quiet).map_err(|error| CommandError::Options(error.into()))?;
     let (mut builds, mut questions) = (Vec::new(), Vec::new());
     for (name, target) in &selection.targets {
-        let flags = flags::of_target(target, settings.allow, settings.metadata_file);
-        let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
+        let flags = flags::of_target(target, settings);
+        let mut request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
             let moment = error.moment();
             CommandError::of_flags(error.into(), moment, words)
         })?;
+        lock_file::read_into(&mut request).map_err(|error| CommandError::Options(error.into()))?;
         match request.call {
             Some(call) => questions.push((name, target, call, request)),
             None => builds.push(NamedRequest { name: name.clone(), request }),
@@ -178,10 +189,13 @@ fn build_all(
     if builds.is_empty() {
         return Ok(());
     }
+    lock_file::check_agreement(&builds).map_err(|error| CommandError::Options(error.into()))?;
     // Before the first thread.
     let place = place::find(None)?;
     let terminal = TerminalUse { for_shell: false, for_steps: build::gives_steps_terminal(settings.run_tty, style) };
     let built = build::carry_out(&builds, place, terminal, || Reporter::start(style, is_debug), Vec::new())?;
+    let found = builds.iter().zip(&built).filter_map(|(build, built)| Some((&build.request, built.pins.as_ref()?)));
+    lock_file::write_all(found).map_err(|error| CommandError::Preparation(error.into()))?;
     let Some(path) = settings.metadata_file.filter(|path| !path.is_empty()) else { return Ok(()) };
     let named: Vec<(&str, &Built)> = builds.iter().map(|build| build.name.as_str()).zip(&built).collect();
     metadata::write_all(path.as_ref(), &named).map_err(|error| CommandError::Preparation(error.into()))

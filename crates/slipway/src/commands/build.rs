@@ -70,9 +70,8 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let built = built.pop().expect("because every request has a result");
     let [NamedRequest { request, .. }] = named;
     write_image_id(&request, &built)?;
-    if let (Some(pins), Some(path)) = (&built.pins, request.lock_file()) {
-        lock_file::write(&path, pins).map_err(|error| CommandError::Preparation(error.into()))?;
-    }
+    let found = built.pins.iter().map(|pins| (&request, pins));
+    lock_file::write_all(found).map_err(|error| CommandError::Preparation(error.into()))?;
     if let Some(path) = &request.metadata_file {
         metadata::write(path, &built).map_err(|error| CommandError::Preparation(error.into()))?;
     }

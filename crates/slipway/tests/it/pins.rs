@@ -6,7 +6,7 @@ use std::path::Path;
 use slipway_test::git_server::{Blob, GitServer};
 use slipway_test::registry::{Canned, TestRegistry};
 
-use crate::site::{Site, run};
+use crate::site::{Outcome, Site, run};
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -20,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("without_flags_the_lock_file_is_not_read", without_flags_the_lock_file_is_not_read),
     test("an_image_that_was_built_here_cannot_be_pinned", an_image_that_was_built_here_cannot_be_pinned),
     test("a_lock_file_needs_a_place", a_lock_file_needs_a_place),
+    test("bake_locks_what_each_target_names", bake_locks_what_each_target_names),
+    test("bake_refuses_lock_files_that_disagree", bake_refuses_lock_files_that_disagree),
 ];
 
 /// A registry with a base, a server with a file, and a repository. All of them can move.
@@ -219,4 +221,75 @@ fn a_lock_file_needs_a_place() {
         let told = site.build(flags).failure();
         assert!(told.contains(expected), "{told}");
     }
+}
+
+/// Two targets in folders of their own, which share one name; a third one lies beside the first.
+fn baked(world: &World) -> Site {
+    let host = world.registry.host();
+    let site = Site::new(&format!("FROM {host}/base:1\nADD http://{host}/file /file\n"));
+    site.write("tool/Dockerfile", &format!("FROM {host}/tool:1\nADD http://{host}/file /file\n"));
+    site.write("Again", &format!("FROM {host}/base:1\nADD {}#main /git\n", world.git.url("r")));
+    site.write(
+        "docker-bake.hcl",
+        "group default {
+           targets = [\"here\", \"tool\", \"again\"]
+         }
+         target here {
+           output = [\"../out/here\"]
+         }
+         target tool {
+           context = \"tool\"
+           output = [\"../out/tool\"]
+         }
+         target again {
+           dockerfile = \"Again\"
+           output = [\"../out/again\"]
+         }
+",
+    );
+    site
+}
+
+fn bake(site: &Site, flags: &[&str]) -> Outcome {
+    run(site.slipway().args(["bake", "--progress=plain", "--allow=fs=*"]).args(flags))
+}
+
+fn bake_locks_what_each_target_names() {
+    let world = World::new();
+    let site = baked(&world);
+    let told = bake(&site, &["--locked"]).failure();
+    assert!(told.contains("there is no `") && told.contains("slipway.lock`"), "{told}");
+    bake(&site, &["--lock"]).success();
+    let names = |path: &str| -> Vec<String> {
+        let text = fs::read_to_string(site.path(path)).unwrap();
+        text.lines().filter_map(|line| Some(line.strip_prefix('"')?.split('"').next()?.to_owned())).collect()
+    };
+    let host = world.registry.host();
+    let file = format!("http://{host}/file");
+    assert_eq!(names("ctx/slipway.lock"), [format!("{host}/base:1"), file.clone(), world.git.url("r") + "#main"]);
+    assert_eq!(names("ctx/tool/slipway.lock"), [format!("{host}/tool:1"), file]);
+
+    world.set("two");
+    world.registry.forget_requests();
+    bake(&site, &["--locked", "--offline", "--no-cache"]).success();
+    assert_eq!(world.registry.requests().len(), 0);
+    for (path, expected) in [("here/base", "base one\n"), ("tool/tool", "tool one\n"), ("again/git/source", "one")] {
+        assert_eq!(fs::read_to_string(site.path("out").join(path)).unwrap(), expected);
+    }
+    site.renew_store();
+    let told = bake(&site, &["--locked", "--offline", "here"]).failure();
+    assert!(told.contains(&format!("--offline, and the store lacks\n  image {host}/base:1@sha256:")), "{told}");
+    assert!(told.contains(&format!("\n  URL http://{host}/file (line 2)\n")), "{told}");
+}
+
+fn bake_refuses_lock_files_that_disagree() {
+    let world = World::new();
+    let site = baked(&world);
+    bake(&site, &["--lock", "here"]).success();
+    world.set_file("two");
+    site.renew_store();
+    bake(&site, &["--lock", "tool"]).success();
+    let told = bake(&site, &["--locked"]).failure();
+    let file = format!("`http://{}/file` to different things", world.registry.host());
+    assert!(told.contains(&file) && told.contains("tool/slipway.lock`"), "{told}");
 }

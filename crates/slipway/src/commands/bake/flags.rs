@@ -3,10 +3,12 @@
 use slipway_bake::Target;
 use slipway_graph::request::flags::BuildFlags;
 
+use super::{BuildSettings, NameUse};
 use crate::client_config;
 
-/// The flags that stand for `target`; `allow` are entitlements that are granted.
-pub(super) fn of_target(target: &Target, allow: &[String], metadata_file: Option<&str>) -> BuildFlags {
+/// The flags that stand for `target`.
+pub(super) fn of_target(target: &Target, settings: BuildSettings<'_>) -> BuildFlags {
+    let BuildSettings { allow, metadata_file, names: NameUse { lock, locked, offline }, .. } = settings;
     let pairs = |map: &std::collections::BTreeMap<String, String>| -> Vec<String> {
         map.iter().map(|(key, value)| format!("{key}={value}")).collect()
     };
@@ -49,6 +51,9 @@ pub(super) fn of_target(target: &Target, allow: &[String], metadata_file: Option
         attest: entries(&target.attest),
         call: text(&target.call),
         metadata_file: metadata_file.unwrap_or_default().to_owned(),
+        lock,
+        locked,
+        offline,
         ..BuildFlags::default()
     }
 }

@@ -38,7 +38,13 @@ impl Remote {
     }
 
     /// Fetches the files called `names`, or those with the usual names that are there; `cwd://` names come from here.
-    pub(super) fn fetch(&mut self, names: &[String], progress: &str) -> Result<Vec<SourceFile>, CommandError> {
+    /// If they are wanted `offline`, they have been fetched before, or are named as missing.
+    pub(super) fn fetch(
+        &mut self,
+        names: &[String],
+        progress: &str,
+        offline: bool,
+    ) -> Result<Vec<SourceFile>, CommandError> {
         let (here, there): (Vec<String>, Vec<String>) =
             names.iter().cloned().partition(|name| name.starts_with("cwd://"));
         let wanted: Vec<&str> = match names {
@@ -46,7 +52,7 @@ impl Remote {
             _ => there.iter().map(String::as_str).collect(),
         };
         let folder = tempfile::tempdir().map_err(|error| told(format!("make a folder for definitions: {error}")))?;
-        self.copy_to(folder.path(), &wanted, progress)?;
+        self.copy_to(folder.path(), &wanted, progress, offline)?;
         let mut files = Vec::new();
         for (index, name) in wanted.iter().enumerate() {
             match definition_files::read_at(&fetched(folder.path(), index, name), name) {
@@ -81,13 +87,18 @@ impl Remote {
     }
 
     /// Copies each file to a folder of its own below `folder`. What is not there is left out.
-    fn copy_to(&self, folder: &Path, wanted: &[&str], progress: &str) -> Result<(), CommandError> {
+    fn copy_to(&self, folder: &Path, wanted: &[&str], progress: &str, offline: bool) -> Result<(), CommandError> {
         let program = std::env::current_exe().map_err(|error| told(format!("find slipway itself: {error}")))?;
         let mut output = OsString::from("type=local,dest=");
         output.push(folder);
         let mut command = Command::new(program);
         command.args(["build", "--progress", progress, "--file", "-", "--output"]).arg(output);
-        command.args(self.credentials()).arg("--").arg(&self.url).stdin(Stdio::piped());
+        command
+            .args(offline.then_some("--offline"))
+            .args(self.credentials())
+            .arg("--")
+            .arg(&self.url)
+            .stdin(Stdio::piped());
         let failed = |error: std::io::Error| told(format!("fetch {}: {error}", git::redacted(&self.url)));
         let mut child = command.spawn().map_err(failed)?;
         if let Some(mut stdin) = child.stdin.take() {

@@ -9,7 +9,7 @@ use slipway_compose::{BuildOptions, Omit, granted_entitlements};
 use super::location::Location;
 use super::{read, shown, write_out};
 use crate::cli::compose::{ComposeArgs, ServiceBuildArgs};
-use crate::commands::bake::{self, BuildSettings};
+use crate::commands::bake::{self, BuildSettings, NameUse};
 use crate::env_vars;
 use crate::report::CommandError;
 
@@ -51,6 +51,7 @@ pub(super) fn run(
         allow: &granted_entitlements(&project),
         metadata_file: None,
         run_tty: false,
+        names: NameUse::default(),
     };
     let file = SourceFile { name: "compose.json".to_owned(), text: definition };
     bake::build_definition(file, settings, is_debug, words)
