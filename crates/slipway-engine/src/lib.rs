@@ -17,6 +17,7 @@
 //! ssh/          who answers behind the socket of `RUN --mount=type=ssh`
 //! rootfs/       files of a tree whose names and links somebody else chose
 //! layers.rs     diff IDs and blobs while the build goes on (layer/: tar, diff, compression)
+//! layer_check.rs whether layers are still what they were
 //! assemble.rs   config, history, times
 //! attest/       what is said about a result beside it
 //! container/    a program in an image: `slipway run`
@@ -47,6 +48,7 @@ mod inputs;
 mod inspect;
 mod language;
 mod layer;
+mod layer_check;
 mod layers;
 mod links;
 mod observe;
@@ -74,6 +76,7 @@ pub use engine::{Engine, EngineParts};
 pub use export::ExportedImage;
 pub use failure::{BuildError, BuildFailure, ErrorClass};
 pub use inspect::{Checked, Inspector, OpenEngine};
+pub use layer_check::{LayerCheck, check_layers};
 pub use layers::write_layer_tar;
 pub use ops::exec::WindowSize;
 pub use ops::exec::container::{ContainerEnds, ContainerMount, Started};

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-/// Changes with every change of [`SCHEMA`].
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+/// Changes with every change of [`SCHEMA`]; `migrate.rs` brings older databases here.
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// The tables whose rows point at files and so may outlive them in a power loss, dependents last.
 pub(crate) const TABLES_WITH_BOOT: [&str; 4] = ["blobs", "layers", "snapshots", "images"];
@@ -31,13 +31,15 @@ const SCHEMA: &str = "
         size_bytes INTEGER NOT NULL,
         boot INTEGER
     );
+    -- `is_unpacked`: 1 if the files are what the tar held, 0 if the tar was made from the files; null if nobody knows.
     CREATE TABLE layers (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         diff_id TEXT,
         tar_size_bytes INTEGER,
         created_ns INTEGER NOT NULL,
-        boot INTEGER
+        boot INTEGER,
+        is_unpacked INTEGER
     );
     CREATE INDEX layers_by_diff_id ON layers (diff_id) WHERE diff_id IS NOT NULL;
     -- `layers` is the whole stack, bottom first, with spaces between: one row answers a lookup. `origin` is the key that
@@ -48,9 +50,10 @@ const SCHEMA: &str = "
         top TEXT REFERENCES layers (id) ON DELETE CASCADE,
         created_ns INTEGER NOT NULL,
         boot INTEGER,
-        origin TEXT UNIQUE
+        origin TEXT
     );
     CREATE INDEX snapshots_by_top ON snapshots (top);
+    CREATE UNIQUE INDEX snapshots_by_origin ON snapshots (origin);
     INSERT INTO snapshots (seq, layers, created_ns) VALUES (0, '', 0);
     CREATE TABLE records (
         key TEXT PRIMARY KEY,
@@ -140,13 +143,16 @@ impl Database {
         create_tables(&mut connection).map_err(in_file)
     }
 
-    /// Opens an existing database. `Ok(Err(version))` if another version of the schema wrote it.
+    /// Opens an existing database, and brings it to this version of the schema if it is older. `Ok(Err(version))` if it
+    /// is newer, or has no tables at all.
     pub(crate) fn open(path: &Path, boot_id: &str) -> Result<Result<Database, i64>, DbError> {
         let in_file = |source| DbError { path: path.to_owned(), source };
         let mut connection = connect(path, OpenFlags::empty()).map_err(in_file)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(in_file)?;
-        if version != SCHEMA_VERSION {
-            return Ok(Err(version));
+        match version {
+            SCHEMA_VERSION => {}
+            0 | SCHEMA_VERSION.. => return Ok(Err(version)),
+            _ => crate::migrate::migrate(&mut connection).map_err(in_file)?,
         }
         let boot = crate::durability::enter_boot(&mut connection, boot_id).map_err(in_file)?;
         Ok(Ok(Database { path: path.to_owned(), connection: Mutex::new(connection), boot: AtomicI64::new(boot) }))

@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use slipway_oci::Digest;
+use slipway_oci::{DiffId, Digest};
 
-use crate::{DbError, Store};
+use crate::{DbError, LayerId, Store};
 
 /// Something that a row promises and that is missing or wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Finding {
     BlobSize { digest: String, expected_bytes: u64, found_bytes: u64 },
     /// A blob's file has other bytes than its name says; `found` is their digest, or why they cannot be read.
     BlobContent { digest: String, found: String },
-    /// A layer, packed anew, is not what it was when it was unpacked or packed first.
+    /// The files of a layer are not what they were when it was unpacked or packed first.
     LayerContent { layer: String },
     /// A cache mount that should have its first files has no folder.
     CacheMount { name: String },
@@ -33,6 +33,17 @@ pub enum Finding {
     DanglingRow { table: String, refers_to: String },
     /// What SQLite found wrong with its file.
     Database { message: String },
+}
+
+/// A layer of which it is known what its tar is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownLayer {
+    pub layer: LayerId,
+    pub diff_id: DiffId,
+    /// The layers that it was made on, bottom first; `None` if it is on no stack.
+    pub below: Option<Vec<LayerId>>,
+    /// Whether the tar was made from the files, by slipway; else they came from a tar that may be anybody's.
+    pub is_packed_here: bool,
 }
 
 impl Finding {
@@ -63,7 +74,7 @@ impl fmt::Display for Finding {
                 write!(f, "blob `{digest}` has {found_bytes} bytes instead of {expected_bytes}")
             }
             Finding::BlobContent { digest, found } => write!(f, "blob `{digest}` has other content: {found}"),
-            Finding::LayerContent { layer } => write!(f, "layer `{layer}` cannot be packed into what it was"),
+            Finding::LayerContent { layer } => write!(f, "the files of layer `{layer}` are not what they were"),
             Finding::CacheMount { name } => write!(f, "the folder of the cache mount `{name}` is missing"),
             Finding::Build { id } => write!(f, "the record of build `{id}` is damaged"),
             Finding::UnknownLayer { snapshot, layer } => {
@@ -83,7 +94,7 @@ impl fmt::Display for Finding {
 impl Store {
     /// Checks every row against what it points at; no findings means that the store keeps its promises.
     ///
-    /// Looks at names and sizes; for content see [`Store::fsck_contents`]. Files without rows are no finding: [`Store::sweep`] removes them.
+    /// Looks at names and sizes; for content see [`Store::fsck_contents`] and [`Store::known_layers`]. Files without rows are no finding: [`Store::sweep`] removes them.
     pub fn fsck(&self) -> Result<Vec<Finding>, DbError> {
         let mut findings = self.database().run(dangling_rows)?;
         findings.extend(self.check_blobs()?);
@@ -99,6 +110,31 @@ impl Store {
         let digests = self.database().run(|c| texts(c, "SELECT digest FROM blobs ORDER BY digest"))?;
         let digests = digests.iter().filter_map(|digest| digest.parse::<Digest>().ok());
         Ok(digests.filter_map(|digest| self.check_content(&digest)).collect())
+    }
+
+    /// The layers whose content can be checked, by somebody who knows how layers are packed.
+    pub fn known_layers(&self) -> Result<Vec<KnownLayer>, DbError> {
+        // The oldest stack is the one that the layer was made on.
+        let query = "
+            SELECT id, diff_id, is_unpacked = 0,
+                (SELECT layers FROM snapshots WHERE top = id ORDER BY seq LIMIT 1)
+            FROM layers WHERE diff_id IS NOT NULL ORDER BY seq";
+        type Row = (String, String, Option<bool>, Option<String>);
+        let rows: Vec<Row> = self.database().run(|c| {
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            c.prepare(query)?.query_map([], row)?.collect()
+        })?;
+        let known = |(id, diff_id, is_packed_here, stack): Row| {
+            let below = stack.map(|stack| {
+                let mut layers: Vec<LayerId> =
+                    stack.split_ascii_whitespace().map(|layer| LayerId(layer.to_owned())).collect();
+                layers.pop();
+                layers
+            });
+            let (layer, diff_id) = (LayerId(id), DiffId(diff_id.parse().ok()?));
+            Some(KnownLayer { layer, diff_id, below, is_packed_here: is_packed_here.unwrap_or(false) })
+        };
+        Ok(rows.into_iter().filter_map(known).collect())
     }
 
     /// A lock file that is not empty says that the folder beside it has its first files.

@@ -51,15 +51,7 @@ impl Store {
         let mut remarks = Vec::new();
         let database = match opened {
             Ok(Ok(database)) => database,
-            Ok(Err(found)) if found > SCHEMA_VERSION => return Err(OpenError::Format { found, known: SCHEMA_VERSION }),
-            Ok(Err(found)) => {
-                remarks.push(format!(
-                    "the store was in the older format {found}: its database is set aside in `{}`, and what is needed \
-                     is built again",
-                    root.join("quarantine").display()
-                ));
-                quarantine::replace(root, boot_id)?
-            }
+            Ok(Err(found)) => return Err(OpenError::Format { found, known: SCHEMA_VERSION }),
             Err(error) if error.is_damage() => {
                 remarks.push(format!(
                     "the database of the store was damaged ({}): it is set aside in `{}`, and what is needed is built \

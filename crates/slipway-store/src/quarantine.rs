@@ -74,8 +74,12 @@ impl Store {
     fn set_aside(&self, finding: &Finding) -> Result<(), RepairError> {
         let query = match finding {
             Finding::Database { .. } => return Ok(()),
-            Finding::MissingLayer { layer } | Finding::UnknownLayer { layer, .. } | Finding::LayerContent { layer } => {
+            Finding::MissingLayer { layer } | Finding::UnknownLayer { layer, .. } => {
                 return Ok(self.forget_layer(layer)?);
+            }
+            Finding::LayerContent { layer } => {
+                self.forget_layer(layer)?;
+                return Ok(quarantine(self.root(), &self.root().join("layers").join(layer))?);
             }
             Finding::MissingBlob { digest } => return Ok(self.forget_blob(digest)?),
             Finding::BlobSize { digest, .. } | Finding::BlobContent { digest, .. } => {
@@ -228,14 +232,19 @@ mod tests {
         std::fs::remove_dir(mount.path()).unwrap();
         drop(mount);
         std::fs::write(store.root().join("builds/torn.record"), "torn").unwrap();
+        let other = store.begin(None).unwrap().commit(3).unwrap();
+        let other = other.layers()[0].to_string();
 
         let mut findings = store.fsck().unwrap();
         findings.extend(store.fsck_contents().unwrap());
         assert_eq!(findings.len(), 4, "{findings:?}");
+        findings.push(Finding::LayerContent { layer: other.clone() });
         store.repair(findings).unwrap();
         assert_eq!(store.fsck().unwrap(), []);
         assert_eq!(store.fsck_contents().unwrap(), []);
-        assert_eq!(set_aside(&store), [changed.hex(), "torn.record"]);
+        let mut expected = [changed.hex(), "torn.record", &other];
+        expected.sort();
+        assert_eq!(set_aside(&store), expected);
         assert_eq!([store.lookup(&digest("lower")).unwrap(), store.lookup(&digest("upper")).unwrap()], [None, None]);
         assert!(store.cache_mount("id", Sharing::Shared, |_| Ok(()), || true).unwrap().unwrap().path().is_dir());
     }
@@ -273,17 +282,10 @@ mod tests {
     }
 
     #[test]
-    fn an_older_format_is_set_aside_and_a_newer_one_is_refused() {
+    fn a_newer_format_is_refused() {
         let (_folder, store) = empty_store();
-        let write_version = |version: i64| {
-            let connection = rusqlite::Connection::open(store.root().join("store.db")).unwrap();
-            connection.pragma_update(None, "user_version", version).unwrap();
-        };
-        write_version(SCHEMA_VERSION - 1);
-        let again = Store::open(store.root(), OverlayFlavor::Root).unwrap();
-        assert_eq!(again.take_remarks().len(), 1);
-        assert_eq!(again.fsck().unwrap(), []);
-        write_version(SCHEMA_VERSION + 1);
+        let connection = rusqlite::Connection::open(store.root().join("store.db")).unwrap();
+        connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         let error = Store::open(store.root(), OverlayFlavor::Root).unwrap_err().to_string();
         assert!(
             error.contains(&SCHEMA_VERSION.to_string()) && error.contains(&(SCHEMA_VERSION + 1).to_string()),

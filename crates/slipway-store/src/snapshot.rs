@@ -266,7 +266,8 @@ impl ActiveSnapshot {
         std::fs::rename(self.upper.path(), &path).map_err(FsError::on("rename", &path))?;
         tx.run(|c| {
             c.prepare_cached(
-                "INSERT INTO layers (id, diff_id, tar_size_bytes, created_ns, boot) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO layers (id, diff_id, tar_size_bytes, created_ns, boot, is_unpacked)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 self.id.0,
@@ -274,6 +275,7 @@ impl ActiveSnapshot {
                 tar.map(|(_, size_bytes)| size_bytes as i64),
                 created_ns,
                 self.store.database().boot(),
+                tar.is_some(),
             ])
         })?;
         Ok(())

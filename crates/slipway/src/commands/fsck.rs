@@ -1,7 +1,7 @@
 //! `slipway fsck`: is the store what it promises to be?
 //!
-//! Every record leads to a committed snapshot, every blob has the bytes that its digest says, every name leads to an
-//! image whose layers are there. Exits with 0 if so, or if all that is damaged was set aside, else with 1.
+//! Every record leads to a committed snapshot, every blob has the bytes that its digest says, every layer the files that
+//! its digest speaks of, every name leads to an image whose layers are there. Exits with 0 if so, or if all that is damaged was set aside, else with 1.
 
 use std::io::{self, Write as _};
 
@@ -21,28 +21,36 @@ pub(crate) fn run(args: &FsckArgs) -> Result<(), CommandError> {
     let replaced = store.take_remarks();
     let mut findings = store.fsck().map_err(|error| failed(error.into()))?;
     let is_readable = !findings.iter().any(|finding| matches!(finding, Finding::Database { .. }));
+    let mut n_unknown = 0;
     if !args.quick && is_readable {
         let contents = store.fsck_contents().map_err(|error| failed(error.into()))?;
         // A blob of another size has other bytes, too.
         let is_new =
             |finding: &Finding| finding.blob().is_none_or(|blob| findings.iter().all(|f| f.blob() != Some(blob)));
         findings.extend(contents.into_iter().filter(is_new).collect::<Vec<_>>());
+        let layers = slipway_engine::check_layers(&store, flavor).map_err(|error| failed(error.into()))?;
+        findings.extend(layers.findings);
+        n_unknown = layers.n_unknown;
     }
     if args.repair {
         findings = store.repair(findings).map_err(|error| failed(error.into()))?;
     }
-    let text = text(&replaced, &findings, args.repair);
+    let text = text(&replaced, &findings, n_unknown, args.repair);
     io::stdout().write_all(text.as_bytes()).map_err(|error| failed(error.into()))?;
     let is_left = !findings.is_empty() && !args.repair;
     if is_left { Err(CommandError::Findings) } else { Ok(()) }
 }
 
-fn text(replaced: &[String], findings: &[Finding], is_repaired: bool) -> String {
+fn text(replaced: &[String], findings: &[Finding], n_unknown: usize, is_repaired: bool) -> String {
     let lines = findings.iter().map(|finding| format!("{finding}\n"));
     let last = match (findings.len(), is_repaired) {
         (0, _) => "the store is sound\n".to_owned(),
         (n, true) => format!("{n} found and set aside; the next build makes anew what it needs\n"),
         (n, false) => format!("{n} found; `slipway fsck --repair` sets them aside\n"),
     };
-    replaced.iter().map(|remark| format!("{remark}\n")).chain(lines).chain([last]).collect()
+    let unknown = match n_unknown {
+        0 => String::new(),
+        n => format!("layers that there is nothing to compare with any more: {n}\n"),
+    };
+    replaced.iter().map(|remark| format!("{remark}\n")).chain(lines).chain([unknown, last]).collect()
 }

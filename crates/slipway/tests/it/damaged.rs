@@ -11,6 +11,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_layer_that_is_gone", a_layer_that_is_gone),
     test("a_database_of_garbage", a_database_of_garbage),
     test("fsck_finds_and_sets_aside", fsck_finds_and_sets_aside),
+    test("files_of_layers_that_changed_are_found_and_made_anew", files_of_layers_that_changed_are_found_and_made_anew),
     test("a_newer_store_is_refused_with_both_versions", a_newer_store_is_refused_with_both_versions),
 ];
 
@@ -98,6 +99,36 @@ fn fsck_finds_and_sets_aside() {
     assert!(site.path("store/quarantine").join(digest).exists());
     assert_eq!(fsck(&[]).0, Some(0));
     assert_eq!(site.summary(&[]), expected);
+}
+
+fn files_of_layers_that_changed_are_found_and_made_anew() {
+    let site = site();
+    let expected = site.summary(&[]);
+    let fsck = |words: &[&str]| {
+        let outcome = run(site.slipway().arg("fsck").args(words));
+        (outcome.exit_code, String::from_utf8(outcome.stdout).unwrap())
+    };
+    // Of the base, whose tar another tool may have written; of a COPY and of a RUN, whose tars are slipway's own.
+    for (file, is_of_base) in [("etc/passwd", true), ("f", false), ("g", false)] {
+        site.renew_store();
+        site.summary(&[]);
+        assert_eq!(fsck(&[]), (Some(0), "the store is sound\n".to_owned()));
+        let layers = fs::read_dir(site.path("store/layers")).unwrap().map(|entry| entry.unwrap().path());
+        let layer = layers.into_iter().find(|layer| layer.join(file).is_file()).unwrap();
+        let id = layer.file_name().unwrap().to_str().unwrap().to_owned();
+        fs::set_permissions(layer.join(file), std::os::unix::fs::PermissionsExt::from_mode(0o4777)).unwrap();
+        assert_eq!(fsck(&["--quick"]).0, Some(0), "names are as they were");
+        let (code, found) = fsck(&[]);
+        assert_eq!(code, Some(1), "{found}");
+        assert!(found.contains(&format!("the files of layer `{id}` are not what they were")), "{found}");
+        assert_eq!(fsck(&["--repair"]).0, Some(0));
+        assert!(site.path("store/quarantine").join(&id).is_dir());
+        assert_eq!(fsck(&[]).0, Some(0));
+        let steps = site.build(&[]).success().steps();
+        assert!(is_of_base || !steps.ran.is_empty(), "{file}: {steps:?}");
+        assert_eq!(site.summary(&[]), expected);
+    }
+    site.assert_tidy();
 }
 
 fn a_newer_store_is_refused_with_both_versions() {
