@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use slipway_engine::{Engine, EngineParts};
+use slipway_engine::{DockerEngines, Engine, EngineParts};
 use slipway_graph::request::flags::{BuildFlags, PathKind, Surroundings};
 use slipway_graph::request::{BuildRequest, NamedRequest};
 use slipway_graph::{Event, Events, StepId};
@@ -44,6 +44,7 @@ fn main() {
         shell_seat: None,
         step_terminal: None,
         cap: Bounds::default(),
+        docker_engines: |_| Ok(DockerEngines::default()),
     });
     for n_layers in [1, 120] {
         let context = folder.path().join(n_layers.to_string());

@@ -194,17 +194,16 @@ impl Engine {
         let wanted = Wanted { users: &users, ..wanted };
         let solved = self.solve(wanted, job).map_err(with_source)?;
         let mut built = Vec::with_capacity(requests.len());
-        for build in blueprint.results.keys() {
+        for (build, result) in &blueprint.results {
             let finished = self.finish(*build, (&prepared, &solved), &outboxes, job);
             let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
             let request = &requests[*build].request;
             let pins = (request.lock == Some(LockUse::Extend)).then(|| {
                 let mut pins = request.pins.clone();
                 let is_shared = requests.iter().all(|other| other.request.lock_file() == request.lock_file());
-                let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
                 pins.extend(match is_shared {
                     true => sources.pins(),
-                    false => pins::named_by(&blueprint.graph, &results, &sources.pins()),
+                    false => pins::named_by(&blueprint.graph, &result.vertices(), &sources.pins()),
                 });
                 pins
             });
@@ -235,7 +234,7 @@ impl Engine {
         // From outside of the namespace that files belong to no layer can be read.
         let mut outboxes = Outboxes::new(self.flavor != OverlayFlavor::Outside);
         for (build, result) in &blueprint.results {
-            let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+            let results = result.vertices();
             let targets = &requests[*build].request.cache_to;
             outboxes.add(*build, targets, (&blueprint.graph, &results), (&self.store, &self.registry));
         }
@@ -285,7 +284,7 @@ impl Engine {
         let Blueprint { graph, results, .. } = &prepared.blueprint;
         let result = &results[&build];
         let events = job.audience.of(build);
-        let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+        let results = result.vertices();
         let cache = CacheExport {
             store: &self.store,
             graph,
@@ -319,6 +318,8 @@ impl Engine {
             store: &self.store,
             registry: &self.registry,
             flavor: self.flavor,
+            docker_engines: self.docker_engines,
+            search_path: &self.search_path,
             images: &images,
             is_multi: result.is_multi,
             wants_manifest: request.metadata_file.is_some(),
@@ -395,7 +396,7 @@ fn files_wanted(blueprint: &Blueprint, requests: &[NamedRequest]) -> BTreeSet<Ve
     let mut wanted = BTreeSet::new();
     for (build, result) in &blueprint.results {
         let request = &requests[*build].request;
-        let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+        let results = result.vertices();
         for target in &request.cache_to {
             wanted.extend(cache_export::vertices(&blueprint.graph, &results, target.extent));
         }

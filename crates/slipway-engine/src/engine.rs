@@ -12,6 +12,7 @@ use slipway_store::{Bounds, OverlayFlavor, Store};
 
 use crate::cap::Cap;
 use crate::descriptors::{self, OriginalLimit};
+use crate::docker_api::DockerEngines;
 use crate::images::Images;
 use crate::ops::RemoteSources;
 use crate::ops::exec::WindowSize;
@@ -35,7 +36,12 @@ pub struct EngineParts {
     pub step_terminal: Option<WindowSize>,
     /// What the store is kept within, while builds go on and when they end; without bounds it grows.
     pub cap: Bounds,
+    pub docker_engines: FindDockerEngines,
 }
+
+/// Says where container engines may be listening: those that the user has configured, or the one of the named context.
+/// The error is a whole sentence.
+pub type FindDockerEngines = fn(context: Option<&str>) -> Result<DockerEngines, String>;
 
 /// Builds images. One engine serves any number of builds.
 pub struct Engine {
@@ -48,6 +54,7 @@ pub struct Engine {
     pub(crate) nofile: OriginalLimit,
     pub(crate) git_variables: Vec<(String, OsString)>,
     pub(crate) cap: Cap,
+    pub(crate) docker_engines: FindDockerEngines,
 }
 
 impl Engine {
@@ -59,9 +66,20 @@ impl Engine {
             OverlayFlavor::Outside => OriginalLimit::read(),
             OverlayFlavor::Root | OverlayFlavor::UserNamespace => descriptors::raise_limit(),
         };
-        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, step_terminal, cap } = parts;
-        let cap = Cap::new(cap, flavor);
-        Engine { store, registry, flavor, search_path, shell_seat, step_terminal, nofile, git_variables, cap }
+        let EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, step_terminal, .. } = parts;
+        let (cap, docker_engines) = (Cap::new(parts.cap, flavor), parts.docker_engines);
+        Engine {
+            store,
+            registry,
+            flavor,
+            search_path,
+            shell_seat,
+            step_terminal,
+            nofile,
+            git_variables,
+            cap,
+            docker_engines,
+        }
     }
 
     /// Where base images are looked up.

@@ -23,6 +23,7 @@
 //! container/    a program in an image: `slipway run`
 //! records/      what is kept of a build that is over, and why its steps ran
 //! export/       one exporter a file
+//! docker_api/   container engines, for `--load`
 //! stored/       images of the local store without a build: pull, push, save, load
 //! ```
 
@@ -35,6 +36,7 @@ mod container;
 mod context;
 mod contexts;
 mod descriptors;
+mod docker_api;
 mod durability;
 mod engine;
 mod export;
@@ -72,7 +74,8 @@ pub use build::{Built, SourceFile};
 pub use chain::chain;
 pub use container::ports::{OpenPort, PortError, Protocol, PublishedPort};
 pub use container::{Container, ContainerError, ContainerRequest, PullPolicy, Resolver, Rights};
-pub use engine::{Engine, EngineParts};
+pub use docker_api::{DockerAddress, DockerEngines};
+pub use engine::{Engine, EngineParts, FindDockerEngines};
 pub use export::ExportedImage;
 pub use failure::{BuildError, BuildFailure, ErrorClass};
 pub use inspect::{Checked, Inspector, OpenEngine};

@@ -82,6 +82,13 @@ pub(crate) struct ResultPlan {
     pub(crate) is_multi: bool,
 }
 
+impl ResultPlan {
+    /// What makes the images, one a platform.
+    pub(crate) fn vertices(&self) -> Vec<VertexId> {
+        self.images.iter().map(|image| image.result).collect()
+    }
+}
+
 /// An image before its layers are there.
 #[derive(Debug)]
 pub(crate) struct ImagePlan {

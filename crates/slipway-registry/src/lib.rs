@@ -45,6 +45,7 @@ pub use failure::{Attempt, ErrorKind, Failure, Operation};
 pub use http_source::{FetchError, UrlBody, UrlRequest, UrlResponse};
 pub use login::{KnownLogin, LoginError, LoginFile, LoginServer};
 pub use objects::{ObjectAnswer, ObjectBody, ObjectError, ObjectMethod, ObjectRequest};
+pub use origin::query_escaped;
 pub use pull::{BlobError, BlobReader};
 pub use push::{BlobPush, PushError};
 pub use referrers::{Referrer, ReferrersError};

@@ -143,7 +143,7 @@ fn has_scheme(location: &str) -> bool {
 }
 
 /// `text` with every byte escaped that has a meaning in a query string.
-pub(crate) fn query_escaped(text: &str) -> String {
+pub fn query_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

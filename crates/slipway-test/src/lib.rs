@@ -9,6 +9,7 @@ pub mod base;
 pub mod builder;
 pub mod capability;
 pub mod case;
+pub mod docker_engine;
 pub mod expectation;
 mod form;
 pub mod git_server;

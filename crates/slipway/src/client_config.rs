@@ -69,7 +69,7 @@ pub(crate) fn store_root() -> PathBuf {
         .join("slipway")
 }
 
-fn path_of(variable: EnvVar) -> Option<PathBuf> {
+pub(crate) fn path_of(variable: EnvVar) -> Option<PathBuf> {
     variable.get_os().map(PathBuf::from)
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn user_config_folder() -> Option<PathBuf> {
     path_of(env_vars::XDG_CONFIG_HOME).or_else(|| Some(path_of(env_vars::HOME)?.join(".config")))
 }
 
-fn read_json(path: &Path) -> Option<Value> {
+pub(crate) fn read_json(path: &Path) -> Option<Value> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 

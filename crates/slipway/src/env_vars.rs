@@ -28,6 +28,14 @@ pub(crate) const DOCKER_CONFIG: EnvVar = EnvVar("DOCKER_CONFIG");
 pub(crate) const REGISTRY_AUTH_FILE: EnvVar = EnvVar("REGISTRY_AUTH_FILE");
 /// Where programs keep files for as long as the user is logged in.
 pub(crate) const XDG_RUNTIME_DIR: EnvVar = EnvVar("XDG_RUNTIME_DIR");
+/// Where the container engine listens that images are loaded into; over what contexts say.
+pub(crate) const DOCKER_HOST: EnvVar = EnvVar("DOCKER_HOST");
+/// Which of Docker's contexts says where it listens.
+pub(crate) const DOCKER_CONTEXT: EnvVar = EnvVar("DOCKER_CONTEXT");
+/// If set to anything, TCP connections to it use TLS.
+pub(crate) const DOCKER_TLS_VERIFY: EnvVar = EnvVar("DOCKER_TLS_VERIFY");
+/// The version of its API that is spoken.
+pub(crate) const DOCKER_API_VERSION: EnvVar = EnvVar("DOCKER_API_VERSION");
 /// Registry credentials as JSON.
 pub(crate) const DOCKER_AUTH_CONFIG: EnvVar = EnvVar("DOCKER_AUTH_CONFIG");
 /// Where credential helpers and programs that help with steps are found.

@@ -12,6 +12,7 @@ mod config;
 mod containers;
 mod containers_config;
 mod conversation;
+mod docker_engines;
 mod engine_flags;
 mod env_vars;
 mod exit_code;

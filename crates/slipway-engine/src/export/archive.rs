@@ -49,28 +49,91 @@ pub(super) fn export(
     }
     let documents = export.documents(options)?;
     export.fetch_blobs(&documents)?;
-    let pointer = dated(&documents);
-    let entries = index_entries(&pointer, &options.names);
-    let docker = match (kind, documents.manifests.as_slice()) {
-        (Kind::Docker, [manifest]) => Some(slipway_oci::to_compact(&[docker_entry(manifest, &options.names)])?),
-        _ => None,
-    };
+    let archive = Archive::of(&documents, &options.names, kind)?;
     match dest {
         Destination::Folder(path) => {
             let error = |source| ExportError::Write { path: path.clone(), source };
-            write_folder(export, path, entries, &documents, docker.as_deref()).map_err(error)?;
+            archive.write_folder(export, path).map_err(error)?;
         }
         Destination::Stdout | Destination::File(_) => write_to(dest, |out| {
-            let index = index_bytes(entries)?;
             let error = |source| match dest {
                 Destination::File(path) => ExportError::Write { path: path.clone(), source },
                 _ => ExportError::Stdout(source),
             };
-            let files = small_files(&index, docker.as_deref());
-            write_tar(export.store, out, &files, &all_digests(&documents)).map_err(error)
+            archive.write(export.store, out).map_err(error)
         })?,
     }
-    Ok(ExportedImage { descriptor: pointer, ..documents.exported(&options.names) })
+    let descriptor = archive.pointer;
+    Ok(ExportedImage { descriptor, ..documents.exported(&options.names) })
+}
+
+/// A result as an image layout.
+#[derive(Clone)]
+pub(super) struct Archive<'a> {
+    pointer: Descriptor,
+    /// Those of `index.json`.
+    entries: Vec<Descriptor>,
+    /// `manifest.json`, if there is one.
+    docker: Option<Vec<u8>>,
+    digests: BTreeSet<&'a Digest>,
+}
+
+impl<'a> Archive<'a> {
+    /// The layout of `documents` under `names`.
+    pub(super) fn of(
+        documents: &'a Documents,
+        names: &[Reference],
+        kind: Kind,
+    ) -> Result<Archive<'a>, serde_json::Error> {
+        let pointer = dated(documents);
+        let entries = index_entries(&pointer, names);
+        let docker = match (kind, documents.manifests.as_slice()) {
+            (Kind::Docker, [manifest]) => Some(slipway_oci::to_compact(&[docker_entry(manifest, names)])?),
+            _ => None,
+        };
+        Ok(Archive { pointer, entries, docker, digests: all_digests(documents) })
+    }
+
+    /// The same, but for blobs that whoever gets it has.
+    pub(super) fn without(&self, known: &BTreeSet<Digest>) -> Self {
+        let digests = self.digests.iter().filter(|digest| !known.contains(**digest)).copied().collect();
+        Archive { digests, ..self.clone() }
+    }
+
+    /// The blobs that are in it.
+    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.digests.iter().copied()
+    }
+
+    /// Writes it as a tar.
+    pub(super) fn write(&self, store: &Store, out: &mut dyn Write) -> io::Result<()> {
+        let index = index_bytes(self.entries.clone()).map_err(io::Error::other)?;
+        write_tar(store, out, &small_files(&index, self.docker.as_deref()), &self.digests)
+    }
+
+    /// Adds the image to a layout folder; other images in it stay, one with the same name is replaced.
+    fn write_folder(&self, export: &Export<'_>, folder: &Path) -> io::Result<()> {
+        let blobs = folder.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs)?;
+        for digest in &self.digests {
+            let (mut file, _) = export.blob_file(digest).map_err(io::Error::other)?;
+            write_file(&blobs, digest.hex(), &mut file)?;
+        }
+        let mut entries = self.entries.clone();
+        for entry in &mut entries {
+            // Others may come to lie beside it.
+            entry.annotations.entry(REF_NAME.to_owned()).or_insert_with(|| "latest".to_owned());
+        }
+        let mut all = other_entries(&folder.join("index.json"), &entries)?;
+        all.extend(entries);
+        let index = index_bytes(all).map_err(io::Error::other)?;
+        if let Some(docker) = &self.docker {
+            write_file(folder, "manifest.json", &mut docker.as_slice())?;
+        }
+        write_file(folder, "oci-layout", &mut &*OCI_LAYOUT)?;
+        // Last: now everything that it names is there.
+        write_file(folder, "index.json", &mut &*index)
+    }
 }
 
 /// The pointer to the result, with the time that it was made.
@@ -167,35 +230,6 @@ fn header(kind: EntryKind, path: &str, size: u64) -> Entry<'_> {
     let mode = if kind == EntryKind::Directory { 0o755 } else { 0o644 };
     let path = path.as_bytes();
     Entry { kind, path, link: b"", mode, uid: 0, gid: 0, mtime: 0, size, device: (0, 0), capability: None }
-}
-
-/// Adds the image to a layout folder; other images in it stay, one with the same name is replaced.
-fn write_folder(
-    export: &Export<'_>,
-    folder: &Path,
-    mut entries: Vec<Descriptor>,
-    documents: &Documents,
-    docker: Option<&[u8]>,
-) -> io::Result<()> {
-    let blobs = folder.join("blobs/sha256");
-    std::fs::create_dir_all(&blobs)?;
-    for digest in all_digests(documents) {
-        let (mut file, _) = export.blob_file(digest).map_err(io::Error::other)?;
-        write_file(&blobs, digest.hex(), &mut file)?;
-    }
-    for entry in &mut entries {
-        // Others may come to lie beside it.
-        entry.annotations.entry(REF_NAME.to_owned()).or_insert_with(|| "latest".to_owned());
-    }
-    let mut all = other_entries(&folder.join("index.json"), &entries)?;
-    all.extend(entries);
-    let index = index_bytes(all).map_err(io::Error::other)?;
-    if let Some(docker) = docker {
-        write_file(folder, "manifest.json", &mut &*docker)?;
-    }
-    write_file(folder, "oci-layout", &mut &*OCI_LAYOUT)?;
-    // Last: now everything that it names is there.
-    write_file(folder, "index.json", &mut &*index)
 }
 
 fn other_entries(index: &Path, new: &[Descriptor]) -> io::Result<Vec<Descriptor>> {

@@ -6,6 +6,7 @@ pub(crate) mod archive;
 mod attestation;
 mod documents;
 mod image;
+mod load;
 mod local;
 pub(crate) mod pack;
 mod passed_on;
@@ -14,6 +15,7 @@ mod split;
 mod statement_files;
 mod tar;
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
 
@@ -29,6 +31,8 @@ pub(crate) use pack::in_family;
 
 use crate::assemble::{Assembled, Draft};
 use crate::attest::{self, Attestation};
+use crate::docker_api::DockerApiError;
+use crate::engine::FindDockerEngines;
 use crate::images::ImageError;
 use crate::layer::diff::DiffError;
 use crate::layers::{BlobForm, LayerError, Place};
@@ -78,6 +82,10 @@ pub(crate) enum ExportError {
     Files(#[from] DiffError),
     #[error(transparent)]
     Local(#[from] local::LocalError),
+    #[error("{0}")]
+    NoEngine(String),
+    #[error(transparent)]
+    Engine(#[from] DockerApiError),
     #[error(transparent)]
     Push(#[from] Box<PushError>),
     #[error(transparent)]
@@ -123,6 +131,10 @@ pub(crate) struct Export<'a> {
     pub(crate) store: &'a Store,
     pub(crate) registry: &'a Registry,
     pub(crate) flavor: OverlayFlavor,
+    /// Says where container engines are, or the one that the user names.
+    pub(crate) docker_engines: FindDockerEngines,
+    /// Where helper programs are looked for.
+    pub(crate) search_path: &'a OsStr,
     /// One a platform, in the order of the request; at least one.
     pub(crate) images: &'a [Image],
     /// Whether names stand for an index of images, be it of one.
@@ -169,6 +181,9 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Expo
                 let kind = archive::Kind::Docker;
                 Some(export.step("exporting to docker image format", || archive::export(export, dest, image, kind))?)
             }
+            Output::Load { context, image } => {
+                export.step("exporting to docker image format", || load::load(export, image, context.as_deref()))?
+            }
             Output::Local { dest, deletes_others, files } => {
                 let write = || local::export(export, dest, *deletes_others, files);
                 export.step("exporting to client directory", write)?;
@@ -184,7 +199,9 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Expo
     }
     exported.id = match (&exported.image, export.images) {
         (Some(image), _) => Some(image.config.clone().unwrap_or_else(|| image.descriptor.digest.clone())),
-        (None, [only]) if !export.is_multi && outputs.iter().any(|o| matches!(o, Output::Image(_))) => {
+        (None, [only])
+            if !export.is_multi && outputs.iter().any(|o| matches!(o, Output::Image(_) | Output::Load { .. })) =>
+        {
             Some(only.assembled.digest.clone())
         }
         (None, _) => None,
@@ -197,7 +214,7 @@ pub(crate) fn export(export: &Export<'_>, request: &BuildRequest) -> Result<Expo
 pub(crate) fn reads_files(request: &BuildRequest) -> bool {
     let is_made_of_files = |output: &Output| match output {
         Output::Image(image) => image.push.is_none(),
-        Output::Local { .. } | Output::Tar { .. } => true,
+        Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => true,
         Output::Oci { .. } | Output::Docker { .. } | Output::CacheOnly => false,
     };
     request.outputs.is_empty() || request.outputs.iter().any(is_made_of_files)
@@ -217,7 +234,9 @@ pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<Blob
     }
     request.outputs.iter().find_map(|output| match output {
         Output::Image(image) => (is_indexed || image.push.is_some()).then(|| BlobForm::of(image)),
-        Output::Oci { image, .. } | Output::Docker { image, .. } => Some(BlobForm::of(image)),
+        Output::Oci { image, .. } | Output::Docker { image, .. } | Output::Load { image, .. } => {
+            Some(BlobForm::of(image))
+        }
         Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => None,
     })
 }

@@ -307,6 +307,9 @@ pub enum Output {
     Oci { dest: Destination, image: ImageOutput },
     /// A `docker save` archive.
     Docker { dest: Destination, image: ImageOutput },
+    /// Into the local image store, and into a container engine: the one of this `context` of Docker's, or any that the user
+    /// has.
+    Load { context: Option<String>, image: ImageOutput },
     /// The files themselves, into a folder.
     Local { dest: PathBuf, deletes_others: bool, files: FilesOutput },
     /// The files themselves, as a tar archive.

@@ -22,7 +22,7 @@ use crate::progress::{Recording, Reporter, Style, log_window};
 use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
-use crate::{client_config, env_vars, interrupt, lock_file, metadata, place};
+use crate::{client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place};
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +226,18 @@ pub(crate) fn engine_within(
     let git_variables = client_config::git_variables();
     let Terminals { seat, for_steps: step_terminal } = terminals;
     let shell_seat = seat.map(|seat| Arc::new(seat) as Arc<dyn ShellSeat>);
-    let parts = EngineParts { store, registry, flavor, search_path, git_variables, shell_seat, step_terminal, cap };
+    let docker_engines = docker_engines::find;
+    let parts = EngineParts {
+        store,
+        registry,
+        flavor,
+        search_path,
+        git_variables,
+        shell_seat,
+        step_terminal,
+        cap,
+        docker_engines,
+    };
     Ok(Engine::new(parts))
 }
 

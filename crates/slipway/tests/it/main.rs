@@ -37,6 +37,7 @@ mod killed;
 mod lazy_bases;
 mod limits;
 mod lint;
+mod loading;
 mod login;
 mod merge;
 mod nested;
@@ -116,6 +117,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("limits", limits::TESTS),
     ("nested", nested::TESTS),
     ("lint", lint::TESTS),
+    ("loading", loading::TESTS),
     ("login", login::TESTS),
     ("merge", merge::TESTS),
     ("network", network::TESTS),

@@ -192,7 +192,7 @@ fn writes_to_stdout(output: &Output) -> bool {
         Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest, .. } => {
             *dest == Destination::Stdout
         }
-        Output::Image(_) | Output::Local { .. } | Output::CacheOnly => false,
+        Output::Image(_) | Output::Load { .. } | Output::Local { .. } | Output::CacheOnly => false,
     }
 }
 
@@ -281,11 +281,10 @@ impl Reader<'_> {
             "local" => self.local(typed),
             "tar" => Ok(Output::Tar { dest: self.file("tar", typed)?, files: files(typed)? }),
             "oci" => Ok(Output::Oci { dest: self.archive("oci", typed)?, image: self.image(typed)? }),
-            "docker" if typed.attributes.contains_key("context") => {
-                Err(OutputError::Unsupported { option: "type=docker,context=…".to_owned() })
+            "docker" if typed.dest.is_none() => {
+                let context = typed.attributes.get("context").filter(|context| !context.is_empty()).cloned();
+                Ok(Output::Load { context, image: self.image(typed)? })
             }
-            // Loading means that the image is at hand afterwards; here that is slipway's own store.
-            "docker" if typed.dest.is_none() => Ok(Output::Image(self.image(typed)?)),
             "docker" => Ok(Output::Docker { dest: self.archive("docker", typed)?, image: self.image(typed)? }),
             "image" => Ok(Output::Image(self.image(typed)?)),
             "cacheonly" => Ok(Output::CacheOnly),

@@ -59,7 +59,8 @@ fn places_are_read() {
             "type=docker,dest=d.tar,name=x",
             Output::Docker { dest: Destination::File("d.tar".into()), image: image(&["x:latest"], None) },
         ),
-        ("type=docker", Output::Image(image(&[], None))),
+        ("type=docker", Output::Load { context: None, image: image(&[], None) }),
+        ("type=docker,context=remote", Output::Load { context: Some("remote".to_owned()), image: image(&[], None) }),
     ] {
         assert_eq!(read(&[text], &[], &NO_FLAGS), Ok(vec![expected]), "{text}");
     }
@@ -156,13 +157,13 @@ fn annotations_of_the_output_go_before_those_of_all() {
 #[test]
 fn push_and_load_add_what_is_missing() {
     let pushed = Output::Image(image(&["a:1"], Some(Push::default())));
-    let stored = Output::Image(image(&["a:1"], None));
+    let loaded = Output::Load { context: None, image: image(&["a:1"], None) };
     let push = OutputFlags { pushes: true, ..NO_FLAGS };
     let both = OutputFlags { loads: true, ..push };
     assert_eq!(read(&[], &["a:1"], &push), Ok(vec![pushed.clone()]));
     assert_eq!(read(&["type=image"], &["a:1"], &push), Ok(vec![pushed.clone()]));
-    assert_eq!(read(&["type=docker"], &["a:1"], &both), Ok(vec![stored.clone(), pushed.clone()]));
-    assert_eq!(read(&[], &["a:1"], &both), Ok(vec![pushed, stored]));
+    assert_eq!(read(&["type=docker"], &["a:1"], &both), Ok(vec![loaded.clone(), pushed.clone()]));
+    assert_eq!(read(&[], &["a:1"], &both), Ok(vec![pushed, loaded]));
 }
 
 #[test]
