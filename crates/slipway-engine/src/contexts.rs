@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use slipway_dockerfile::{IgnoreError, IgnoreRules};
 use slipway_graph::op::FolderId;
@@ -40,14 +40,19 @@ pub(crate) struct Contexts {
     folders: Vec<Folder>,
     memory: StoreMemory,
     /// The latest look, by [`place`].
-    looked_at: Mutex<HashMap<(FolderId, String), LookedAt>>,
+    looked_at: Mutex<HashMap<Place, LookedAt>>,
+    /// The files of the latest look that found many, until they are copied.
+    many: Mutex<Option<(Place, Arc<Digested>)>>,
 }
+
+/// See [`place`].
+type Place = (FolderId, String);
 
 /// What was found in a folder.
 #[derive(Clone)]
 struct LookedAt {
     digest: Digest,
-    /// Not kept if they are many.
+    /// Not kept here if they are many.
     files: Option<Arc<Digested>>,
 }
 
@@ -63,7 +68,12 @@ struct Folder {
 impl Contexts {
     /// Without a store file digests are not remembered.
     pub(crate) fn new(store: Option<Store>) -> Contexts {
-        Contexts { folders: Vec::new(), memory: StoreMemory(store), looked_at: Mutex::default() }
+        Contexts {
+            folders: Vec::new(),
+            memory: StoreMemory(store),
+            looked_at: Mutex::default(),
+            many: Mutex::default(),
+        }
     }
 
     /// Adds a folder of the user's. `own_ignore_file` is the one that belongs to the Dockerfile; it goes before
@@ -102,6 +112,11 @@ impl Contexts {
         Ok(folder.opened.get_or_init(|| opened))
     }
 
+    /// Where the folder is.
+    pub(crate) fn path(&self, id: FolderId) -> &Path {
+        &self.folders[id.0].path
+    }
+
     /// The digest of what `wanted` selects in the folder, as it was when it was last looked at.
     pub(crate) fn digest(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
         Ok(self.look_at(id, wanted)?.digest)
@@ -109,7 +124,20 @@ impl Contexts {
 
     /// The digest of what `wanted` selects now.
     pub(crate) fn look_again(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digest, ContextsError> {
-        Ok(self.look_now(id, wanted)?.digest)
+        let looked_at = self.look_now(id, wanted)?;
+        self.many().take();
+        Ok(looked_at.digest)
+    }
+
+    /// What `wanted` selects, as it was when it was last looked at. Many files are handed out once: they take much memory.
+    pub(crate) fn files(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Arc<Digested>, ContextsError> {
+        if let Some(files) = self.look_at(id, wanted)?.files {
+            return Ok(files);
+        }
+        match self.many().take() {
+            Some((of, files)) if of == place(id, wanted) => Ok(files),
+            _ => Ok(Arc::new(self.digested(id, wanted)?)),
+        }
     }
 
     /// Which files [`Contexts::digest`] speaks of; `None` if they are too many to be listed.
@@ -123,18 +151,33 @@ impl Contexts {
     }
 
     fn look_now(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<LookedAt, ContextsError> {
-        let digested = digest_files(SourceTree::Context(self.get(id)?), wanted, Some(&self.memory))?;
-        let digest = digested.digest.clone();
-        let looked_at = LookedAt { digest, files: Manifest::can_list(&digested).then(|| Arc::new(digested)) };
-        let mut all = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(place(id, wanted), looked_at.clone());
+        // Not two of them at a time.
+        self.many().take();
+        let digested = Arc::new(self.digested(id, wanted)?);
+        let (digest, place) = (digested.digest.clone(), place(id, wanted));
+        let looked_at = match Manifest::can_list(&digested) {
+            true => LookedAt { digest, files: Some(digested) },
+            false => {
+                *self.many() = Some((place.clone(), digested));
+                LookedAt { digest, files: None }
+            }
+        };
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(place, looked_at.clone());
         Ok(looked_at)
+    }
+
+    fn digested(&self, id: FolderId, wanted: &SourcePattern<'_>) -> Result<Digested, ContextsError> {
+        Ok(digest_files(SourceTree::Context(self.get(id)?), wanted, Some(&self.memory))?)
+    }
+
+    fn many(&self) -> MutexGuard<'_, Option<(Place, Arc<Digested>)>> {
+        self.many.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is remembered of a folder. The whole pattern in writing: it borrows from the graph and cannot be
 /// kept.
-fn place(id: FolderId, wanted: &SourcePattern<'_>) -> (FolderId, String) {
+fn place(id: FolderId, wanted: &SourcePattern<'_>) -> Place {
     (id, format!("{wanted:?}"))
 }
 

@@ -7,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{DbError, Store};
 
+/// Facts of this kind have layers as keys. They are no memory that may be lost: each goes when its layer goes.
+pub const FACTS_OF_LAYERS: &str = "linked from";
+
 impl Store {
     /// The value of `key` among the facts of one `kind`.
     pub fn fact(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>, DbError> {

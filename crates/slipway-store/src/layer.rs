@@ -8,8 +8,24 @@ use crate::{DbError, LayerId, SnapshotError, Store};
 impl Store {
     /// A layer whose tar has this diff ID, if one is in the store.
     pub fn layer_by_diff_id(&self, diff_id: &DiffId) -> Result<Option<LayerId>, DbError> {
+        self.layer_to_use(|c| find(c, diff_id))
+    }
+
+    /// The committed layer of this name, if it is in the store.
+    pub fn layer(&self, name: &str) -> Result<Option<LayerId>, DbError> {
+        self.layer_to_use(|c| {
+            c.prepare_cached("SELECT id FROM layers WHERE id = ?1")?
+                .query_row([name], |row| row.get(0).map(LayerId))
+                .optional()
+        })
+    }
+
+    fn layer_to_use(
+        &self,
+        find: impl FnMut(&Connection) -> rusqlite::Result<Option<LayerId>>,
+    ) -> Result<Option<LayerId>, DbError> {
         let found: Result<_, SnapshotError> = self.find_to_use(
-            || Ok(self.database().run(|c| find(c, diff_id))?),
+            || Ok(self.database().run(find)?),
             |found| found.iter().map(|layer| layer.as_str().to_owned()).collect(),
         );
         match found {

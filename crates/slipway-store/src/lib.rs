@@ -78,6 +78,7 @@ pub use container::{ContainerFolder, Containers, Naming, Ownership};
 pub use database::DbError;
 pub use durability::SyncError;
 pub use error::FsError;
+pub use fact::FACTS_OF_LAYERS;
 pub use fsck::{Finding, KnownLayer};
 pub use image::{ImageError, ImageRecord};
 pub use lock::KeyLock;

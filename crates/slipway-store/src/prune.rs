@@ -15,7 +15,9 @@ use slipway_oci::Digest;
 
 use crate::remove::{remove, remove_all};
 use crate::session::Temporary;
-use crate::{BuildRecordError, DbError, FsError, Store, SweepError, Usage, UsageError, UsageKind, lock};
+use crate::{
+    BuildRecordError, DbError, FACTS_OF_LAYERS, FsError, Store, SweepError, Usage, UsageError, UsageKind, lock,
+};
 
 /// How much is to go; without any bound, all that may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,6 +186,8 @@ impl Store {
                             UsageKind::CacheMount | UsageKind::Clone => continue,
                         };
                         c.prepare_cached(query)?.execute(params![name])?;
+                        c.prepare_cached("DELETE FROM facts WHERE kind = ?1 AND key = ?2")?
+                            .execute(params![FACTS_OF_LAYERS, name])?;
                         c.prepare_cached("DELETE FROM usage WHERE name = ?1")?.execute(params![name])?;
                     }
                     Ok(())
@@ -407,6 +411,19 @@ mod tests {
         assert_eq!((n_gone, n_builds), (0, 1));
         assert!(left_bytes < 4 << 20, "{left_bytes} bytes are left");
         assert_eq!(store.fsck().unwrap(), []);
+    }
+
+    #[test]
+    fn facts_of_layers_go_with_them() {
+        let (_folder, store) = empty_store();
+        let builder = other(&store);
+        let layer = step(&builder, None, "step", 1).layers()[0].clone();
+        builder.set_fact(FACTS_OF_LAYERS, layer.as_str(), b"from others").unwrap();
+        assert_eq!(store.prune(false, Bounds::default(), all).unwrap(), [], "the builder uses the layer");
+        assert!(store.fact(FACTS_OF_LAYERS, layer.as_str()).unwrap().is_some());
+        drop(builder);
+        assert_eq!(store.prune(false, Bounds::default(), all).unwrap().len(), 1);
+        assert_eq!(store.fact(FACTS_OF_LAYERS, layer.as_str()).unwrap(), None);
     }
 
     #[test]

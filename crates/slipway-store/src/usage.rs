@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use crate::{DbError, FsError, Store};
+use crate::{DbError, FACTS_OF_LAYERS, FsError, Store};
 
 /// Larger blobs are no manifests.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
@@ -298,8 +298,10 @@ fn known(connection: &Connection) -> rusqlite::Result<HashMap<String, Known>> {
 
 fn facts(connection: &Connection) -> rusqlite::Result<Vec<Usage>> {
     connection
-        .prepare("SELECT kind, sum(length(CAST(key AS BLOB)) + length(value)) FROM facts GROUP BY kind")?
-        .query_map([], |row| {
+        .prepare(
+            "SELECT kind, sum(length(CAST(key AS BLOB)) + length(value)) FROM facts WHERE kind != ?1 GROUP BY kind",
+        )?
+        .query_map([FACTS_OF_LAYERS], |row| {
             let kind: String = row.get(0)?;
             let description = format!("remembered between builds: {kind}");
             let size_bytes = row.get::<_, i64>(1)? as u64;

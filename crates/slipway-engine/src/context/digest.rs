@@ -22,7 +22,7 @@ use super::memory::{FileDigest, Remembered, Stamp, now, read_row, row_key, write
 use super::scan::{Forest, ScannedDir, ScannedEntry, Top, What, scan};
 use super::select::{SourcePattern, select};
 use super::workers::work;
-use super::{DigestMemory, ScanError, SelectError, SourceTree};
+use super::{DigestMemory, ScanError, SelectError, Selected, SourceTree};
 use crate::rootfs::{CallError, Meta, OnPath, READ_FILE, Time, Xattrs, read_xattrs, stat_fd};
 
 /// How many files one task reads; small enough that two threads end at about the same time.
@@ -56,8 +56,21 @@ pub(crate) fn content_digest(
 /// A selection, and what its digest is made of.
 pub(crate) struct Digested {
     pub(crate) digest: Digest,
-    pub(super) forest: Forest,
+    pub(crate) tops: Vec<Selected>,
+    pub(crate) forest: Forest,
     pub(super) files: FileDigests,
+}
+
+impl Digested {
+    /// The digest of a regular file's content and attributes, by its place in the forest.
+    pub(crate) fn of_file(&self, dir: usize, entry: usize) -> &[u8; 32] {
+        &self.files[dir][entry]
+    }
+
+    /// How many entries all folders have together.
+    pub(crate) fn n_entries(&self) -> usize {
+        self.forest.dirs.iter().map(|dir| dir.entries.len()).sum()
+    }
 }
 
 /// [`content_digest`] for who wants to know later which files that were.
@@ -88,7 +101,7 @@ pub(crate) fn digest_files(
             Top::Entry(dir, index) => write_entry(&mut key, &forest.dirs[dir].entries[index], &files[dir][index]),
         }
     }
-    Ok(Digested { digest: key.finish(), forest, files })
+    Ok(Digested { digest: key.finish(), tops: selection.tops, forest, files })
 }
 
 /// For each folder and entry the digest of its content; zeros for all that is no regular file.

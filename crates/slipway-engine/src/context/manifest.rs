@@ -35,7 +35,7 @@ pub(crate) struct Manifest(pub(crate) BTreeMap<String, FileState>);
 impl Manifest {
     /// Whether the files of a selection are few enough to be listed.
     pub(crate) fn can_list(digested: &Digested) -> bool {
-        digested.forest.dirs.iter().map(|dir| dir.entries.len()).sum::<usize>() <= MAX_FILES
+        digested.n_entries() <= MAX_FILES
     }
 
     /// The files of a selection.

@@ -148,10 +148,12 @@ fn scan_dir(
 ) -> Result<(), CallError> {
     let Task { id, path, below, is_taken, verdicts } = task;
     let dir = tree.root().open_dir(&path).on("openat2", &path)?;
-    let mut entries = Vec::new();
+    let items = list_dir(dir.as_fd()).on("getdents64", &path)?;
+    // Grown step by step they would take up to twice the memory, and folders with many files are kept as long as a copy.
+    let mut entries = Vec::with_capacity(items.len());
     let mut others = Vec::new();
     let mut folders = Vec::new();
-    for item in list_dir(dir.as_fd()).on("getdents64", &path)? {
+    for item in items {
         let (fate, verdicts) = judge(filter, &path, &below, &item, dir.as_fd(), &verdicts)?;
         if fate == Fate::Skip {
             others.push(item.name);

@@ -9,7 +9,8 @@ use slipway_graph::op::FileOp;
 use slipway_store::{ActiveSnapshot, DbError, LayerId, Snapshot, SnapshotError, Store};
 
 use super::begin::begin;
-use super::file::{self, Destination, FileOpError, Linked, Sharing, Source, Unpacker};
+use super::earlier_copy::{self, EarlierCopy};
+use super::file::{self, Destination, FileOpError, Linked, Recopy, Sharing, Source, Unpacker};
 use super::{Input, local, shared_inodes};
 use crate::context::SourceTree;
 use crate::contexts::{Contexts, ContextsError};
@@ -45,6 +46,7 @@ pub(super) fn run(
     store: &Store,
     contexts: &Contexts,
 ) -> Result<Snapshot, FileError> {
+    let (earlier, recopy) = earlier_copy::find(op, base, inputs, store, contexts)?.unzip();
     let active = begin(store, base)?;
     let linked = {
         let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
@@ -54,14 +56,19 @@ pub(super) fn run(
         };
         let trees = inputs.iter().skip(1).map(|input| Tree::open(input, base, store, contexts));
         let trees = trees.collect::<Result<Vec<Tree<'_>>, FileError>>()?;
-        let sources: Vec<Source<'_>> = trees.iter().map(Tree::source).collect();
+        let sources: Vec<Source<'_>> = trees.iter().map(|tree| tree.source(recopy.as_ref())).collect();
         let unpacker = MountedUnpacker { active: &active, one_at_a_time: Mutex::new(()) };
         file::run(op, &Destination::new(base_view.as_ref(), &upper), &sources, &unpacker)?
     };
     let made = active.commit(now_ns())?;
     if linked != Linked::No {
-        let sources: Vec<&Snapshot> = inputs.iter().skip(1).filter_map(Input::snapshot).collect();
-        shared_inodes::remember(store, &made, &sources, linked == Linked::SecondHand)?;
+        let snapshots = inputs.iter().skip(1).filter_map(Input::snapshot);
+        let layers = snapshots.flat_map(Snapshot::layers).chain(earlier.iter().filter_map(EarlierCopy::layer));
+        let layers: Vec<LayerId> = layers.cloned().collect();
+        shared_inodes::remember(store, &made, &layers, linked == Linked::SecondHand)?;
+    }
+    if let (Some(earlier), Some(recopy)) = (earlier, recopy) {
+        earlier.remember(store, &made, &recopy.into_list())?;
     }
     Ok(made)
 }
@@ -92,16 +99,16 @@ impl<'a> Tree<'a> {
                 let layers = snapshot.layers().iter().rev();
                 let layers = layers.map(|layer| Root::open(&store.layer_path(layer)).map_err(FileError::Layer));
                 let layers = layers.collect::<Result<Vec<_>, _>>()?;
-                let sharing = shared_inodes::sharing(store, base, snapshot)?;
+                let sharing = shared_inodes::sharing(store, base, snapshot.layers())?.into_iter().rev();
                 Ok(Tree::Snapshot { view, layers: layers.into_iter().zip(sharing).collect() })
             }
         }
     }
 
-    fn source(&self) -> Source<'_> {
+    fn source<'s>(&'s self, recopy: Option<&'s Recopy>) -> Source<'s> {
         match self {
-            Tree::Context(context) => Source { tree: SourceTree::Context(context), layers: &[] },
-            Tree::Snapshot { view, layers } => Source { tree: SourceTree::Snapshot(view), layers },
+            Tree::Context(context) => Source { tree: SourceTree::Context(context), layers: &[], recopy },
+            Tree::Snapshot { view, layers } => Source { tree: SourceTree::Snapshot(view), layers, recopy: None },
         }
     }
 }

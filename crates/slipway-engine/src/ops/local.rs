@@ -30,7 +30,7 @@ pub(crate) fn snapshot(id: FolderId, store: &Store, contexts: &Contexts) -> Resu
     }
     let active = store.begin(None)?;
     let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
-    let source = Source { tree: SourceTree::Context(contexts.get(id)?), layers: &[] };
+    let source = Source { tree: SourceTree::Context(contexts.get(id)?), layers: &[], recopy: None };
     file::run(&whole("/"), &Destination::new(None, &upper), &[source], &super::files::NoArchives)?;
     let snapshot = active.commit(now_ns())?;
     // Of files that changed meanwhile nobody knows which they are.
@@ -51,7 +51,7 @@ pub(crate) fn copy_folder(view: BorrowedFd<'_>, source: &str, folder: &Path) -> 
     let target = Root::open(folder)?;
     owners::give(target.as_fd(), Owner { uid: copied.uid, gid: copied.gid })?;
     rustix::fs::fchmod(target.as_fd(), Mode::from_raw_mode(copied.mode & 0o7777))?;
-    let source_tree = Source { tree: SourceTree::Snapshot(&view), layers: &[] };
+    let source_tree = Source { tree: SourceTree::Snapshot(&view), layers: &[], recopy: None };
     file::run(&whole(source), &Destination::new(None, &target), &[source_tree], &super::files::NoArchives)
         .map_err(io::Error::other)?;
     Ok(())

@@ -2,6 +2,7 @@
 
 mod begin;
 mod context_reads;
+mod earlier_copy;
 mod emulators;
 pub(crate) mod exec;
 pub(crate) mod file;

@@ -13,7 +13,11 @@ use slipway_store::{DbError, LayerId, Snapshot, Store};
 use super::file::Sharing;
 
 /// Facts by layer: a word of [`Origins::text`], then the layers that it has linked files of, and those that they have.
-const KIND: &str = "linked from";
+const KIND: &str = slipway_store::FACTS_OF_LAYERS;
+
+/// Files of a layer that has them from this many others are copied, so that facts do not grow with every build of the
+/// same `COPY`.
+const MAX_ORIGINS: usize = 500;
 
 /// Where the linked files of a layer come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,35 +52,33 @@ impl Origins {
     }
 }
 
-/// What may be linked from each layer of `source` (top first) into a new layer on top of `base`.
-pub(super) fn sharing(store: &Store, base: &Snapshot, source: &Snapshot) -> Result<Vec<Sharing>, DbError> {
+/// What may be linked from each of `layers` into a new layer on top of `base`.
+pub(super) fn sharing(store: &Store, base: &Snapshot, layers: &[LayerId]) -> Result<Vec<Sharing>, DbError> {
     let below = Origins::of(store, base.layers())?;
     let is_below = |id: &String| below.iter().any(|(layer, origins)| layer == id || origins.layers.contains(id));
     let of = |(id, origins): &(String, Origins)| {
-        if below.iter().any(|(layer, _)| layer == id) {
+        if below.iter().any(|(layer, _)| layer == id) || origins.layers.len() >= MAX_ORIGINS {
             return Sharing::Nothing;
         }
         // A layer that begins on nothing may be put on any stack later (`COPY --link`).
         let is_apart = !below.is_empty() && !is_below(id) && !origins.layers.iter().any(is_below);
         if is_apart { Sharing::Everything } else { Sharing::OnlyNames }
     };
-    Ok(Origins::of(store, source.layers())?.iter().rev().map(of).collect())
+    Ok(Origins::of(store, layers)?.iter().map(of).collect())
 }
 
 /// Remembers that the top layer of `made` has linked files of `sources`.
 pub(super) fn remember(
     store: &Store,
     made: &Snapshot,
-    sources: &[&Snapshot],
+    sources: &[LayerId],
     is_second_hand: bool,
 ) -> Result<(), DbError> {
     let Some(layer) = made.layers().last() else { return Ok(()) };
     let mut all = Origins { is_second_hand, ..Origins::default() };
-    for source in sources {
-        for (id, origins) in Origins::of(store, source.layers())? {
-            all.layers.insert(id);
-            all.layers.extend(origins.layers);
-        }
+    for (id, origins) in Origins::of(store, sources)? {
+        all.layers.insert(id);
+        all.layers.extend(origins.layers);
     }
     store.set_fact(KIND, layer.as_str(), all.text().as_bytes())
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,7 @@ use std::{fs, thread};
 use rustix::fs::inotify;
 
 use crate::sharing::log_of_cache_mount;
-use crate::site::Site;
+use crate::site::{Site, files_below};
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -29,6 +30,11 @@ pub(crate) const TESTS: &[Test] = &[
         a_file_that_changes_during_the_build_is_cached_as_what_was_copied,
     ),
     test("a_file_that_changes_all_the_time_is_copied", a_file_that_changes_all_the_time_is_copied),
+    test(
+        "many_files_are_linked_from_the_layer_of_the_last_time",
+        many_files_are_linked_from_the_layer_of_the_last_time,
+    ),
+    test("files_are_not_linked_from_a_layer_below", files_are_not_linked_from_a_layer_below),
     test("no_cache_runs_everything", no_cache_runs_everything),
     test("no_cache_filter_runs_the_steps_of_a_stage", no_cache_filter_runs_the_steps_of_a_stage),
 ];
@@ -150,6 +156,58 @@ fn a_touched_file_is_no_change() {
     fs::File::options().write(true).open(site.path("ctx/src/a")).unwrap().set_times(times).unwrap();
     site.write("unused", "not copied by any step\n");
     assert_eq!(site.build(&[]).success().steps().ran, Vec::<String>::new());
+}
+
+/// More than it takes to look for an earlier copy of them.
+const N_FILES: usize = 600;
+
+fn many_files(dockerfile: &str) -> Site {
+    let site = Site::new(dockerfile);
+    for n in 0..N_FILES {
+        site.write(&format!("src/{}/{n}", n % 7), &format!("{n}\n"));
+    }
+    site
+}
+
+/// How many inodes the copied files have in all layers together.
+fn n_inodes(site: &Site) -> usize {
+    let files = files_below(&site.path("store/layers"));
+    let copied = files.iter().filter(|file| file.iter().any(|part| part == "src"));
+    copied.map(|file| fs::metadata(file).unwrap().ino()).collect::<BTreeSet<u64>>().len()
+}
+
+/// Only changed files are copied, and nobody can tell that from the image.
+fn many_files_are_linked_from_the_layer_of_the_last_time() {
+    let site = many_files("FROM busybox\nCOPY src /src\n");
+    let id = site.name("image.id");
+    let build = || {
+        site.build(&["--build-arg=SOURCE_DATE_EPOCH=1", "--iidfile", &id]).success();
+        fs::read_to_string(&id).unwrap()
+    };
+    let mut last = build();
+    for n_changes in 1..4 {
+        // As long as before: only the content tells.
+        site.write("src/0/0", &format!("{n_changes}\n"));
+        let image = build();
+        assert_eq!(n_inodes(&site), N_FILES + n_changes);
+        assert!(last != image);
+        last = image;
+    }
+    site.assert_tidy();
+    site.renew_store();
+    assert_eq!(build(), last);
+}
+
+/// In one stack two names of one inode would be a hard link for a RUN.
+fn files_are_not_linked_from_a_layer_below() {
+    let site = many_files("FROM busybox AS base\nCOPY src /src\nFROM base\nCOPY src /src\n");
+    site.build(&[]).success();
+    assert_eq!(n_inodes(&site), 2 * N_FILES);
+    site.write("src/0/0", "changed\n");
+    site.build(&[]).success();
+    // The lower layer has files of the last build, the upper one has only its own.
+    assert_eq!(n_inodes(&site), 2 * N_FILES + 1 + N_FILES);
+    site.assert_tidy();
 }
 
 fn no_cache_runs_everything() {

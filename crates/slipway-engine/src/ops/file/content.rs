@@ -27,6 +27,8 @@ const SMALL_BYTES: u64 = 64 << 10;
 pub(super) struct LinkedInodes {
     claimed: Mutex<HashSet<InodeId>>,
     is_second_hand: AtomicBool,
+    /// Some are of a layer in which no inode can be met twice.
+    has_earlier: AtomicBool,
 }
 
 /// What may be linked from a layer into the new one, see [`crate::ops::shared_inodes`].
@@ -49,9 +51,17 @@ impl LinkedInodes {
         self.claimed.lock().expect("because nothing panics while the lock is held").insert(inode)
     }
 
+    /// Notes a link to a file of the layer of an earlier run, which shares that much.
+    pub(super) fn note_earlier(&self, sharing: Sharing) {
+        self.has_earlier.store(true, Ordering::Relaxed);
+        // Nobody looked whether it had further names.
+        self.is_second_hand.fetch_or(sharing == Sharing::Everything, Ordering::Relaxed);
+    }
+
     /// What has become of all files.
     pub(super) fn outcome(&self) -> Linked {
-        let has_any = !self.claimed.lock().expect("because nothing panics while the lock is held").is_empty();
+        let is_empty = self.claimed.lock().expect("because nothing panics while the lock is held").is_empty();
+        let has_any = !is_empty || self.has_earlier.load(Ordering::Relaxed);
         match (has_any, self.is_second_hand.load(Ordering::Relaxed)) {
             (false, _) => Linked::No,
             (true, false) => Linked::FirstHand,

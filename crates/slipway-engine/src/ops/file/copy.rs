@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use slipway_graph::op::{self, CopyAction, Owner, OwnerId, Unpack};
 
+use super::again::FileName;
 use super::archive::open_archive;
 use super::content::{LayerDirs, LinkedInodes, copy_bytes, create_file, link_origin};
 use super::destination::make_dir_in;
@@ -35,18 +36,25 @@ pub(super) fn copy(
     linked: &LinkedInodes,
     unpacker: &dyn Unpacker,
 ) -> Result<(), FileOpError> {
-    let selection = select(source.tree, &SourcePattern::from(action))?;
-    let forest = scan(&selection)?;
+    let looked_at;
+    let (tops, forest) = match source.recopy {
+        Some(recopy) => recopy.source(),
+        None => {
+            let selection = select(source.tree, &SourcePattern::from(action))?;
+            looked_at = (scan(&selection)?, selection.tops);
+            (looked_at.1.as_slice(), &looked_at.0)
+        }
+    };
     let changes = changes(dest, action.owner.as_ref(), action.mode.as_ref())?;
-    for (selected, top) in selection.tops.iter().zip(&forest.tops) {
+    for (selected, top) in tops.iter().zip(&forest.tops) {
         let copier = Copier {
             dest,
             source,
-            forest: &forest,
+            forest,
             changes: &changes,
             linked,
             replaces_metadata: action.parents_root.is_none(),
-            hard_linked: hard_linked(&forest, *top),
+            hard_linked: hard_linked(forest, *top),
             late: Mutex::default(),
             dir_times: Mutex::default(),
         };
@@ -211,6 +219,8 @@ struct OpenFolders {
     from: OwnedFd,
     /// The same folder in the source's layers.
     layers: LayerDirs,
+    /// What `to` was in the layer of an earlier run.
+    earlier: Option<OwnedFd>,
     to: OwnedFd,
     target: TreePath,
 }
@@ -239,8 +249,12 @@ impl Copier<'_> {
             Task::Files { id, target, is_new, entries } => {
                 let folders = self.open(id, target)?;
                 let mut buffer = vec![0; 128 << 10];
+                let mut names = Vec::new();
                 for index in entries {
-                    self.copy_unless_late(id, index, &folders, is_new, &mut buffer)?;
+                    names.extend(self.copy_unless_late(id, index, &folders, is_new, &mut buffer)?);
+                }
+                if let Some(recopy) = self.source.recopy {
+                    recopy.note(names);
                 }
                 Ok(())
             }
@@ -308,11 +322,13 @@ impl Copier<'_> {
         Ok(OpenFolders {
             from: self.source.tree.root().open_dir(path).on("openat2", path)?,
             layers: LayerDirs::open(self.source.layers, path),
+            earlier: self.source.recopy.and_then(|recopy| recopy.open(&target)),
             to: self.dest.upper_dir(&target)?,
             target,
         })
     }
 
+    /// Copies a file, unless it has to wait. Gives the name that tells the next run of the same copy what it is.
     fn copy_unless_late(
         &self,
         id: usize,
@@ -320,10 +336,10 @@ impl Copier<'_> {
         folders: &OpenFolders,
         is_new: bool,
         buffer: &mut [u8],
-    ) -> Result<(), FileOpError> {
+    ) -> Result<Option<FileName>, FileOpError> {
         let entry = &self.forest.dirs[id].entries[index];
         if matches!(entry.what, What::Dir(_)) {
-            return Ok(());
+            return Ok(None);
         }
         let target = folders.target.join(&entry.name);
         if !is_new {
@@ -331,9 +347,20 @@ impl Copier<'_> {
         }
         if entry.meta.is_file() && self.hard_linked.contains(&(entry.meta.dev, entry.meta.ino)) {
             lock(&self.late).push(LateFile { target, dir: id, entry: index });
-            return Ok(());
+            return Ok(None);
         }
-        self.copy_entry(entry, folders, &entry.name, &target, buffer)
+        let recopy = self.source.recopy.filter(|_| entry.meta.is_file());
+        let name = recopy.map(|recopy| recopy.name(id, index, &target, self.changes.apply(&entry.meta)));
+        let is_linked = match (recopy, &name, &folders.earlier) {
+            (Some(recopy), Some(name), Some(earlier)) => {
+                recopy.link(name, earlier, &entry.name, &folders.to, self.linked)
+            }
+            _ => false,
+        };
+        if !is_linked {
+            self.copy_entry(entry, folders, &entry.name, &target, buffer)?;
+        }
+        Ok(name)
     }
 
     /// Copies the first file of each group of hard links, and links the others to it.

@@ -7,10 +7,12 @@
 //! run      one action after the other
 //! copy     where a source goes; its files by several threads
 //! content  the bytes of one file: linked, shared or copied
+//! again    files that the layer of an earlier run has
 //! archive  is this file unpacked instead?
 //! make     new files and folders
 //! ```
 
+mod again;
 mod archive;
 mod chmod;
 mod content;
@@ -24,6 +26,7 @@ mod tests;
 
 use slipway_graph::op::{FileAction, FileOp};
 
+pub(crate) use again::{EarlierLayer, FileList, Recopy};
 pub(crate) use archive::{ArchiveError, Unpacker};
 pub(crate) use chmod::{ModeChange, ModeError};
 pub(crate) use destination::{Destination, NewDirs};
@@ -41,6 +44,8 @@ pub(crate) struct Source<'a> {
     /// The directories of a snapshot's layers, top first, if they are on the file system of the new layer: then its
     /// files need not be copied but can be linked, as far as that is said. Empty if not, and for build contexts.
     pub layers: &'a [(Root, Sharing)],
+    /// If there is only one action and it copies many files: which, and what is known of the last time.
+    pub recopy: Option<&'a Recopy>,
 }
 
 /// Whether files were linked rather than copied.

@@ -105,7 +105,7 @@ impl Folders {
             Tree::Context(_) => SourceTree::Context(&context),
             Tree::Stage | Tree::LinkedStage => SourceTree::Snapshot(&source),
         };
-        let sources = [Source { tree, layers: &layers }];
+        let sources = [Source { tree, layers: &layers, recopy: None }];
         run(&FileOp { actions }, &Destination::new(Some(&base), &upper), &sources, &ShowArchive).map(drop)
     }
 
