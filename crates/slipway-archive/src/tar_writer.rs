@@ -269,13 +269,16 @@ fn put_text(field: &mut [u8], text: &[u8]) {
 
 /// Zero-padded octal digits and a NUL; zero if the number does not fit (then an extended record has it).
 fn put_octal(field: &mut [u8], number: u64) {
-    let width = field.len() - 1;
-    let mut text = format!("{number:0width$o}");
-    if text.len() > width {
-        text = "0".repeat(width);
+    let Some((end, digits)) = field.split_last_mut() else { return };
+    *end = 0;
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest & 7) as u8;
+        rest >>= 3;
     }
-    field[..width].copy_from_slice(text.as_bytes());
-    field[width] = 0;
+    if rest > 0 {
+        digits.fill(b'0');
+    }
 }
 
 fn padding(size: u64) -> usize {

@@ -11,10 +11,11 @@ use std::thread::Scope;
 
 use slipway_graph::VertexId;
 use slipway_graph::request::{self, ImageOutput};
-use slipway_oci::{Descriptor, DiffId, Digest, Sha256};
+use slipway_oci::{Descriptor, DiffId, Digest};
 use slipway_solver::Cancel;
 use slipway_store::{BlobWriter, DbError, Finding, LayerId, Snapshot, SnapshotError, Store};
 
+use crate::layer::background_hash::BackgroundHash;
 use crate::layer::compress::{Compressor, layer_media_type};
 use crate::layer::decompress::Compression;
 use crate::layer::diff::{self, DiffError};
@@ -27,6 +28,8 @@ pub(crate) enum LayerError {
     Diff(#[from] DiffError),
     #[error("cannot open the folder of layer {layer}")]
     Open { layer: LayerId, source: io::Error },
+    #[error("cannot hash the layer")]
+    Hash(#[source] io::Error),
     #[error("cannot compress the layer")]
     Compress(#[source] io::Error),
     #[error(transparent)]
@@ -213,9 +216,9 @@ pub(crate) fn in_form(
     let mut plain = source.reader(BufReader::with_capacity(1 << 20, file)).map_err(LayerError::Decompress)?;
     let compressor = Compressor::new(form.compression, form.level, store.blob_writer()?);
     let compressor = compressor.map_err(LayerError::Compress)?;
-    let mut sink = TarSink { hasher: Sha256::new(), n_bytes: 0, blob: Some(compressor), cancel };
+    let mut sink = TarSink { hasher: BackgroundHash::new(), n_bytes: 0, blob: Some(compressor), cancel };
     io::copy(&mut plain, &mut sink).map_err(LayerError::Decompress)?;
-    let found = DiffId(sink.hasher.finish());
+    let found = DiffId(sink.hasher.finish().map_err(LayerError::Hash)?);
     if found != *diff_id {
         return Err(LayerError::OtherContent { digest: blob.digest.clone(), expected: diff_id.clone(), found });
     }
@@ -301,9 +304,9 @@ fn write(
             Some(Compressor::new(form.compression, form.level, writer).map_err(LayerError::Compress)?)
         }
     };
-    let tar = TarSink { hasher: Sha256::new(), n_bytes: 0, blob, cancel };
+    let tar = TarSink { hasher: BackgroundHash::new(), n_bytes: 0, blob, cancel };
     let tar = diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), latest, tar)?;
-    let (diff_id, n_bytes) = (DiffId(tar.hasher.finish()), tar.n_bytes);
+    let (diff_id, n_bytes) = (DiffId(tar.hasher.finish().map_err(LayerError::Hash)?), tar.n_bytes);
     let blob = match form {
         Some(form) => committed(store, &diff_id, tar.blob, form)?,
         None => None,
@@ -330,7 +333,7 @@ pub fn write_layer_tar(store: &Store, below: &[LayerId], layer: &LayerId, out: i
 
 /// Takes the tar: hashes it, counts it, and passes it on to the compressor if there is one.
 struct TarSink<'a> {
-    hasher: Sha256,
+    hasher: BackgroundHash,
     n_bytes: u64,
     blob: Option<Compressor<BlobWriter>>,
     cancel: &'a Cancel,
@@ -341,7 +344,7 @@ impl Write for TarSink<'_> {
         if self.cancel.is_canceled() {
             return Err(io::Error::other("canceled"));
         }
-        self.hasher.update(bytes);
+        self.hasher.update(bytes)?;
         self.n_bytes += bytes.len() as u64;
         if let Some(blob) = &mut self.blob {
             blob.write_all(bytes)?;
