@@ -9,7 +9,7 @@ use slipway_graph::op::FileOp;
 use slipway_store::{ActiveSnapshot, DbError, LayerId, Snapshot, SnapshotError, Store};
 
 use super::begin::begin;
-use super::earlier_copy::{self, EarlierCopy};
+use super::earlier_copy::EarlierCopy;
 use super::file::{self, Destination, FileOpError, Linked, Recopy, Sharing, Source, Unpacker};
 use super::{Input, local, shared_inodes};
 use crate::context::SourceTree;
@@ -38,27 +38,43 @@ pub(crate) enum FileError {
     Cache(#[from] DbError),
 }
 
+/// What carries ops out needs to know of the build.
+pub(super) struct Setting<'a> {
+    pub(super) store: &'a Store,
+    pub(super) contexts: &'a Contexts,
+    /// Nothing of earlier builds is made use of.
+    pub(super) ignores_cache: bool,
+}
+
 /// Carries out `op` on top of `base` and commits the layer.
 pub(super) fn run(
     op: &FileOp,
     base: &Snapshot,
     inputs: &[Input],
-    store: &Store,
-    contexts: &Contexts,
+    setting: &Setting<'_>,
 ) -> Result<Snapshot, FileError> {
-    let (earlier, recopy) = earlier_copy::find(op, base, inputs, store, contexts)?.unzip();
+    let Setting { store, contexts, ignores_cache } = *setting;
     let active = begin(store, base)?;
-    let linked = {
+    let (linked, earlier) = {
         let upper = Root::open(active.upper()).map_err(FileError::Upper)?;
         let base_view = match base.layers().is_empty() {
             true => None,
             false => Some(readable(store.view(base)?)?),
         };
+        let dest = Destination::new(base_view.as_ref(), &upper);
+        let earlier = match ignores_cache {
+            true => None,
+            false => EarlierCopy::find(op, base, &dest, inputs, store, contexts)?,
+        };
+        if let Some(layer) = earlier.as_ref().map_or(Ok(None), |earlier| earlier.whole_layer(&dest, base, store))? {
+            return Ok(store.stack(Some(base), layer, now_ns())?);
+        }
         let trees = inputs.iter().skip(1).map(|input| Tree::open(input, base, store, contexts));
         let trees = trees.collect::<Result<Vec<Tree<'_>>, FileError>>()?;
-        let sources: Vec<Source<'_>> = trees.iter().map(|tree| tree.source(recopy.as_ref())).collect();
+        let recopy = earlier.as_ref().map(EarlierCopy::recopy);
+        let sources: Vec<Source<'_>> = trees.iter().map(|tree| tree.source(recopy)).collect();
         let unpacker = MountedUnpacker { active: &active, one_at_a_time: Mutex::new(()) };
-        file::run(op, &Destination::new(base_view.as_ref(), &upper), &sources, &unpacker)?
+        (file::run(op, &dest, &sources, &unpacker)?, earlier)
     };
     let made = active.commit(now_ns())?;
     if linked != Linked::No {
@@ -67,8 +83,8 @@ pub(super) fn run(
         let layers: Vec<LayerId> = layers.cloned().collect();
         shared_inodes::remember(store, &made, &layers, linked == Linked::SecondHand)?;
     }
-    if let (Some(earlier), Some(recopy)) = (earlier, recopy) {
-        earlier.remember(store, &made, &recopy.into_list())?;
+    if let Some(earlier) = earlier {
+        earlier.remember(store, &made)?;
     }
     Ok(made)
 }

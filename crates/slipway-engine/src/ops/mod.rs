@@ -385,7 +385,7 @@ impl EngineOps<'_> {
                 self.exec(vertex, exec, &snapshots, cancel)
             }
             Op::File(op) => {
-                let copy = || self.file(op, inputs);
+                let copy = || self.file(vertex, op, inputs);
                 let made = self.read_contexts(vertex, inputs, copy, |made| unique_name(std::slice::from_ref(made)))?;
                 Ok(Output::Snapshot(made))
             }
@@ -457,9 +457,11 @@ impl EngineOps<'_> {
         }
     }
 
-    fn file(&self, op: &FileOp, inputs: &[Input]) -> Result<Snapshot, OpError> {
+    fn file(&self, vertex: VertexId, op: &FileOp, inputs: &[Input]) -> Result<Snapshot, OpError> {
         let base = self.file_system_of(&inputs[0])?;
-        Ok(files::run(op, &base, inputs, self.store, self.contexts).map_err(Box::new)?)
+        let ignores_cache = self.graph.vertex(vertex).ignores_cache;
+        let setting = files::Setting { store: self.store, contexts: self.contexts, ignores_cache };
+        Ok(files::run(op, &base, inputs, &setting).map_err(Box::new)?)
     }
 
     /// The output with its files at hand.

@@ -35,6 +35,7 @@ pub(crate) const TESTS: &[Test] = &[
         many_files_are_linked_from_the_layer_of_the_last_time,
     ),
     test("files_are_not_linked_from_a_layer_below", files_are_not_linked_from_a_layer_below),
+    test("a_large_copy_keeps_its_layer_on_another_base", a_large_copy_keeps_its_layer_on_another_base),
     test("no_cache_runs_everything", no_cache_runs_everything),
     test("no_cache_filter_runs_the_steps_of_a_stage", no_cache_filter_runs_the_steps_of_a_stage),
 ];
@@ -208,6 +209,33 @@ fn files_are_not_linked_from_a_layer_below() {
     // The lower layer has files of the last build, the upper one has only its own.
     assert_eq!(n_inodes(&site), 2 * N_FILES + 1 + N_FILES);
     site.assert_tidy();
+}
+
+/// Unless a time, an owner or what is at the destination differs.
+fn a_large_copy_keeps_its_layer_on_another_base() {
+    let site =
+        many_files("FROM busybox\nARG BEFORE\nRUN eval \"$BEFORE\"\nCOPY --chown=user src /a/src\nRUN ls -l /a/src\n");
+    let before = |command: &str| format!("--build-arg=BEFORE=adduser -D -u 7 user; {command}");
+    let n_layers_after = |arguments: &[&str]| {
+        site.build(arguments).success();
+        let layers = fs::read_dir(site.path("store/layers")).unwrap();
+        layers.filter(|layer| layer.as_ref().unwrap().path().join("a/src/0").exists()).count()
+    };
+    assert_eq!(n_layers_after(&[&before("true")]), 1);
+    let another_base = before("echo > /file");
+    assert_eq!(n_layers_after(&[&another_base]), 1);
+    let summary = site.summary(&[&another_base]);
+    assert_eq!(n_layers_after(&[&before("mkdir -m 700 /a")]), 2);
+    assert_eq!(n_layers_after(&[&before("mkdir -m 700 -p /a/src")]), 3);
+    assert_eq!(n_layers_after(&[&before("mkdir -p /a/src; echo > /a/src/file")]), 4);
+    assert_eq!(n_layers_after(&[&before("sed -i s/:7:/:8:/ /etc/passwd")]), 5);
+    assert_eq!(n_layers_after(&[&before("sed -i s/:7:/:8:/ /etc/passwd; true")]), 5);
+    site.write("src/0/0", "0\n");
+    assert_eq!(n_layers_after(&[&before("sed -i s/:7:/:8:/ /etc/passwd; : touched")]), 6);
+    assert_eq!(n_layers_after(&["--no-cache", &before("sed -i s/:7:/:8:/ /etc/passwd; : touched")]), 7);
+    site.assert_tidy();
+    site.renew_store();
+    assert_eq!(site.summary(&[&another_base]), summary);
 }
 
 fn no_cache_runs_everything() {

@@ -2,19 +2,22 @@
 //!
 //! Of a folder with many files mostly few have changed since it was copied last. The others are linked from the layer
 //! of that time instead of being copied once more. What that layer holds is told by a list of short digests, one a
-//! file, over everything that a new copy would be made of: neither has to be read.
+//! file, over everything that a new copy would be made of: neither has to be read. If nothing has changed at all, that
+//! layer is what a new copy would be.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::AtFlags;
+use slipway_graph::op::CopyAction;
 use slipway_oci::Sha256;
 
-use super::Sharing;
 use super::content::LinkedInodes;
-use super::entry::Wanted;
-use crate::context::{Digested, Forest, Selected};
-use crate::rootfs::{Root, TreePath, stat_at};
+use super::copy::changes;
+use super::entry::{Changes, Wanted};
+use super::{Destination, FileOpError, Sharing};
+use crate::context::{Digested, Forest, Selected, Top, What};
+use crate::rootfs::{Meta, Root, TreePath, stat_at};
 
 /// Stands for a file at a certain path, with its content, owner, mode and time.
 pub(super) type FileName = [u8; NAME_BYTES];
@@ -71,6 +74,44 @@ impl Recopy {
         let mut names = self.copied.into_inner().unwrap_or_else(PoisonError::into_inner);
         names.sort_unstable();
         FileList { names }
+    }
+
+    /// Whether `copy`, which has only these files to copy, would make just what the earlier layer holds. To be asked if
+    /// contents and destination are known to be the same; what is left are owners, modes and times.
+    pub(crate) fn is_all_there(&self, copy: &CopyAction, dest: &Destination<'_>) -> Result<bool, FileOpError> {
+        let (Some(earlier), [Top::Dir(top)]) = (&self.earlier, self.files.forest.tops.as_slice()) else {
+            return Ok(false);
+        };
+        let target = dest.resolve(copy.dest.as_bytes())?;
+        let changes = changes(dest, copy.owner.as_ref(), copy.mode.as_ref())?;
+        let Ok(made) = earlier.root.try_stat(&target) else { return Ok(false) };
+        let is_dressed = dest.stat(&target)?.is_some() || Wanted::of(&made) == changes.new_dir();
+        let is_dated = made.mtime == self.files.forest.dirs[*top].meta.mtime;
+        Ok(is_dressed && is_dated && self.is_folder_there(earlier, *top, &target, &changes))
+    }
+
+    fn is_folder_there(&self, earlier: &EarlierLayer, id: usize, target: &TreePath, changes: &Changes) -> bool {
+        let Ok(there) = earlier.root.open_dir(target) else { return false };
+        self.files.forest.dirs[id].entries.iter().enumerate().all(|(index, entry)| {
+            let path = target.join(&entry.name);
+            if entry.meta.is_file() {
+                return earlier.files.has(&self.name(id, index, &path, changes.apply(&entry.meta)));
+            }
+            let Ok(made) = stat_at(there.as_fd(), &entry.name) else { return false };
+            let is_same = |meta: &Meta| {
+                let wanted = changes.apply(meta);
+                // The mode of a link means nothing.
+                let mode = if meta.is_link() { wanted.mode } else { made.mode };
+                Wanted { mode, ..Wanted::of(&made) } == wanted && made.mtime == meta.mtime
+            };
+            match entry.what {
+                What::Dir(deeper) => {
+                    is_same(&self.files.forest.dirs[deeper].meta)
+                        && self.is_folder_there(earlier, deeper, &path, changes)
+                }
+                What::Link(_) | What::Other => is_same(&entry.meta),
+            }
+        })
     }
 
     pub(super) fn source(&self) -> (&[Selected], &Forest) {

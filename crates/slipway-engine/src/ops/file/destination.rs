@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use slipway_graph::KeyWriter;
+use slipway_oci::Digest;
 
 use super::FileOpError;
 use super::entry::{Wanted, dress};
@@ -70,6 +72,46 @@ impl<'a> Destination<'a> {
             (Err(e), Some(base)) if Errno::from_io_error(&e) == Some(Errno::NOENT) => base.read_link(real),
             (answer, _) => answer,
         }
+    }
+
+    /// Stands for all that a new layer with files only below `path` takes over from the layers below: what the folders
+    /// on the way are like. `None` if there are files already, or a link is on the way.
+    pub(crate) fn digest_of_way(&self, path: &[u8]) -> Result<Option<Digest>, FileOpError> {
+        let target = self.resolve(path)?;
+        if target != TreePath::clean(path) {
+            return Ok(None);
+        }
+        let mut way = Vec::new();
+        let mut folder = TreePath::top();
+        let mut names = target.components();
+        while let Some(meta) = self.stat(&folder)? {
+            let deeper = names.next();
+            let is_taken =
+                deeper.is_none() && self.base.is_some_and(|base| !base.list(&folder).is_ok_and(|l| l.is_empty()));
+            if !meta.is_dir() || is_taken {
+                return Ok(None);
+            }
+            way.push((folder.clone(), meta));
+            let Some(name) = deeper else { break };
+            folder = folder.join(name);
+        }
+        let mut key = KeyWriter::new("way");
+        for (place, (folder, meta)) in way.iter().enumerate() {
+            key.number(meta.mode.into()).number(meta.uid.into()).number(meta.gid.into());
+            // The time of the last one changes with what is put there, and that of the top is in no layer.
+            if place > 0 && place + 1 < way.len() {
+                key.number(meta.mtime.secs.cast_unsigned()).number(meta.mtime.nanos.into());
+            }
+            let xattrs = match self.base {
+                Some(base) => base.open_dir(folder).and_then(read_xattrs).on("flistxattr", folder)?,
+                None => Vec::new(),
+            };
+            key.number(xattrs.len() as u64);
+            for (name, value) in xattrs {
+                key.bytes(name.to_bytes()).bytes(&value);
+            }
+        }
+        Ok(Some(key.finish()))
     }
 
     /// The users and groups of this file system.
