@@ -120,7 +120,7 @@ impl Blueprint {
     pub(crate) fn users(&self) -> Vec<Vec<usize>> {
         let mut users: Vec<Vec<usize>> = self.owners.iter().map(|owner| vec![*owner]).collect();
         for (index, result) in &self.results {
-            let results: Vec<VertexId> = result.images.iter().map(|image| image.result).collect();
+            let results = result.vertices();
             let needed = self.graph.reachable(&results);
             for (vertex, _) in needed.iter().enumerate().filter(|(_, is_needed)| **is_needed) {
                 if self.owners[vertex] != *index {
