@@ -29,6 +29,7 @@ mod shell_seat;
 mod signals;
 mod surroundings;
 mod typed_line;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;

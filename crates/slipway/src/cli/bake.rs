@@ -10,6 +10,12 @@ pub(crate) struct BakeArgs {
     /// Targets and groups to build; patterns with `*` and `?` are allowed
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
+    /// Build again whenever a file changes that a target reads; only the targets that it touches
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Of the targets, only these; what --watch says to itself
+    #[arg(long, hide = true)]
+    pub(crate) only: Vec<String>,
     /// Build definition file
     #[arg(short = 'f', long = "file")]
     pub(crate) files: Vec<String>,

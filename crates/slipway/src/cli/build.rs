@@ -147,6 +147,9 @@ pub(crate) struct BuildArgs {
     /// Fail if a step of this stage ran (its result stays)
     #[arg(long = "expect-cached", value_name = "STAGE")]
     pub(crate) expect_cached: Vec<String>,
+    /// Build again whenever a file of the context or the Dockerfile changes
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// Where a shell is wanted instead of a result, `STAGE[:LINE]`; never typed as a flag
     #[arg(skip)]
     pub(crate) shell: String,

@@ -98,6 +98,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "slipway build -o out .                    # the files alone, into a folder",
             "slipway build --platform linux/amd64,linux/arm64 --push -t registry.example.com/app .",
             "slipway build --secret id=token,env=TOKEN --ssh default .",
+            "slipway build --watch .                   # again, whenever a file changes",
             "slipway build https://github.com/me/app.git#main:service",
         ],
     ),

@@ -6,6 +6,7 @@ mod definition_files;
 mod entitlements;
 mod flags;
 mod remote;
+mod watched;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -21,7 +22,7 @@ use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
-use crate::{env_vars, lock_file, metadata, place};
+use crate::{env_vars, lock_file, metadata, place, watch};
 use entitlements::Rights;
 use remote::Remote;
 
@@ -36,6 +37,19 @@ pub(crate) struct BuildSettings<'a> {
     /// Steps write to a terminal, if there is a screen.
     pub(crate) run_tty: bool,
     pub(crate) names: NameUse,
+}
+
+impl<'a> BuildSettings<'a> {
+    fn of(args: &'a BakeArgs) -> BuildSettings<'a> {
+        BuildSettings {
+            progress: &args.progress,
+            is_quiet: false,
+            allow: &args.allow,
+            metadata_file: args.metadata_file.as_deref(),
+            run_tty: args.run_tty,
+            names: NameUse { lock: args.lock, locked: args.locked, offline: args.offline },
+        }
+    }
 }
 
 /// What names stand for, and who may be asked about it, as `build` has these flags.
@@ -63,8 +77,14 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
     if args.print && args.list.is_some() {
         return Err(told("--print and --list are mutually exclusive"));
     }
+    if args.watch {
+        return watch::run(words, || watched::plan(args));
+    }
     let mut remote = args.targets.first().and_then(|first| Remote::of_argument(first));
-    let targets = &args.targets[usize::from(remote.is_some())..];
+    let targets = match &args.only[..] {
+        [] => &args.targets[usize::from(remote.is_some())..],
+        only => only,
+    };
     let files = match &mut remote {
         Some(remote) => remote.fetch(&args.files, &args.progress, args.offline)?,
         None => definition_files::find(&args.files)?,
@@ -89,15 +109,7 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
         unchanged.as_mut().map(|unchanged| remote.rebase(unchanged)).transpose()?;
     }
     check_rights(&selection, unchanged.as_ref(), &args.allow, words)?;
-    let settings = BuildSettings {
-        progress: &args.progress,
-        is_quiet: false,
-        allow: &args.allow,
-        metadata_file: args.metadata_file.as_deref(),
-        run_tty: args.run_tty,
-        names: NameUse { lock: args.lock, locked: args.locked, offline: args.offline },
-    };
-    build_all(&selection, settings, is_debug, words)
+    build_all(&selection, BuildSettings::of(args), is_debug, words)
 }
 
 fn told(message: impl std::fmt::Display) -> CommandError {

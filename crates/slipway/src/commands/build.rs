@@ -22,6 +22,7 @@ use crate::progress::{Recording, Reporter, Style, log_window};
 use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
+use crate::watch::{self, Plan};
 use crate::{client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place};
 
 /// Why there is no engine.
@@ -44,6 +45,7 @@ struct ImageIdFileError {
 /// Builds, and prints the image id if that is all that is wanted.
 pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     let context = only_context(&mut args, words)?;
+    let is_watching = args.watch;
     let style = Style::choose(&args.progress, args.quiet).map_err(|error| CommandError::Options(error.into()))?;
     let is_quiet = args.quiet;
     let terminal = TerminalUse {
@@ -59,6 +61,10 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
         CommandError::of_flags(error.into(), moment, words)
     })?;
     lock_file::read_into(&mut request).map_err(|error| CommandError::Options(error.into()))?;
+    if is_watching {
+        let plan = || Ok(Plan::of_one(&request));
+        return watch::run(words, plan);
+    }
     if let Some(call) = request.call {
         return call::run(call, &request, sandbox, style, is_debug, remarks);
     }

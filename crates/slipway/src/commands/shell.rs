@@ -14,12 +14,20 @@ use crate::shell_seat;
 #[error("a shell needs a terminal on standard input and standard error")]
 struct NoTerminalError;
 
+/// Nobody wants to be thrown out of a shell because a file was written.
+#[derive(Debug, thiserror::Error)]
+#[error("a shell cannot be used with --watch")]
+struct WatchedShellError;
+
 /// Builds what comes before the point; the shell is the last step, and there is no image.
 pub(crate) fn run(args: ShellArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
     if !shell_seat::is_there() {
         return Err(CommandError::Preparation(Box::new(NoTerminalError)));
     }
     let ShellArgs { point, build: mut args } = args;
+    if args.watch {
+        return Err(CommandError::Options(Box::new(WatchedShellError)));
+    }
     args.shell = point;
     if args.contexts.is_empty() {
         args.contexts.push(".".to_owned());

@@ -60,6 +60,7 @@ mod shell;
 mod site;
 mod unprivileged;
 mod urls;
+mod watching;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -137,6 +138,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("shell", shell::TESTS),
     ("unprivileged", unprivileged::TESTS),
     ("urls", urls::TESTS),
+    ("watching", watching::TESTS),
 ];
 
 fn main() -> ExitCode {
