@@ -28,6 +28,11 @@ fn image(names: &[&str], push: Option<Push>) -> ImageOutput {
     ImageOutput { push, ..ImageOutput::stored(names.iter().map(|name| name.parse().unwrap()).collect()) }
 }
 
+/// As an archive or an engine gets it.
+fn archived(names: &[&str]) -> ImageOutput {
+    ImageOutput { keeps_inline_only: false, ..image(names, None) }
+}
+
 #[test]
 fn places_are_read() {
     let local = |dest: &str| Output::Local { dest: dest.into(), deletes_others: false, files: FilesOutput::default() };
@@ -54,13 +59,13 @@ fn places_are_read() {
             Output::Tar { dest: Destination::File("x.tar".into()), files: split(false) },
         ),
         ("type=cacheonly", Output::CacheOnly),
-        ("TYPE=oci,dest=l,tar=false", Output::Oci { dest: Destination::Folder("l".into()), image: image(&[], None) }),
+        ("TYPE=oci,dest=l,tar=false", Output::Oci { dest: Destination::Folder("l".into()), image: archived(&[]) }),
         (
             "type=docker,dest=d.tar,name=x",
-            Output::Docker { dest: Destination::File("d.tar".into()), image: image(&["x:latest"], None) },
+            Output::Docker { dest: Destination::File("d.tar".into()), image: archived(&["x:latest"]) },
         ),
-        ("type=docker", Output::Load { context: None, image: image(&[], None) }),
-        ("type=docker,context=remote", Output::Load { context: Some("remote".to_owned()), image: image(&[], None) }),
+        ("type=docker", Output::Load { context: None, image: archived(&[]) }),
+        ("type=docker,context=remote", Output::Load { context: Some("remote".to_owned()), image: archived(&[]) }),
     ] {
         assert_eq!(read(&[text], &[], &NO_FLAGS), Ok(vec![expected]), "{text}");
     }
@@ -157,7 +162,7 @@ fn annotations_of_the_output_go_before_those_of_all() {
 #[test]
 fn push_and_load_add_what_is_missing() {
     let pushed = Output::Image(image(&["a:1"], Some(Push::default())));
-    let loaded = Output::Load { context: None, image: image(&["a:1"], None) };
+    let loaded = Output::Load { context: None, image: archived(&["a:1"]) };
     let push = OutputFlags { pushes: true, ..NO_FLAGS };
     let both = OutputFlags { loads: true, ..push };
     assert_eq!(read(&[], &["a:1"], &push), Ok(vec![pushed.clone()]));
