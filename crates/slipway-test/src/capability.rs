@@ -36,10 +36,12 @@ pub enum Capability {
     Strace,
     /// `moto_server`, a server that speaks S3 (`scripts/s3-server` installs it).
     S3Server,
+    /// `tmux`, which shows what a terminal shows.
+    Tmux,
 }
 
 impl Capability {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -52,6 +54,7 @@ impl Capability {
         Self::Emulator,
         Self::Strace,
         Self::S3Server,
+        Self::Tmux,
     ];
 
     /// What every build needs from the machine.
@@ -74,6 +77,7 @@ impl Capability {
             Self::Emulator => "emulator",
             Self::Strace => "strace",
             Self::S3Server => "s3-server",
+            Self::Tmux => "tmux",
         }
     }
 
@@ -122,6 +126,7 @@ impl Capability {
             }
             Self::Strace => fails("strace", &["strace", "-f", "--inject=chdir:error=EIO:when=1", "true"]),
             Self::S3Server => fails("moto_server", &["sh", "-c", "command -v moto_server"]),
+            Self::Tmux => fails("tmux", &["tmux", "-V"]),
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

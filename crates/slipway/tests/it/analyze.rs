@@ -52,7 +52,7 @@ fn image(site: &Site, layers: &[&[(&str, usize)]], history: bool) {
 }
 
 /// A place with an image of which one file is there twice.
-fn wasteful() -> Site {
+pub(crate) fn wasteful() -> Site {
     let site = Site::new("");
     image(&site, &[&[("a", 100), ("b", 50)], &[("a", 100)]], true);
     site

@@ -25,6 +25,7 @@ mod damaged;
 mod drop_in;
 mod epoch;
 mod explained;
+mod explorer;
 mod git;
 mod git_modes;
 mod hostile_archives;
@@ -105,6 +106,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("crashes", crashes::TESTS),
     ("damaged", damaged::TESTS),
     ("explained", explained::TESTS),
+    ("explorer", explorer::TESTS),
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
     ("images", images::TESTS),
