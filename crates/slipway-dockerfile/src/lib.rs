@@ -19,6 +19,7 @@ mod instructions;
 pub mod lint;
 mod lower;
 mod outline;
+mod overview;
 mod parse;
 mod paths;
 mod stage_builder;
@@ -40,6 +41,7 @@ pub use lower::{
     ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, Linked, LowerInputs, Lowered, Lowering, lower,
 };
 pub use outline::{Outline, OutlineArg, OutlineMount, outline};
+pub use overview::{FileOrigin, Overview, StageOverview, StepOverview, overview};
 pub use parse::{parse, parse_trigger};
 pub use slipway_graph::quote::quoted;
 pub use stages::with_form_errors;

@@ -300,7 +300,7 @@ impl<'a> Stages<'a> {
         }
     }
 
-    fn origin_of_need(&self, need: Need<'_>, inputs: &LowerInputs<'_>) -> Result<Origin, String> {
+    pub(crate) fn origin_of_need(&self, need: Need<'_>, inputs: &LowerInputs<'_>) -> Result<Origin, String> {
         match need {
             Need::Copied(from) => self.origin(from, inputs),
             Need::Mounted { from, .. } => self.named_origin(from, inputs),

@@ -105,7 +105,7 @@ impl Events for Clock {
     fn emit(&self, event: Event) {
         let mut running = self.running.lock().unwrap();
         match event {
-            Event::StepPlanned { step, name } if name.contains(" RUN ") => {
+            Event::StepPlanned { step, name, .. } if name.contains(" RUN ") => {
                 running.insert(step, None);
             }
             Event::StepStarted { step, at } => {

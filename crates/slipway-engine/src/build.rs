@@ -24,7 +24,7 @@ use slipway_graph::request::{
 use slipway_graph::{Event, Events, Graph, Pins, StepId, VertexId};
 use slipway_oci::{DiffId, Digest, Platform};
 use slipway_solver::Cancel;
-use slipway_store::OverlayFlavor;
+use slipway_store::{LayerSizes, OverlayFlavor};
 
 use crate::assemble::Draft;
 use crate::attest;
@@ -58,6 +58,8 @@ pub struct Built {
     pub image_id: Option<Digest>,
     /// The last output that is an image with a manifest.
     pub image: Option<ExportedImage>,
+    /// How large the image is: the first of several. `None` if there is none.
+    pub size: Option<LayerSizes>,
     /// What happened on the way; also kept in the store. `None` if nobody asked for a result.
     pub record: Option<BuildRecord>,
     /// What the lock file is to say from now on, if the build was to find it out.
@@ -329,7 +331,9 @@ impl Engine {
         let exported = export::export(&export, request)?;
         cache.write_all(outboxes.of(build), is_strict)?;
         let provenance = attest::in_metadata(made, result);
-        Ok(Built { image_id: exported.id, image: exported.image, provenance, ..Built::default() })
+        let layers = images.first().map(|image| self.store.layer_sizes(&image.assembled.config.rootfs.diff_ids));
+        let size = layers.transpose()?;
+        Ok(Built { image_id: exported.id, image: exported.image, provenance, size, ..Built::default() })
     }
 
     /// What has to be fetched before the Dockerfile can be read, for somebody who does not build.
@@ -422,7 +426,7 @@ pub(crate) fn internal_step<T, E>(
 where
     E: std::fmt::Display,
 {
-    events.emit(Event::StepPlanned { step, name: name.to_owned() });
+    events.emit(Event::StepPlanned { step, name: name.to_owned(), inputs: Vec::new() });
     events.emit(Event::StepStarted { step, at: SystemTime::now() });
     let result = work();
     let at = SystemTime::now();

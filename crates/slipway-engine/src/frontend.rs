@@ -7,7 +7,7 @@ use std::sync::Arc;
 use slipway_dockerfile::lint::{CheckOptions, LintInputs, Warning, lint};
 use slipway_dockerfile::{
     Diagnostic, Dockerfile, Facts, IgnoreRules, ImageKey, ImagePlace, ImageQuestion, KnownImage, KnownImages, Linked,
-    LowerInputs, Lowering, lower, parse, similar_base, similar_stage, with_form_errors,
+    LowerInputs, Lowering, Overview, lower, overview, parse, similar_base, similar_stage, with_form_errors,
 };
 use slipway_graph::event::FileWarning;
 use slipway_graph::op::Source;
@@ -105,6 +105,22 @@ impl Frontend<'_> {
             outcome = Err(BuildFailure::Other(Box::new(violations(&warnings))));
         }
         Reading { dockerfile, facts, warnings, outcome }
+    }
+
+    /// Parses, and finds out how stages hang together; no image is looked up.
+    pub(crate) fn overview(&self, text: &[u8]) -> (Dockerfile, Result<Overview, BuildFailure>) {
+        let (dockerfile, diagnostics) = parse(text);
+        if !diagnostics.is_empty() {
+            let errors = with_form_errors(&dockerfile, diagnostics);
+            return (dockerfile, Err(BuildFailure::Dockerfile(errors)));
+        }
+        let found = Platforms::of(self.request).map_err(|error| BuildFailure::Other(Box::new(error)));
+        let found = found.and_then(|platforms| {
+            let platform = platforms.targets.first().cloned().unwrap_or_else(Platform::host);
+            let inputs = self.lower_inputs(&platforms, &platform, &[]);
+            overview(&dockerfile, &inputs).map_err(BuildFailure::Dockerfile)
+        });
+        (dockerfile, found)
     }
 
     /// Asks for images until lowering knows enough. What was seen on the way is that of the first platform: the others
@@ -268,6 +284,7 @@ impl Reading {
                 detail: warning.rule.description.to_owned(),
                 url: warning.rule.url(),
                 file_name: source.name.clone(),
+                path: source.path.clone(),
                 text: Arc::clone(&text),
                 lines: warning.lines,
             })));

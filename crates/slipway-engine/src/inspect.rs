@@ -10,7 +10,7 @@ use std::io::Read;
 use std::sync::OnceLock;
 
 use slipway_dockerfile::lint::Warning;
-use slipway_dockerfile::{ImageKey, KnownImage, Linked, Outline, Target, outline, parse, targets};
+use slipway_dockerfile::{ImageKey, KnownImage, Linked, Outline, Overview, Target, outline, parse, targets};
 use slipway_graph::op::Source;
 use slipway_graph::request::{BuildRequest, NamedContext};
 use slipway_graph::{Events, StepId};
@@ -103,6 +103,20 @@ impl<'a> Inspector<'a> {
         }
     }
 
+    /// How the stages hang together, and what steps they have.
+    pub fn overview(
+        &self,
+        request: &BuildRequest,
+        stdin: &mut dyn Read,
+        events: &dyn Events,
+    ) -> Result<Overview, BuildError> {
+        let (inputs, contexts, _) = self.inputs(request, stdin, events)?;
+        let with_frontend = |frontend: &Frontend<'_>| frontend.overview(&inputs.dockerfile_text);
+        let (dockerfile, found) = self.with_frontend((&inputs, &contexts), request, true, events, with_frontend)?;
+        let failed = |failure| BuildError { build: 0, failure, dockerfile: Some(inputs.source(&dockerfile)) };
+        found.map_err(failed)
+    }
+
     fn read(
         &self,
         (inputs, contexts): (&Inputs, &Contexts),
@@ -110,6 +124,18 @@ impl<'a> Inspector<'a> {
         needs_all_stages: bool,
         events: &dyn Events,
     ) -> Result<Reading, BuildError> {
+        let read = |frontend: &Frontend<'_>| frontend.read(&inputs.dockerfile_text);
+        self.with_frontend((inputs, contexts), request, needs_all_stages, events, read)
+    }
+
+    fn with_frontend<T>(
+        &self,
+        (inputs, contexts): (&Inputs, &Contexts),
+        request: &BuildRequest,
+        needs_all_stages: bool,
+        events: &dyn Events,
+        work: impl FnOnce(&Frontend<'_>) -> T,
+    ) -> Result<T, BuildError> {
         let ignore_rules = inputs.ignore_rules(contexts).map_err(|error| other(error.into()))?;
         let look_up = |key: &ImageKey| -> Result<KnownImage, Box<dyn Error + Send + Sync>> {
             Ok(self.engine()?.images(request, &RemoteSources::default()).look_up(key)?)
@@ -126,7 +152,7 @@ impl<'a> Inspector<'a> {
             time_of: &time_of,
             events,
         };
-        Ok(frontend.read(&inputs.dockerfile_text))
+        Ok(work(&frontend))
     }
 
     /// Context and Dockerfile, and the step that read them.

@@ -88,7 +88,7 @@ pub use ops::network::JoinedNetwork;
 pub use ops::shell::ShellSeat;
 pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,
-    RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log,
+    RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log, step_sizes,
 };
 pub use stored::{Pulled, StoredImageError};
 

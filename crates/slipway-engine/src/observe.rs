@@ -81,8 +81,9 @@ pub(crate) fn layer_names(graph: &Graph, target: VertexId) -> Vec<String> {
 impl Observer<EngineOps<'_>> for BuildObserver<'_> {
     fn planned(&self, vertices: &[VertexId]) {
         for id in vertices {
-            let name = self.graph.vertex(*id).name.clone();
-            self.audience.emit(Event::StepPlanned { step: self.steps[id.0], name });
+            let vertex = self.graph.vertex(*id);
+            let inputs = vertex.inputs.iter().map(|input| self.steps[input.0]).collect();
+            self.audience.emit(Event::StepPlanned { step: self.steps[id.0], name: vertex.name.clone(), inputs });
         }
     }
 

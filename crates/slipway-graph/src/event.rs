@@ -22,6 +22,8 @@ pub enum Event {
     StepPlanned {
         step: StepId,
         name: String,
+        /// The steps whose results it uses.
+        inputs: Vec<StepId>,
     },
     StepStarted {
         step: StepId,
@@ -99,6 +101,8 @@ pub struct FileWarning {
     /// Where to read more.
     pub url: Option<String>,
     pub file_name: String,
+    /// Where it lies, as typed.
+    pub path: String,
     /// The whole file.
     pub text: Arc<str>,
     pub lines: LineRange,

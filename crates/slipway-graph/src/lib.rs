@@ -14,6 +14,7 @@ mod pins;
 pub mod quote;
 pub mod request;
 pub mod size;
+pub mod step_name;
 
 pub use event::{Event, Events, LogStream, StepId};
 pub use git::{GitReference, GitReferenceError, GitRemote, GitTimes};

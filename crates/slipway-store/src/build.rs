@@ -122,10 +122,10 @@ impl Store {
         }
     }
 
-    /// All builds, the newest first.
-    pub fn builds(&self) -> Result<Vec<KeptBuild>, FsError> {
+    /// All builds, the newest first; each is read when it is asked for.
+    pub fn builds(&self) -> Result<impl Iterator<Item = KeptBuild> + use<>, FsError> {
         let read = |found: Found| Some(KeptBuild { record: read_record(&found.path)?.record, id: found.id });
-        Ok(self.find_builds()?.into_iter().filter_map(read).collect())
+        Ok(self.find_builds()?.into_iter().filter_map(read))
     }
 
     /// The log of a build, as it was written; `None` if nothing was.
@@ -382,7 +382,7 @@ mod tests {
     }
 
     fn ids(store: &Store) -> Vec<String> {
-        store.builds().unwrap().into_iter().map(|build| build.id).collect()
+        store.builds().unwrap().map(|build| build.id).collect()
     }
 
     #[test]
@@ -405,7 +405,10 @@ mod tests {
         assert_eq!(ids(&store), ["b", "a"]);
         let mut log = String::new();
         store.build_log("a").unwrap().unwrap().read_to_string(&mut log).unwrap();
-        assert_eq!((log.as_str(), store.builds().unwrap()[1].record.as_slice()), ("log", b"record".as_slice()));
+        assert_eq!(
+            (log.as_str(), store.builds().unwrap().nth(1).unwrap().record.as_slice()),
+            ("log", b"record".as_slice())
+        );
         assert!(store.build_log("b").unwrap().is_none());
         store.remove_builds(&["a".to_owned(), "unknown".to_owned()]).unwrap();
         assert!(store.build_log("a").unwrap().is_none());

@@ -5,6 +5,15 @@ use slipway_oci::{Descriptor, DiffId, Digest};
 
 use crate::{DbError, LayerId, SnapshotError, Store};
 
+/// The bytes of some layers together, as far as all of them are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerSizes {
+    /// Of the tars.
+    pub plain_bytes: Option<u64>,
+    /// Of the blobs that go to registries; of several forms the smallest.
+    pub compressed_bytes: Option<u64>,
+}
+
 impl Store {
     /// A layer whose tar has this diff ID, if one is in the store.
     pub fn layer_by_diff_id(&self, diff_id: &DiffId) -> Result<Option<LayerId>, DbError> {
@@ -55,6 +64,18 @@ impl Store {
         })
     }
 
+    /// How large layers are together: one that is there twice counts twice.
+    pub fn layer_sizes(&self, diff_ids: &[DiffId]) -> Result<LayerSizes, DbError> {
+        let tars = self.database().read(|c| diff_ids.iter().map(|diff_id| tar_bytes(c, diff_id)).collect())?;
+        let tars: Vec<Option<u64>> = tars;
+        let mut compressed = Vec::with_capacity(diff_ids.len());
+        for diff_id in diff_ids {
+            let blobs = self.layer_blobs(diff_id)?;
+            compressed.push(blobs.iter().map(|blob| blob.size).min());
+        }
+        Ok(LayerSizes { plain_bytes: tars.into_iter().sum(), compressed_bytes: compressed.into_iter().sum() })
+    }
+
     /// Remembers what the tar of a layer was found to be.
     pub fn set_diff_id(&self, layer: &LayerId, diff_id: &DiffId, tar_size_bytes: u64) -> Result<(), DbError> {
         self.database().run(|c| {
@@ -99,6 +120,13 @@ impl Store {
 }
 
 /// The oldest layer with this diff ID.
+fn tar_bytes(connection: &Connection, diff_id: &DiffId) -> rusqlite::Result<Option<u64>> {
+    let n_bytes: Option<i64> = connection
+        .prepare_cached("SELECT max(tar_size_bytes) FROM layers WHERE diff_id = ?1")?
+        .query_row([diff_id.0.as_str()], |row| row.get(0))?;
+    Ok(n_bytes.map(|n_bytes| n_bytes as u64))
+}
+
 pub(crate) fn find(connection: &Connection, diff_id: &DiffId) -> rusqlite::Result<Option<LayerId>> {
     connection
         .prepare_cached("SELECT id FROM layers WHERE diff_id = ?1 ORDER BY seq LIMIT 1")?

@@ -81,6 +81,7 @@ pub use error::FsError;
 pub use fact::FACTS_OF_LAYERS;
 pub use fsck::{Finding, KnownLayer};
 pub use image::{ImageError, ImageRecord};
+pub use layer::LayerSizes;
 pub use lock::KeyLock;
 pub use open::OpenError;
 pub use overlay::{MountError, OverlayFlavor};

@@ -402,7 +402,7 @@ mod tests {
         let within = |mib: u64| {
             let bounds = Bounds { max_used_bytes: Some(mib << 20), ..Bounds::default() };
             let gone = store.keep_within(bounds, || true).unwrap();
-            (gone.len(), store.builds().unwrap().len(), store.metadata_bytes().unwrap())
+            (gone.len(), store.builds().unwrap().count(), store.metadata_bytes().unwrap())
         };
         assert_eq!(within(20).0, 0);
         let (n_gone, n_builds, _) = within(9);

@@ -13,9 +13,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{DbError, FACTS_OF_LAYERS, FsError, Store};
+use crate::{DbError, FACTS_OF_LAYERS, FsError, LayerId, Store};
 
 /// Larger blobs are no manifests.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
@@ -147,6 +147,27 @@ impl Store {
         }
         self.remember_sizes(&measured)?;
         Ok(found)
+    }
+
+    /// How large a layer is in bytes: its tar, if somebody has made that, else what it takes on the disk.
+    ///
+    /// Needs the root of the user namespace in which the files were made.
+    pub fn layer_bytes(&self, layer: &LayerId) -> Result<u64, DbError> {
+        let known: Option<i64> = self.database().run(|c| {
+            c.prepare_cached(
+                "SELECT coalesce(tar_size_bytes, size_bytes) FROM layers LEFT JOIN usage ON usage.name = layers.id
+                 WHERE id = ?1",
+            )?
+            .query_row([layer.as_str()], |row| row.get(0))
+            .optional()
+            .map(Option::flatten)
+        })?;
+        if let Some(n_bytes) = known {
+            return Ok(n_bytes as u64);
+        }
+        let n_bytes = disk_bytes(&self.layer_path(layer));
+        self.remember_sizes(&[(layer.as_str().to_owned(), n_bytes)])?;
+        Ok(n_bytes)
     }
 
     fn remember_sizes(&self, measured: &[(String, u64)]) -> Result<(), DbError> {

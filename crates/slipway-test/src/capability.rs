@@ -38,10 +38,12 @@ pub enum Capability {
     S3Server,
     /// `tmux`, which shows what a terminal shows.
     Tmux,
+    /// Chromium, which shows pages without a screen.
+    Chromium,
 }
 
 impl Capability {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -55,6 +57,7 @@ impl Capability {
         Self::Strace,
         Self::S3Server,
         Self::Tmux,
+        Self::Chromium,
     ];
 
     /// What every build needs from the machine.
@@ -78,6 +81,7 @@ impl Capability {
             Self::Strace => "strace",
             Self::S3Server => "s3-server",
             Self::Tmux => "tmux",
+            Self::Chromium => "chromium",
         }
     }
 
@@ -127,6 +131,7 @@ impl Capability {
             Self::Strace => fails("strace", &["strace", "-f", "--inject=chdir:error=EIO:when=1", "true"]),
             Self::S3Server => fails("moto_server", &["sh", "-c", "command -v moto_server"]),
             Self::Tmux => fails("tmux", &["tmux", "-V"]),
+            Self::Chromium => fails("chromium", &["chromium", "--version"]),
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

@@ -12,6 +12,7 @@ pub(crate) mod compose;
 pub(crate) mod containers;
 pub(crate) mod docker;
 pub(crate) mod fsck;
+pub(crate) mod graph;
 mod help;
 pub(crate) mod images;
 pub(crate) mod imagetools;
@@ -20,7 +21,9 @@ pub(crate) mod lint;
 pub(crate) mod login;
 pub(crate) mod merge;
 mod rejected;
+pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod sizes;
 pub(crate) mod update;
 
 use std::any::TypeId;
@@ -84,6 +87,12 @@ pub(crate) enum Command {
     Doctor,
     /// Say which steps of a build ran, and what differed from the build before
     Explain(ExplainArgs),
+    /// Draw the stages and steps of a Dockerfile: what takes files from what, and what the last build did
+    Graph(Box<graph::GraphArgs>),
+    /// Build every target of a Dockerfile, and say how large each image is
+    Sizes(Box<sizes::SizesArgs>),
+    /// Write a page of HTML about a build: timeline, stages, why steps ran, logs, sizes
+    Report(report::ReportArgs),
     /// Say what is doubtful in Dockerfiles, and rewrite what is safe
     #[command(alias = "hadolint")]
     Lint(Box<lint::LintArgs>),

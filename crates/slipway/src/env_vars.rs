@@ -60,6 +60,11 @@ pub(crate) const BUILDKIT_STEP_LOG_MAX_SPEED: EnvVar = EnvVar("BUILDKIT_STEP_LOG
 pub(crate) const PROGRESS_NO_TRUNC: EnvVar = EnvVar("PROGRESS_NO_TRUNC");
 /// How many lines of output a running step shows on a terminal.
 pub(crate) const BUILDKIT_TTY_LOG_LINES: EnvVar = EnvVar("BUILDKIT_TTY_LOG_LINES");
+/// How often the screen is drawn, in milliseconds between two pictures.
+pub(crate) const TTY_DISPLAY_RATE: EnvVar = EnvVar("TTY_DISPLAY_RATE");
+/// True where GitHub Actions or GitLab run the program.
+pub(crate) const GITHUB_ACTIONS: EnvVar = EnvVar("GITHUB_ACTIONS");
+pub(crate) const GITLAB_CI: EnvVar = EnvVar("GITLAB_CI");
 /// If true, the same as `--run-tty`.
 pub(crate) const SLIPWAY_RUN_TTY: EnvVar = EnvVar("SLIPWAY_RUN_TTY");
 

@@ -3,6 +3,7 @@
 //! `main` reads what was typed, runs the command and picks the exit code; nothing else in the workspace prints, reads
 //! environment variables or ends the process.
 
+mod build_report;
 mod cache_filter;
 mod calls;
 mod cli;
@@ -12,6 +13,7 @@ mod config;
 mod containers;
 mod containers_config;
 mod conversation;
+mod critical_path;
 mod docker_engines;
 mod engine_flags;
 mod env_vars;
@@ -27,9 +29,12 @@ mod progress;
 mod report;
 mod shell_seat;
 mod signals;
+mod stage_graph;
+mod summary;
 mod surroundings;
 mod typed_line;
 mod watch;
+mod workflow_command;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -95,6 +100,9 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Doctor => commands::doctor::run(),
         Command::Analyze(args) => commands::analyze::run(*args, is_debug, words),
         Command::Dive(args) => commands::analyze::run_as_dive(*args, is_debug, words),
+        Command::Graph(args) => commands::graph::run(*args, words),
+        Command::Sizes(args) => commands::sizes::run(*args, is_debug, words),
+        Command::Report(args) => commands::report::run(&args),
         Command::Lint(args) => commands::lint::run(&args),
         Command::Imagetools(command) | Command::Buildx(BuildxCommand::Imagetools(command)) => {
             commands::imagetools::run(&command)

@@ -99,16 +99,29 @@ fn build_error(error: &BuildError) -> String {
     let file = error.dockerfile.as_ref();
     match &error.failure {
         BuildFailure::Dockerfile(diagnostics) => dockerfile_errors(diagnostics, file),
-        BuildFailure::Step { lines, source, hint, .. } => {
-            step_excerpt(file, *lines) + &hint_line(hint.as_deref()) + &failed_to_solve(&chain(source.as_ref()))
+        BuildFailure::Step { lines, hint, .. } => {
+            step_excerpt(file, *lines) + &hint_line(hint.as_deref()) + &failed_to_solve(&headline(error))
         }
-        BuildFailure::Panic { lines, name, message } => {
+        BuildFailure::Panic { lines, .. } => {
             let hint = "this is a mistake in slipway, not in the Dockerfile: please report it, with this output";
-            step_excerpt(file, *lines) + &hint_line(Some(hint)) + &failed_to_solve(&panic_text(name, message))
+            step_excerpt(file, *lines) + &hint_line(Some(hint)) + &failed_to_solve(&headline(error))
         }
-        BuildFailure::Canceled => failed_to_solve("context canceled"),
-        BuildFailure::Request(source) => format!("ERROR: failed to build: {}\n", chain(source.as_ref())),
-        BuildFailure::Other(source) => failed_to_solve(&chain(source.as_ref())),
+        BuildFailure::Request(_) => format!("ERROR: failed to build: {}\n", headline(error)),
+        BuildFailure::Canceled | BuildFailure::Other(_) => failed_to_solve(&headline(error)),
+    }
+}
+
+/// Why a build failed, on one line, without the words that all messages begin with.
+pub(crate) fn headline(error: &BuildError) -> String {
+    match &error.failure {
+        BuildFailure::Dockerfile(diagnostics) => {
+            diagnostics.first().map_or_else(|| "the Dockerfile is not valid".to_owned(), Diagnostic::headline)
+        }
+        BuildFailure::Step { source, .. } | BuildFailure::Request(source) | BuildFailure::Other(source) => {
+            chain(source.as_ref())
+        }
+        BuildFailure::Panic { name, message, .. } => panic_text(name, message),
+        BuildFailure::Canceled => "context canceled".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 /// Which crates of the workspace each crate may use. `slipway` may use every one below it.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("slipway-oci", &[]),
     ("slipway-graph", &["slipway-oci"]),
     ("slipway-dockerfile", &["slipway-graph", "slipway-oci"]),
@@ -39,6 +39,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("slipway-bake", &[]),
     ("slipway-compose", &[]),
     ("slipway-lint", &["slipway-dockerfile", "slipway-graph", "slipway-oci"]),
+    ("slipway-report", &[]),
     ("slipway-analyze", &["slipway-archive", "slipway-oci"]),
     ("slipway-explorer", &["slipway-analyze"]),
 ];

@@ -82,6 +82,12 @@ impl Copy {
         }
     }
 
+    /// Whether it takes files of the build context; what a variable stands for is taken to be a file there.
+    pub(crate) fn reads_context(&self) -> bool {
+        let is_remote = |source: &String| self.is_add && !matches!(Place::of(source), Place::Files);
+        self.from.is_none() && !self.sources.iter().all(is_remote)
+    }
+
     pub(crate) fn is_add(&self) -> bool {
         self.is_add
     }

@@ -244,7 +244,7 @@ pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<Blob
 impl Export<'_> {
     fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T, ExportError>) -> Result<T, ExportError> {
         let step = self.events.new_step();
-        self.events.emit(Event::StepPlanned { step, name: name.to_owned() });
+        self.events.emit(Event::StepPlanned { step, name: name.to_owned(), inputs: Vec::new() });
         self.events.emit(Event::StepStarted { step, at: std::time::SystemTime::now() });
         let result = work();
         let at = std::time::SystemTime::now();

@@ -144,12 +144,12 @@ impl Events for SharedSteps<'_> {
 /// The event with the build's name in front of the step's: in its brackets, if it has any.
 fn labelled(event: Event, label: &str) -> Event {
     match event {
-        Event::StepPlanned { step, name } if !label.is_empty() => {
+        Event::StepPlanned { step, name, inputs } if !label.is_empty() => {
             let name = match name.strip_prefix('[') {
                 Some(rest) => format!("[{label} {rest}"),
                 None => format!("[{label}] {name}"),
             };
-            Event::StepPlanned { step, name }
+            Event::StepPlanned { step, name, inputs }
         }
         event => event,
     }

@@ -29,6 +29,8 @@ pub struct Break {
 /// What became of one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StepExplanation {
+    /// See [`StepRecord::number`].
+    pub number: u32,
     pub step: String,
     pub stage: Option<String>,
     pub lines: Option<(usize, usize)>,
@@ -167,6 +169,7 @@ impl Explainer<'_> {
             None => Outcome::NotReached,
         };
         StepExplanation {
+            number: step.number,
             step: step.name.clone(),
             stage: step.stage().map(str::to_owned),
             lines: step.lines,

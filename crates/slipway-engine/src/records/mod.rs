@@ -7,6 +7,7 @@
 //! log        what the steps wrote
 //! note       the ingredients of one step's key
 //! explain    compares the notes of two builds
+//! sizes      what steps added to the file system, as far as that is still in the store
 //! ```
 //!
 //! A record names the notes of its steps by their definition keys. A note is written by the build that first missed
@@ -18,9 +19,11 @@ mod explain;
 mod log;
 mod note;
 pub(crate) mod recorder;
+mod sizes;
 
 use serde::{Deserialize, Serialize};
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation};
+use slipway_graph::step_name::StepName;
 use slipway_graph::{LineRange, git};
 use slipway_oci::Digest;
 use slipway_solver::Hit;
@@ -29,6 +32,7 @@ use slipway_store::{FsError, Store};
 pub use explain::{Break, Explanation, FileChange, Outcome, Reason, StepExplanation, explain};
 pub use log::{LogError, LogPiece, LogReader, read_log};
 pub use note::PartKind;
+pub use sizes::step_sizes;
 
 /// A build that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,15 @@ pub struct BuildRecord {
     pub error: Option<String>,
     /// Digest of the image config.
     pub image_id: Option<Digest>,
+    /// How large the image is, in bytes: the tars of its layers, the first image of several.
+    #[serde(default)]
+    pub image_bytes: Option<u64>,
+    /// The same of its compressed layers, if they were made.
+    #[serde(default)]
+    pub compressed_bytes: Option<u64>,
+    /// What was said about the Dockerfile, each once.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// In the order in which they became known.
     pub steps: Vec<StepRecord>,
 }
@@ -131,8 +144,18 @@ impl BuildRecord {
     /// All builds that `store` remembers, the newest first. What cannot be read is left out: it was written by another
     /// version, or is damaged.
     pub fn all(store: &Store) -> Result<Vec<BuildRecord>, FsError> {
-        let kept = store.builds()?;
-        Ok(kept.iter().filter_map(|build| serde_json::from_slice(&build.record).ok()).collect())
+        Ok(BuildRecord::newest_first(store)?.collect())
+    }
+
+    /// The same, read one by one.
+    pub fn newest_first(store: &Store) -> Result<impl Iterator<Item = BuildRecord> + use<'_>, FsError> {
+        Ok(store.builds()?.filter_map(|build| serde_json::from_slice(&build.record).ok()))
+    }
+
+    /// Whether this was a build of the same Dockerfile and context, with whatever flags.
+    pub fn is_of_file_of(&self, request: &BuildRequest) -> bool {
+        let asked = RequestSummary::of(request);
+        self.request.context == asked.context && self.request.dockerfile == asked.dockerfile
     }
 
     /// The step with this number.
@@ -164,26 +187,12 @@ impl StepRecord {
 
     /// The stage that it belongs to: `build`, `stage-1`; `None` in a file with one stage and beside stages.
     pub fn stage(&self) -> Option<&str> {
-        // The words in brackets are platform, stage and count; the first two only where they are needed.
-        let words = self.counter()?.rsplit_once(' ').map(|(words, _)| words.trim_end())?;
-        let stage = words.rsplit(' ').next().unwrap_or(words);
-        (!stage.contains('/')).then_some(stage)
+        StepName(&self.name).stage()
     }
 
     /// The instruction, without stage and count.
     pub fn instruction(&self) -> &str {
-        match self.counter() {
-            Some(counter) => self.name[counter.len() + 2..].trim_start(),
-            None => &self.name,
-        }
-    }
-
-    /// `build 2/3` of `[build 2/3] RUN make`.
-    fn counter(&self) -> Option<&str> {
-        let (counter, _) = self.name.strip_prefix('[')?.split_once(']')?;
-        let (position, total) = counter.rsplit(' ').next()?.split_once('/')?;
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        (is_number(position) && is_number(total)).then_some(counter)
+        StepName(&self.name).instruction()
     }
 }
 
@@ -217,29 +226,4 @@ impl RequestSummary {
 
 fn lines_of(lines: LineRange) -> (usize, usize) {
     (lines.first, lines.last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_steps_can_be_taken_apart() {
-        for (name, stage, instruction) in [
-            ("[build 2/3] RUN make", Some("build"), "RUN make"),
-            ("[build  2/13] RUN [ -f x ]", Some("build"), "RUN [ -f x ]"),
-            ("[2/3] RUN make", None, "RUN make"),
-            ("[linux/amd64 build 2/3] RUN make", Some("build"), "RUN make"),
-            ("[linux/amd64 2/3] RUN make", None, "RUN make"),
-            (
-                "[internal] load build definition from Dockerfile",
-                None,
-                "[internal] load build definition from Dockerfile",
-            ),
-            ("exporting to image", None, "exporting to image"),
-        ] {
-            let step = StepRecord { name: name.to_owned(), ..StepRecord::new(0) };
-            assert_eq!((step.stage(), step.instruction()), (stage, instruction), "{name}");
-        }
-    }
 }

@@ -36,6 +36,7 @@ pub(crate) struct Recorder<'a> {
 #[derive(Default)]
 struct Seen {
     steps: BTreeMap<u32, StepRecord>,
+    warnings: Vec<String>,
     log: Option<LogWriter>,
     has_no_log: bool,
     refers_to: BTreeSet<Digest>,
@@ -128,6 +129,7 @@ impl<'a> Recorder<'a> {
     pub(crate) fn finish(self, index: usize, outcome: Result<&Built, &BuildFailure>) -> BuildRecord {
         let seen = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         let failure = outcome.err();
+        let size = outcome.ok().and_then(|built| built.size);
         let completed_ns = now_ns();
         let record = BuildRecord {
             id: new_id(self.started_ns, index),
@@ -141,6 +143,9 @@ impl<'a> Recorder<'a> {
             },
             error: failure.map(message),
             image_id: outcome.ok().and_then(|built| built.image_id.clone()),
+            image_bytes: size.and_then(|size| size.plain_bytes),
+            compressed_bytes: size.and_then(|size| size.compressed_bytes),
+            warnings: seen.warnings,
             steps: seen.steps.into_values().collect(),
         };
         let refers_to: Vec<Digest> = seen.refers_to.into_iter().collect();
@@ -176,7 +181,7 @@ impl Seen {
 
     fn note(&mut self, event: &Event, store: &Store) {
         match event {
-            Event::StepPlanned { step, name } => self.step(*step).name.clone_from(name),
+            Event::StepPlanned { step, name, .. } => self.step(*step).name.clone_from(name),
             Event::StepStarted { step, at } => self.step(*step).started_ns = Some(ns(*at)),
             Event::StepDone { step, at } => self.step(*step).completed_ns = Some(ns(*at)),
             Event::StepFailed { step, message, at } => {
@@ -196,6 +201,9 @@ impl Seen {
                     self.log = None;
                     self.has_no_log = true;
                 }
+            }
+            Event::Warning(warning) if !self.warnings.contains(&warning.short) => {
+                self.warnings.push(warning.short.clone());
             }
             Event::StepCached { .. } | Event::StepStatus { .. } | Event::Remark { .. } | Event::Warning(_) => {}
         }

@@ -73,6 +73,9 @@ pub(crate) struct BakeArgs {
     /// Build without a network from what is in the store, or list what is missing
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Say at the end what the builds came to, also with plain progress
+    #[arg(long)]
+    pub(crate) summary: bool,
     /// Give RUN steps a terminal to write to while the screen is drawn (also SLIPWAY_RUN_TTY=1)
     #[arg(long)]
     pub(crate) run_tty: bool,

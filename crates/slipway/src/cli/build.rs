@@ -144,6 +144,9 @@ pub(crate) struct BuildArgs {
     /// Say afterwards which steps ran, and what differed from the build before
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Say at the end what the build came to, also with plain progress
+    #[arg(long)]
+    pub(crate) summary: bool,
     /// Fail if a step of this stage ran (its result stays)
     #[arg(long = "expect-cached", value_name = "STAGE")]
     pub(crate) expect_cached: Vec<String>,

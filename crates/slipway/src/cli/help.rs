@@ -9,7 +9,7 @@ use clap::{Arg, Command};
 const COMMANDS: &[(&str, &[&str])] = &[
     ("Build", &["build", "bake", "compose", "shell", "update"]),
     ("Run", &["run", "ps", "logs", "exec", "stop", "start", "restart", "kill", "wait", "rm", "port"]),
-    ("Understand", &["explain", "builds", "lint", "analyze", "dive"]),
+    ("Understand", &["graph", "sizes", "explain", "report", "builds", "lint", "analyze", "dive"]),
     ("Images", &["images", "history", "inspect", "tag", "rmi", "save", "load"]),
     ("Registries", &["pull", "push", "imagetools", "merge", "login", "logout"]),
     ("Store and machine", &["du", "prune", "fsck", "doctor", "version", "completion"]),
@@ -76,7 +76,7 @@ const FLAGS_OF_BUILDS: &[(&str, &[&str])] = &[
             "policy",
         ],
     ),
-    ("What is shown", &["progress", "check", "call", "explain", "print", "list", "watch"]),
+    ("What is shown", &["progress", "summary", "check", "call", "explain", "print", "list", "watch"]),
 ];
 
 /// Examples of each command: what is typed, and what for. Commands may also bring their own.
@@ -154,6 +154,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("port", &["slipway port web 80"]),
     ("update", &["slipway update                            # every pin of ./slipway.lock"]),
     ("explain", &["slipway explain                           # the newest build", "slipway explain ^1 --json"]),
+    (
+        "graph",
+        &["slipway graph", "slipway graph --target test --format mermaid", "slipway graph --format svg -o stages.svg"],
+    ),
+    ("sizes", &["slipway sizes", "slipway sizes --format markdown >> README.md"]),
+    ("report", &["slipway report", "slipway report ^0 --against ^1 -o report.html"]),
     ("builds", &["slipway builds", "slipway builds logs", "slipway builds inspect ^1 --format json"]),
     ("builds ls", &["slipway builds ls --format json"]),
     ("builds inspect", &["slipway builds inspect ^1"]),

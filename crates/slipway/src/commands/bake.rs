@@ -22,7 +22,7 @@ use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
-use crate::{env_vars, lock_file, metadata, place, watch};
+use crate::{env_vars, lock_file, metadata, place, summary, watch};
 use entitlements::Rights;
 use remote::Remote;
 
@@ -36,6 +36,8 @@ pub(crate) struct BuildSettings<'a> {
     pub(crate) metadata_file: Option<&'a str>,
     /// Steps write to a terminal, if there is a screen.
     pub(crate) run_tty: bool,
+    /// The end has a summary, whatever the screen.
+    pub(crate) summary: bool,
     pub(crate) names: NameUse,
 }
 
@@ -47,6 +49,7 @@ impl<'a> BuildSettings<'a> {
             allow: &args.allow,
             metadata_file: args.metadata_file.as_deref(),
             run_tty: args.run_tty,
+            summary: args.summary,
             names: NameUse { lock: args.lock, locked: args.locked, offline: args.offline },
         }
     }
@@ -208,6 +211,7 @@ fn build_all(
     let built = build::carry_out(&builds, place, terminal, || Reporter::start(style, is_debug), Vec::new())?;
     let found = builds.iter().zip(&built).filter_map(|(build, built)| Some((&build.request, built.pins.as_ref()?)));
     lock_file::write_all(found).map_err(|error| CommandError::Preparation(error.into()))?;
+    summary::tell(&builds, &built, place, style, settings.summary);
     let Some(path) = settings.metadata_file.filter(|path| !path.is_empty()) else { return Ok(()) };
     let named: Vec<(&str, &Built)> = builds.iter().map(|build| build.name.as_str()).zip(&built).collect();
     metadata::write_all(path.as_ref(), &named).map_err(|error| CommandError::Preparation(error.into()))

@@ -23,7 +23,7 @@ use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
 use crate::watch::{self, Plan};
-use crate::{client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place};
+use crate::{client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place, summary};
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
         for_steps: gives_steps_terminal(args.run_tty, style),
     };
     let sandbox = args.sandbox;
+    let wants_summary = args.summary;
     let (explains, expect_cached) = (args.explain, std::mem::take(&mut args.expect_cached));
     let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
@@ -73,6 +74,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     remove_image_id(&request)?;
     let named = [NamedRequest { name: String::new(), request }];
     let mut built = carry_out(&named, place, terminal, || Reporter::start(style, is_debug), remarks)?;
+    summary::tell(&named, &built, place, style, wants_summary);
     let built = built.pop().expect("because every request has a result");
     let [NamedRequest { request, .. }] = named;
     write_image_id(&request, &built)?;
@@ -154,7 +156,12 @@ fn build(
     if is_unattended && outcome.is_err() {
         remarks.push("--on-failure=shell needs a terminal on standard input and standard error.".to_owned());
     }
+    let annotation = outcome.as_ref().err().and_then(|error| reporter.annotation(error));
     reporter.finish(remarks);
+    if let Some(annotation) = annotation {
+        // Nobody is left to be told that the terminal is gone.
+        let _ = io::stderr().write_all(annotation.as_bytes());
+    }
     outcome.map_err(|error| match requests[error.build].name.as_str() {
         "" => CommandError::Build(error),
         name => CommandError::Target { name: name.to_owned(), error },

@@ -235,7 +235,7 @@ fn counts(record: &BuildRecord) -> (usize, usize, usize) {
 }
 
 /// What the build calls itself, else the name of its folder.
-fn name(record: &BuildRecord) -> String {
+pub(crate) fn name(record: &BuildRecord) -> String {
     let request = &record.request;
     if let Some((_, name)) = request.build_args.iter().find(|(arg, _)| arg == "BUILDKIT_BUILD_NAME") {
         return name.clone();
@@ -260,12 +260,17 @@ fn tail(name: &str) -> String {
     format!("..{}", name.chars().skip(n_chars - 34).collect::<String>())
 }
 
-fn status(status: Status) -> &'static str {
+pub(crate) fn status(status: Status) -> &'static str {
     match status {
         Status::Completed => "Completed",
         Status::Error => "Error",
         Status::Canceled => "Canceled",
     }
+}
+
+/// The steps whose results a step used.
+fn inputs_of(step: &StepRecord) -> Vec<StepId> {
+    step.vertex.iter().flat_map(|vertex| &vertex.inputs).map(|input| StepId(*input)).collect()
 }
 
 fn duration(duration: Duration) -> String {
@@ -284,7 +289,7 @@ fn nanoseconds(count: i64) -> Duration {
     Duration::from_nanos(u64::try_from(count).unwrap_or(0))
 }
 
-fn time(ns: i64) -> Timestamp {
+pub(crate) fn time(ns: i64) -> Timestamp {
     Timestamp::from_nanosecond(ns.into()).unwrap_or_default()
 }
 
@@ -339,7 +344,7 @@ fn milestones(record: &BuildRecord) -> Vec<(i64, Event)> {
     for record in &record.steps {
         let step = StepId(record.number);
         let start = record.started_ns.unwrap_or(i64::MIN);
-        timed.push((i64::MIN, Event::StepPlanned { step, name: record.name.clone() }));
+        timed.push((i64::MIN, Event::StepPlanned { step, name: record.name.clone(), inputs: inputs_of(record) }));
         if record.hit.is_some() {
             timed.push((start, Event::StepCached { step }));
         } else if record.started_ns.is_some() {
@@ -386,7 +391,19 @@ mod tests {
         };
         let (started_ns, completed_ns) = (1_000_000_000, 84_000_000_000);
         let (status, error, image_id) = (Status::Completed, None, None);
-        BuildRecord { id: id.to_owned(), request, started_ns, completed_ns, status, error, image_id, steps: Vec::new() }
+        BuildRecord {
+            id: id.to_owned(),
+            request,
+            started_ns,
+            completed_ns,
+            status,
+            error,
+            image_id,
+            image_bytes: None,
+            compressed_bytes: None,
+            warnings: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
     #[test]

@@ -97,7 +97,8 @@ pub(crate) fn text(explanation: &Explanation) -> String {
     text
 }
 
-fn sentence(reason: &Reason) -> String {
+/// A reason for people.
+pub(crate) fn sentence(reason: &Reason) -> String {
     match reason {
         Reason::FirstTime => "no earlier build of this step is remembered".to_owned(),
         Reason::NotWanted => "earlier results were not to be used (--no-cache)".to_owned(),
@@ -169,7 +170,15 @@ mod tests {
 
     fn step(name: &str, stage: Option<&str>, outcome: Outcome, reasons: Vec<Reason>) -> StepExplanation {
         let stage = stage.map(str::to_owned);
-        StepExplanation { step: name.to_owned(), stage, lines: Some((2, 2)), outcome, is_source: false, reasons }
+        StepExplanation {
+            number: 0,
+            step: name.to_owned(),
+            stage,
+            lines: Some((2, 2)),
+            outcome,
+            is_source: false,
+            reasons,
+        }
     }
 
     fn explanation(steps: Vec<StepExplanation>) -> Explanation {

@@ -1,10 +1,9 @@
 //! Annotations of GitHub Actions: a workflow command a line.
 
-use std::fmt::Write as _;
-
 use slipway_lint::Severity;
 
 use super::{Linted, code};
+use crate::workflow_command::command;
 
 pub(super) fn annotations(files: &[Linted]) -> String {
     let mut text = String::new();
@@ -15,30 +14,11 @@ pub(super) fn annotations(files: &[Linted]) -> String {
                 Severity::Warning => "warning",
                 Severity::Info | Severity::Style | Severity::Ignore => "notice",
             };
-            let (first, last) = (finding.lines.first, finding.lines.last);
-            let (name, title) = (property(&file.name), property(code(finding)));
-            let message = data(&finding.message);
-            let _ = writeln!(text, "::{level} file={name},line={first},endLine={last},title={title}::{message}");
+            let (first, last) = (finding.lines.first.to_string(), finding.lines.last.to_string());
+            let properties =
+                [("file", file.name.as_str()), ("line", &first), ("endLine", &last), ("title", code(finding))];
+            text += &(command(level, &properties, &finding.message) + "\n");
         }
     }
     text
-}
-
-fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_steers_the_format_is_escaped() {
-        assert_eq!(data("50%\nx:y"), "50%25%0Ax:y");
-        assert_eq!(property("a,b:c"), "a%2Cb%3Ac");
-    }
 }

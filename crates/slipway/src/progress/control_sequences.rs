@@ -71,6 +71,19 @@ pub(super) fn cut(text: &str, width: usize) -> (String, usize) {
     (shown, n_shown)
 }
 
+/// What a terminal would show of output: text and line ends.
+pub(crate) fn plain_text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        shown += &visible(line, false);
+        if line.ends_with('\n') {
+            shown.push('\n');
+        }
+    }
+    shown
+}
+
 /// A line of output with what a terminal may be sent of it.
 pub(super) fn harmless(line: &[u8], keeps_colors: bool) -> String {
     cut(&visible(&String::from_utf8_lossy(line), keeps_colors), usize::MAX).0

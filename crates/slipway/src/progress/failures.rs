@@ -29,7 +29,7 @@ impl Failures {
     /// Remembers what may be needed.
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::StepPlanned { step, name } => self.step(*step).name.clone_from(name),
+            Event::StepPlanned { step, name, .. } => self.step(*step).name.clone_from(name),
             Event::StepStarted { step, at } => self.step(*step).started = Some(*at),
             Event::StepLog { step, bytes, at, .. } => self.step(*step).log(bytes, *at),
             Event::StepFailed { step, .. } => self.failed.push(*step),
@@ -110,7 +110,7 @@ mod tests {
             at: at(millis),
         };
         let mut failures = Failures::default();
-        failures.note(&Event::StepPlanned { step, name: "[2/2] RUN x".to_owned() });
+        failures.note(&Event::StepPlanned { step, name: "[2/2] RUN x".to_owned(), inputs: Vec::new() });
         failures.note(&Event::StepStarted { step, at: at(0) });
         failures.note(&log(other, "not this\n", 0));
         failures.note(&log(step, "first\n", 1));

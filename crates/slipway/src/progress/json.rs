@@ -31,8 +31,11 @@ impl Json {
 impl Screen for Json {
     fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
-            Event::StepPlanned { step, name } => {
-                self.vertex(*step, &[("digest", vertex_id(*step)), ("name", json!(name))], out);
+            Event::StepPlanned { step, name, inputs } => {
+                let ids: Vec<Value> = inputs.iter().map(|input| vertex_id(*input)).collect();
+                let mut fields = vec![("digest", vertex_id(*step)), ("inputs", json!(ids)), ("name", json!(name))];
+                fields.retain(|(key, _)| *key != "inputs" || !inputs.is_empty());
+                self.vertex(*step, &fields, out);
             }
             Event::StepStarted { step, at } => self.vertex(*step, &[("started", time(*at))], out),
             Event::StepLog { step, stream, bytes, at } => {
@@ -126,7 +129,10 @@ mod tests {
         let mut json = Json::default();
         let mut out = Vec::new();
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
-        json.event(&Event::StepPlanned { step: StepId(0), name: "RUN x".to_owned() }, &mut out);
+        json.event(
+            &Event::StepPlanned { step: StepId(0), name: "RUN x".to_owned(), inputs: vec![StepId(7)] },
+            &mut out,
+        );
         json.event(&Event::StepStarted { step: StepId(0), at }, &mut out);
         json.event(&Event::StepDone { step: StepId(0), at }, &mut out);
         let lines: Vec<Value> =
@@ -134,6 +140,7 @@ mod tests {
         let last = &lines[2]["vertexes"][0];
         assert_eq!((&last["name"], &last["started"]), (&json!("RUN x"), &json!("1970-01-01T00:00:01Z")));
         assert_eq!(last["completed"], last["started"]);
+        assert_eq!(last["inputs"], json!([vertex_id(StepId(7))]));
         assert_eq!(lines[0]["vertexes"][0]["completed"], Value::Null);
         assert_eq!(lines[0]["vertexes"][0]["digest"], last["digest"]);
     }

@@ -3,9 +3,13 @@
 //! Those who build hand events to a [`Reporter`] and go on; one thread takes them in order, draws, and writes once for
 //! all events that came together. Drawing never waits for building and costs it a channel send.
 
+mod board;
+mod ci;
 mod control_sequences;
 mod failures;
 mod json;
+mod lines;
+mod live;
 mod log_limit;
 mod plain;
 mod recording;
@@ -18,12 +22,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
+use slipway_engine::BuildError;
 use slipway_graph::event::FileWarning;
 use slipway_graph::{Event, Events, StepId};
 
 use crate::{env_vars, report};
+pub(crate) use ci::Ci;
+pub(crate) use control_sequences::plain_text;
 pub(crate) use recording::Recording;
-pub(crate) use tty::log_window;
+pub(crate) use tty::{has_colors, log_window};
 
 use failures::Failures;
 use log_limit::LogLimit;
@@ -42,6 +49,8 @@ pub(crate) enum Style {
     Quiet,
     /// Nothing.
     Silent,
+    /// As plain, with marks that a CI system folds and highlights lines by.
+    Ci(Ci),
     /// One JSON object a line, for programs.
     Json,
 }
@@ -62,10 +71,16 @@ impl Style {
     pub(crate) fn choose(progress: &str, is_quiet: bool) -> Result<Style, StyleError> {
         let is_terminal = rustix::termios::isatty(rustix::stdio::stderr());
         let preferred = env_vars::BUILDKIT_PROGRESS.get();
-        Style::of(progress, is_quiet, preferred.as_deref(), is_terminal)
+        Style::of(progress, is_quiet, preferred.as_deref(), is_terminal, Ci::of_environment())
     }
 
-    fn of(progress: &str, is_quiet: bool, preferred: Option<&str>, is_terminal: bool) -> Result<Style, StyleError> {
+    fn of(
+        progress: &str,
+        is_quiet: bool,
+        preferred: Option<&str>,
+        is_terminal: bool,
+        ci: Option<Ci>,
+    ) -> Result<Style, StyleError> {
         if is_quiet {
             return match progress {
                 "" | "auto" | "quiet" => Ok(Style::Quiet),
@@ -78,7 +93,8 @@ impl Style {
         };
         match progress {
             "auto" if is_terminal => Ok(Style::Tty),
-            "auto" | "plain" => Ok(Style::Plain),
+            "auto" => Ok(ci.map_or(Style::Plain, Style::Ci)),
+            "plain" => Ok(Style::Plain),
             "tty" if is_terminal => Ok(Style::Tty),
             "tty" => Err(StyleError::NoTerminal),
             "quiet" => Ok(Style::Quiet),
@@ -125,6 +141,7 @@ pub(crate) struct Reporter {
     next_step: AtomicU32,
     /// `None` if nothing is shown.
     drawing: Option<Drawing>,
+    style: Style,
 }
 
 struct Drawing {
@@ -148,7 +165,15 @@ impl Reporter {
             let thread = thread::spawn(move || draw(style, is_debug, &receiver));
             Drawing { sender, thread }
         });
-        Reporter { next_step: AtomicU32::new(0), drawing }
+        Reporter { next_step: AtomicU32::new(0), drawing, style }
+    }
+
+    /// The line that marks, for whoever reads the screen, where a build failed.
+    pub(crate) fn annotation(&self, error: &BuildError) -> Option<String> {
+        match self.style {
+            Style::Ci(ci) => ci.failure(error),
+            Style::Plain | Style::Tty | Style::Quiet | Style::Silent | Style::Json => None,
+        }
     }
 
     /// For those who write on the same screen.
@@ -200,7 +225,8 @@ impl Events for Reporter {
 
 fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
     let mut screen: Box<dyn Screen> = match style {
-        Style::Plain => Box::new(plain::Plain::new(env_vars::PROGRESS_NO_TRUNC.get().as_deref() == Some("0"))),
+        Style::Plain => Box::new(plain::Plain::new(cuts_names(), None)),
+        Style::Ci(ci) => Box::new(plain::Plain::new(cuts_names(), Some(ci))),
         Style::Quiet | Style::Silent => Box::new(Blank),
         Style::Tty => Box::new(tty::Tty::on_stderr()),
         Style::Json => Box::<json::Json>::default(),
@@ -208,7 +234,7 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
     // A file gets the bytes as they are.
     let has_colors_if_terminal = (style == Style::Tty).then(tty::has_colors);
     let shows_failures = style != Style::Json;
-    let shows_summary = matches!(style, Style::Plain | Style::Tty);
+    let shows_summary = matches!(style, Style::Plain | Style::Tty | Style::Ci(_));
     let mut limit = LogLimit::from_environment();
     let mut failures = Failures::default();
     let mut warnings = Vec::new();
@@ -260,6 +286,10 @@ fn draw(style: Style, is_debug: bool, receiver: &Receiver<Message>) {
             flush(&mut out);
         }
     }
+}
+
+fn cuts_names() -> bool {
+    env_vars::PROGRESS_NO_TRUNC.get().as_deref() == Some("0")
 }
 
 /// What comes in until the other end of `until` is gone.
@@ -376,7 +406,17 @@ mod tests {
             ("plain", true, None, true, Err(StyleError::QuietAnd("plain".to_owned()))),
             ("zzz", false, None, true, Err(StyleError::Unknown("zzz".to_owned()))),
         ] {
-            assert_eq!(Style::of(progress, is_quiet, preferred, is_terminal), expected);
+            assert_eq!(Style::of(progress, is_quiet, preferred, is_terminal, None), expected);
+        }
+        // Who asks for a style gets it, also where a CI system reads along.
+        for (progress, preferred, is_terminal, expected) in [
+            ("auto", None, false, Ci(super::Ci::GitHub)),
+            ("auto", Some("plain"), false, Plain),
+            ("plain", None, false, Plain),
+            ("rawjson", None, false, Json),
+            ("auto", None, true, Tty),
+        ] {
+            assert_eq!(Style::of(progress, false, preferred, is_terminal, Some(super::Ci::GitHub)), Ok(expected));
         }
     }
 
@@ -393,6 +433,7 @@ mod tests {
             detail: "Things should not be odd".to_owned(),
             url: Some("https://host/rule/".to_owned()),
             file_name: "Dockerfile".to_owned(),
+            path: "Dockerfile".to_owned(),
             text: "FROM a".into(),
             lines: LineRange { first: line, last: line },
         })

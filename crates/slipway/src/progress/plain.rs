@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use slipway_graph::{Event, StepId};
 
+use super::ci::Ci;
 use super::failures::log_time;
 use super::{Screen, elapsed, size};
 
@@ -20,6 +21,10 @@ const MAX_NAME_CHARS: usize = 72;
 /// The plain screen.
 pub(super) struct Plain {
     cuts_names: bool,
+    /// Who folds what belongs together.
+    ci: Option<Ci>,
+    /// The number of the last group, and whether it is open.
+    group: (u32, bool),
     /// By number, so that those planned first are looked at first.
     steps: BTreeMap<StepId, Step>,
     focus: Option<StepId>,
@@ -57,9 +62,11 @@ struct Status {
 }
 
 impl Plain {
-    pub(super) fn new(cuts_names: bool) -> Plain {
+    pub(super) fn new(cuts_names: bool, ci: Option<Ci>) -> Plain {
         Plain {
             cuts_names,
+            ci,
+            group: (0, false),
             steps: BTreeMap::new(),
             focus: None,
             focus_since: Instant::now(),
@@ -90,6 +97,26 @@ impl Plain {
         step.waiting.push(Piece::line(line));
         self.give_focus(id, out);
         self.focus = None;
+        self.end_group(out);
+    }
+
+    /// Begins a group, or only the line that it would begin with.
+    fn begin_group(&mut self, title: &str, out: &mut Vec<u8>) {
+        match self.ci {
+            None => out.extend(format!("\n{title}\n").bytes()),
+            Some(ci) => {
+                self.group = (self.group.0 + 1, true);
+                out.extend(ci.begin(self.group.0, title).bytes());
+            }
+        }
+    }
+
+    fn end_group(&mut self, out: &mut Vec<u8>) {
+        if let (Some(ci), (number, true)) = (self.ci, self.group) {
+            self.close_line(out);
+            out.extend(ci.end(number).bytes());
+            self.group.1 = false;
+        }
     }
 
     fn give_focus(&mut self, id: StepId, out: &mut Vec<u8>) {
@@ -118,6 +145,7 @@ impl Plain {
         if let Some(number) = self.focus.and_then(|focus| self.steps.get(&focus)?.number) {
             out.extend(format!("#{number} ...\n").bytes());
         }
+        self.end_group(out);
     }
 
     fn write_header(&mut self, id: StepId, out: &mut Vec<u8>) {
@@ -132,8 +160,8 @@ impl Plain {
             n_numbered
         });
         let name = if cuts_names { shortened(&step.name) } else { step.name.clone() };
-        out.extend(format!("\n#{number} {name}\n").bytes());
         self.n_numbered = n_numbered;
+        self.begin_group(&format!("#{number} {name}"), out);
     }
 
     fn close_line(&mut self, out: &mut Vec<u8>) {
@@ -161,7 +189,7 @@ impl Plain {
 impl Screen for Plain {
     fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
-            Event::StepPlanned { step, name } => self.step(*step).name.clone_from(name),
+            Event::StepPlanned { step, name, .. } => self.step(*step).name.clone_from(name),
             Event::StepStarted { step, at } => self.step(*step).started = Some(*at),
             Event::StepLog { step, bytes, at, .. } => {
                 let pieces = self.step(*step).log(bytes, *at);
@@ -183,6 +211,10 @@ impl Screen for Plain {
             Event::Remark { .. } => {}
             Event::Warning(warning) => {
                 self.say(warning.step, vec![Piece::line(format!("WARN: {}", warning.short))], out);
+                if let Some(annotation) = self.ci.and_then(|ci| ci.warning(warning)) {
+                    self.close_line(out);
+                    out.extend(annotation.bytes());
+                }
             }
         }
     }
@@ -206,6 +238,7 @@ impl Screen for Plain {
             self.give_focus(id, out);
         }
         self.close_line(out);
+        self.end_group(out);
     }
 }
 
@@ -277,7 +310,7 @@ mod tests {
     }
 
     fn planned(step: StepId, name: &str) -> Event {
-        Event::StepPlanned { step, name: name.to_owned() }
+        Event::StepPlanned { step, name: name.to_owned(), inputs: Vec::new() }
     }
 
     fn started(step: StepId) -> Event {
@@ -289,7 +322,11 @@ mod tests {
     }
 
     fn shown(events: &[Event]) -> String {
-        let mut plain = Plain::new(false);
+        shown_in(None, events)
+    }
+
+    fn shown_in(ci: Option<Ci>, events: &[Event]) -> String {
+        let mut plain = Plain::new(false, ci);
         let mut out = Vec::new();
         for event in events {
             plain.event(event, &mut out);
@@ -389,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_silent_step_is_announced_after_a_while() {
-        let mut plain = Plain::new(false);
+        let mut plain = Plain::new(false, None);
         let mut out = Vec::new();
         assert_eq!(plain.interval(), None);
         plain.event(&planned(A, "sleep"), &mut out);
@@ -399,6 +436,38 @@ mod tests {
         plain.tick(&mut out);
         assert!(String::from_utf8(out).unwrap().ends_with("\n#1 sleep\n"));
         assert_eq!(plain.interval(), None);
+    }
+
+    #[test]
+    fn steps_are_groups_where_somebody_folds_them() {
+        let events = [
+            planned(A, "50% [a]"),
+            planned(B, "b"),
+            started(A),
+            started(B),
+            log(A, "::error::not a command\nopen", 1.0),
+            Event::StepDone { step: B, at: at(2.0) },
+            Event::StepDone { step: A, at: at(3.0) },
+        ];
+        let expected = "\
+::group::#1 50%25 [a]
+#1 1.000 ::error::not a command
+#1 1.000 open
+#1 ...
+::endgroup::
+::group::#2 b
+#2 DONE 2.0s
+::endgroup::
+::group::#1 50%25 [a]
+#1 DONE 3.0s
+::endgroup::
+";
+        assert_eq!(shown_in(Some(Ci::GitHub), &events), expected);
+        let folded = shown_in(Some(Ci::GitLab), &events);
+        for number in 1..=3 {
+            let (start, end) = (format!(":slipway_{number}[collapsed=true]\r"), format!(":slipway_{number}\r"));
+            assert_eq!((folded.matches(&start).count(), folded.matches(&end).count()), (1, 1), "{folded}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod explained;
 mod explorer;
 mod git;
 mod git_modes;
+mod graph;
 mod hostile_archives;
 mod hostile_layers;
 mod hostile_registry;
@@ -51,9 +52,11 @@ mod platforms;
 mod process;
 mod prune;
 mod registry;
+mod reported;
 mod results;
 mod run_tty;
 mod running;
+mod screens;
 mod secret_keys;
 mod secrets;
 mod sharing;
@@ -109,6 +112,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("explorer", explorer::TESTS),
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
+    ("graph", graph::TESTS),
     ("images", images::TESTS),
     ("imagetools", imagetools::TESTS),
     ("hostile_layers", hostile_layers::TESTS),
@@ -131,6 +135,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("platforms", platforms::TESTS),
     ("prune", prune::TESTS),
     ("registry", registry::TESTS),
+    ("reported", reported::TESTS),
     ("results", results::TESTS),
     ("secret_keys", secret_keys::TESTS),
     ("run_tty", run_tty::TESTS),
@@ -141,6 +146,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("unprivileged", unprivileged::TESTS),
     ("urls", urls::TESTS),
     ("watching", watching::TESTS),
+    ("screens", screens::TESTS),
 ];
 
 fn main() -> ExitCode {

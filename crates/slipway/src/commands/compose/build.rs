@@ -52,6 +52,7 @@ pub(super) fn run(
         metadata_file: None,
         run_tty: false,
         names: NameUse::default(),
+        summary: false,
     };
     let file = SourceFile { name: "compose.json".to_owned(), text: definition };
     bake::build_definition(file, settings, is_debug, words)

@@ -118,7 +118,7 @@ pub(crate) fn push(
     events: &dyn Events,
 ) -> Result<(), CreateError> {
     let step = events.new_step();
-    events.emit(Event::StepPlanned { step, name: format!("[internal] pushing {tag}") });
+    events.emit(Event::StepPlanned { step, name: format!("[internal] pushing {tag}"), inputs: Vec::new() });
     events.emit(Event::StepStarted { step, at: SystemTime::now() });
     let push = || -> Result<(), CreateError> {
         for (entry, number) in &combined.entries {
