@@ -133,7 +133,7 @@ impl RequestBody<'_> {
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(&'a str, String)>,
     /// Value of the `Authorization` header, for the origin of `uri` alone.
     pub(crate) authorization: Option<String>,
     pub(crate) body: RequestBody<'a>,

@@ -28,7 +28,7 @@ pub enum ObjectMethod {
 pub struct ObjectRequest<'a> {
     pub method: ObjectMethod,
     pub url: String,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'a str, String)>,
     pub body: ObjectBody<'a>,
     /// How long all of it may take, the body of the answer included; without it only silence is limited.
     pub timeout: Option<Duration>,

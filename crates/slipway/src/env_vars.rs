@@ -65,6 +65,19 @@ pub(crate) const TTY_DISPLAY_RATE: EnvVar = EnvVar("TTY_DISPLAY_RATE");
 /// True where GitHub Actions or GitLab run the program.
 pub(crate) const GITHUB_ACTIONS: EnvVar = EnvVar("GITHUB_ACTIONS");
 pub(crate) const GITLAB_CI: EnvVar = EnvVar("GITLAB_CI");
+/// Where spans of builds are sent (OTLP over HTTP): the base of the URL, or the whole one for traces, which wins.
+pub(crate) const OTEL_EXPORTER_OTLP_ENDPOINT: EnvVar = EnvVar("OTEL_EXPORTER_OTLP_ENDPOINT");
+pub(crate) const OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: EnvVar = EnvVar("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+/// Headers for the collector, `name=value,name=value`, values percent-encoded.
+pub(crate) const OTEL_EXPORTER_OTLP_HEADERS: EnvVar = EnvVar("OTEL_EXPORTER_OTLP_HEADERS");
+/// How long the collector may take, in milliseconds.
+pub(crate) const OTEL_EXPORTER_OTLP_TIMEOUT: EnvVar = EnvVar("OTEL_EXPORTER_OTLP_TIMEOUT");
+/// What the spans say they come from; default `slipway`.
+pub(crate) const OTEL_SERVICE_NAME: EnvVar = EnvVar("OTEL_SERVICE_NAME");
+/// If true, no spans are sent.
+pub(crate) const OTEL_SDK_DISABLED: EnvVar = EnvVar("OTEL_SDK_DISABLED");
+/// The span that a build is part of, as W3C Trace Context spells it.
+pub(crate) const TRACEPARENT: EnvVar = EnvVar("TRACEPARENT");
 /// If true, the same as `--run-tty`.
 pub(crate) const SLIPWAY_RUN_TTY: EnvVar = EnvVar("SLIPWAY_RUN_TTY");
 

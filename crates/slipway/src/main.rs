@@ -32,6 +32,7 @@ mod signals;
 mod stage_graph;
 mod summary;
 mod surroundings;
+mod trace;
 mod typed_line;
 mod watch;
 mod workflow_command;

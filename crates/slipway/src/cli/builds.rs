@@ -11,6 +11,12 @@ pub(crate) enum BuildsCommand {
     List {
         #[arg(long, value_enum, default_value = "table")]
         format: ListFormat,
+        /// Which ones: ref=, repository=, status= (also !=), startedAt>, completedAt>, duration> (also >=, <, <=)
+        #[arg(long = "filter", value_name = "FILTER")]
+        filters: Vec<String>,
+        /// Accepted for scripts: there are no others
+        #[arg(long, hide = true)]
+        local: bool,
         /// Do not shorten names
         #[arg(long)]
         no_trunc: bool,
@@ -29,6 +35,31 @@ pub(crate) enum BuildsCommand {
         /// Type of progress output (plain, rawjson, tty)
         #[arg(long, default_value = "plain")]
         progress: String,
+    },
+    /// Print a build as spans of OpenTelemetry (OTLP in JSON)
+    Trace {
+        build: Option<String>,
+        /// Another build beside it
+        #[arg(long, value_name = "BUILD")]
+        compare: Option<String>,
+    },
+    /// Not here: `slipway report` writes a page, which a browser opens
+    #[command(hide = true, disable_help_flag = true)]
+    Open {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Not here: records are in the store, and the page of `slipway report` can be given to others
+    #[command(hide = true, disable_help_flag = true)]
+    Export {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Not here: see `export`
+    #[command(hide = true, disable_help_flag = true)]
+    Import {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
     },
     /// Forget builds
     #[command(name = "rm")]

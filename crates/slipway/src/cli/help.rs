@@ -164,6 +164,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("builds ls", &["slipway builds ls --format json"]),
     ("builds inspect", &["slipway builds inspect ^1"]),
     ("builds logs", &["slipway builds logs                       # of the newest build"]),
+    ("builds trace", &["slipway builds trace ^0 --compare ^1 > builds.json"]),
     ("builds rm", &["slipway builds rm --all"]),
     ("lint", &["slipway lint", "slipway lint --fix Dockerfile", "slipway lint --format sarif services/ > lint.sarif"]),
     (

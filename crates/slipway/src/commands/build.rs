@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use slipway_engine::{Built, Engine, EngineParts, ShellSeat, WindowSize};
 use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation, NamedRequest};
@@ -23,7 +24,7 @@ use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
 use crate::watch::{self, Plan};
-use crate::{client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place, summary};
+use crate::{client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place, summary, trace};
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -128,10 +129,16 @@ pub(crate) fn carry_out(
     reporter: impl Fn() -> Reporter,
     remarks: Vec<String>,
 ) -> Result<Vec<Built>, CommandError> {
-    match build_from_cache(requests, place, &reporter, &remarks) {
+    let started = SystemTime::now();
+    let outcome = match build_from_cache(requests, place, &reporter, &remarks) {
         Some(built) => Ok(built),
         None => build(requests, place, terminal, reporter, remarks),
+    };
+    if let Some(remark) = trace::send(requests, place, started) {
+        // Nobody is left to be told that the terminal is gone.
+        let _ = writeln!(io::stderr(), "WARNING: {remark}");
     }
+    outcome
 }
 
 /// Builds, in a user namespace if it takes one.

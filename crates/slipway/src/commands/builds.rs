@@ -1,5 +1,7 @@
 //! `slipway builds`, `docker buildx history`: what is remembered of builds that are over (`spec/cli.md` section 14).
 
+mod filter;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -13,9 +15,10 @@ use slipway_store::{BuildRecordError, FsError, OverlayFlavor, Store};
 
 use crate::cli::builds::{BuildsCommand, ListFormat};
 use crate::commands::images::age;
-use crate::place;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
+use crate::{place, trace};
+use filter::{BuildFilter, FilterError};
 
 /// How many builds `ls` shows.
 const MAX_LISTED: usize = 50;
@@ -37,6 +40,14 @@ pub(crate) enum NoBuildError {
     NothingToRemove,
     #[error("rm requires either --all or at least one argument")]
     AllAndSome,
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    #[error("slipway opens no browser; `slipway report` writes a page about a build that one can open")]
+    NoBrowser,
+    #[error(
+        "slipway neither writes nor reads .dockerbuild archives; `slipway report` writes a page that can be passed on"
+    )]
+    NoBundles,
     #[error("cannot read the records of builds")]
     Fs(#[from] FsError),
     #[error("cannot forget builds")]
@@ -51,10 +62,27 @@ pub(crate) fn run(command: Option<&BuildsCommand>) -> Result<(), CommandError> {
     let all = records(&store).map_err(failed)?;
     let text = match command {
         None => table(&all, false, Timestamp::now()),
-        Some(BuildsCommand::List { format: ListFormat::Table, no_trunc }) => table(&all, *no_trunc, Timestamp::now()),
-        Some(BuildsCommand::List { format: ListFormat::Json, .. }) => json_lines(&all),
+        Some(BuildsCommand::List { format, filters, no_trunc, .. }) => {
+            let filter = BuildFilter::parse(filters, Timestamp::now()).map_err(|error| failed(error.into()))?;
+            let chosen: Vec<BuildRecord> = all.into_iter().filter(|build| filter.accepts(build)).collect();
+            match format {
+                ListFormat::Table => table(&chosen, *no_trunc, Timestamp::now()),
+                ListFormat::Json => json_lines(&chosen),
+            }
+        }
         Some(BuildsCommand::Inspect { build, format }) => {
             inspect(find(&all, build.as_deref()).map_err(failed)?, *format)
+        }
+        Some(BuildsCommand::Trace { build, compare }) => {
+            let mut traced = vec![find(&all, build.as_deref()).map_err(failed)?.clone()];
+            if let Some(other) = compare {
+                traced.push(find(&all, Some(other)).map_err(failed)?.clone());
+            }
+            format!("{:#}\n", trace::to_json(&traced, &trace::service_name(), None))
+        }
+        Some(BuildsCommand::Open { .. }) => return Err(failed(NoBuildError::NoBrowser)),
+        Some(BuildsCommand::Export { .. } | BuildsCommand::Import { .. }) => {
+            return Err(failed(NoBuildError::NoBundles));
         }
         Some(BuildsCommand::Remove { builds, all: removes_all }) => {
             return remove(&store, &all, builds, *removes_all).map_err(failed);
@@ -378,7 +406,7 @@ mod tests {
 
     use super::*;
 
-    fn record(id: &str, context: &str, target: Option<&str>) -> BuildRecord {
+    pub(super) fn record(id: &str, context: &str, target: Option<&str>) -> BuildRecord {
         let request = RequestSummary {
             context: context.to_owned(),
             dockerfile: "Dockerfile".to_owned(),

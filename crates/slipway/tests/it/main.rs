@@ -62,6 +62,7 @@ mod secrets;
 mod sharing;
 mod shell;
 mod site;
+mod traced;
 mod unprivileged;
 mod urls;
 mod watching;
@@ -143,6 +144,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("secrets", secrets::TESTS),
     ("sharing", sharing::TESTS),
     ("shell", shell::TESTS),
+    ("traced", traced::TESTS),
     ("unprivileged", unprivileged::TESTS),
     ("urls", urls::TESTS),
     ("watching", watching::TESTS),
