@@ -44,7 +44,7 @@ use crate::platforms::{Blueprint, ImagePlan};
 use crate::prepare::Prepared;
 use crate::records::BuildRecord;
 use crate::records::audience::Audience;
-use crate::remote::RootFs;
+use crate::remote::{Fetching, RootFs};
 use crate::shared_cache::export::{self as cache_export, CacheExport};
 use crate::shared_cache::import::Imports;
 use crate::shared_cache::outbox::Outboxes;
@@ -314,7 +314,16 @@ impl Engine {
         let (dockerfile, pins) = (&prepared.dockerfiles[build], &job.sources.pins());
         let made = Made { request, dockerfile, graph, pins, run: &run };
         for (image, plan) in images.iter_mut().zip(&result.images) {
-            image.attestations = attest::about(made, plan);
+            if request.attestations.has_sbom {
+                let fetching =
+                    Fetching { store: &self.store, flavor: self.flavor, events: &events, cancel: job.cancel };
+                let root = self.store.view(&image.root_fs.snapshot(fetching)?)?;
+                let step = events.new_step();
+                let name = format!("[{}] listing packages", image.platform());
+                let list = || attest::packages(made, image.draft.epoch, &root, job.cancel);
+                image.attestations.push(internal_step(&events, step, &name, list)?);
+            }
+            image.attestations.extend(attest::about(made, plan));
         }
         let export = Export {
             store: &self.store,

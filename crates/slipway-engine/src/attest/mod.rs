@@ -5,6 +5,7 @@
 //! statement   a predicate about certain subjects, as in-toto writes it
 //! purl        what images are called in statements
 //! provenance  the predicate about how a result was made; materials: of what; parameters: what was asked for
+//! sbom        the packages in a result
 //! definition  the steps, in the words of BuildKit's graphs
 //! ```
 //!
@@ -15,11 +16,16 @@ mod materials;
 mod parameters;
 pub(crate) mod provenance;
 mod purl;
+mod sbom;
 pub(crate) mod statement;
+
+use std::io;
+use std::os::fd::OwnedFd;
 
 use serde_json::Value;
 use slipway_graph::request::{self, BuildRequest};
-use slipway_oci::{Descriptor, Platform};
+use slipway_oci::{Descriptor, Platform, Reference};
+use slipway_solver::Cancel;
 
 use crate::platforms::{ImagePlan, ResultPlan};
 use provenance::{Made, Provenance};
@@ -38,6 +44,8 @@ pub(crate) struct Attestation {
 #[derive(Clone, Debug)]
 enum Predicate {
     Provenance(Box<Provenance>),
+    /// An SPDX document.
+    Packages(Value),
 }
 
 impl Attestation {
@@ -50,6 +58,7 @@ impl Attestation {
     pub(crate) fn predicate_type(&self) -> &'static str {
         match &self.predicate {
             Predicate::Provenance(provenance) => provenance.predicate_type(),
+            Predicate::Packages(_) => "https://spdx.dev/Document",
         }
     }
 
@@ -57,11 +66,24 @@ impl Attestation {
     pub(crate) fn predicate(&self, layers: &[Descriptor]) -> Value {
         match &self.predicate {
             Predicate::Provenance(provenance) => provenance.predicate(layers),
+            Predicate::Packages(document) => document.clone(),
         }
     }
 }
 
-/// What `made` says about the image that `plan` became.
+/// The packages in the files of an image, which `root` has. `epoch`: the time that stands for now.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn packages(made: Made<'_>, epoch: Option<i64>, root: &OwnedFd, cancel: &Cancel) -> io::Result<Attestation> {
+    let name = made.request.tags.first().map_or_else(|| "sbom".to_owned(), Reference::familiar);
+    let created_s = epoch.unwrap_or(made.run.finished_ns / 1_000_000_000);
+    let document = sbom::document(root, &name, created_s, cancel)?;
+    let file_name = "sbom.spdx.json".to_owned();
+    Ok(Attestation { predicate: Predicate::Packages(document), file_name, is_inline_only: false })
+}
+
+/// How `made` says the image was made that `plan` became.
 pub(crate) fn about(made: Made<'_>, plan: &ImagePlan) -> Vec<Attestation> {
     let wish = made.request.attestations.provenance.clone();
     let provenance = wish.map(|wish| Attestation::provenance(Provenance::of(made, plan.result, wish)));
@@ -84,5 +106,5 @@ pub(crate) fn in_metadata(made: Made<'_>, result: &ResultPlan) -> Vec<(Option<Pl
 
 /// Whether results of `request` have something said about them.
 pub(crate) fn is_wanted(request: &BuildRequest) -> bool {
-    request.attestations.provenance.is_some()
+    request.attestations.provenance.is_some() || request.attestations.has_sbom
 }

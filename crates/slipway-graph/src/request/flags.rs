@@ -201,9 +201,6 @@ impl BuildRequest {
         let cache_from = cache::sources(&flags.cache_from, surroundings)?;
         let build_args = build_args(flags, surroundings)?;
         let attestations = attestation::parse(flags, &build_args)?;
-        if attestations.has_sbom {
-            return Err(FlagError::Unsupported { flag: "--sbom" });
-        }
         let wants_inline = build_args.get("BUILDKIT_INLINE_CACHE").is_some_and(|v| parse_bool(v) == Some(true));
         let cache_to = cache::targets(&flags.cache_to, wants_inline, surroundings)?;
         let labels = labels(&flags.labels)?;

@@ -30,6 +30,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("the_metadata_file_says_how_the_result_was_made", the_metadata_file_says_how_the_result_was_made),
     test("no_secret_is_in_any_of_it", no_secret_is_in_any_of_it),
     test("bake_and_compose_ask_as_well", bake_and_compose_ask_as_well),
+    test("packages_of_the_image_are_listed", packages_of_the_image_are_listed),
+    test("packages_of_files_are_listed_beside_them", packages_of_files_are_listed_beside_them),
 ];
 
 const DOCKERFILE: &str = include_str!("attestations/Dockerfile");
@@ -405,4 +407,55 @@ fn bake_and_compose_ask_as_well() {
     let tar = slipway_test::tar::read(&fs::read(site.path("app.tar")).unwrap()).unwrap();
     let index = tar.iter().find(|entry| entry.path == "index.json").unwrap();
     assert!(String::from_utf8_lossy(&index.data).contains("image.index"), "{:?}", String::from_utf8_lossy(&index.data));
+}
+
+const PACKED: &str = "FROM busybox\nCOPY status /var/lib/dpkg/status\nCOPY os-release /etc/os-release\nCOPY app /srv/app\n\
+                      COPY gone.lock /Cargo.lock\nRUN rm /Cargo.lock\n";
+
+/// A place whose image has a package of Debian and one of npm, and had one of Cargo in a layer below.
+fn packed() -> Site {
+    let site = Site::new(PACKED);
+    site.write("status", "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2-1\n");
+    site.write("os-release", "ID=debian\nVERSION_ID=12\n");
+    site.write("app/package-lock.json", r#"{"packages": {"node_modules/left-pad": {"version": "1.3.0"}}}"#);
+    site.write("gone.lock", "[[package]]\nname = \"x\"\nversion = \"1\"\nsource = \"registry+x\"\n");
+    site
+}
+
+fn purls(document: &Value) -> Vec<&str> {
+    let packages = document["packages"].as_array().unwrap().iter();
+    packages.filter_map(|package| package["externalRefs"][0]["referenceLocator"].as_str()).collect()
+}
+
+const PURLS: [&str; 2] = ["pkg:deb/debian/bash@5.2-1?arch=amd64&distro=debian-12", "pkg:npm/left-pad@1.3.0"];
+
+fn packages_of_the_image_are_listed() {
+    let site = packed();
+    let flags = ["--sbom=true", "--provenance=mode=min", "--tag=app", "--output=type=oci,tar=false,dest=../out"];
+    site.build(&flags).success();
+    let said = statements(&site.path("out"));
+    let kinds: Vec<&Value> = said.iter().map(|statement| &statement["predicateType"]).collect();
+    assert_eq!(kinds, ["https://spdx.dev/Document", "https://slsa.dev/provenance/v1"]);
+    assert_eq!(said[0]["subject"], said[1]["subject"]);
+    let document = &said[0]["predicate"];
+    assert_eq!((&document["spdxVersion"], &document["name"]), (&json!("SPDX-2.3"), &json!("app:latest")));
+    assert_eq!(purls(document), PURLS);
+    // With a time of its own it is the same each time.
+    let twice = ["one", "two"].map(|name| {
+        let output = format!("--output=type=oci,tar=false,dest=../{name}");
+        site.build(&["--attest=type=sbom", "--build-arg=SOURCE_DATE_EPOCH=1700000000", &output]).success();
+        statements(&site.path(name)).remove(0)["predicate"].clone()
+    });
+    assert_eq!(twice[0], twice[1]);
+    assert_eq!(twice[0]["creationInfo"]["created"], "2023-11-14T22:13:20Z");
+}
+
+fn packages_of_files_are_listed_beside_them() {
+    let site = packed();
+    site.build(&["--sbom=true", "--output=../out"]).success();
+    let statement = json_of(&fs::read(site.path("out/sbom.spdx.json")).unwrap());
+    assert_eq!(purls(&statement["predicate"]), PURLS);
+    assert!(!site.path("out/provenance.json").exists());
+    let stderr = site.build(&["--sbom=generator=me/mine"]).failure();
+    assert!(stderr.contains("does not run the generator `me/mine`"), "{stderr}");
 }
