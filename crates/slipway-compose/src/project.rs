@@ -181,6 +181,11 @@ impl Project {
         Ok(self.escaped(json_text::write(&self.shown(Format::Json)?)))
     }
 
+    /// What is understood, as JSON in the same form, for those who carry it out: nothing is doubled.
+    pub fn to_model(&self) -> Result<String, ComposeError> {
+        Ok(json_text::write(&self.shown(Format::Json)?))
+    }
+
     fn escaped(&self, text: String) -> String {
         if self.omit.interpolation { text } else { text.replace('$', "$$") }
     }

@@ -48,6 +48,18 @@ impl Containers {
         Containers { path: root.join("containers") }
     }
 
+    /// What is beside them: the stacks that containers belong to. A stack has a folder and an owner as a container has.
+    pub fn stacks_of_store(root: &Path) -> Containers {
+        Containers { path: root.join("stacks") }
+    }
+
+    /// The folder of this id, which is made if it is not there.
+    pub fn folder(&self, id: &str) -> Result<ContainerFolder, FsError> {
+        let path = self.path.join(id);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(FsError::on("mkdir", &path))?;
+        Ok(ContainerFolder { path })
+    }
+
     /// All of them, in the order of their ids.
     pub fn all(&self) -> Result<Vec<ContainerFolder>, FsError> {
         let entries = match fs::read_dir(&self.path) {

@@ -57,6 +57,19 @@ impl Store {
     }
 }
 
+/// Removes the volume `name` of the store at `root`, with all that is in it; whether it was there.
+pub fn remove_volume(root: &Path, name: &str) -> Result<bool, VolumeError> {
+    if !is_name(name) {
+        return Err(VolumeError::Name(name.to_owned()));
+    }
+    let path = root.join("volumes").join(name);
+    match std::fs::remove_dir_all(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FsError::on("rmdir", &path)(error).into()),
+    }
+}
+
 fn is_name(name: &str) -> bool {
     let is_first = |c: char| c.is_ascii_alphanumeric();
     name.len() > 1 && name.starts_with(is_first) && name.chars().all(|c| is_first(c) || matches!(c, '_' | '.' | '-'))

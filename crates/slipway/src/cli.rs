@@ -228,6 +228,9 @@ pub(crate) enum ContainerCommand {
     /// Look after a container in the background
     #[command(hide = true)]
     Own { id: String },
+    /// Look after a stack in the background
+    #[command(hide = true)]
+    OwnStack { project: String },
 }
 
 #[derive(Debug, Subcommand)]

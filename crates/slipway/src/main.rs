@@ -29,6 +29,7 @@ mod progress;
 mod report;
 mod shell_seat;
 mod signals;
+mod stack;
 mod stage_graph;
 mod summary;
 mod surroundings;
@@ -141,6 +142,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
             commands::containers::port::run(&args)
         }
         Command::Container(ContainerCommand::Own { id }) => commands::containers::own::run(&id),
+        Command::Container(ContainerCommand::OwnStack { project }) => commands::compose::own_stack::run(&project),
         Command::Shell(args) => commands::shell::run(*args, is_debug, words),
         Command::Update(args) => commands::update::run(args, words),
         Command::Images(args) | Command::Image(ImageCommand::List(args)) => commands::images::run(&args),

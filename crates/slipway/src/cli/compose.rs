@@ -40,6 +40,28 @@ pub(crate) enum ComposeCommand {
     Config(ConfigArgs),
     /// Build the images of services
     Build(ServiceBuildArgs),
+    /// Start services and what they depend on
+    Up(Box<UpArgs>),
+    /// End services, and forget their containers and networks
+    Down(DownArgs),
+    /// Run a program in the place of a service
+    Run(Box<ServiceRunArgs>),
+    /// Run a further program in a container of a service
+    Exec(ServiceExecArgs),
+    /// List containers of services
+    Ps(ServicePsArgs),
+    /// Show what services wrote
+    Logs(ServiceLogsArgs),
+    /// End services; their containers stay
+    Stop(ServiceStopArgs),
+    /// Start services that have ended
+    Start(ServicesArgs),
+    /// End services and start them again
+    Restart(ServiceStopArgs),
+    /// Send a signal to services
+    Kill(ServiceKillArgs),
+    /// Pull images of services
+    Pull(ServicesArgs),
     /// Print the version
     Version(ComposeVersionArgs),
 }
@@ -168,4 +190,268 @@ pub(crate) struct ConfigArgs {
     /// Leave variables of services that have no value without one
     #[arg(long)]
     pub(crate) no_env_resolution: bool,
+}
+
+/// The flags of `compose up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Only these services, and what they depend on
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Leave them running in the background
+    #[arg(short = 'd', long)]
+    pub(crate) detach: bool,
+    /// Build images first
+    #[arg(long)]
+    pub(crate) build: bool,
+    /// Build nothing, even where an image is missing
+    #[arg(long)]
+    pub(crate) no_build: bool,
+    /// When to pull images (policy, always, missing, never, build)
+    #[arg(long, default_value = "policy", hide_default_value = true)]
+    pub(crate) pull: String,
+    /// Forget containers of services that are not in the files any more
+    #[arg(long)]
+    pub(crate) remove_orphans: bool,
+    /// How many containers a service has (SERVICE=NUMBER)
+    #[arg(long)]
+    pub(crate) scale: Vec<String>,
+    /// Replace containers although nothing has changed
+    #[arg(long)]
+    pub(crate) force_recreate: bool,
+    /// Leave containers as they are, although something has changed
+    #[arg(long)]
+    pub(crate) no_recreate: bool,
+    /// Do not start what the services depend on
+    #[arg(long)]
+    pub(crate) no_deps: bool,
+    /// Stop everything as soon as one container ends
+    #[arg(long)]
+    pub(crate) abort_on_container_exit: bool,
+    /// Stop everything as soon as one container fails
+    #[arg(long)]
+    pub(crate) abort_on_container_failure: bool,
+    /// Exit with the code of this service's container, and stop everything when it ends
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) exit_code_from: Option<String>,
+    /// Seconds until containers that are to end are killed
+    #[arg(short = 't', long)]
+    pub(crate) timeout: Option<u64>,
+    /// Show when each line was written
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+    /// Show what these services write, and no others
+    #[arg(long)]
+    pub(crate) attach: Vec<String>,
+    /// Do not show what these services write
+    #[arg(long)]
+    pub(crate) no_attach: Vec<String>,
+    /// Also show what the services depend on writes
+    #[arg(long)]
+    pub(crate) attach_dependencies: bool,
+    /// Wait until all run and are healthy; implies --detach
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Seconds that this may take
+    #[arg(long)]
+    pub(crate) wait_timeout: Option<u64>,
+    /// No colours
+    #[arg(long)]
+    pub(crate) no_color: bool,
+    /// Do not write the name of the container before each line
+    #[arg(long)]
+    pub(crate) no_log_prefix: bool,
+    /// Accepted; nothing is asked
+    #[arg(short = 'y', long)]
+    yes: bool,
+}
+
+/// The flags of `compose down`.
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Accepted; what is left of the project goes in any case
+    #[arg(long)]
+    remove_orphans: bool,
+    /// Remove images as well (local: those without a name of their own; all)
+    #[arg(long)]
+    pub(crate) rmi: Option<String>,
+    /// Seconds until containers are killed
+    #[arg(short = 't', long)]
+    pub(crate) timeout: Option<u64>,
+    /// Remove the project's named volumes as well
+    #[arg(short = 'v', long)]
+    pub(crate) volumes: bool,
+}
+
+/// The flags of `compose ps`.
+#[derive(Debug, Args)]
+pub(crate) struct ServicePsArgs {
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Also containers that have ended
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// How to write the list (table, json, or a template)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) format: String,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Only the names of services
+    #[arg(long = "services")]
+    pub(crate) lists_services: bool,
+}
+
+/// The flags of `compose logs`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceLogsArgs {
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Go on with what will be written
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines of each container (a number, or all)
+    #[arg(short = 'n', long, default_value = "all", hide_default_value = true)]
+    pub(crate) tail: String,
+    /// Only what was written after this: a time, or how long ago (10m)
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Only what was written before this: a time, or how long ago (10m)
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+    /// Show when each line was written
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// No colours
+    #[arg(long)]
+    pub(crate) no_color: bool,
+    /// Do not write the name of the container before each line
+    #[arg(long)]
+    pub(crate) no_log_prefix: bool,
+}
+
+/// Services, all if none is named.
+#[derive(Debug, Args)]
+pub(crate) struct ServicesArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+}
+
+/// The flags of `compose stop` and `compose restart`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceStopArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Seconds until containers are killed
+    #[arg(short = 't', long)]
+    pub(crate) timeout: Option<u64>,
+}
+
+/// The flags of `compose kill`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceKillArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Signal to send
+    #[arg(short, long, default_value = "SIGKILL")]
+    pub(crate) signal: String,
+}
+
+/// The flags of `compose run`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceRunArgs {
+    /// The service, a command and its arguments; flags come before them
+    #[arg(value_name = "SERVICE [COMMAND] [ARG...]", required = true, trailing_var_arg = true)]
+    pub(crate) words: Vec<String>,
+    /// Build the image first
+    #[arg(long)]
+    pub(crate) build: bool,
+    /// Set a variable (NAME=value); NAME alone takes the value from here
+    #[arg(short, long = "env")]
+    pub(crate) env: Vec<String>,
+    /// Read variables from a file, one a line
+    #[arg(long)]
+    pub(crate) env_from_file: Vec<String>,
+    /// Add a label (NAME=value)
+    #[arg(short, long = "label")]
+    pub(crate) labels: Vec<String>,
+    /// Accepted; nothing of such a container is kept
+    #[arg(long)]
+    rm: bool,
+    /// Give the program no terminal
+    #[arg(short = 'T', long = "no-tty")]
+    pub(crate) no_tty: bool,
+    /// Name of the container
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// User and group: names or numbers
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
+    /// Working folder
+    #[arg(short, long)]
+    pub(crate) workdir: Option<String>,
+    /// The program, in place of the image's
+    #[arg(long)]
+    pub(crate) entrypoint: Option<String>,
+    /// Add a capability
+    #[arg(long)]
+    pub(crate) cap_add: Vec<String>,
+    /// Take a capability away
+    #[arg(long)]
+    pub(crate) cap_drop: Vec<String>,
+    /// Do not start what the service depends on
+    #[arg(long)]
+    pub(crate) no_deps: bool,
+    /// Mount a folder of the host or a named volume ([SOURCE:]TARGET[:ro])
+    #[arg(short, long = "volume")]
+    pub(crate) volumes: Vec<String>,
+    /// Offer a port on this machine ([[address:]port:]port[/udp])
+    #[arg(short, long)]
+    pub(crate) publish: Vec<String>,
+    /// Offer the ports of the service
+    #[arg(short = 'P', long)]
+    pub(crate) service_ports: bool,
+    /// Let others find it by the names of the service
+    #[arg(long)]
+    pub(crate) use_aliases: bool,
+    /// When to pull images (policy, always, missing, never, build)
+    #[arg(long, default_value = "policy", hide_default_value = true)]
+    pub(crate) pull: String,
+    /// Say nothing but what the program says
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Pass on standard input
+    #[arg(short, long, default_value = "true", hide_default_value = true)]
+    pub(crate) interactive: bool,
+}
+
+/// The flags of `compose exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceExecArgs {
+    /// The service, the command and its arguments; flags come before them
+    #[arg(value_name = "SERVICE COMMAND [ARG...]", required = true, num_args = 2.., trailing_var_arg = true)]
+    pub(crate) words: Vec<String>,
+    /// Set a variable (NAME=value); NAME alone takes the value from here
+    #[arg(short, long = "env")]
+    pub(crate) env: Vec<String>,
+    /// Which of several containers of the service
+    #[arg(long, default_value_t = 1)]
+    pub(crate) index: u32,
+    /// Give the program no terminal
+    #[arg(short = 'T', long = "no-tty")]
+    pub(crate) no_tty: bool,
+    /// Let it do all that slipway itself may do
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    /// User and group: names or numbers
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
+    /// Working folder
+    #[arg(short, long)]
+    pub(crate) workdir: Option<String>,
 }

@@ -2,7 +2,15 @@
 
 mod build;
 mod config;
+mod images;
+mod lines;
 mod location;
+mod one_off;
+pub(crate) mod own_stack;
+mod plan;
+mod services;
+mod stack_client;
+mod up;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -27,6 +35,20 @@ pub(crate) fn run(args: &ComposeArgs, is_debug: bool, words: &[OsString]) -> Res
         ComposeCommand::Version(_) => Ok(()),
         ComposeCommand::Config(config) => config::run(config, args, &location),
         ComposeCommand::Build(build) => build::run(build, args, &location, is_debug, words),
+        ComposeCommand::Up(up) => up::run(up, args, &location),
+        ComposeCommand::Run(run) => one_off::run(run, args, &location),
+        ComposeCommand::Down(down) => services::down(down, args, &location),
+        ComposeCommand::Exec(exec) => services::exec(exec, &location),
+        ComposeCommand::Ps(ps) => services::list(ps, &location),
+        ComposeCommand::Logs(logs) => services::logs(logs, &location),
+        ComposeCommand::Stop(stop) => services::stop(stop, &location),
+        ComposeCommand::Start(start) => up::start(&start.services, args, &location),
+        ComposeCommand::Restart(restart) => {
+            services::stop(restart, &location)?;
+            up::start(&restart.services, args, &location)
+        }
+        ComposeCommand::Kill(kill) => services::kill(kill, &location),
+        ComposeCommand::Pull(pull) => images::pull(&pull.services, args, &location),
     }
 }
 

@@ -8,9 +8,11 @@
 //! ```
 
 pub(crate) mod environment;
-mod mounts;
+pub(crate) mod mounts;
 pub(crate) mod ports;
 pub(crate) mod seat;
+
+pub(crate) use mounts::of_tmpfs as tmpfs;
 
 use std::error::Error;
 use std::fs;
@@ -221,23 +223,19 @@ fn health(args: &RunArgs) -> Result<Option<HealthTest>, FlagError> {
     }))
 }
 
-fn rights(args: &RunArgs) -> Result<Rights, FlagError> {
+/// Docker's capabilities, with and without those that are named; `ALL` on either side is what the other starts from.
+pub(crate) fn capabilities(add: &[String], drop: &[String]) -> Result<Capabilities, String> {
     let set = |names: &[String]| {
         names.iter().try_fold(Capabilities::NONE, |set, name| {
-            let named = Capabilities::named(name).ok_or_else(|| FlagError::Capability(name.clone()))?;
-            Ok(set.with(named))
+            Ok::<_, String>(
+                set.with(Capabilities::named(name).ok_or_else(|| FlagError::Capability(name.clone()).to_string())?),
+            )
         })
     };
-    let (add, drop) = (set(&args.cap_add)?, set(&args.cap_drop)?);
-    match args.privileged {
-        true => Ok(Rights::All),
-        // What is named for itself wins over `ALL`, on either side.
-        false => {
-            let all = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case("all"));
-            let start = if all(&args.cap_drop) { Capabilities::NONE } else { Capabilities::DOCKER };
-            let drop = if all(&args.cap_drop) { Capabilities::NONE } else { drop };
-            Ok(Rights::Capabilities(start.with(add).without(drop).bits()))
-        }
+    let (added, dropped) = (set(add)?, set(drop)?);
+    match drop.iter().any(|name| name.eq_ignore_ascii_case("all")) {
+        true => Ok(added),
+        false => Ok(Capabilities::DOCKER.with(added).without(dropped)),
     }
 }
 
@@ -291,7 +289,10 @@ fn to_request(args: &RunArgs) -> Result<ContainerRequest, Box<dyn Error + Send +
         mounts: mounts::read(&args.volumes, &args.mounts, &args.tmpfs, &here, home.as_deref())?,
         is_root_readonly: args.read_only,
         has_terminal: args.tty,
-        rights: rights(args)?,
+        rights: match args.privileged {
+            true => Rights::All,
+            false => Rights::Capabilities(capabilities(&args.cap_add, &args.cap_drop)?.bits()),
+        },
         shm_size_bytes: match args.shm_size.as_str() {
             "" => None,
             size => Some(bytes_of(size).ok_or_else(|| FlagError::Size(size.to_owned()))?),

@@ -214,6 +214,31 @@ impl Owner {
         status.map(|status| u8::try_from(status.code()).unwrap_or(exit_code::FAILURE))
     }
 
+    /// Says that the container will not be run, and why.
+    pub(crate) fn abandon(&self, reason: &str) {
+        self.change(|inner| {
+            (inner.state.status, inner.state.exit_code) = (Status::Exited, exit_code::FAILURE);
+            inner.state.error = Some(reason.to_owned());
+            inner.is_over = true;
+        });
+        drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Whether it has ended for good.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
+    pub(crate) fn folder(&self) -> &ContainerFolder {
+        &self.folder
+    }
+
+    /// As [`Owner::wait_for`], for a limited time; `None` when that is over.
+    pub(crate) fn wait_for_at_most(&self, patience: Duration, is_wanted: impl Fn(&State) -> bool) -> Option<State> {
+        let is_late = self.wait_while(patience, |inner| !is_wanted(&inner.state) && !inner.is_over);
+        (!is_late).then(|| self.lock().state.clone())
+    }
+
     /// Whether the run of that number still goes on when `pause` is over.
     pub(super) fn is_running_after(&self, run: u64, pause: Duration) -> bool {
         self.wait_while(pause, |inner| inner.run == run && inner.live.is_some())

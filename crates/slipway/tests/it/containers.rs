@@ -100,7 +100,7 @@ impl<F: Fn() -> Command> Drop for Removal<F> {
 }
 
 /// What a server at a port of the host says; empty if it does not answer yet.
-fn said_at(port: u16) -> String {
+pub(crate) fn said_at(port: u16) -> String {
     let mut text = String::new();
     if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -110,7 +110,7 @@ fn said_at(port: u16) -> String {
 }
 
 #[track_caller]
-fn wait_until_said(port: u16, expected: &str) {
+pub(crate) fn wait_until_said(port: u16, expected: &str) {
     wait_until("the server answers", || said_at(port) == expected);
 }
 

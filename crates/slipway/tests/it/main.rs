@@ -17,6 +17,7 @@ mod cached;
 mod calls;
 mod completion;
 mod compose;
+mod compose_up;
 mod confinement;
 mod containers;
 mod contexts;
@@ -98,6 +99,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("baking", baking::TESTS),
     ("completion", completion::TESTS),
     ("compose", compose::TESTS),
+    ("compose_up", compose_up::TESTS),
     ("cache_places", cache_places::TESTS),
     ("cache_remote", cache_remote::TESTS),
     ("cached", cached::TESTS),

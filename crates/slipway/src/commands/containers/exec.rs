@@ -110,7 +110,7 @@ fn failed(message: &str) -> CommandError {
 }
 
 /// A pipe whose content is written to `to`.
-fn copied_to(mut to: impl Write + Send + 'static) -> io::Result<(OwnedFd, JoinHandle<()>)> {
+pub(crate) fn copied_to(mut to: impl Write + Send + 'static) -> io::Result<(OwnedFd, JoinHandle<()>)> {
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let copy = move || {
         let (mut from, mut buffer) = (File::from(reader), vec![0; 64 << 10]);

@@ -11,7 +11,7 @@ const TMPFS_MODE: u32 = 0o1777;
 
 /// Why a mount cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MountFlagError {
+pub(crate) enum MountFlagError {
     #[error("invalid volume specification: '{0}'")]
     Volume(String),
     #[error("invalid mode: {0}")]
@@ -27,7 +27,7 @@ pub(super) enum MountFlagError {
 }
 
 /// The mounts of all flags. `here` is what relative paths of the host start from, `home` what `~` stands for.
-pub(super) fn read(
+pub(crate) fn read(
     volumes: &[String],
     mounts: &[String],
     tmpfs: &[String],
@@ -125,7 +125,7 @@ fn mount(text: &str, here: &Path) -> Result<ContainerMount, MountFlagError> {
 }
 
 /// `TARGET[:OPTION,…]`, with the options of mount(8).
-fn of_tmpfs(text: &str) -> Result<ContainerMount, MountFlagError> {
+pub(crate) fn of_tmpfs(text: &str) -> Result<ContainerMount, MountFlagError> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let target = checked_target(target, text)?;
     let (mut size_bytes, mut mode, mut is_readonly, mut allows_exec) = (None, TMPFS_MODE, false, false);
