@@ -97,19 +97,21 @@ impl Export<'_> {
         }
         let mut is_there = is_there.into_iter();
         known.retain(|_| is_there.next().unwrap_or(false));
-        match (known.iter().find(is_wanted), known.first()) {
-            (Some(blob), _) if is_forced => Ok(blob.clone()),
-            (None, Some(blob)) if is_forced => Ok(layers::in_form(self.store, diff_id, blob, form, self.cancel)?),
-            (_, Some(blob)) => Ok(blob.clone()),
-            (_, None) => match self.base_layers(image)?.as_ref().and_then(|layers| layers.blob_of(diff_id)) {
-                Some(blob) if is_forced && !is_wanted(&blob) => {
+        // Whatever other forms of it were made meanwhile: the result may not depend on that.
+        let original = self.base_layers(image)?.and_then(|layers| layers.blob_of(diff_id).cloned());
+        let is_at_hand = |blob: &Descriptor| known.iter().any(|other| other.digest == blob.digest);
+        let original = original.filter(|blob| is_at_hand(blob) || !self.registry.is_offline());
+        match original.as_ref().or(known.first()) {
+            Some(blob) if !is_forced || is_wanted(&blob) => Ok(blob.clone()),
+            Some(blob) => match known.iter().find(is_wanted) {
+                Some(other) => Ok(other.clone()),
+                None => {
                     self.fetch_blob(&blob.digest)?;
                     Ok(layers::in_form(self.store, diff_id, blob, form, self.cancel)?)
                 }
-                Some(blob) => Ok(blob.clone()),
-                // An image of this store that was never written anywhere: its layers are there as files only.
-                None => Ok(layers::blob(self.store, &self.place_of(image, diff_id)?, form, self.cancel)?),
             },
+            // An image of this store that was never written anywhere: its layers are there as files only.
+            None => Ok(layers::blob(self.store, &self.place_of(image, diff_id)?, form, self.cancel)?),
         }
     }
 

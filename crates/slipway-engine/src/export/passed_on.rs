@@ -9,14 +9,10 @@ use crate::images;
 use crate::remote::{Fetching, RemoteLayers, RootFs};
 
 impl Export<'_> {
-    /// The layers of the base of `image` as those have them who were asked for it. Nobody is asked offline.
+    /// The layers of the base of `image` as those have them who were asked for it.
     pub(super) fn base_layers(&self, image: &Image) -> Result<Option<RemoteLayers>, ExportError> {
-        match &image.base {
-            Some(base) if !self.registry.is_offline() => {
-                Ok(Some(images::remote_layers(base, self.store, self.registry)?))
-            }
-            _ => Ok(None),
-        }
+        let layers = image.base.as_ref().map(|base| images::remote_layers(base, self.store, self.registry));
+        Ok(layers.transpose()?)
     }
 
     /// The files of `image`.
