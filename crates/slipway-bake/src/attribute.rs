@@ -82,6 +82,9 @@ fn entries(item: &Value, kind: Kind) -> Result<Vec<Value>, String> {
     Ok(fields.into_iter().map(as_value).collect())
 }
 
+/// What can be said of a secret.
+const SECRET_FIELDS: [&str; 5] = ["id", "src", "source", "env", "type"];
+
 /// An entry: names and values.
 pub(crate) type Fields = BTreeMap<String, String>;
 
@@ -138,7 +141,9 @@ fn from_object(given: &BTreeMap<String, Value>, kind: Kind) -> Result<Fields, St
                 _ => continue,
             },
         };
-        let leaves_out = text.is_empty() && matches!(kind, Kind::Secret | Kind::Ssh | Kind::Output);
+        // An object may say more of a secret than is known; a text may not.
+        let is_unknown = kind == Kind::Secret && !SECRET_FIELDS.contains(&name.to_lowercase().as_str());
+        let leaves_out = is_unknown || text.is_empty() && matches!(kind, Kind::Secret | Kind::Ssh | Kind::Output);
         if !leaves_out {
             fields.insert(name.clone(), text);
         }
@@ -157,7 +162,7 @@ fn checked(mut fields: Fields, kind: Kind, spelled: &str) -> Result<Fields, Stri
             if let Some(source) = fields.remove("source") {
                 fields.insert("src".to_owned(), source);
             }
-            if let Some(name) = fields.keys().find(|name| !["id", "src", "env", "type"].contains(&name.as_str())) {
+            if let Some(name) = fields.keys().find(|name| !SECRET_FIELDS.contains(&name.as_str())) {
                 return Err(format!("unexpected key '{name}' in '{name}={}'", fields[name]));
             }
             match fields.remove("type").as_deref() {

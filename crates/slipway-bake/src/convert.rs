@@ -6,7 +6,7 @@ use crate::number::Number;
 use crate::value::{Type, Value};
 
 /// What messages call the type in a demand: `any type` instead of `dynamic`.
-fn wanted_name(ty: &Type) -> String {
+pub(crate) fn wanted_name(ty: &Type) -> String {
     match ty {
         Type::Dynamic => "any type".to_owned(),
         _ => ty.to_string(),
@@ -62,8 +62,12 @@ pub(crate) fn convert(value: &Value, want: &Type) -> Result<Value, String> {
         (Value::Object(entries) | Value::Map(_, entries), Type::Object(types)) => {
             let mut converted = BTreeMap::new();
             for (name, ty) in types {
-                let item = entries.get(name).ok_or_else(refused)?;
-                converted.insert(name.clone(), convert(item, ty).map_err(|_| refused())?);
+                let item = match entries.get(name) {
+                    Some(item) => convert(item, ty.of_present()).map_err(|_| refused())?,
+                    None if ty.is_optional() => Value::Null(ty.of_present().clone()),
+                    None => return Err(refused()),
+                };
+                converted.insert(name.clone(), item);
             }
             Ok(Value::object(converted))
         }
@@ -107,13 +111,13 @@ fn mismatch(got: &Type, want: &Type) -> String {
             format!("tuple must have exactly {} elements, not {}", wanted.len(), types.len())
         }
         (Type::Object(types), Type::Object(wanted)) => {
-            let missing: Vec<String> =
-                wanted.keys().filter(|name| !types.contains_key(*name)).map(|name| format!("{name:?}")).collect();
+            let is_missing = |(name, ty): &(&String, &Type)| !ty.is_optional() && !types.contains_key(*name);
+            let missing: Vec<String> = wanted.iter().filter(is_missing).map(|(name, _)| format!("{name:?}")).collect();
             match missing.len() {
                 0 => wanted
                     .iter()
                     .find_map(|(name, ty)| {
-                        let got = types.get(name)?;
+                        let (got, ty) = (types.get(name)?, ty.of_present());
                         (!may_convert(got, ty)).then(|| format!("attribute {name:?}: {}", mismatch(got, ty)))
                     })
                     .unwrap_or_else(required),
@@ -147,9 +151,10 @@ fn may_convert(got: &Type, want: &Type) -> bool {
         (Type::Tuple(types), Type::Tuple(wanted)) => {
             types.len() == wanted.len() && types.iter().zip(wanted).all(|(got, want)| may_convert(got, want))
         }
-        (Type::Object(types), Type::Object(wanted)) => {
-            wanted.iter().all(|(name, want)| types.get(name).is_some_and(|got| may_convert(got, want)))
-        }
+        (Type::Object(types), Type::Object(wanted)) => wanted.iter().all(|(name, want)| match types.get(name) {
+            Some(got) => may_convert(got, want.of_present()),
+            None => want.is_optional(),
+        }),
         _ => false,
     }
 }

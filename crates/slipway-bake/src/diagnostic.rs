@@ -49,11 +49,13 @@ pub struct Diagnostic {
     pub summary: String,
     pub detail: String,
     pub span: Option<Span>,
+    /// How many more findings come of this one, and are only counted.
+    pub n_followers: usize,
 }
 
 impl Diagnostic {
     pub(crate) fn new(span: Span, summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
-        Diagnostic { summary: summary.into(), detail: detail.into(), span: Some(span) }
+        Diagnostic { summary: summary.into(), detail: detail.into(), span: Some(span), n_followers: 0 }
     }
 }
 
@@ -71,7 +73,7 @@ impl Diagnostics {
     /// One line: the place and text of the first finding, and how many more there are.
     pub fn headline(&self, files: &[SourceFile]) -> String {
         let Some(first) = self.0.first() else { return "no diagnostics".to_owned() };
-        let others = match self.0.len() - 1 {
+        let others = match self.0.len() - 1 + first.n_followers {
             0 => String::new(),
             n => format!(", and {n} other diagnostic(s)"),
         };
@@ -94,7 +96,7 @@ pub(crate) struct Located<'a> {
 
 impl fmt::Display for Located<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Diagnostic { summary, detail, span } = self.diagnostic;
+        let Diagnostic { summary, detail, span, .. } = self.diagnostic;
         match span.and_then(|span| place_text(span, self.files)) {
             Some(place) => write!(f, "{place}: ")?,
             None => f.write_str("<nil>: ")?,

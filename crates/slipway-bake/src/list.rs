@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::convert::convert;
+use crate::convert::{convert, wanted_name};
 use crate::definition::{Definition, Variable};
 use crate::functions::to_json;
 use crate::value::{Type, Value};
@@ -59,7 +59,7 @@ impl Definition {
 impl Variable {
     /// Empty where no type was declared.
     fn type_name(&self) -> String {
-        self.ty.as_ref().map(Type::to_string).unwrap_or_default()
+        self.ty.as_ref().map(wanted_name).unwrap_or_default()
     }
 
     fn shown(&self) -> Option<String> {
@@ -67,9 +67,29 @@ impl Variable {
             Value::Null(_) => None,
             value => Some(match convert(value, &Type::String) {
                 Ok(Value::String(text)) => text.to_string(),
+                _ if self.ty == Some(Type::Dynamic) => {
+                    format!("{{\"value\":{},\"type\":{}}}", to_json(value), type_json(&value.type_of()))
+                }
                 _ => to_json(value),
             }),
         }
+    }
+}
+
+/// A type as JSON tells it beside a value that may have any.
+fn type_json(ty: &Type) -> String {
+    let of = |kind: &str, inner: String| format!("[\"{kind}\",{inner}]");
+    match ty {
+        Type::List(element) => of("list", type_json(element)),
+        Type::Set(element) => of("set", type_json(element)),
+        Type::Map(element) => of("map", type_json(element)),
+        Type::Tuple(types) => of("tuple", format!("[{}]", types.iter().map(type_json).collect::<Vec<_>>().join(","))),
+        Type::Object(types) => {
+            let attribute = |(name, ty): (&String, &Type)| format!("{}:{}", crate::print::quoted(name), type_json(ty));
+            of("object", format!("{{{}}}", types.iter().map(attribute).collect::<Vec<_>>().join(",")))
+        }
+        Type::Optional(ty) => type_json(ty),
+        Type::Bool | Type::Number | Type::String | Type::Dynamic => format!("\"{ty}\""),
     }
 }
 

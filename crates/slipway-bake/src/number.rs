@@ -68,10 +68,8 @@ impl Number {
         if value.is_infinite() {
             return Some(Number { is_negative: value < 0.0, size: Size::Infinite });
         }
-        let bits = value.to_bits();
-        let (raw, fraction) = ((bits >> 52 & 0x7ff) as i64, bits & ((1 << 52) - 1));
-        let (mantissa, exponent) = if raw == 0 { (fraction, -1074) } else { (fraction | 1 << 52, raw - 1075) };
-        Some(Number::rounded(value < 0.0, Natural::from_u64(mantissa), exponent, false))
+        // A program's number stands for the shortest text that it is read from.
+        Number::parse(&value.to_string())
     }
 
     /// Reads decimal notation, with or without sign, fraction and exponent. Whole numbers keep all digits.
@@ -227,8 +225,12 @@ impl Number {
 
     /// What is left of `self` after whole multiples of `other`, with the sign of `self`.
     pub(crate) fn remainder(&self, other: &Number) -> Option<Number> {
-        if self.is_infinite() || other.is_infinite() || other.is_zero() {
-            return if other.is_infinite() && !self.is_infinite() { Some(self.clone()) } else { None };
+        // Nothing of either can be taken away.
+        if other.is_infinite() || other.is_zero() {
+            return (!self.is_infinite()).then(|| self.clone());
+        }
+        if self.is_infinite() {
+            return None;
         }
         let n_times = self.divided_by(other)?.truncated();
         self.minus(&n_times.times(other)?)

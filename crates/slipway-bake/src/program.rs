@@ -118,12 +118,14 @@ impl<'a> Program<'a> {
     }
 
     fn validate(&self, rule: &Block) -> Evaluated<()> {
-        let Some(condition) = rule.body.attribute("condition") else { return self.missing(rule, "condition") };
+        const NO_RESULT: &str = "Condition expression must return either true or false, not null.";
+        let Some(condition) = rule.body.attribute("condition") else {
+            return fail(self.start_of_body(rule), "Invalid condition result", NO_RESULT);
+        };
         let value = self.eval(&condition.expr, &Scope::default())?;
         let span = condition.expr.span;
         if value.is_null() {
-            let detail = "Condition expression must return either true or false, not null.";
-            return fail(span, "Invalid condition result", detail);
+            return fail(span, "Invalid condition result", NO_RESULT);
         }
         match convert(&value, &Type::Bool) {
             Ok(Value::Bool(true)) => Ok(()),

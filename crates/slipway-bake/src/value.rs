@@ -18,9 +18,23 @@ pub enum Type {
     Map(Box<Type>),
     Tuple(Vec<Type>),
     Object(BTreeMap<String, Type>),
+    /// Of an attribute of an object that may be left out; it is null then.
+    Optional(Box<Type>),
 }
 
 impl Type {
+    /// The type of the value where there is one.
+    pub(crate) fn of_present(&self) -> &Type {
+        match self {
+            Type::Optional(ty) => ty,
+            ty => ty,
+        }
+    }
+
+    pub(crate) fn is_optional(&self) -> bool {
+        matches!(self, Type::Optional(_))
+    }
+
     pub(crate) fn is_primitive(&self) -> bool {
         matches!(self, Type::Bool | Type::Number | Type::String)
     }
@@ -43,6 +57,7 @@ impl fmt::Display for Type {
             Type::Map(ty) => element(f, "map", ty),
             Type::Tuple(_) => f.write_str("tuple"),
             Type::Object(_) => f.write_str("object"),
+            Type::Optional(ty) => ty.fmt(f),
         }
     }
 }

@@ -6,11 +6,15 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use slipway_test::bake_table;
 
-/// Asks about every case of every table, and writes the answers into the tables.
-pub(crate) fn run(root: &Path, enter: &Path) -> Result<()> {
+/// Asks about every case of the tables whose name contains `filter`, and writes the answers into the tables.
+pub(crate) fn run(root: &Path, enter: &Path, filter: &str) -> Result<()> {
     let enter = enter.to_str().context("the path of the reference is no text")?;
     for entry in fs::read_dir(root.join("crates/slipway/tests/bake"))? {
-        let path = entry?.path();
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().contains(filter) {
+            continue;
+        }
+        let path = entry.path();
         let mut cases = bake_table::parse(&fs::read_to_string(&path)?);
         for case in &mut cases {
             let folder = tempfile::tempdir()?;

@@ -15,8 +15,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
   record [FILTER]  builds every case whose name contains FILTER on the reference and stores its answer
-  record-bake      asks the reference again about every bake file of slipway's tables
-  record-compose   asks the reference again about every Compose project of slipway's tables
+  record-bake [FILTER]
+                   asks the reference again about every bake file of slipway's tables whose name contains FILTER
+  record-compose [FILTER]
+                   asks the reference again about every Compose project of the tables whose name contains FILTER
   record-tables    asks the reference again about every word and path pattern of slipway-dockerfile's tables
   registry [--listen ADDRESS] --dir DIR
                    serves a registry on a loopback address, its images in DIR
@@ -28,8 +30,12 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["record"] => record::run(&root(), ""),
         ["record", filter] => record::run(&root(), filter),
-        ["record-bake"] => record::peers(&root()).and_then(|peers| bake::run(&root(), &peers.join("enter"))),
-        ["record-compose"] => record::peers(&root()).and_then(|peers| compose::run(&root(), &peers.join("enter"))),
+        ["record-bake", ref filter @ ..] if filter.len() < 2 => {
+            record::peers(&root()).and_then(|peers| bake::run(&root(), &peers.join("enter"), &filter.concat()))
+        }
+        ["record-compose", ref filter @ ..] if filter.len() < 2 => {
+            record::peers(&root()).and_then(|peers| compose::run(&root(), &peers.join("enter"), &filter.concat()))
+        }
         ["record-tables"] => record::peers(&root()).and_then(|peers| tables::run(&root(), &peers.join("enter"))),
         ["registry", ..] => registry::run(arguments.iter().skip(1).cloned()),
         ["tidy"] => tidy::run(&root()),

@@ -112,7 +112,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn entries_of(a: &[Value], index: usize) -> Result<&BTreeMap<String, Value>, Problem> {
-    a[index].entries().ok_or_else(|| Problem::Argument(index, "must be a map or an object".to_owned()))
+    a[index].entries().ok_or_else(|| Problem::Argument(index, "must have map or object type".to_owned()))
 }
 
 /// A list stays a list, a tuple a tuple.

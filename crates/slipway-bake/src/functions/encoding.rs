@@ -15,7 +15,7 @@ use crate::value::{Type, Value};
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("base64decode", &[text("str")], |a, _| {
         let bytes =
-            STANDARD.decode(str_of(&a[0])).map_err(|_| format!("failed to decode base64 data {:?}", str_of(&a[0])))?;
+            STANDARD.decode(str_of(&a[0])).map_err(|_| format!("failed to decode base64 data '{}'", str_of(&a[0])))?;
         let text =
             String::from_utf8(bytes).map_err(|_| "the result of decoding the provided string is not valid UTF-8")?;
         Ok(Value::string(text))
@@ -84,9 +84,12 @@ fn csv_decode(a: &[Value], _: &Program<'_>) -> Answer {
     let rows = csv::records(str_of(&a[0]))?;
     let Some((head, rows)) = rows.split_first() else { return Err("missing header line".into()) };
     let mut items = Vec::new();
-    for row in rows {
+    if let Some(name) = head.iter().enumerate().find_map(|(index, name)| head[..index].contains(name).then_some(name)) {
+        return Err(format!("duplicate column name {name:?}").into());
+    }
+    for (index, row) in rows.iter().enumerate() {
         if row.len() != head.len() {
-            return Err("wrong number of fields".into());
+            return Err(format!("CSV parse error on line {}: wrong number of fields", index + 2).into());
         }
         items.push(Value::object(head.iter().cloned().zip(row.iter().map(Value::string)).collect::<BTreeMap<_, _>>()));
     }

@@ -174,7 +174,10 @@ fn number_text(verb: &Verb, number: &Number) -> Result<String, String> {
                 None => format!("{value:e}"),
             };
             let exponent: i32 = scientific.rsplit('e').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
-            match exponent < -4 || exponent >= precision.map_or(21, |precision| precision.max(1) as i32) {
+            // Fewer digits than the number has are not enough to write it out.
+            let n_digits = scientific.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+            let shortest_limit = if n_digits as i32 > exponent { 21 } else { 6.max(n_digits as i32) };
+            match exponent < -4 || exponent >= precision.map_or(shortest_limit, |precision| precision.max(1) as i32) {
                 true => exponential(&scientific),
                 false => scientific.parse::<f64>().map_or(scientific, |rounded| rounded.to_string()),
             }

@@ -10,9 +10,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("cidrhost", &[text("prefix"), number("hostnum")], host),
     fixed("cidrnetmask", &[text("prefix")], |a, _| {
         let network = Network::parse(a)?;
-        if network.n_bits != 32 {
-            return Err("only IPv4 networks are supported".into());
-        }
         Ok(Value::string(network.address_text(network.mask(network.n_prefix))))
     }),
     fixed("cidrsubnet", &[text("prefix"), number("newbits"), number("netnum")], |a, _| {

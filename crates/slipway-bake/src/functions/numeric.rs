@@ -105,9 +105,6 @@ fn range(a: &[Value], _: &crate::program::Program<'_>) -> Answer {
         [start, end, step] => (start.clone(), end.clone(), step.clone()),
         _ => return Err("must have one, two, or three arguments".into()),
     };
-    if step.is_zero() {
-        return Err(Problem::Argument(2, "step must not be zero".to_owned()));
-    }
     let is_down = step.is_negative();
     if is_down && end > start {
         return Err(Problem::Argument(1, "end must be less than start when step is negative".to_owned()));

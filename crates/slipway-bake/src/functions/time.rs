@@ -160,12 +160,8 @@ fn formatted(format: &str, time: &Zoned) -> Result<String, Problem> {
     let mut rest = format;
     while let Some(first) = rest.chars().next() {
         if first == '\'' {
-            let mut literal = rest[1..].splitn(2, '\'');
-            let text = literal.next().unwrap_or_default();
-            let Some(after) = literal.next() else {
-                return Err(Problem::Argument(0, "unterminated literal '".to_owned()));
-            };
-            result.push_str(if text.is_empty() { "'" } else { text });
+            let (text, after) = literal(&rest[1..])?;
+            result.push_str(&text);
             rest = after;
             continue;
         }
@@ -178,6 +174,24 @@ fn formatted(format: &str, time: &Zoned) -> Result<String, Problem> {
         rest = &rest[end..];
     }
     Ok(result)
+}
+
+/// Up to the closing quote; two of them are one that stands for itself.
+fn literal(text: &str) -> Result<(String, &str), Problem> {
+    let (mut result, mut rest) = (String::new(), text);
+    loop {
+        let Some((before, after)) = rest.split_once('\'') else {
+            return Err(Problem::Argument(0, "unterminated literal '".to_owned()));
+        };
+        result.push_str(before);
+        match after.strip_prefix('\'') {
+            Some(after) => {
+                result.push('\'');
+                rest = after;
+            }
+            None => return Ok((if result.is_empty() { "'".to_owned() } else { result }, after)),
+        }
+    }
 }
 
 fn verb_text(verb: &str, time: &Zoned) -> Result<String, Problem> {

@@ -1,5 +1,6 @@
 //! Values that variables are given from outside: by flag or by the environment (`spec/bake.md` section 5.3).
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::Program;
@@ -45,17 +46,47 @@ impl Program<'_> {
     }
 }
 
-/// `value` as a variable of type `ty`; the error names what JSON should begin with where the kind is another one.
+/// `value`, which was JSON, as one of type `ty`. Objects may lack attributes, and have no others than those of the type.
 fn value_of_json(value: &Value, ty: &Type) -> Result<Value, String> {
-    let is_list = matches!(ty, Type::List(_) | Type::Set(_) | Type::Tuple(_));
-    let is_map = matches!(ty, Type::Map(_) | Type::Object(_));
-    if is_list && value.items().is_none() && !value.is_null() {
-        return Err("missing expected [".to_owned());
+    if value.is_null() {
+        return Ok(Value::Null(ty.clone()));
     }
-    if is_map && value.entries().is_none() && !value.is_null() {
-        return Err("missing expected {".to_owned());
+    let items = || value.items().ok_or("missing expected [");
+    let entries = || value.entries().ok_or("missing expected {");
+    let all = |element: &Type| items()?.iter().map(|item| value_of_json(item, element)).collect::<Result<Vec<_>, _>>();
+    match ty {
+        Type::List(element) | Type::Set(element) => convert(&Value::tuple(all(element)?), ty),
+        Type::Map(element) => {
+            let entry = |(name, item): (&String, &Value)| Ok((name.clone(), value_of_json(item, element)?));
+            convert(&Value::object(entries()?.iter().map(entry).collect::<Result<_, String>>()?), ty)
+        }
+        Type::Tuple(types) => {
+            let (items, n_wanted) = (items()?, types.len());
+            match items.len().cmp(&n_wanted) {
+                Ordering::Greater => return Err(format!("too many tuple elements (need {n_wanted})")),
+                Ordering::Less => return Err(format!("not enough tuple elements (need {n_wanted})")),
+                Ordering::Equal => {}
+            }
+            let items = items.iter().zip(types).map(|(item, ty)| value_of_json(item, ty));
+            Ok(Value::tuple(items.collect::<Result<_, _>>()?))
+        }
+        Type::Object(types) => {
+            let entries = entries()?;
+            if let Some(name) = entries.keys().find(|name| !types.contains_key(*name)) {
+                return Err(format!("unsupported attribute {name:?}"));
+            }
+            let attribute = |(name, ty): (&String, &Type)| {
+                let item = entries.get(name).map(|item| value_of_json(item, ty.of_present())).transpose()?;
+                Ok((name.clone(), item.unwrap_or_else(|| Value::Null(ty.of_present().clone()))))
+            };
+            Ok(Value::object(types.iter().map(attribute).collect::<Result<_, String>>()?))
+        }
+        // The type stands beside the value, but that can be seen.
+        Type::Dynamic => {
+            entries()?.get("value").cloned().ok_or_else(|| "missing value in dynamically-typed value".to_owned())
+        }
+        _ => convert(value, ty),
     }
-    convert(value, ty)
 }
 
 fn unsupported(ty: &Type, name: &str) -> String {
@@ -69,11 +100,22 @@ fn primitive(name: &str, text: &str, ty: &Type) -> Result<Value, String> {
             "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(Value::Bool(false)),
             _ => Err(format!("failed to parse {name} as bool: strconv.ParseBool: parsing {text:?}: invalid syntax")),
         },
-        Type::Number => Number::parse(text).map(Value::Number).ok_or_else(|| {
-            format!("failed to parse {name} as number: strconv.ParseFloat: parsing {text:?}: invalid syntax")
-        }),
+        Type::Number => {
+            machine_number(text).map(Value::Number).map_err(|why| format!("failed to parse {name} as number: {why}"))
+        }
         Type::String => Ok(Value::string(text)),
         _ => Err(unsupported(ty, name)),
+    }
+}
+
+/// A number as programs read it, which know fewer digits than definitions.
+fn machine_number(text: &str) -> Result<Number, String> {
+    let refused = |why: &str| format!("strconv.ParseFloat: parsing {text:?}: {why}");
+    let value: f64 = text.parse().map_err(|_| refused("invalid syntax"))?;
+    match (value.is_finite(), text.contains(|c: char| c.is_ascii_digit())) {
+        (true, _) => Number::from_f64(value).ok_or_else(|| refused("invalid syntax")),
+        (false, true) => Err(refused("value out of range")),
+        (false, false) => Err("invalid number value".to_owned()),
     }
 }
 

@@ -132,7 +132,7 @@ fn primary(scanner: &mut Scanner<'_>) -> Parsed<Expr> {
         Some(b'{') => object(scanner),
         Some(_) => {
             let detail = "Expected the start of an expression, but found an invalid expression token.";
-            scanner.error(scanner.next_span(), "Invalid expression", detail)
+            scanner.unexpected("Invalid expression", detail)
         }
         None => {
             let detail = "Expected the start of an expression, but found the end of the file.";
@@ -269,6 +269,10 @@ fn object_item(scanner: &mut Scanner<'_>) -> Parsed<ObjectItem> {
     }
     scanner.skip_blanks();
     if !scanner.take("=") && !scanner.take(":") {
+        if !matches!(scanner.peek(), None | Some(b'\n' | b'\r' | b',' | b'}')) {
+            let detail = "Expected an equals sign (\"=\") to mark the beginning of the attribute value.";
+            return scanner.error(scanner.next_span(), "Missing key/value separator", detail);
+        }
         let detail = "Expected an attribute value, introduced by an equals sign (\"=\").";
         return scanner.error(scanner.next_span(), "Missing attribute value", detail);
     }

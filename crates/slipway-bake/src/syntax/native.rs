@@ -36,16 +36,24 @@ fn body(scanner: &mut Scanner<'_>, files: &[SourceFile], open: Option<Span>) -> 
 
 fn item(scanner: &mut Scanner<'_>, files: &[SourceFile], body: &mut Body) -> Parsed<()> {
     let Some((name, name_span)) = scanner.take_name() else {
+        if scanner.is_next("\"") {
+            return scanner.error(scanner.next_span(), "Invalid argument name", "Argument names must not be quoted.");
+        }
         let detail = "An argument or block definition is required here.";
-        return scanner.error(scanner.next_span(), "Argument or block definition required", detail);
+        return scanner.unexpected("Argument or block definition required", detail);
     };
     scanner.skip_blanks();
     if scanner.is_next("=") && !scanner.is_next("==") {
         let attribute = attribute(scanner, name, name_span)?;
         scanner.skip_blanks();
         if !scanner.take_newline() {
+            if scanner.is_next(",") {
+                let detail = "Argument definitions must be separated by newlines, not commas. An argument definition \
+                              must end with a newline.";
+                return scanner.error(scanner.next_span(), "Unexpected comma after argument", detail);
+            }
             let detail = "An argument definition must end with a newline.";
-            return scanner.error(scanner.next_span(), "Missing newline after argument", detail);
+            return scanner.unexpected("Missing newline after argument", detail);
         }
         return add_attribute(body, attribute, files);
     }
@@ -54,7 +62,7 @@ fn item(scanner: &mut Scanner<'_>, files: &[SourceFile], body: &mut Body) -> Par
     scanner.skip_blanks();
     if !scanner.take_newline() {
         let detail = "A block definition must end with a newline.";
-        return scanner.error(scanner.next_span(), "Missing newline after block definition", detail);
+        return scanner.unexpected("Missing newline after block definition", detail);
     }
     Ok(())
 }
@@ -94,12 +102,25 @@ fn block(scanner: &mut Scanner<'_>, files: &[SourceFile], kind: String, kind_spa
         } else if scanner.is_next("\"") {
             labels.push(quoted_label(scanner)?);
         } else {
-            let detail = match labels.is_empty() {
-                true => {
+            if labels.is_empty() && (scanner.is_next("\n") || scanner.is_next(".") || scanner.at == scanner.text.len())
+            {
+                let detail = "An argument or block definition is required here. To set an argument, use the equals \
+                              sign \"=\" to introduce the argument value.";
+                return scanner.error(kind_span, "Argument or block definition required", detail);
+            }
+            let detail = match scanner.peek() {
+                _ if labels.is_empty() => {
                     "An argument or block definition is required here. To set an argument, use the equals sign \
                          \"=\" to introduce the argument value."
                 }
-                false => "Either a quoted string block label or an opening brace (\"{\") is expected here.",
+                Some(b'=') => {
+                    "The equals sign \"=\" indicates an argument definition, and must not be used when defining a block."
+                }
+                Some(b'\n' | b'\r') => {
+                    "A block definition must have block content delimited by \"{\" and \"}\", starting on the same \
+                     line as the block header."
+                }
+                _ => "Either a quoted string block label or an opening brace (\"{\") is expected here.",
             };
             return scanner.error(scanner.next_span(), "Invalid block definition", detail);
         }

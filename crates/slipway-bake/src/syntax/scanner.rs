@@ -59,6 +59,50 @@ impl<'a> Scanner<'a> {
         Err(Diagnostic::new(span, summary, detail))
     }
 
+    /// What is next does not belong here: because it belongs nowhere, or because of `detail`.
+    pub(crate) fn unexpected<T>(&self, summary: &str, detail: &str) -> Result<T, Diagnostic> {
+        const BITWISE: &str = "Bitwise operators are not supported. Did you mean boolean";
+        let next = self.rest().chars().next().unwrap_or('\n');
+        let doubled = self.rest().chars().nth(1) == Some(next);
+        let (kind, reason) = match next {
+            '&' if !doubled => ("Unsupported operator", format!("{BITWISE} AND (\"&&\")?")),
+            '|' if !doubled => ("Unsupported operator", format!("{BITWISE} OR (\"||\")?")),
+            '~' => ("Unsupported operator", format!("{BITWISE} NOT (\"!\")?")),
+            '\'' => (
+                "Invalid character",
+                "Single quotes are not valid. Use double quotes (\") to enclose strings.".to_owned(),
+            ),
+            '`' => {
+                let why = "The \"`\" character is not valid. To create a multi-line string, use the \"heredoc\" syntax, \
+                           like \"<<EOT\".";
+                ("Invalid character", why.to_owned())
+            }
+            ';' => {
+                let why = "The \";\" character is not valid. Use newlines to separate arguments and blocks, and commas to \
+                           separate items in collection values.";
+                ("Invalid character", why.to_owned())
+            }
+            '@' | '$' | '\\' | '^' => {
+                ("Invalid character", "This character is not used within the language.".to_owned())
+            }
+            _ => return self.error(self.next_token(), summary, detail),
+        };
+        let mut diagnostic = Diagnostic::new(self.next_span(), kind, reason);
+        // That it stands in the wrong place is counted, too.
+        diagnostic.n_followers = 1;
+        Err(diagnostic)
+    }
+
+    /// The next name or number as a whole, or the next character.
+    fn next_token(&self) -> Span {
+        let rest = self.rest();
+        let is_number = rest.starts_with(|c: char| c.is_ascii_digit());
+        let is_of_word =
+            |c: char| if is_number { c.is_ascii_digit() } else { c.is_alphanumeric() || c == '_' || c == '-' };
+        let length = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
+        if length == 0 { self.next_span() } else { self.span(self.at, self.at + length) }
+    }
+
     /// Skips blanks and comments; line ends too, where they mean nothing.
     pub(crate) fn skip_blanks(&mut self) {
         self.skip(self.newlines_are_blanks);

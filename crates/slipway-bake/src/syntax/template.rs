@@ -61,7 +61,8 @@ pub(super) fn heredoc(scanner: &mut Scanner<'_>) -> Parsed<Expr> {
         }
         if line.is_empty() {
             let detail = "No closing marker was found for the string.";
-            return scanner.error(scanner.span(start, text_start), "Unterminated template string", detail);
+            let end = scanner.text.len();
+            return scanner.error(scanner.span(end, end), "Unterminated template string", detail);
         }
         line_start += line.len();
     };
