@@ -8,15 +8,16 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use ureq::http::{self, HeaderMap, Method, Uri};
-use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody, Proxy, SendBody};
 
+use crate::certificates::{HostCertificates, load_roots};
 use crate::failure::Failure;
 use crate::origin::{Origin, is_loopback_host, resolve_location};
 use crate::proxy::is_exempt_from_proxy;
@@ -60,8 +61,12 @@ pub struct ClientConfig {
     pub no_proxy: Option<String>,
     /// PEM file that replaces the system's certificates (`SSL_CERT_FILE`).
     pub ca_file: Option<PathBuf>,
-    /// Folder of `<host[:port]>/*.crt` (more trusted roots) and `*.cert` with `*.key` (client certificates).
-    pub certs_dir: PathBuf,
+    /// Folders of `<host[:port]>/*.crt` (more trusted roots) and `*.cert` with `*.key` (client certificates).
+    pub certs_dirs: Vec<PathBuf>,
+    /// The same for single hosts.
+    pub host_tls: Vec<HostTls>,
+    /// What is wrong with the user's settings, if something is: then no connection is made.
+    pub mistake: Option<String>,
     /// Whether no connection is made at all.
     pub is_offline: bool,
     /// Value of the `User-Agent` header.
@@ -85,12 +90,25 @@ impl Default for ClientConfig {
             https_proxy: None,
             no_proxy: None,
             ca_file: None,
-            certs_dir: PathBuf::from("/etc/docker/certs.d"),
+            certs_dirs: vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")],
+            host_tls: Vec::new(),
+            mistake: None,
             is_offline: false,
             user_agent: concat!("slipway/", env!("CARGO_PKG_VERSION")).to_owned(),
             first_wait: Duration::from_millis(500),
         }
     }
+}
+
+/// Certificates for one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTls {
+    /// `host[:port]`.
+    pub host: String,
+    /// PEM file of roots that are trusted beside the usual ones.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of this side's certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// Leaves out whatever may hold a password: the credentials and the proxies.
@@ -283,6 +301,9 @@ impl HttpClient {
         if config.is_offline {
             return Err(Failure::Offline);
         }
+        if let Some(mistake) = &config.mistake {
+            return Err(Failure::Configuration(mistake.clone()));
+        }
         let origin =
             Origin::of(uri).ok_or_else(|| Failure::Protocol("the URL is neither http nor https".to_owned()))?;
         let agent = self.agent(config, origin)?;
@@ -341,7 +362,7 @@ impl HttpClient {
             .get_or_init(|| load_roots(config.ca_file.as_deref()))
             .clone()
             .map_err(Failure::Configuration)?;
-        let own = HostCertificates::load(&config.certs_dir, origin).map_err(Failure::Configuration)?;
+        let own = HostCertificates::load(config, origin).map_err(Failure::Configuration)?;
         roots.extend(own.roots);
         Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).client_cert(own.client).build())
     }
@@ -427,74 +448,4 @@ fn proxy_for(config: &ClientConfig, origin: &Origin) -> Result<Option<Proxy>, Fa
     }
     // The URL stays out of the message: it may hold a password.
     Proxy::new(url).map(Some).map_err(|_| Failure::Configuration("the proxy URL cannot be used".to_owned()))
-}
-
-/// The trusted roots: those of `ca_file`, or the system's.
-fn load_roots(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, String> {
-    if let Some(path) = ca_file {
-        return read_pem(path).map(|pem| pem.certificates);
-    }
-    let found = rustls_native_certs::load_native_certs();
-    // A system without any certificates is an error of its own; one unreadable file among many is not.
-    match (found.certs.is_empty(), found.errors.first()) {
-        (true, Some(error)) => Err(format!("cannot load the system's certificates: {error}")),
-        (true, None) => Err("the system has no trusted certificates".to_owned()),
-        (false, _) => Ok(found.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect()),
-    }
-}
-
-/// What `/etc/docker/certs.d/<host[:port]>` adds for one host.
-struct HostCertificates {
-    roots: Vec<Certificate<'static>>,
-    client: Option<ClientCert>,
-}
-
-impl HostCertificates {
-    /// Reads the folder; a folder that is not there adds nothing.
-    fn load(certs_dir: &Path, origin: &Origin) -> Result<HostCertificates, String> {
-        let mut found = HostCertificates { roots: Vec::new(), client: None };
-        let with_port = format!("{}:{}", origin.host(), origin.port());
-        for name in [origin.to_string(), with_port] {
-            let Ok(entries) = certs_dir.join(name).read_dir() else { continue };
-            let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-            // Sorted, so that the first client certificate is the same one on every machine.
-            paths.sort();
-            for path in paths {
-                match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => found.roots.extend(read_pem(&path)?.certificates),
-                    Some("cert") if found.client.is_none() => found.client = Some(read_client_cert(&path)?),
-                    _ => {}
-                }
-            }
-            break;
-        }
-        Ok(found)
-    }
-}
-
-fn read_client_cert(path: &Path) -> Result<ClientCert, String> {
-    let chain = read_pem(path)?.certificates;
-    let key_path = path.with_extension("key");
-    let key = read_pem(&key_path)?.key.ok_or_else(|| format!("no private key in `{}`", key_path.display()))?;
-    Ok(ClientCert::new_with_certs(&chain, key))
-}
-
-#[derive(Default)]
-struct Pem {
-    certificates: Vec<Certificate<'static>>,
-    key: Option<ureq::tls::PrivateKey<'static>>,
-}
-
-fn read_pem(path: &Path) -> Result<Pem, String> {
-    let text = std::fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-    let mut pem = Pem::default();
-    for item in ureq::tls::parse_pem(&text) {
-        match item.map_err(|error| format!("cannot parse `{}`: {error}", path.display()))? {
-            PemItem::Certificate(certificate) => pem.certificates.push(certificate),
-            PemItem::PrivateKey(key) => pem.key = Some(key),
-            // The enum may grow; what is neither of the two is of no use here.
-            _ => {}
-        }
-    }
-    Ok(pem)
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! Registry::resolve(reference)      resolve.rs      tag or digest  -> the manifest's bytes, checked
 //! Registry::blob(descriptor)        pull.rs         digest         -> a stream that fails unless the bytes are right
+//!                                   chunks.rs       a large one over several connections
 //! Registry::push_blob, push_manifest  push.rs
 //! Registry::referrers       referrers.rs    digest         -> what others say about it
 //! Registry::check_login, LoginFile  login.rs    is this password good, and where is it kept?
@@ -10,14 +11,16 @@
 //! Registry::object                  objects.rs      the same for who signs requests: caches in S3 and the like
 //!     each of them asks             mirror.rs       which servers, in which order
 //!     through                       auth.rs         which `Authorization` header (challenge.rs, credentials.rs)
-//!     through                       client.rs       redirects, retries, certificates, proxies (proxy.rs)
+//!     through                       client.rs       redirects, retries, certificates.rs, proxies (proxy.rs)
 //! ```
 //!
 //! Blocking calls on `&self`; a [`Registry`] is cheap to clone and may be used by any number of threads. Nothing here
 //! reads an environment variable: [`ClientConfig`] carries what the caller found there.
 
 mod auth;
+mod certificates;
 mod challenge;
+mod chunks;
 mod client;
 mod credentials;
 mod failure;
@@ -32,14 +35,15 @@ mod push;
 mod referrers;
 mod resolve;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::auth::{Authenticator, Scope};
+use crate::chunks::ChunkBuffers;
 use crate::client::{HttpClient, Request, Response};
 use crate::credentials::CredentialStore;
 use crate::mirror::{DeadMirrors, Endpoint};
 
-pub use client::ClientConfig;
+pub use client::{ClientConfig, HostTls};
 pub use credentials::{ConfigFileError, CredentialError, HelperError, KeptLogin};
 pub use failure::{Attempt, ErrorKind, Failure, Operation};
 pub use http_source::{FetchError, UrlBody, UrlRequest, UrlResponse};
@@ -50,6 +54,10 @@ pub use pull::{BlobError, BlobReader};
 pub use push::{BlobPush, PushError};
 pub use referrers::{Referrer, ReferrersError};
 pub use resolve::{ResolveError, ResolvedManifest};
+
+/// More than any registry has to say.
+const MAX_NOTICES: usize = 20;
+const MAX_NOTICE_CHARACTERS: usize = 500;
 
 /// A client of image registries: connections, credentials and tokens of one run of the program.
 #[derive(Clone)]
@@ -62,17 +70,26 @@ struct Shared {
     http: HttpClient,
     auth: Authenticator,
     dead_mirrors: DeadMirrors,
+    chunk_buffers: ChunkBuffers,
+    /// What registries want to be told to the user, each once.
+    notices: Mutex<Vec<String>>,
 }
 
 impl Registry {
     /// A client that has not contacted, read or run anything yet.
     pub fn new(config: ClientConfig) -> Registry {
         let credentials = CredentialStore::new(&config);
+        Registry::with_credentials(config, credentials)
+    }
+
+    fn with_credentials(config: ClientConfig, credentials: CredentialStore) -> Registry {
         Registry {
             shared: Arc::new(Shared {
                 http: HttpClient::new(),
                 auth: Authenticator::new(credentials),
                 dead_mirrors: DeadMirrors::default(),
+                chunk_buffers: ChunkBuffers::default(),
+                notices: Mutex::default(),
                 config,
             }),
         }
@@ -83,20 +100,56 @@ impl Registry {
         self.shared.config.is_offline
     }
 
-    /// What went wrong while looking for credentials so far: whole sentences for the user, who may have got along
-    /// anonymously.
+    /// What went wrong while looking for credentials so far, and what registries have to say: whole sentences for the
+    /// user, who may have got along anonymously.
     pub fn warnings(&self) -> Vec<String> {
-        self.shared.auth.credentials().warnings()
+        let notices = self.shared.notices.lock().expect("because nothing panics while it is held");
+        [self.shared.auth.credentials().warnings(), notices.clone()].concat()
     }
 
     /// Sends `request` to `endpoint` with authorization for `scope`; any status is an answer.
     fn send(&self, endpoint: &Endpoint, scope: &Scope, request: Request<'_>) -> Result<Response, Failure> {
-        self.shared.auth.send(&self.shared.http, &self.shared.config, endpoint, scope, request)
+        let response = self.shared.auth.send(&self.shared.http, &self.shared.config, endpoint, scope, request)?;
+        self.note_warnings(endpoint, &response);
+        Ok(response)
+    }
+
+    /// Keeps what a registry wants people to know (distribution spec, "Warnings").
+    fn note_warnings(&self, endpoint: &Endpoint, response: &Response) {
+        let texts = response.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok());
+        for text in texts.filter_map(warning_text) {
+            let notice = format!("{} says: {text}", endpoint.origin);
+            let mut notices = self.shared.notices.lock().expect("because nothing panics while it is held");
+            if notices.len() < MAX_NOTICES && !notices.contains(&notice) {
+                notices.push(notice);
+            }
+        }
     }
 
     /// The failure that an unwanted answer from `endpoint` stands for.
     fn refusal(&self, endpoint: &Endpoint, scope: &Scope, response: Response) -> Failure {
         Failure::of_response(response, scope.operation())
             .with_note(self.shared.auth.note(&self.shared.config, endpoint))
+    }
+}
+
+/// The text of a header such as `299 - "the image will be removed"`. Nothing in it writes to a terminal.
+fn warning_text(header: &str) -> Option<String> {
+    let quoted = header.trim().strip_prefix("299 - \"")?.strip_suffix('"')?;
+    let text = quoted.replace("\\\"", "\"").replace("\\\\", "\\");
+    Some(text.chars().filter(|c| !c.is_control()).take(MAX_NOTICE_CHARACTERS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::warning_text;
+
+    #[test]
+    fn warnings_are_read() {
+        assert_eq!(warning_text(r#"299 - "it \"goes\"""#).as_deref(), Some("it \"goes\""));
+        assert_eq!(warning_text("299 - \"a\u{1b}[31mb\"").as_deref(), Some("a[31mb"));
+        for other in ["", "199 - \"x\"", "299 - x", "299 host \"x\""] {
+            assert_eq!(warning_text(other), None, "{other}");
+        }
     }
 }

@@ -3,18 +3,17 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use ureq::http::{Method, StatusCode};
 
-use crate::auth::{Authenticator, Scope};
-use crate::client::{ClientConfig, HttpClient, Request};
+use crate::Registry;
+use crate::auth::Scope;
+use crate::client::{ClientConfig, Request};
 use crate::credentials::{
     Credential, CredentialError, CredentialStore, KeptLogin, Source, forget_login, keep_login, key_of,
 };
 use crate::failure::Failure;
-use crate::mirror::{DeadMirrors, Endpoint};
-use crate::{Registry, Shared};
+use crate::mirror::Endpoint;
 
 /// The registry that somebody logs in to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,14 +87,7 @@ impl Registry {
     pub fn check_login(&self, server: &LoginServer, username: &str, password: &str) -> Result<(), LoginError> {
         let credentials = CredentialStore::typed(&server.host, username, password);
         // A client of its own: this one may have tokens of another login.
-        let client = Registry {
-            shared: Arc::new(Shared {
-                config: self.shared.config.clone(),
-                http: HttpClient::new(),
-                auth: Authenticator::new(credentials),
-                dead_mirrors: DeadMirrors::default(),
-            }),
-        };
+        let client = Registry::with_credentials(self.shared.config.clone(), credentials);
         client.check_known_login(server)
     }
 

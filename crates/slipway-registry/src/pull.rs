@@ -1,7 +1,8 @@
 //! How do a blob's bytes get here? As a stream that ends well only if size and digest are right.
 //!
 //! A connection that breaks midway is taken up again where it broke, at the same server or at the next one. The hash
-//! runs over everything handed out, so pieces from different servers are as safe as one piece from one.
+//! runs over everything handed out, so pieces from different servers are as safe as one piece from one. A large blob
+//! comes over several connections from the beginning (`chunks.rs`), and after a break over one.
 
 use std::io::{self, Read};
 use std::thread;
@@ -12,6 +13,7 @@ use ureq::http::Method;
 
 use crate::Registry;
 use crate::auth::Scope;
+use crate::chunks::{CHUNK_BYTES, ChunkPermit, Chunks};
 use crate::client::{Request, Response};
 use crate::failure::{Attempt, ErrorKind, Failure, kind_of, listed};
 use crate::mirror::{Endpoint, first_that_helps};
@@ -74,6 +76,15 @@ impl Registry {
         descriptor: &Descriptor,
         start_bytes: u64,
     ) -> Result<Body, Failure> {
+        if start_bytes == 0
+            && let Some(permit) = ChunkPermit::take(self, descriptor)
+        {
+            let response = self.ask_for_part(endpoint, reference, descriptor, (0, CHUNK_BYTES))?;
+            return match response.status {
+                206 => Body::in_pieces(response, permit, endpoint, reference, descriptor),
+                _ => Body::new(response, endpoint.origin.to_string(), 0, descriptor.size),
+            };
+        }
         let scope = Scope::pull(reference.repository());
         let uri = endpoint.url(reference.repository(), &format!("blobs/{}", descriptor.digest))?;
         let request = Request::new(Method::GET, uri);
@@ -89,7 +100,7 @@ impl Registry {
 /// The rest of a blob, as one server sends it.
 struct Body {
     host: String,
-    reader: BodyReader<'static>,
+    reader: Box<dyn Read + Send>,
     /// Bytes at the start that were received before: the server did not honour the range.
     n_to_skip: u64,
 }
@@ -108,7 +119,27 @@ impl Body {
         if let Some(found_bytes) = response.content_length().filter(|found| *found != wanted_bytes) {
             return Err(Failure::SizeMismatch { wanted_bytes, found_bytes });
         }
-        Ok(Body { host, reader: response.into_reader(), n_to_skip })
+        Ok(Body { host, reader: Box::new(response.into_reader()), n_to_skip })
+    }
+
+    /// The whole of a blob, of which `response` is the first piece.
+    fn in_pieces(
+        response: Response,
+        permit: ChunkPermit,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<Body, Failure> {
+        if !starts_at(&response, 0) {
+            return Err(Failure::Protocol("the answer is another part of the blob".to_owned()));
+        }
+        // Told before a byte is written to disk.
+        if let Some(found_bytes) = total_size(&response).filter(|found| *found != descriptor.size) {
+            return Err(Failure::SizeMismatch { wanted_bytes: descriptor.size, found_bytes });
+        }
+        let first = ExactPiece { reader: response.into_reader(), n_left: CHUNK_BYTES };
+        let others = Chunks::begin(permit, endpoint, reference, descriptor);
+        Ok(Body { host: endpoint.origin.to_string(), reader: Box::new(first.chain(others)), n_to_skip: 0 })
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -124,8 +155,35 @@ impl Body {
     }
 }
 
+/// A piece that ends well only if it is whole: what follows it must not take its place.
+struct ExactPiece {
+    reader: BodyReader<'static>,
+    n_left: u64,
+}
+
+impl Read for ExactPiece {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.n_left == 0 || buffer.is_empty() {
+            return Ok(0);
+        }
+        let n_wanted = usize::try_from(self.n_left).map_or(buffer.len(), |n_left| n_left.min(buffer.len()));
+        match self.reader.read(&mut buffer[..n_wanted])? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                self.n_left -= n as u64;
+                Ok(n)
+            }
+        }
+    }
+}
+
+/// How long `Content-Range: bytes …/<size>` says that the whole is.
+fn total_size(response: &Response) -> Option<u64> {
+    response.header("content-range")?.rsplit_once('/')?.1.trim().parse().ok()
+}
+
 /// Whether `Content-Range: bytes <start>-…` says what was asked for.
-fn starts_at(response: &Response, start_bytes: u64) -> bool {
+pub(crate) fn starts_at(response: &Response, start_bytes: u64) -> bool {
     response
         .header("content-range")
         .and_then(|text| text.strip_prefix("bytes "))

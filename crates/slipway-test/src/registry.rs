@@ -147,6 +147,11 @@ impl TestRegistry {
         self.put_manifest(repository, Some(tag), &first.media_type, &bytes)
     }
 
+    /// The file of a stored blob, for a test that damages it.
+    pub fn blob_path(&self, digest: &Digest) -> std::path::PathBuf {
+        self.shared.storage.blob_path(digest)
+    }
+
     /// The bytes of a stored blob, whatever repository it is in.
     pub fn blob(&self, digest: &Digest) -> io::Result<Vec<u8>> {
         std::fs::read(self.shared.storage.blob_path(digest))

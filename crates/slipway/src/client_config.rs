@@ -8,36 +8,57 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use slipway_registry::ClientConfig;
+use slipway_registry::{ClientConfig, HostTls};
 
+use crate::config::{self, RegistrySettings};
 use crate::containers_config;
 use crate::env_vars::{self, EnvVar};
 
 const SYSTEM_DAEMON_CONFIG: &str = "/etc/docker/daemon.json";
 
-/// The registry client's view of this machine. Reads a few small files and no certificates.
+/// The registry client's view of this machine. Reads a few small files and no certificates. A mistake in slipway's own
+/// configuration is told by whoever wants to connect.
 pub(crate) fn registry_config(is_offline: bool) -> ClientConfig {
+    let (own, mistake) = match config::registries() {
+        Ok(registries) => (registries, None),
+        Err(error) => (Vec::new(), Some(slipway_engine::chain(&error))),
+    };
     let daemon_configs = [Some(PathBuf::from(SYSTEM_DAEMON_CONFIG)), user_daemon_config()];
     let daemon_configs: Vec<Value> = daemon_configs.iter().flatten().filter_map(|path| read_json(path)).collect();
     let mut mirrors = mirrors_of_variable(&env_vars::SLIPWAY_MIRROR.get().unwrap_or_default());
+    for registry in &own {
+        mirrors.extend(registry.mirrors.iter().map(|url| (registry.host.clone(), url.clone())));
+    }
     mirrors.extend(daemon_configs.iter().flat_map(|config| texts(config, "registry-mirrors")).map(on_docker_hub));
     let registries = containers_config::read(user_config_folder());
     mirrors.extend(registries.mirrors);
-    let insecure_hosts = daemon_configs.iter().flat_map(|config| texts(config, "insecure-registries"));
-    ClientConfig {
+    let mut insecure_hosts: Vec<String> =
+        daemon_configs.iter().flat_map(|config| texts(config, "insecure-registries")).collect();
+    insecure_hosts.extend(registries.insecure_hosts);
+    let mut client = ClientConfig {
         is_offline,
+        mistake,
         docker_config: docker_config_path(),
         auth_files: podman_auth_files(),
         docker_auth_config: env_vars::DOCKER_AUTH_CONFIG.get(),
         helper_path: env_vars::PATH.get_os(),
         mirrors,
-        insecure_hosts: insecure_hosts.chain(registries.insecure_hosts).collect(),
+        insecure_hosts,
         http_proxy: env_vars::first_of(env_vars::HTTP_PROXY),
         https_proxy: env_vars::first_of(env_vars::HTTPS_PROXY),
         no_proxy: env_vars::first_of(env_vars::NO_PROXY),
         ca_file: path_of(env_vars::SSL_CERT_FILE),
         ..ClientConfig::default()
+    };
+    // As Docker without root and Podman have them.
+    let folders = user_config_folder();
+    client.certs_dirs.extend(folders.iter().flat_map(|f| [f.join("docker/certs.d"), f.join("containers/certs.d")]));
+    for RegistrySettings { host, mirrors: _, is_plain_http, ca_file, client: pair, token_services } in own {
+        client.trusted_realms.extend(token_services.into_iter().map(|service| (host.clone(), service)));
+        client.insecure_hosts.extend(is_plain_http.then(|| host.clone()));
+        client.host_tls.push(HostTls { host, ca_file, client: pair });
     }
+    client
 }
 
 /// The proxies that Docker's `config.json` sets for builds, by upper-case variable name.

@@ -248,3 +248,97 @@ fn one_client_serves_many_threads() {
     let n_tokens = registry.requests().iter().filter(|request| request.target.starts_with("/token")).count();
     assert_eq!(n_tokens, 1);
 }
+
+/// Larger than what comes over one connection, and not a multiple of a piece.
+const LARGE: usize = (21 << 20) + 12_345;
+
+fn part_requests(registry: &TestRegistry) -> usize {
+    registry.requests().iter().filter(|request| request.range.is_some()).count()
+}
+
+#[test]
+fn a_large_blob_comes_in_pieces() {
+    let registry = TestRegistry::start().unwrap();
+    let content = bytes(LARGE);
+    let layer = blob(&registry, &content);
+    assert!(read(&registry, &layer).unwrap() == content);
+    let mut ranges: Vec<String> = registry.requests().into_iter().filter_map(|request| request.range).collect();
+    ranges.sort();
+    ranges.dedup();
+    assert_eq!(ranges.len(), LARGE.div_ceil(4 << 20), "{ranges:?}");
+    assert!(registry.requests().iter().all(|request| request.range.is_some()), "nothing is fetched twice");
+}
+
+#[test]
+fn pieces_that_break_are_asked_for_again() {
+    let registry = TestRegistry::start().unwrap();
+    let content = bytes(LARGE);
+    let layer = blob(&registry, &content);
+    registry.cut_next_blobs(3, 1_000_000);
+    assert!(read(&registry, &layer).unwrap() == content);
+}
+
+#[test]
+fn a_server_without_parts_sends_the_whole() {
+    let registry = TestRegistry::start().unwrap();
+    registry.ignore_ranges();
+    let content = bytes(LARGE);
+    let layer = blob(&registry, &content);
+    assert!(read(&registry, &layer).unwrap() == content);
+    assert_eq!(part_requests(&registry), 1, "the answer to the first request was enough");
+}
+
+#[test]
+fn wrong_pieces_are_refused_at_the_end() {
+    let registry = TestRegistry::start().unwrap();
+    let content = bytes(LARGE);
+    let mut layer = blob(&registry, &content);
+    layer.size -= 1;
+    let error = read(&registry, &layer).unwrap_err().to_string();
+    assert!(error.contains(&format!("wanted {} bytes, got {LARGE}", LARGE - 1)), "{error}");
+    let mut other = bytes(LARGE);
+    other[LARGE - 1] ^= 1;
+    let wrong = registry.put_blob("app", &other).unwrap();
+    // Bytes of one blob under the name of another.
+    std::fs::copy(registry.blob_path(&wrong), registry.blob_path(&layer.digest)).unwrap();
+    layer.size += 1;
+    let error = read(&registry, &layer).unwrap_err().to_string();
+    assert!(error.contains(&format!("got bytes with digest `{wrong}`")), "{error}");
+}
+
+#[test]
+fn many_large_blobs_at_once_all_arrive() {
+    let registry = TestRegistry::start().unwrap();
+    let client = client();
+    let reference = reference(&registry, "app:1");
+    let contents: Vec<Vec<u8>> = (0..5).map(|n| bytes(LARGE + n)).collect();
+    let layers: Vec<Descriptor> = contents.iter().map(|content| blob(&registry, content)).collect();
+    std::thread::scope(|scope| {
+        for (layer, content) in layers.iter().zip(&contents) {
+            let (client, reference) = (&client, &reference);
+            scope.spawn(move || {
+                let mut pulled = Vec::new();
+                client.blob(reference, layer).unwrap().read_to_end(&mut pulled).unwrap();
+                assert!(pulled == *content);
+            });
+        }
+    });
+    // No more than two of them had the buffers; the others came whole.
+    assert!(registry.requests().iter().any(|request| request.range.is_none()));
+    // Whoever stops in the middle gives the buffers back.
+    let mut begun = client.blob(&reference, &layers[0]).unwrap();
+    begun.read_exact(&mut [0; 1000]).unwrap();
+    drop(begun);
+}
+
+#[test]
+fn what_registries_have_to_say_is_kept() {
+    let registry = TestRegistry::start().unwrap();
+    let client = client();
+    let headers = vec![("Warning".to_owned(), "299 - \"app is going away\"".to_owned())];
+    registry.set_canned("/v2/app/manifests/1", Canned { headers, body: b"{}".to_vec(), ..Canned::default() });
+    for _ in 0..2 {
+        client.resolve(&reference(&registry, "app:1")).unwrap();
+    }
+    assert_eq!(client.warnings(), [format!("{} says: app is going away", registry.host())]);
+}

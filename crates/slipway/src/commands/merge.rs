@@ -95,7 +95,7 @@ fn merge(args: &MergeArgs) -> Result<(), MergeError> {
     let places: Vec<Location> = sources.iter().map(|source| source.location.clone()).collect();
     let reporter = Reporter::start(style, false);
     let pushed = tags.iter().try_for_each(|tag| create::push(&registry, &combined, &places, tag, &reporter));
-    reporter.finish(Vec::new());
+    reporter.finish(registry.warnings());
     pushed?;
     if !args.metadata_file.is_empty() {
         let names: Vec<String> = tags.iter().map(Location::to_string).collect();

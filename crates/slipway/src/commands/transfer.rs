@@ -39,9 +39,10 @@ enum TransferError {
     FromTerminal,
 }
 
-/// An engine, who watches it, and what stops it.
+/// An engine, the client that it asks registries with, who watches it, and what stops it.
 struct Session {
     engine: Engine,
+    registry: Registry,
     reporter: Reporter,
     cancel: Arc<Cancel>,
 }
@@ -55,18 +56,18 @@ impl Session {
         let cancel = interrupt::watch().map_err(|error| told(&error))?;
         let registry = Registry::new(client_config::registry_config(false));
         let engine =
-            engine_within(Bounds::default(), &place::store_root(place), flavor, registry, Terminals::default())
+            engine_within(Bounds::default(), &place::store_root(place), flavor, registry.clone(), Terminals::default())
                 .map_err(|error| told(&error))?;
-        Ok(Session { engine, reporter: Reporter::start(style, false), cancel })
+        Ok(Session { engine, registry, reporter: Reporter::start(style, false), cancel })
     }
 
-    /// Ends the display, and hands on the outcome of `work`.
+    /// Ends the display with what registries have to say, and hands on the outcome of `work`.
     fn run<T, E: std::error::Error + 'static>(
         self,
         work: impl FnOnce(&Engine, &Reporter, &Cancel) -> Result<T, E>,
     ) -> Result<T, CommandError> {
         let outcome = work(&self.engine, &self.reporter, &self.cancel);
-        self.reporter.finish(Vec::new());
+        self.reporter.finish(self.registry.warnings());
         outcome.map_err(|error| told(&error))
     }
 }

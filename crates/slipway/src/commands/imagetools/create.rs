@@ -78,7 +78,7 @@ pub(super) fn run(args: &CreateArgs) -> Result<(), CreateError> {
     }
     let reporter = Reporter::start(style, false);
     let pushed = tags.iter().try_for_each(|tag| push(&registry, &combined, &places, tag, &reporter));
-    reporter.finish(Vec::new());
+    reporter.finish(registry.warnings());
     pushed?;
     if !args.metadata_file.is_empty() {
         let names: Vec<String> = tags.iter().map(Location::to_string).collect();
