@@ -40,10 +40,14 @@ pub enum Capability {
     Tmux,
     /// Chromium, which shows pages without a screen.
     Chromium,
+    /// `docker-registry`, Debian's registry (`scripts/docker-registry` fetches it).
+    DockerRegistry,
+    /// `openssl`, which makes certificates and serves with them.
+    OpenSsl,
 }
 
 impl Capability {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -58,6 +62,8 @@ impl Capability {
         Self::S3Server,
         Self::Tmux,
         Self::Chromium,
+        Self::DockerRegistry,
+        Self::OpenSsl,
     ];
 
     /// What every build needs from the machine.
@@ -82,6 +88,8 @@ impl Capability {
             Self::S3Server => "s3-server",
             Self::Tmux => "tmux",
             Self::Chromium => "chromium",
+            Self::DockerRegistry => "docker-registry",
+            Self::OpenSsl => "openssl",
         }
     }
 
@@ -132,6 +140,8 @@ impl Capability {
             Self::S3Server => fails("moto_server", &["sh", "-c", "command -v moto_server"]),
             Self::Tmux => fails("tmux", &["tmux", "-V"]),
             Self::Chromium => fails("chromium", &["chromium", "--version"]),
+            Self::DockerRegistry => fails("docker-registry", &["sh", "-c", "command -v docker-registry"]),
+            Self::OpenSsl => fails("openssl", &["openssl", "version"]),
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

@@ -23,6 +23,7 @@ mod containers;
 mod contexts;
 mod crashes;
 mod damaged;
+mod debian_registry;
 mod drop_in;
 mod epoch;
 mod explained;
@@ -53,6 +54,7 @@ mod platforms;
 mod process;
 mod prune;
 mod registry;
+mod registry_settings;
 mod reported;
 mod results;
 mod run_tty;
@@ -111,6 +113,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("epoch", epoch::TESTS),
     ("crashes", crashes::TESTS),
     ("damaged", damaged::TESTS),
+    ("debian_registry", debian_registry::TESTS),
     ("explained", explained::TESTS),
     ("explorer", explorer::TESTS),
     ("git", git::TESTS),
@@ -138,6 +141,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("platforms", platforms::TESTS),
     ("prune", prune::TESTS),
     ("registry", registry::TESTS),
+    ("registry_settings", registry_settings::TESTS),
     ("reported", reported::TESTS),
     ("results", results::TESTS),
     ("secret_keys", secret_keys::TESTS),
