@@ -10,12 +10,13 @@ use std::path::Path;
 use slipway_cache::Backend;
 use slipway_graph::op::{ImageOrigin, ImageSource};
 use slipway_graph::{Event, Events, StepId};
-use slipway_oci::{Descriptor, DiffId, Reference, Sha256};
+use slipway_oci::{Descriptor, DiffId, Reference};
 use slipway_registry::Registry;
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, BlobWriter, LayerId, OverlayFlavor, Snapshot, Store};
 
 use crate::images::{ImageError, layout_blob_path};
+use crate::layer::background_hash::BackgroundHash;
 use crate::layer::decompress::Compression;
 use crate::layer::untar::{self, Meaning};
 use crate::layer::{diff, implied};
@@ -124,13 +125,14 @@ impl LayerFetcher<'_> {
             .ok_or_else(|| ImageError::MediaType { media_type: descriptor.media_type.clone() })?;
         let plain =
             compression.reader(BufReader::with_capacity(1 << 20, blob)).map_err(|source| self.read_error(source))?;
-        let mut counted = Hashing { source: plain, hasher: Sha256::new(), n_bytes: 0 };
+        let mut counted = Hashing { source: plain, hasher: BackgroundHash::new(), n_bytes: 0 };
         let active = self.store.begin(None)?;
         let upper = untar::open_host_dir(active.upper()).map_err(|errno| self.read_error(errno.into()))?;
         let meaning = Meaning::Layer { is_user_namespace: self.flavor == OverlayFlavor::UserNamespace };
         let implied_folders = untar::unpack(&mut counted, upper.as_fd(), meaning)
             .map_err(|source| ImageError::Unpack { image: self.name.to_owned(), source })?;
-        let (found, n_bytes) = (DiffId(counted.hasher.finish()), counted.n_bytes);
+        let n_bytes = counted.n_bytes;
+        let found = DiffId(counted.hasher.finish().map_err(|source| self.read_error(source))?);
         if found != *diff_id {
             let layer = descriptor.digest.clone();
             let (image, expected) = (self.name.to_owned(), diff_id.clone());
@@ -266,9 +268,9 @@ pub(crate) fn check_layer_blob(
     let compression = Compression::of_layer(&blob.media_type)
         .ok_or_else(|| ImageError::MediaType { media_type: blob.media_type.clone() })?;
     let source = compression.reader(BufReader::with_capacity(1 << 20, file)).map_err(read_error)?;
-    let mut plain = Hashing { source, hasher: Sha256::new(), n_bytes: 0 };
+    let mut plain = Hashing { source, hasher: BackgroundHash::new(), n_bytes: 0 };
     io::copy(&mut plain, &mut io::sink()).map_err(read_error)?;
-    let found = DiffId(plain.hasher.finish());
+    let found = DiffId(plain.hasher.finish().map_err(read_error)?);
     match found == *diff_id {
         true => Ok(()),
         false => {
@@ -280,14 +282,14 @@ pub(crate) fn check_layer_blob(
 /// Counts and hashes what is read through it.
 struct Hashing<R> {
     source: R,
-    hasher: Sha256,
+    hasher: BackgroundHash,
     n_bytes: u64,
 }
 
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n_read = self.source.read(buffer)?;
-        self.hasher.update(&buffer[..n_read]);
+        self.hasher.update(&buffer[..n_read])?;
         self.n_bytes += n_read as u64;
         Ok(n_read)
     }
