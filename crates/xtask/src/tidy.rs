@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 /// Which crates of the workspace each crate may use. `slipway` may use every one below it.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("slipway-oci", &[]),
     ("slipway-graph", &["slipway-oci"]),
     ("slipway-dockerfile", &["slipway-graph", "slipway-oci"]),
