@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
         "a_stage_that_was_expected_to_be_cached_fails_the_build",
         a_stage_that_was_expected_to_be_cached_fails_the_build,
     ),
+    test("the_first_break_and_what_followed_are_counted", the_first_break_and_what_followed_are_counted),
     test("secrets_are_in_no_record", secrets_are_in_no_record),
     test("builds_are_listed_shown_and_forgotten", builds_are_listed_shown_and_forgotten),
 ];
@@ -112,6 +113,24 @@ fn a_parent_that_comes_out_equal_breaks_no_chain() {
     let told = explained(&site, &[]);
     let equal = "equal  [app 1/3] COPY --from=base /all /all";
     assert_says(&told, &["command: ", equal, "; no other step followed from it."]);
+}
+
+fn the_first_break_and_what_followed_are_counted() {
+    let site = Site::new("FROM busybox\nCOPY a /a\nRUN cat /a > /b\nRUN cat /b > /c\nRUN cat /c > /d\n");
+    site.write("a", "a\n");
+    site.build(&[]).success();
+    site.write("a", "changed\n");
+    let told = explained(&site, &[]);
+    assert_says(&told, &["The first step that ran is [1/5] COPY a /a; 3 steps followed from it."]);
+    assert_says(&told, &["a: content", "it uses [2/5] RUN cat /a > /b, which differs"]);
+    assert_eq!(output(&site, &["explain"]), told[told.find("hit  ").or(told.find("ran  ")).unwrap()..]);
+    let json: serde_json::Value = serde_json::from_str(&output(&site, &["explain", "--json"])).unwrap();
+    assert_eq!(json["first_break"]["step"], "[1/5] COPY a /a");
+    assert_eq!(json["first_break"]["n_followed"], 3);
+    let steps = json["steps"].as_array().unwrap();
+    let ran: Vec<&str> =
+        steps.iter().filter(|step| step["outcome"] == "ran").map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(ran.len(), 4, "{json}");
 }
 
 fn a_stage_that_was_expected_to_be_cached_fails_the_build() {
