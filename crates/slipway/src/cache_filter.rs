@@ -1,11 +1,11 @@
 //! Which records does a user mean: `--filter` of `du` and `prune` (`spec/cli.md` section 7.3).
 //!
 //! A deliberate difference: `inuse`, `mutable`, `immutable`, `shared` and `private` work, bare or with a boolean; the
-//! reference accepts them and never finds anything. Regular expressions are not known here: `id` is the beginning of
-//! an id, and `~=` is refused.
+//! reference accepts them and never finds anything.
 
 use std::time::Duration;
 
+use regex::Regex;
 use slipway_graph::duration::duration_of;
 use slipway_graph::request::flags::parse_bool;
 use slipway_store::Usage;
@@ -13,17 +13,19 @@ use slipway_store::Usage;
 const SWITCHES: [&str; 5] = ["inuse", "mutable", "immutable", "shared", "private"];
 
 /// What all filters of a command ask for together.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct CacheFilter {
     conditions: Vec<Condition>,
     /// Not used for so long.
     unused_for: Option<Duration>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Condition {
     key: String,
     value: String,
+    /// What is searched for, if it is not the whole value that counts.
+    pattern: Option<Regex>,
     is_negated: bool,
 }
 
@@ -38,8 +40,8 @@ pub(crate) enum FilterError {
     Duration { key: String, value: String },
     #[error("\"{key}\" filter expects true or false, not `{value}`")]
     Switch { key: String, value: String },
-    #[error("filter `{text}`: regular expressions are not supported; write `{key}=VALUE`")]
-    Regex { text: String, key: String },
+    #[error("filter `{text}` is no regular expression")]
+    Regex { text: String, source: Box<regex::Error> },
     #[error("unknown filter \"{key}\"")]
     Unknown { key: String },
 }
@@ -60,15 +62,12 @@ impl CacheFilter {
         for text in texts {
             let (key, value) = text.split_once('=').unwrap_or((text, "true"));
             let (key, value) = (key.trim().to_lowercase(), value.to_owned());
-            if let Some(key) = key.strip_suffix('~') {
-                return Err(FilterError::Regex { text: text.clone(), key: key.to_owned() });
-            }
             if key == "until" || key == "unused-for" {
                 durations.push((key, value));
                 continue;
             }
-            let is_negated = key.ends_with('!');
-            let key = key.trim_end_matches('!').to_owned();
+            let (is_negated, is_pattern) = (key.ends_with('!'), key.ends_with('~'));
+            let key = key.trim_end_matches(['!', '~']).to_owned();
             let is_switch = SWITCHES.contains(&key.as_str());
             if !is_switch && !["id", "parents", "description", "type"].contains(&key.as_str()) {
                 return Err(FilterError::Unknown { key });
@@ -76,10 +75,14 @@ impl CacheFilter {
             if is_switch && parse_bool(&value).is_none() {
                 return Err(FilterError::Switch { key, value });
             }
-            if filter.conditions.iter().any(|c| c.key == key && c.is_negated == is_negated && c.value != value) {
+            let is_other = |c: &Condition| c.key == key && c.is_negated == is_negated && c.value != value;
+            if filter.conditions.iter().any(is_other) {
                 return Err(FilterError::Several { key });
             }
-            filter.conditions.push(Condition { key, value, is_negated });
+            let pattern = (is_pattern || key == "id" && !is_negated).then(|| Regex::new(&value)).transpose();
+            let pattern =
+                pattern.map_err(|source| FilterError::Regex { text: text.clone(), source: Box::new(source) })?;
+            filter.conditions.push(Condition { key, value, pattern, is_negated });
         }
         filter.unused_for = unused_for(&durations)?;
         Ok(filter)
@@ -99,11 +102,12 @@ impl Condition {
     fn holds(&self, usage: &Usage) -> bool {
         let parents = || usage.parents.iter().map(String::as_str).collect::<Vec<_>>().join(";");
         let is = |found: bool| parse_bool(&self.value) == Some(found);
+        let fits = |text: &str| self.pattern.as_ref().map_or(text == self.value, |pattern| pattern.is_match(text));
         match self.key.as_str() {
-            "id" => usage.name.starts_with(&self.value),
-            "parents" => parents() == self.value,
-            "description" => usage.description == self.value,
-            "type" => usage.record_type == self.value,
+            "id" => fits(&usage.name),
+            "parents" => fits(&parents()),
+            "description" => fits(&usage.description),
+            "type" => fits(&usage.record_type),
             "inuse" => is(usage.is_in_use),
             "mutable" => is(usage.is_mutable()),
             "immutable" => is(!usage.is_mutable()),
@@ -156,7 +160,14 @@ mod tests {
     fn all_filters_have_to_agree() {
         for (filters, expected) in [
             (&["id=abc"][..], true),
-            (&["id=bc"], false),
+            (&["id=bc"], true),
+            (&["id=^bc"], false),
+            (&["id!=abc"], true),
+            (&["id!=abc-1"], false),
+            (&["description~=mount.*c$"], true),
+            (&["description=mount"], false),
+            (&["type~=^regular|internal$"], false),
+            (&["parents~=^p"], true),
             (&["ID =abc", "type=regular"], false),
             (&["type!=regular"], true),
             (&["parents=p;q"], true),
@@ -183,7 +194,9 @@ mod tests {
         }
         assert_eq!(check_form("x"), Err("bad format of filter (expected name=value)"));
         assert!(check_form("inuse").is_ok());
-        assert!(matches!(parse(&["id~=a"]), Err(FilterError::Regex { .. })));
+        for bad in ["id=(", "type~=["] {
+            assert_eq!(parse(&[bad]).unwrap_err().to_string(), format!("filter `{bad}` is no regular expression"));
+        }
         assert!(matches!(parse(&["zzz=a"]), Err(FilterError::Unknown { .. })));
     }
 }

@@ -67,6 +67,12 @@ pub(crate) fn build_proxies() -> Vec<(String, String)> {
     proxies_of(&config)
 }
 
+/// Filters that Docker's `config.json` adds to those of every prune (`spec/cli.md` section 7.2).
+pub(crate) fn prune_filters() -> Vec<String> {
+    let config = docker_config_path().and_then(|path| read_json(&path)).unwrap_or_default();
+    texts(&config, "pruneFilters").collect()
+}
+
 /// What the `git` program may see of this environment: where programs are, proxies and certificates.
 pub(crate) fn git_variables() -> Vec<(String, OsString)> {
     let proxies = [env_vars::HTTP_PROXY, env_vars::HTTPS_PROXY, env_vars::NO_PROXY].map(|spellings| {

@@ -11,7 +11,7 @@ pub(crate) struct DiskUsageArgs {
     /// Only records that this holds for (key=value)
     #[arg(long = "filter", value_parser = cache_filter::check_form)]
     pub(crate) filters: Vec<String>,
-    /// How to write the list (table, pretty, json)
+    /// How to write the list: table, pretty, json, or a Go template, also as `table TEMPLATE`
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) format: String,
     /// The same as --format=pretty

@@ -4,34 +4,46 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use slipway_store::{Store, Usage};
 
 use crate::cache_filter::CacheFilter;
 use crate::cli::cache::DiskUsageArgs;
 use crate::commands::images::age;
+use crate::go_template::TemplateError;
+use crate::listing::Listing;
 use crate::place;
 use crate::report::CommandError;
 
-/// How the list is written.
-enum Format {
-    Table,
-    Pretty,
-    Json,
-}
-
-/// Why the list cannot be written as wanted.
+/// Both were asked for.
 #[derive(Debug, thiserror::Error)]
-enum FormatError {
-    #[error("--format and --verbose cannot be used together")]
-    AndVerbose,
-    #[error("--format `{0}` is not supported; use table, pretty or json")]
-    Unknown(String),
-}
+#[error("--format and --verbose cannot be used together")]
+struct FormatAndVerboseError;
+
+const LISTING: Listing<'_> = Listing {
+    kind: "*commands.diskusageContext",
+    headers: &[
+        ("ID", "ID"),
+        ("Parents", "PARENTS"),
+        ("CreatedAt", "CREATED AT"),
+        ("Mutable", "MUTABLE"),
+        ("Reclaimable", "RECLAIMABLE"),
+        ("Shared", "SHARED"),
+        ("Size", "SIZE"),
+        ("Description", "DESCRIPTION"),
+        ("UsageCount", "USAGE COUNT"),
+        ("LastUsedAt", "LAST ACCESSED"),
+        ("Type", "TYPE"),
+    ],
+    table: "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedAt}}",
+};
 
 /// Prints the list, and sums below it.
 pub(crate) fn run(args: &DiskUsageArgs) -> Result<(), CommandError> {
-    let format = format(args).map_err(|error| CommandError::Options(error.into()))?;
+    let format = args.format.trim();
+    if args.verbose && !format.is_empty() {
+        return Err(CommandError::Options(FormatAndVerboseError.into()));
+    }
     let filter = CacheFilter::parse(&args.filters).map_err(|error| CommandError::Options(error.into()))?;
     let place = place::find(None)?;
     let flavor = place::enter(place)?;
@@ -41,12 +53,12 @@ pub(crate) fn run(args: &DiskUsageArgs) -> Result<(), CommandError> {
     usages.retain(|usage| filter.matches(usage, now_ns(now)));
     // Those used last come first.
     usages.sort_by_key(|usage| std::cmp::Reverse(usage.last_used_ns));
-    let mut text = match format {
-        Format::Table => table(&usages, now),
-        Format::Pretty => usages.iter().map(|usage| block(usage, now) + "\n").collect(),
-        Format::Json => usages.iter().map(|usage| line_of_json(usage, now)).collect(),
+    let is_pretty = args.verbose || format == "pretty";
+    let mut text = match is_pretty {
+        true => usages.iter().map(|usage| block(usage, now) + "\n").collect(),
+        false => listed(&usages, format, now).map_err(|error| CommandError::Told(format!("{error}\n")))?,
     };
-    if !matches!(format, Format::Json) && args.filters.is_empty() {
+    if args.filters.is_empty() && (is_pretty || ["", "table"].contains(&format)) {
         text.push_str(&summary(&usages));
     }
     io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
@@ -57,82 +69,59 @@ pub(crate) fn now_ns(now: Timestamp) -> i64 {
     i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-fn format(args: &DiskUsageArgs) -> Result<Format, FormatError> {
-    match (args.format.trim(), args.verbose) {
-        ("", true) => Ok(Format::Pretty),
-        (_, true) => Err(FormatError::AndVerbose),
-        ("" | "table", false) => Ok(Format::Table),
-        ("pretty", false) => Ok(Format::Pretty),
-        ("json", false) => Ok(Format::Json),
-        (other, false) => Err(FormatError::Unknown(other.to_owned())),
-    }
+/// A table, lines of JSON, or what a template makes of each record.
+fn listed(usages: &[Usage], format: &str, now: Timestamp) -> Result<String, TemplateError> {
+    // Marks are for people.
+    let is_table = format.is_empty() || format.split_whitespace().next() == Some("table");
+    let rows: Vec<Value> = usages.iter().map(|usage| row(usage, is_table, now)).collect();
+    LISTING.write(format, &rows)
 }
 
-fn table(usages: &[Usage], now: Timestamp) -> String {
-    let header = ["ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED"].map(str::to_owned);
-    let rows = usages.iter().map(|usage| {
-        let star = |is_starred| if is_starred { "*" } else { "" };
-        [
-            format!("{}{}", usage.name, star(usage.is_mutable())),
-            (!usage.is_in_use).to_string(),
-            format!("{}{}", size(usage.size_bytes), star(usage.is_of_image)),
-            last_used(usage, now),
-        ]
-    });
-    let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
-    // Ten characters at least with three blanks of them or after them, as Docker's tables have it.
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or_default().max(10);
-    let widths = [0, 1, 2].map(width);
-    let mut text = String::new();
-    for [id, reclaimable, size, last] in &rows {
-        let [id_width, reclaimable_width, size_width] = widths;
-        let _ = writeln!(text, "{id:id_width$}{reclaimable:reclaimable_width$}{size:size_width$}{last}");
-    }
-    text
-}
-
-/// One record with all that is known of it; what is empty is left out.
-pub(crate) fn block(usage: &Usage, now: Timestamp) -> String {
-    let mut text = format!("ID:           {}\n", usage.name);
-    if !usage.parents.is_empty() {
-        text.push_str("Parents:\n");
-        text.extend(usage.parents.iter().map(|parent| format!(" - {parent}\n")));
-    }
-    let mut field = |name: &str, value: String| {
-        if !value.is_empty() {
-            let _ = writeln!(text, "{name:14}{value}");
-        }
-    };
-    field("Created at:", usage.created_ns.map(time).unwrap_or_default());
-    field("Mutable:", usage.is_mutable().to_string());
-    field("Reclaimable:", (!usage.is_in_use).to_string());
-    field("Shared:", usage.is_of_image.to_string());
-    field("Size:", size(usage.size_bytes));
-    field("Description:", usage.description.clone());
-    field("Usage count:", usage.n_uses.to_string());
-    field("Last used:", last_used(usage, now));
-    field("Type:", usage.record_type.clone());
-    text
-}
-
-fn line_of_json(usage: &Usage, now: Timestamp) -> String {
+fn row(usage: &Usage, is_table: bool, now: Timestamp) -> Value {
+    let star = |is_starred| if is_table && is_starred { "*" } else { "" };
     // In the order of their names, as Go has them.
-    let line = json!({
+    json!({
         "CreatedAt": usage.created_ns.map(time).unwrap_or_default(),
         "Description": usage.description,
-        "ID": usage.name,
+        "ID": format!("{}{}", usage.name, star(usage.is_mutable())),
         "LastUsedAt": last_used(usage, now),
         "Mutable": usage.is_mutable(),
         "Parents": usage.parents,
         "Reclaimable": !usage.is_in_use,
         "Shared": usage.is_of_image,
-        "Size": size(usage.size_bytes),
+        "Size": format!("{}{}", size(usage.size_bytes), star(usage.is_of_image)),
         "Type": usage.record_type,
         "UsageCount": usage.n_uses,
-    });
-    let text = line.to_string().replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
-    text + "\n"
+    })
+}
+
+/// One record with all that is known of it; what is empty is left out.
+fn block(usage: &Usage, now: Timestamp) -> String {
+    let mut text = format!("ID:           {}\n", usage.name);
+    if !usage.parents.is_empty() {
+        text.push_str("Parents:\n");
+        text.extend(usage.parents.iter().map(|parent| format!(" - {parent}\n")));
+    }
+    for (name, value) in fields(usage, now) {
+        let _ = writeln!(text, "{name:14}{value}");
+    }
+    text
+}
+
+/// What is known of a record beside its id and parents, as people read it; what is empty is left out.
+pub(crate) fn fields(usage: &Usage, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
+    let all = [
+        ("Created at:", usage.created_ns.map(time).unwrap_or_default()),
+        ("Mutable:", usage.is_mutable().to_string()),
+        ("Reclaimable:", (!usage.is_in_use).to_string()),
+        ("Shared:", usage.is_of_image.to_string()),
+        ("Size:", size(usage.size_bytes)),
+        ("Description:", usage.description.clone()),
+        ("Usage count:", usage.n_uses.to_string()),
+        ("Last used:", last_used(usage, now)),
+        ("Type:", usage.record_type.clone()),
+    ];
+    all.into_iter().filter(|(_, value)| !value.is_empty())
 }
 
 fn summary(usages: &[Usage]) -> String {
@@ -218,7 +207,7 @@ mod tests {
 ID        RECLAIMABLE   SIZE       LAST ACCESSED
 abc-1     true          1.235MB*   2 hours ago
 abc-1*    false         1.235MB*   \n";
-        assert_eq!(table(&[usage(), mount], now()), expected);
+        assert_eq!(listed(&[usage(), mount], "", now()).unwrap(), expected);
     }
 
     #[test]
@@ -245,9 +234,18 @@ Type:         regular
 
     #[test]
     fn lines_of_json_have_sorted_keys() {
-        let line = line_of_json(&usage(), now());
+        let line = listed(&[usage()], "json", now()).unwrap();
         assert!(line.starts_with("{\"CreatedAt\":") && line.ends_with("\"UsageCount\":3}\n"), "{line}");
-        assert!(line.contains("RUN a \\u003e b"));
+        assert!(line.contains("RUN a \\u003e b") && line.contains("\"Size\":\"1.235MB\""), "{line}");
+    }
+
+    #[test]
+    fn templates_make_tables_and_lines() {
+        let written = |format: &str| listed(&[usage()], format, now()).unwrap_or_else(|error| error.to_string());
+        let table = "TYPE      USAGE COUNT   SIZE\nregular   3             1.235MB*\n";
+        assert_eq!(written("table {{.Type}}\\t{{.UsageCount}}\\t{{.Size}}"), table);
+        assert_eq!(written("{{.ID}} {{.Size}} {{.Mutable}} {{.Parents}}"), "abc-1 1.235MB false [p]\n");
+        assert!(written("{{.Nope}}").contains("can't evaluate field Nope"));
     }
 
     #[test]

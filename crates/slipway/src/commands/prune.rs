@@ -8,9 +8,9 @@ use slipway_store::{Bounds, Store, Usage};
 
 use crate::cache_filter::CacheFilter;
 use crate::cli::cache::PruneArgs;
-use crate::commands::du::{block, last_used, now_ns, size};
-use crate::place;
+use crate::commands::du::{fields, last_used, now_ns, size};
 use crate::report::CommandError;
+use crate::{client_config, place};
 
 /// Asks, takes away, and lists what went.
 pub(crate) fn run(args: &PruneArgs) -> Result<(), CommandError> {
@@ -19,7 +19,8 @@ pub(crate) fn run(args: &PruneArgs) -> Result<(), CommandError> {
         let remark = "Flag --keep-storage has been deprecated, keep-storage flag has been changed to reserved-space";
         writeln!(io::stderr(), "{remark}").map_err(|error| failed(error.into()))?;
     }
-    let filter = CacheFilter::parse(&args.filters).map_err(|error| failed(error.into()))?;
+    let filters = [args.filters.as_slice(), &client_config::prune_filters()].concat();
+    let filter = CacheFilter::parse(&filters).map_err(|error| failed(error.into()))?;
     // The namespace first: what is typed afterwards is read once only.
     let place = place::find(None)?;
     let flavor = place::enter(place)?;
@@ -68,12 +69,45 @@ fn list(gone: &[Usage], is_verbose: bool, now: Timestamp) -> String {
     text
 }
 
+/// One record with all that is known of it, in two columns with tabs between.
+fn block(usage: &Usage, now: Timestamp) -> String {
+    let parents = usage.parents.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+    let first = [("ID:", usage.name.clone()), ("Parent:", parents)].into_iter().filter(|(_, value)| !value.is_empty());
+    let line = |(name, value): (&str, String)| {
+        // The longest name takes one tab stop and a half.
+        let tabs = if name.len() < 8 { "\t\t" } else { "\t" };
+        format!("{name}{tabs}{value}\n")
+    };
+    first.chain(fields(usage, now)).map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use slipway_store::UsageKind;
+
     use super::*;
 
     #[test]
     fn nothing_gone_is_a_total_of_nothing() {
         assert_eq!(list(&[], false, Timestamp::now()), "Total:\t0B\n");
+    }
+    #[test]
+    fn blocks_have_tabs() {
+        let usage = Usage {
+            name: "abc-1".to_owned(),
+            kind: UsageKind::Layer,
+            record_type: "regular".to_owned(),
+            description: String::new(),
+            parents: ["p".to_owned(), "q".to_owned()].into(),
+            created_ns: None,
+            last_used_ns: None,
+            n_uses: 3,
+            size_bytes: 1_234_567,
+            is_in_use: false,
+            is_of_image: false,
+        };
+        let expected = "ID:\t\tabc-1\nParent:\t\tp,q\nMutable:\tfalse\nReclaimable:\ttrue\nShared:\t\tfalse\n\
+                        Size:\t\t1.235MB\nUsage count:\t3\nType:\t\tregular\n\nTotal:\t1.235MB\n";
+        assert_eq!(list(&[usage], true, Timestamp::now()), expected);
     }
 }

@@ -12,7 +12,9 @@ pub(crate) const TESTS: &[Test] = &[
     test("what_went_is_built_again", what_went_is_built_again),
     test("a_cap_holds_while_builds_go_on", a_cap_holds_while_builds_go_on),
     test("a_mistake_in_the_configuration_is_told", a_mistake_in_the_configuration_is_told),
+    test("a_cap_is_crossed_in_the_middle_of_a_build", a_cap_is_crossed_in_the_middle_of_a_build),
     test("words", words),
+    test("what_goes_is_told_at_length", what_goes_is_told_at_length),
 ];
 
 fn command(site: &Site, words: &[&str]) -> Outcome {
@@ -147,6 +149,62 @@ fn a_cap_holds_while_builds_go_on() {
     let outcome = site.build(&["--output=type=cacheonly", "--build-arg=ROUND=7"]).success();
     assert_eq!(outcome.steps().ran, Vec::<String>::new(), "what was used last stays");
     site.assert_tidy();
+}
+
+/// Everything that is there or needed is one of these.
+fn sizes(site: &Site) -> Vec<(String, u64, bool)> {
+    let usages = site.store().usage().unwrap();
+    usages.into_iter().map(|usage| (usage.description, usage.size_bytes, usage.is_in_use)).collect()
+}
+
+fn a_cap_is_crossed_in_the_middle_of_a_build() {
+    const CAP: u64 = 12_000_000;
+    let site = Site::new("FROM busybox\nRUN head -c 4194304 /dev/urandom > /older\n");
+    site.build(&["--output=type=cacheonly"]).success();
+    let has = |text: &str| sizes(&site).iter().any(|(description, ..)| description.contains(text));
+    assert!(has("/older"));
+    configure(&site, "[store]\nmax-used-space = \"12MB\"\n");
+    let step = |number: usize| format!("RUN head -c 3145728 /dev/urandom > /made-{number}\n");
+    let gate = "RUN --mount=type=cache,target=/c echo started; while [ ! -e /c/go ]; do sleep 0.01; done\n";
+    site.write("Dockerfile", &format!("FROM busybox\n{}{}{}{gate}{}", step(1), step(2), step(3), step(4)));
+    let mut build = site.start(&["--output=type=cacheonly"]);
+    build.wait_for("started\n");
+    // The build goes on, and with the base and three steps of its own there is no more room for the older one.
+    wait_until("what is older has gone", || !has("/older"));
+    let all = sizes(&site);
+    let mine: Vec<_> = all.iter().filter(|(description, ..)| description.contains("/made-")).collect();
+    assert!(mine.len() == 3 && mine.iter().all(|(_, _, is_in_use)| *is_in_use), "{all:?}");
+    let mount = site.store().usage().unwrap().into_iter().find(|usage| usage.record_type == "exec.cachemount").unwrap();
+    std::fs::write(site.path("store").join(&mount.name).join("go"), "").unwrap();
+    let steps = build.finish().success().steps();
+    assert_eq!(steps.ran.iter().filter(|step| step.contains("/made-")).count(), 4, "{steps:?}");
+    assert!(store_bytes(&site) > CAP, "what the build itself uses stays, however much it is");
+    assert_eq!(site.store().fsck().unwrap(), []);
+    site.assert_tidy();
+}
+
+fn what_goes_is_told_at_length() {
+    let site = site();
+    site.build(&["--output=type=cacheonly"]).success();
+    let kept = command(&site, &["prune", "-af", "--filter", "description~=nothing has this"]).success();
+    assert_eq!(text(&kept), "Total:\t0B\n");
+    let docker = site.path("home/.docker");
+    std::fs::create_dir_all(&docker).unwrap();
+    std::fs::write(docker.join("config.json"), r#"{"pruneFilters":["type=exec.cachemount"]}"#).unwrap();
+    let told = command(&site, &["prune", "-af", "--verbose", "--keep-storage=0"]).success();
+    assert_eq!(
+        told.stderr,
+        "Flag --keep-storage has been deprecated, keep-storage flag has been changed to reserved-space\n"
+    );
+    let blocks = text(&told);
+    assert!(blocks.starts_with("ID:\t\tcache-mounts/") && blocks.contains("\nType:\t\texec.cachemount\n\nTotal:\t"));
+    std::fs::remove_file(docker.join("config.json")).unwrap();
+    let of_last = |pattern: &str| text(&command(&site, &["prune", "-af", "--filter", pattern]).success());
+    assert_eq!(of_last("description~=RUN echo a"), "Total:\t0B\n", "another step lies on it");
+    let rows = of_last("description~=ls -R");
+    assert!(rows.starts_with("ID\tRECLAIMABLE\tSIZE\tLAST ACCESSED\n") && rows.lines().count() == 3, "{rows}");
+    let types = text(&command(&site, &["du", "--format", "{{.Type}}", "--filter=type=regular"]).success());
+    assert!(types.lines().all(|line| line == "regular") && types.lines().count() > 0, "{types}");
 }
 
 fn a_mistake_in_the_configuration_is_told() {
