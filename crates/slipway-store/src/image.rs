@@ -1,10 +1,10 @@
 //! Which images have names here?
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use slipway_oci::{Descriptor, DiffId, Digest, Platform, Reference, ReferenceParseError};
 
-use crate::{DbError, Store};
+use crate::{DbError, FsError, Store};
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub enum ImageError {
     Record { name: String, source: serde_json::Error },
     #[error("the image name `{name}` cannot be read")]
     Name { name: String, source: ReferenceParseError },
+    #[error("cannot list the image in index.json")]
+    Layout(#[from] FsError),
 }
 
 impl Store {
@@ -50,17 +52,19 @@ impl Store {
     pub fn name_image(&self, name: &Reference, image: &ImageRecord) -> Result<(), ImageError> {
         let record = serde_json::to_string(image).expect("because an image record has only text keys");
         let boot = self.database().boot();
+        // A build that has nothing to do gives its image the name that it has, and should write nothing.
+        let before = self.image(name)?;
+        if before.as_ref() == Some(image) {
+            return Ok(());
+        }
         self.database().run(|c| {
-            // A build that has nothing to do gives its image the name that it has, and should write nothing.
-            let is_named = c
-                .prepare_cached("SELECT 1 FROM images WHERE name = ?1 AND record = ?2")?
-                .exists(params![key(name), record])?;
-            if is_named {
-                return Ok(0);
-            }
             c.prepare_cached("INSERT OR REPLACE INTO images (name, config, record, boot) VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![key(name), image.config.as_str(), record, boot])
         })?;
+        let is_listed = |image: &ImageRecord| image.manifest.is_some();
+        if is_listed(image) || before.as_ref().is_some_and(is_listed) {
+            self.write_layout_index()?;
+        }
         Ok(())
     }
 
@@ -77,24 +81,34 @@ impl Store {
 
     /// All images, sorted by name.
     pub fn images(&self) -> Result<Vec<(Reference, ImageRecord)>, ImageError> {
-        let rows: Vec<(String, String)> = self.database().run(|c| {
-            c.prepare_cached("SELECT name, record FROM images ORDER BY name")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })?;
-        let read = |(name, record): (String, String)| {
-            let reference = name.parse().map_err(|source| ImageError::Name { name: name.clone(), source })?;
-            Ok((reference, parse(&name, &record)?))
-        };
-        rows.into_iter().map(read).collect()
+        parse_all(self.database().run(rows)?)
     }
 
     /// Takes the name away; whether it was there. Blobs and layers stay.
     pub fn untag(&self, name: &Reference) -> Result<bool, ImageError> {
         let n_removed =
             self.database().run(|c| c.prepare_cached("DELETE FROM images WHERE name = ?1")?.execute([key(name)]))?;
+        if n_removed > 0 {
+            self.write_layout_index()?;
+        }
         Ok(n_removed > 0)
     }
+}
+
+/// Names and records of all images, sorted by name.
+pub(crate) fn rows(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    connection
+        .prepare_cached("SELECT name, record FROM images ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+pub(crate) fn parse_all(rows: Vec<(String, String)>) -> Result<Vec<(Reference, ImageRecord)>, ImageError> {
+    let read = |(name, record): (String, String)| {
+        let reference = name.parse().map_err(|source| ImageError::Name { name: name.clone(), source })?;
+        Ok((reference, parse(&name, &record)?))
+    };
+    rows.into_iter().map(read).collect()
 }
 
 fn key(name: &Reference) -> String {

@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/                      mode 0700: layers hold set-user-id files of strangers
 //!   oci-layout                 with `blobs/`, what lets other tools read the blobs; written last when a store is made
+//!   index.json                 the images of which every blob is here, for these tools
 //!   store.db, -wal, -shm       SQLite: every name, record and fact; bytes are in the folders below
 //!   blobs/sha256/<hex>         manifests, configs, compressed layers
 //!   layers/<layer id>/         what one step changed, in overlay form: whiteouts are character devices 0:0
@@ -47,6 +48,7 @@ mod fact;
 mod fsck;
 mod image;
 mod layer;
+mod layout;
 mod lock;
 mod migrate;
 mod open;

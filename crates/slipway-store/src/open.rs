@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::database::{Database, SCHEMA_VERSION};
 use crate::uses::Uses;
-use crate::{DbError, FsError, Inner, OverlayFlavor, Store, lock, quarantine};
+use crate::{DbError, FsError, Inner, OverlayFlavor, Store, layout, lock, quarantine};
 
 const FOLDERS: [&str; 7] = ["blobs/sha256", "builds", "layers", "active", "cache-mounts", "locks", "empty"];
 const OCI_LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -89,6 +89,7 @@ fn create(root: &Path, database: &Path) -> Result<(), OpenError> {
         private.create(&folder).map_err(FsError::on("mkdir", &folder))?;
     }
     Database::create(database)?;
+    layout::write_empty(root)?;
     let layout = root.join("oci-layout");
     std::fs::write(&layout, OCI_LAYOUT).map_err(FsError::on("write", &layout))?;
     Ok(())

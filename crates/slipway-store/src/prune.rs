@@ -16,7 +16,8 @@ use slipway_oci::Digest;
 use crate::remove::{remove, remove_all};
 use crate::session::Temporary;
 use crate::{
-    BuildRecordError, DbError, FACTS_OF_LAYERS, FsError, Store, SweepError, Usage, UsageError, UsageKind, lock,
+    BuildRecordError, DbError, FACTS_OF_LAYERS, FsError, ImageError, Store, SweepError, Usage, UsageError, UsageKind,
+    lock,
 };
 
 /// How much is to go; without any bound, all that may.
@@ -41,6 +42,8 @@ pub enum PruneError {
     Db(#[from] DbError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    #[error(transparent)]
+    Images(#[from] ImageError),
 }
 
 /// What a prune is about.
@@ -143,6 +146,7 @@ impl Store {
         remove_all(folders);
         // Somebody had the time to look at it.
         let _ = remove(&self.root().join("quarantine"));
+        self.write_layout_index()?;
         self.sweep()?;
         Ok(Some(gone))
     }

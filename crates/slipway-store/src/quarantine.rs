@@ -10,7 +10,7 @@ use rusqlite::params;
 use slipway_oci::Digest;
 
 use crate::database::{Database, SCHEMA_VERSION};
-use crate::{DbError, Finding, FsError, OpenError, Store, lock};
+use crate::{DbError, Finding, FsError, ImageError, OpenError, Store, lock};
 
 /// Why something damaged cannot be set aside.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub enum RepairError {
     Db(#[from] DbError),
     #[error("cannot replace the damaged database")]
     Open(#[from] Box<OpenError>),
+    #[error(transparent)]
+    Images(#[from] ImageError),
 }
 
 /// What one finding leads to is found in the next round: a blob without its file, then an image without its layer.
@@ -47,6 +49,9 @@ impl Store {
             }
             all.append(&mut pending);
             pending = self.fsck()?;
+        }
+        if !all.is_empty() {
+            self.write_layout_index()?;
         }
         Ok(all)
     }

@@ -8,11 +8,19 @@ use super::documents::Documents;
 use super::{Export, ExportError, ExportedImage, Image, registry};
 use crate::assemble::Assembled;
 
+/// New layers of no more than so many bytes are compressed as soon as they have a name.
+const MAX_SMALL_BYTES: u64 = 1 << 20;
+
 /// Gives what the names point to, if that is in a form that can leave the store: one image is stored without.
 pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Option<ExportedImage>, ExportError> {
+    if is_unchanged(export, options)? {
+        return Ok(None);
+    }
     let documents = match options.push {
         Some(push) => Some(registry::push(export, options, push)?),
-        None if export.is_indexed(options) || needs_manifest(export, options) => Some(export.documents(options)?),
+        None if export.is_indexed(options) || needs_manifest(export, options) || is_small(export, options)? => {
+            Some(export.documents(options)?)
+        }
         None => {
             for image in export.images {
                 export.store.put_blob(&image.assembled.bytes)?;
@@ -49,6 +57,40 @@ fn name_in_store<'a>(
         export.store.name_image(name, &record)?;
     }
     Ok(())
+}
+
+/// Whether all names stand for this image already, and other tools read it: then there is nothing to do.
+fn is_unchanged(export: &Export<'_>, options: &ImageOutput) -> Result<bool, ExportError> {
+    let [image] = export.images else { return Ok(false) };
+    let usual = ImageOutput::stored(options.names.clone());
+    if export.is_indexed(options) || export.wants_manifest || options.names.is_empty() || *options != usual {
+        return Ok(false);
+    }
+    for name in &options.names {
+        let known = export.store.image(name)?;
+        if !known.is_some_and(|known| known.manifest.is_some() && known.config == image.assembled.digest) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the new layers of an image that gets names are so small that compressing them takes no time worth speaking of:
+/// then other tools find the image in the store at once, which is an OCI layout. That of a larger one is made when it
+/// leaves the store.
+fn is_small(export: &Export<'_>, options: &ImageOutput) -> Result<bool, ExportError> {
+    let [image] = export.images else { return Ok(false) };
+    if options.names.is_empty() || !options.is_stored {
+        return Ok(false);
+    }
+    let mut n_bytes = 0;
+    for place in image.layers.iter().filter_map(|layer| layer.place.as_ref()) {
+        n_bytes = export.store.diff_id(place.layer())?.map_or(u64::MAX, |(_, more)| more.saturating_add(n_bytes));
+        if n_bytes > MAX_SMALL_BYTES {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the image has to be more than its config and the snapshots of its layers.

@@ -23,7 +23,7 @@ pub(super) fn load(
 ) -> Result<Option<ExportedImage>, ExportError> {
     let stored = image::export(export, options)?;
     let Some(mut engine) = find(export, context)? else { return Ok(stored) };
-    if export.is_multi && !engine.keeps_manifests() {
+    if export.is_indexed(options) && !engine.keeps_manifests() {
         return Err(ExportError::DockerIndex);
     }
     let documents = export.documents(options)?;

@@ -174,7 +174,15 @@ impl Engine {
         events: &dyn Events,
         cancel: &Cancel,
     ) -> Result<Complete, Reason> {
-        let Some(root) = &image.manifest else { return self.packed(name, image, events, cancel) };
+        let Some(root) = &image.manifest else {
+            let complete = self.packed(name, image, events, cancel)?;
+            if self.store.image(name)?.as_ref() == Some(image) {
+                // Others can read it now, too.
+                let manifest = Some(complete.root.clone());
+                self.store.name_image(name, &ImageRecord { manifest, ..image.clone() })?;
+            }
+            return Ok(complete);
+        };
         let root_bytes = self.document(&root.digest)?;
         let (mut below, mut manifests) = (Vec::new(), Vec::new());
         match parsed(name, &root_bytes)? {
@@ -242,7 +250,10 @@ impl Engine {
 
     /// The blob that came with the image, or one made of the files of the layer.
     fn layer_blob(&self, snapshot: &Snapshot, diff_id: &DiffId, cancel: &Cancel) -> Result<Descriptor, Reason> {
-        for blob in self.store.layer_blobs(diff_id)? {
+        let mut known = self.store.layer_blobs(diff_id)?;
+        // Most readers expect it, and it is what new layers get.
+        known.sort_by_key(|blob| in_family(blob.clone(), true).media_type != media_type::OCI_LAYER_GZIP);
+        for blob in known {
             if self.store.has_blob(&blob.digest)? {
                 return Ok(in_family(blob, true));
             }

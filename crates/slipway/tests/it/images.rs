@@ -1,5 +1,6 @@
 //! Images of the local store: what lists, describes, names and removes them.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use crate::site::{Outcome, Site, run};
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
+    test("the_store_is_a_layout_of_its_images", the_store_is_a_layout_of_its_images),
     test("a_built_image_is_listed_described_and_removed", a_built_image_is_listed_described_and_removed),
     test("images_are_filtered", images_are_filtered),
     test("an_archive_holds_the_same_images", an_archive_holds_the_same_images),
@@ -162,4 +164,31 @@ fn mistakes_have_dockers_words_and_exit_codes() {
     assert_eq!(slipway(&site, &["inspect", "nosuch"]).stdout, b"[]\n");
     assert_eq!(stdout(&site, &["rmi", "--force", "nosuch"]), "");
     assert_eq!(slipway(&site, &["rmi", "--zzz", "a"]).exit_code, Some(125));
+}
+
+/// Small images at once, others when they have left the store.
+fn the_store_is_a_layout_of_its_images() {
+    let site = Site::new("FROM busybox\nRUN echo small > /made\n");
+    let listed = || {
+        let index: serde_json::Value =
+            serde_json::from_slice(&fs::read(site.path("store/index.json")).unwrap()).unwrap();
+        let names = index["manifests"].as_array().unwrap().iter();
+        let names = names.map(|entry| entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    site.build(&["--tag=app"]).success();
+    assert_eq!(listed(), ["app:latest"]);
+    let layout = format!("--build-context=stored=oci-layout://{}:latest", site.name("store"));
+    let other = Site::new("FROM stored\nRUN cat /made > /seen\n");
+    other.build(&[&layout, "--output=../out"]).success();
+    assert_eq!(fs::read_to_string(other.path("out/seen")).unwrap(), "small\n");
+    site.write("Dockerfile", "FROM busybox\nRUN head -c 3000000 /dev/urandom > /made\n");
+    site.build(&["--tag=app"]).success();
+    assert_eq!(listed(), Vec::<String>::new(), "the name stands for an image that is here as files only");
+    run(site.slipway().args(["save", "--output=../app.tar", "app"])).success();
+    assert_eq!(listed(), ["app:latest"]);
+    run(site.slipway().args(["tag", "app", "team/app:2"])).success();
+    run(site.slipway().args(["rmi", "app"])).success();
+    assert_eq!(listed(), ["team/app:2"]);
+    site.assert_tidy();
 }
