@@ -45,6 +45,7 @@ use crate::prepare::Prepared;
 use crate::records::BuildRecord;
 use crate::records::audience::Audience;
 use crate::remote::{Fetching, RootFs};
+use crate::reproduce::{self, TracedStep};
 use crate::shared_cache::export::{self as cache_export, CacheExport};
 use crate::shared_cache::import::Imports;
 use crate::shared_cache::outbox::Outboxes;
@@ -67,6 +68,8 @@ pub struct Built {
     /// How it was made, as far as the request wants it in the file about the build: a SLSA predicate for each platform,
     /// and which platform that is where the result is an index.
     pub provenance: Vec<(Option<Platform>, serde_json::Value)>,
+    /// What its steps changed, if the request wants to have it compared.
+    pub steps: Vec<TracedStep>,
 }
 
 /// A Dockerfile as the user knows it.
@@ -209,7 +212,16 @@ impl Engine {
                 });
                 pins
             });
-            built.push(Built { pins, ..finished.map_err(failed)? });
+            let finished = finished.map_err(failed)?;
+            let steps = match request.traces_steps {
+                true => {
+                    let results: Vec<VertexId> = blueprint.results[build].images.iter().map(|i| i.result).collect();
+                    let traced = reproduce::traced(&blueprint.graph, &results, &solved.definitions, &self.store);
+                    traced.map_err(|error| failed(Box::new(error)))?
+                }
+                false => Vec::new(),
+            };
+            built.push(Built { pins, steps, ..finished });
         }
         if solved.n_run > 0 {
             durability::after_build(&self.store, started.elapsed());

@@ -21,6 +21,7 @@
 //! assemble.rs   config, history, times
 //! attest/       what is said about a result beside it
 //! container/    a program in an image: `slipway run`
+//! reproduce.rs  whether two builds came to the same files
 //! records/      what is kept of a build that is over, and why its steps ran
 //! export/       one exporter a file
 //! docker_api/   container engines, for `--load`
@@ -61,6 +62,7 @@ mod prepare;
 mod records;
 mod remote;
 mod remote_context;
+mod reproduce;
 mod rootfs;
 mod shared_cache;
 mod solve;
@@ -90,6 +92,7 @@ pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,
     RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log, step_sizes,
 };
+pub use reproduce::{Cause, TracedStep, UnlikeStep, Unlikeness, Variation};
 pub use stored::{Pulled, StoredImageError};
 
 /// Now, in nanoseconds since 1970.

@@ -166,8 +166,8 @@ impl Engine {
             let found = ops.root_fs(vertex, &output).map_err(|error| failed(owners[vertex.0], error))?;
             root_fs.insert(vertex, found);
         }
-        let exports_cache = requests.iter().any(|named| !named.request.cache_to.is_empty());
-        let definitions = if exports_cache { ops.definitions() } else { Ok(Vec::new()) };
+        let needs_keys = |named: &NamedRequest| !named.request.cache_to.is_empty() || named.request.traces_steps;
+        let definitions = if requests.iter().any(needs_keys) { ops.definitions() } else { Ok(Vec::new()) };
         let definitions = definitions.map_err(|error| failed(0, error))?;
         Ok(Solved { root_fs, definitions, n_run: n_run.into_inner() })
     }

@@ -270,6 +270,7 @@ impl BuildRequest {
             metadata_file: Some(PathBuf::from(&flags.metadata_file)).filter(|path| !path.as_os_str().is_empty()),
             metadata_provenance: attestation::in_metadata(surroundings),
             attestations,
+            traces_steps: false,
             jobs: flags.jobs,
             call,
         };

@@ -74,6 +74,8 @@ pub struct BuildRequest {
     /// How much that object says of the way that the result was made.
     pub metadata_provenance: Option<Extent>,
     pub attestations: Attestations,
+    /// Whether it is remembered what each step changed, for a comparison with another build.
+    pub traces_steps: bool,
     /// How many steps run at the same time; `None` lets the machine decide.
     pub jobs: Option<usize>,
     /// What to do instead of building.

@@ -153,6 +153,10 @@ pub(crate) struct BuildArgs {
     /// Build again whenever a file of the context or the Dockerfile changes
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Build a second time without cache (later, under another host name, with one processor and another --jobs), and fail
+    /// if a step does not come to the same files; says which, and why
+    #[arg(long)]
+    pub(crate) verify_reproducible: bool,
     /// Where a shell is wanted instead of a result, `STAGE[:LINE]`; never typed as a flag
     #[arg(skip)]
     pub(crate) shell: String,

@@ -54,6 +54,7 @@ const FLAGS_OF_BUILDS: &[(&str, &[&str])] = &[
             "locked",
             "offline",
             "expect-cached",
+            "verify-reproducible",
         ],
     ),
     (

@@ -1,5 +1,7 @@
 //! `slipway build [OPTIONS] PATH | URL | -`
 
+mod verify;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -55,6 +57,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     };
     let sandbox = args.sandbox;
     let wants_summary = args.summary;
+    let verifies = args.verify_reproducible;
     let (explains, expect_cached) = (args.explain, std::mem::take(&mut args.expect_cached));
     let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
@@ -74,7 +77,11 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let place = place::find(sandbox)?;
     remove_image_id(&request)?;
     let named = [NamedRequest { name: String::new(), request }];
-    let mut built = carry_out(&named, place, terminal, || Reporter::start(style, is_debug), remarks)?;
+    let reporter = || Reporter::start(style, is_debug);
+    let (mut built, unlike) = match verifies {
+        true => verify::build_twice(&named, place, reporter, remarks)?,
+        false => (carry_out(&named, place, terminal, reporter, remarks)?, Vec::new()),
+    };
     summary::tell(&named, &built, place, style, wants_summary);
     let built = built.pop().expect("because every request has a result");
     let [NamedRequest { request, .. }] = named;
@@ -90,7 +97,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     if explains || !expect_cached.is_empty() {
         account_for(&built, place, explains, &expect_cached)?;
     }
-    Ok(())
+    if verifies { verify::tell(&built, &unlike) } else { Ok(()) }
 }
 
 /// Says why steps ran, and fails if one did that was expected to be cached.

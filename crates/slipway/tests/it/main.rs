@@ -56,6 +56,7 @@ mod prune;
 mod registry;
 mod registry_settings;
 mod reported;
+mod reproduced;
 mod results;
 mod run_tty;
 mod running;
@@ -143,6 +144,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("registry", registry::TESTS),
     ("registry_settings", registry_settings::TESTS),
     ("reported", reported::TESTS),
+    ("reproduced", reproduced::TESTS),
     ("results", results::TESTS),
     ("secret_keys", secret_keys::TESTS),
     ("run_tty", run_tty::TESTS),
