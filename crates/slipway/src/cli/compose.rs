@@ -426,7 +426,7 @@ pub(crate) struct ServiceRunArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// Pass on standard input
-    #[arg(short, long, default_value = "true", hide_default_value = true)]
+    #[arg(short, long, default_value = "true")]
     pub(crate) interactive: bool,
 }
 

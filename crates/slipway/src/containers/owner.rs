@@ -13,7 +13,7 @@ use slipway_engine::{
 use slipway_graph::Events;
 use slipway_sandbox::Running;
 use slipway_solver::Cancel;
-use slipway_store::{ContainerFolder, Ownership};
+use slipway_store::{ContainerFolder, FsError, Ownership};
 
 use super::control::{self, Answer, End, Listening, Program, Request};
 use super::health::{self, Check, Health};
@@ -222,6 +222,11 @@ impl Owner {
             inner.is_over = true;
         });
         drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Waits until nobody looks after it any more, once it has ended for good.
+    pub(crate) fn wait_until_free(&self) -> Result<(), FsError> {
+        self.folder.wait_until_free()
     }
 
     /// Whether it has ended for good.

@@ -269,6 +269,11 @@ impl Stack {
         let mut owners = Vec::new();
         for planned in fresh {
             let config = planned.config.clone();
+            // One that has just ended is looked after for a moment more.
+            let earlier = self.lock().members.get(&config.name).map(|member| Arc::clone(&member.owner));
+            if let Some(earlier) = earlier.filter(|owner| owner.is_over()) {
+                earlier.wait_until_free().map_err(|error| failed(&error))?;
+            }
             // What is left of an earlier one of this name.
             if let Ok(known) = containers::find(&config.name)
                 && known.label(super::PROJECT) == config.labels.get(super::PROJECT).map_or("", String::as_str)
