@@ -191,10 +191,11 @@ fn a_full_disk_leaves_the_store_as_it_was() {
     let script = format!(
         "mkdir -p {store} && mount -t tmpfs -o size=24m tmpfs {store} && slipway() {{ {slipway} \"$@\"; }}\n\
          slipway pull -q {small} || exit 8\n\
+         images() {{ slipway images --format '{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.ID}}}}'; }}\n\
          kept() {{ (cd {store} && (find layers active -type f; find blobs -type f -size +8) | sort); }}\n\
-         kept > {before}; slipway images > {before}.images\n\
+         kept > {before}; images > {before}.images\n\
          slipway pull -q {large} && exit 9\n\
-         kept > {after}; slipway images > {after}.images\n\
+         kept > {after}; images > {after}.images\n\
          slipway fsck || exit 10\n\
          slipway pull -q {small}",
         store = site.name("store"),
@@ -210,5 +211,6 @@ fn a_full_disk_leaves_the_store_as_it_was() {
         assert_eq!(read("before"), read("after"));
     }
     assert!(fs::read_to_string(site.path("before")).unwrap().contains("layers/"));
+    assert!(fs::read_to_string(site.path("before.images")).unwrap().contains("small:1 "));
     assert!(files_below(&site.path("store")).is_empty(), "the disk was in the namespace only");
 }
