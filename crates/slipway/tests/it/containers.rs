@@ -319,13 +319,16 @@ fn a_container_is_started_again() {
 
 fn a_container_is_asked_to_end_by_its_own_signal() {
     let place = Place::new("FROM busybox\nSTOPSIGNAL SIGUSR1\n");
-    let script = "trap 'echo usr1; exit 5' USR1; trap 'echo usr2; exit 6' USR2; while :; do sleep 0.05; done";
+    let script =
+        "trap 'echo usr1; exit 5' USR1; trap 'echo usr2; exit 6' USR2; echo ready; while :; do sleep 0.05; done";
     for (name, flags, signal, code) in [
         ("aa", &[][..], &["stop"][..], "5"),
         ("bb", &["--stop-signal", "USR2"], &["stop"], "6"),
         ("con", &[], &["kill", "-s", "usr2"], "6"),
     ] {
         place.output(&[&["run", "-d", "--name", name], flags, &["t", "sh", "-c", script]].concat());
+        // The first process of a container hears of no signal that it has no answer to.
+        wait_until("the program listens", || place.slipway(&["logs", name]).stdout == b"ready\n");
         place.output(&[signal, &[name]].concat());
         assert_eq!(place.output(&["wait", name]), code);
     }

@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
         run: layers_are_looked_through,
     },
     Test { name: "a_file_is_taken_out_of_a_layer", needs: &[Capability::Tmux], run: a_file_is_taken_out },
+    Test { name: "without_its_terminal_nothing_goes_on", needs: &[Capability::Tmux], run: without_its_terminal },
     Test {
         name: "a_narrow_terminal_shows_one_side",
         needs: &[Capability::Tmux],
@@ -32,8 +33,12 @@ struct Terminal<'a> {
 impl<'a> Terminal<'a> {
     /// Looks through `img.tar`. What the terminal shows when that is over ends in `ended N`.
     fn start(site: &'a Site, columns: &str) -> Terminal<'a> {
+        Terminal::start_with(site, columns, "")
+    }
+
+    fn start_with(site: &'a Site, columns: &str, trap: &str) -> Terminal<'a> {
         let terminal = Terminal { site, socket: site.path("tmux").display().to_string() };
-        let script = format!("{SLIPWAY} dive docker-archive://img.tar; echo ended $?; sleep 60");
+        let script = format!("{trap}{SLIPWAY} dive docker-archive://img.tar; echo ended $?; sleep 60");
         let mut command = site.with_own_environment(Command::new("tmux"));
         command.args([
             "-S",
@@ -109,6 +114,15 @@ fn a_file_is_taken_out() {
     terminal.wait_for("cannot write ./b: File exists");
     terminal.press(&["C-c"]);
     terminal.wait_for("ended 0");
+}
+
+/// Whether the program is told of it by a signal or not.
+fn without_its_terminal() {
+    for trap in ["", "trap '' HUP; exec "] {
+        let site = wasteful();
+        Terminal::start_with(&site, "120", trap).wait_for("└── b");
+        site.wait_until_no_process();
+    }
 }
 
 fn a_narrow_terminal_shows_one_side() {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use slipway_analyze::{Analysis, LayerError, LayerSource};
 use slipway_explorer::ratatui::backend::{Backend as _, CrosstermBackend};
 use slipway_explorer::ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -50,9 +52,7 @@ pub(super) fn explore(
     analyze: impl FnOnce(&[LayerSource<'_>]) -> Result<Analysis, LayerError> + Send,
 ) -> Result<(), ScreenError> {
     let ended = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&ended))?;
-    }
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&ended))?;
     let stop = Arc::new(AtomicBool::new(false));
     let sources: Vec<LayerSource<'_>> = sources.into_iter().map(|source| stoppable(source, &stop)).collect();
     let mut seat = Seat::take()?;
@@ -114,14 +114,37 @@ fn give_back() {
 }
 
 /// The next key; `None` if for a moment there was none, or the terminal has another size.
+///
+/// # Errors
+/// The terminal is gone. That is found out before anybody reads from it, who would find nothing for ever.
 fn next_key() -> io::Result<Option<KeyEvent>> {
-    if !event::poll(TICK)? {
-        return Ok(None);
+    for patience in [Duration::ZERO, TICK] {
+        wait_for_input(patience)?;
+        // One look may find several keys, which are told one after the other.
+        if event::poll(Duration::ZERO)? {
+            return Ok(match event::read()? {
+                Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
+                _ => None,
+            });
+        }
     }
-    Ok(match event::read()? {
-        Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
-        _ => None,
-    })
+    Ok(None)
+}
+
+/// Waits until something was typed, or the time is over.
+fn wait_for_input(patience: Duration) -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut descriptors = [PollFd::new(&stdin, PollFlags::IN)];
+    let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+    match poll(&mut descriptors, Some(&patience)) {
+        // The terminal has another size.
+        Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) if descriptors[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) => {
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal is gone"))
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 fn is_quit(key: KeyEvent) -> bool {
