@@ -100,7 +100,8 @@ impl BakeCase {
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
             fs::write(path, text)?;
         }
-        let words = [around, &["env", "-u", "SOURCE_DATE_EPOCH"]].concat();
+        // `~` is the same folder wherever a case is carried out.
+        let words = [around, &["env", "-u", "SOURCE_DATE_EPOCH", "HOME=/root"]].concat();
         let is_command = |word: &&String| matches!(word.as_str(), "bake" | "compose");
         let n_variables = self.words.iter().take_while(|word| !is_command(word)).count();
         let (variables, arguments) = self.words.split_at(n_variables);

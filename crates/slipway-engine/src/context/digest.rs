@@ -366,9 +366,11 @@ mod tests {
     fn what_counts() {
         let set_mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
         type Change<'a> = &'a dyn Fn(&Path);
-        let table: [(&str, &str, bool, Change); 14] = [
+        let set_attribute = |path: &Path| rustix::fs::setxattr(path, "user.a", b"1", rustix::fs::XattrFlags::empty());
+        let table: [(&str, &str, bool, Change); 15] = [
             ("content", "/d", true, &|p| std::fs::write(p.join("d/deep/y"), "4").unwrap()),
             ("mode", "/d", true, &|p| set_mode(&p.join("d/x"), 0o711)),
+            ("extended attribute", "/d", true, &|p| set_attribute(&p.join("d/x")).unwrap()),
             ("mode of a folder", "/d", true, &|p| set_mode(&p.join("d/deep"), 0o711)),
             ("mode of the top", "/", false, &|p| set_mode(p, 0o711)),
             ("name below", "/d", true, &|p| std::fs::rename(p.join("d/x"), p.join("d/z")).unwrap()),
