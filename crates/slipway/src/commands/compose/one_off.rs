@@ -1,8 +1,7 @@
 //! `slipway compose run`: a program in the place of a service (`spec/compose.md` sections 1.3 and 6.3).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
 use std::path::PathBuf;
 
 use rustix::stdio::{stdin, stdout};
@@ -15,11 +14,9 @@ use super::stack_client::Conversation;
 use super::told;
 use super::up::{model, read_project, warn};
 use crate::cli::compose::{ComposeArgs, ServiceRunArgs};
-use crate::commands::containers::exec::copied_to;
-use crate::commands::run::{capabilities, environment, mounts, ports, seat};
-use crate::containers::control::End;
+use crate::commands::containers::user_ends::{Seat, UserEnds};
+use crate::commands::run::{capabilities, environment, mounts, ports};
 use crate::containers::{self, Restart};
-use crate::conversation::Conversation as Terminal;
 use crate::env_vars;
 use crate::exit_code;
 use crate::report::CommandError;
@@ -132,40 +129,15 @@ fn converse(
     has_terminal: bool,
 ) -> Result<u8, CommandError> {
     let cannot = |error: io::Error| told(chain(&error));
-    let (mut ends, mut descriptors, mut copies): (Vec<End>, Vec<OwnedFd>, Vec<_>) = Default::default();
-    let mut terminal = None;
-    if has_terminal {
-        let (begun, end) = Terminal::begin(is_interactive, stdout()).map_err(cannot)?;
-        terminal = Some(begun);
-        (ends, descriptors) = (vec![End::Terminal], vec![end]);
-    } else {
-        for (end, (descriptor, copy)) in [
-            (End::Stdout, copied_to(io::stdout()).map_err(cannot)?),
-            (End::Stderr, copied_to(io::stderr()).map_err(cannot)?),
-        ] {
-            ends.push(end);
-            descriptors.push(descriptor);
-            copies.push(copy);
-        }
-        if is_interactive {
-            ends.push(End::Stdin);
-            descriptors.push(seat::input().map_err(cannot)?);
-        }
-    }
-    let borrowed: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
+    let mut user = UserEnds::of(&Seat { is_interactive, has_terminal }).map_err(cannot)?;
+    let ends = std::mem::take(&mut user.ends);
     let name = container.config.name.clone();
     let request = Request::RunOne { plan, container: Box::new(container), ends };
     end_when_interrupted(name)?;
-    let conversation = Conversation::begin(project, &request, &borrowed)?;
-    drop(borrowed);
-    drop(descriptors);
+    let conversation = Conversation::begin(project, &request, &user.descriptors())?;
+    user.are_handed_over();
     let outcome = conversation.follow(true);
-    for copy in copies {
-        // If it panicked there is nothing left to show.
-        let _ = copy.join();
-    }
-    // The terminal is as before when anything is said.
-    drop(terminal);
+    user.finish();
     outcome
 }
 

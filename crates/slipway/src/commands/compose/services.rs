@@ -22,6 +22,7 @@ use super::{read, shown, told};
 use crate::cli::compose::{
     ComposeArgs, DownArgs, ServiceExecArgs, ServiceKillArgs, ServiceLogsArgs, ServicePsArgs, ServiceStopArgs,
 };
+use crate::commands::containers::user_ends::Seat;
 use crate::commands::containers::{exec as guest, life, list as listing, logs as log_flags};
 use crate::commands::images::age;
 use crate::commands::run::environment;
@@ -205,7 +206,7 @@ pub(super) fn exec(args: &ServiceExecArgs, location: &Location) -> Result<(), Co
         is_privileged: args.privileged,
     };
     let has_terminal = !args.no_tty && isatty(stdin()) && isatty(stdout());
-    guest::exec(known, program, &guest::Seat { is_interactive: true, has_terminal })
+    guest::exec(known, program, &Seat { is_interactive: true, has_terminal })
 }
 
 /// `compose down`.

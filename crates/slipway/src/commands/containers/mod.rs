@@ -6,6 +6,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod own;
 pub(crate) mod port;
+pub(crate) mod user_ends;
 
 use crate::containers::control::{self, Answer, ControlError, Request};
 use crate::containers::{self, Known, told};
