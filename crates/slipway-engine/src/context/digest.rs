@@ -7,11 +7,11 @@
 //! | content, and names below the selected path               | the selected path's own name    |
 //! | the selected paths, if patterns selected them            | the mode of a tree's own top    |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
 use rustix::fs::{FileType, Mode};
@@ -23,10 +23,12 @@ use super::scan::{Forest, ScannedDir, ScannedEntry, Top, What, scan};
 use super::select::{SourcePattern, select};
 use super::workers::work;
 use super::{DigestMemory, ScanError, SelectError, Selected, SourceTree};
-use crate::rootfs::{CallError, Meta, OnPath, READ_FILE, Time, Xattrs, read_xattrs, stat_fd};
+use crate::rootfs::{CallError, Meta, OnPath, READ_FILE, Time, Xattrs, read_xattrs, stat_at, stat_fd};
 
 /// How many files one task reads; small enough that two threads end at about the same time.
 const FILES_PER_TASK: usize = 128;
+
+const BUFFER_BYTES: usize = 128 << 10;
 
 /// Why content could not be digested.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +61,25 @@ pub(crate) struct Digested {
     pub(crate) tops: Vec<Selected>,
     pub(crate) forest: Forest,
     pub(super) files: FileDigests,
+    /// When that was begun.
+    looked_at: Time,
 }
 
 impl Digested {
+    /// Whether the file at this place of the forest, in the open `folder`, is as it was when it was digested: then nothing
+    /// that was read of it in between was anything else.
+    pub(crate) fn is_unchanged(&self, dir: usize, entry: usize, folder: &OwnedFd) -> bool {
+        let ScannedEntry { name, meta, .. } = &self.forest.dirs[dir].entries[entry];
+        let is_same = |now: Stamp| now == Stamp::of(meta) && now.is_settled(self.looked_at);
+        stat_at(folder.as_fd(), name).is_ok_and(|now| is_same(Stamp::of(&now)))
+    }
+
+    /// Whether `name` in `folder` has the content and attributes that were digested at this place of the forest.
+    pub(crate) fn is_equal(&self, dir: usize, entry: usize, folder: &OwnedFd, name: &[u8]) -> bool {
+        let digest = open_file(folder, name).and_then(|mut file| digest_file(&mut file, &mut vec![0; BUFFER_BYTES]));
+        digest.is_ok_and(|digest| digest == *self.of_file(dir, entry))
+    }
+
     /// The digest of a regular file's content and attributes, by its place in the forest.
     pub(crate) fn of_file(&self, dir: usize, entry: usize) -> &[u8; 32] {
         &self.files[dir][entry]
@@ -79,6 +97,7 @@ pub(crate) fn digest_files(
     wanted: &SourcePattern<'_>,
     memory: Option<&dyn DigestMemory>,
 ) -> Result<Digested, DigestError> {
+    let looked_at = now();
     let selection = select(tree, wanted)?;
     let forest = scan(&selection)?;
     let files = file_digests(tree, &forest, memory)?;
@@ -101,7 +120,7 @@ pub(crate) fn digest_files(
             Top::Entry(dir, index) => write_entry(&mut key, &forest.dirs[dir].entries[index], &files[dir][index]),
         }
     }
-    Ok(Digested { digest: key.finish(), tops: selection.tops, forest, files })
+    Ok(Digested { digest: key.finish(), tops: selection.tops, forest, files, looked_at })
 }
 
 /// For each folder and entry the digest of its content; zeros for all that is no regular file.
@@ -194,12 +213,12 @@ fn file_digests(
 /// Fills in what `row` knows of the files of `dir`; gives the entries that have to be read.
 fn recall(dir: &ScannedDir, row: &[u8], digests: &mut [FileDigest]) -> Vec<usize> {
     let row = read_row(row);
-    let known: HashMap<&[u8], &Remembered> = row.iter().map(|file| (file.name.as_slice(), file)).collect();
     let mut unknown = Vec::new();
     for (index, entry) in dir.entries.iter().enumerate().filter(|(_, entry)| entry.meta.is_file()) {
-        match known.get(entry.name.as_slice()).filter(|file| file.stamp == Stamp::of(&entry.meta)) {
-            Some(file) => digests[index] = file.digest,
-            None => unknown.push(index),
+        // Rows are written in the order of names; of one that is not, files are read again.
+        match row.binary_search_by(|file| file.name.as_slice().cmp(&entry.name)).map(|at| &row[at]) {
+            Ok(file) if file.stamp == Stamp::of(&entry.meta) => digests[index] = file.digest,
+            _ => unknown.push(index),
         }
     }
     unknown
@@ -227,7 +246,7 @@ fn read_files(tree: SourceTree<'_>, forest: &Forest, tasks: Vec<Task>) -> Result
     work(tasks, |Task { dir: id, entries }, _| {
         let dir = &forest.dirs[id];
         let open = tree.root().open_dir(&dir.path).on("openat2", &dir.path)?;
-        let mut buffer = vec![0; 128 << 10];
+        let mut buffer = vec![0; BUFFER_BYTES];
         let mut batch = Vec::with_capacity(entries.len());
         for index in entries {
             let entry = &dir.entries[index];
@@ -247,19 +266,28 @@ fn read_file(
     started: Time,
     buffer: &mut [u8],
 ) -> io::Result<(FileDigest, Option<Stamp>)> {
-    let mut file = File::from(rustix::fs::openat(dir, entry.name.as_slice(), READ_FILE, Mode::empty())?);
+    let mut file = open_file(dir, &entry.name)?;
+    let digest = digest_file(&mut file, buffer)?;
+    let stamp = Stamp::of(&stat_fd(&file)?);
+    let is_known = stamp == Stamp::of(&entry.meta) && stamp.is_settled(started);
+    Ok((digest, is_known.then_some(stamp)))
+}
+
+fn open_file(dir: &OwnedFd, name: &[u8]) -> io::Result<File> {
+    Ok(File::from(rustix::fs::openat(dir, name, READ_FILE, Mode::empty())?))
+}
+
+/// The digest of a file's content and attributes.
+fn digest_file(file: &mut File, buffer: &mut [u8]) -> io::Result<FileDigest> {
     let mut hash = Sha256::new();
-    write_xattrs(&mut hash, &read_xattrs(&file)?);
+    write_xattrs(&mut hash, &read_xattrs(&*file)?);
     loop {
         let n_bytes = file.read(buffer)?;
         hash.update(&buffer[..n_bytes]);
         if n_bytes == 0 {
-            break;
+            return Ok(hash.finish_bytes());
         }
     }
-    let stamp = Stamp::of(&stat_fd(&file)?);
-    let is_known = stamp == Stamp::of(&entry.meta) && stamp.is_settled(started);
-    Ok((hash.finish_bytes(), is_known.then_some(stamp)))
 }
 
 /// Attributes are part of a file's digest, so that a remembered one costs no look at them: they change `ctime`.

@@ -15,14 +15,25 @@ struct State<T, E> {
     /// The last one first: deep before wide, so that the list stays short.
     waiting: Vec<T>,
     n_running: usize,
+    /// Threads that wait for a task: waking nobody would be a system call all the same.
+    n_idle: usize,
     failure: Option<E>,
 }
 
 impl<T, E> Queue<T, E> {
     /// Adds tasks.
     pub(crate) fn extend(&self, tasks: impl IntoIterator<Item = T>) {
-        self.lock().waiting.extend(tasks);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.waiting.extend(tasks);
+        self.wake_idle(state);
+    }
+
+    fn wake_idle(&self, state: MutexGuard<'_, State<T, E>>) {
+        let n_idle = state.n_idle;
+        drop(state);
+        if n_idle > 0 {
+            self.changed.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T, E>> {
@@ -43,7 +54,9 @@ impl<T, E> Queue<T, E> {
             if state.n_running == 0 {
                 return None;
             }
+            state.n_idle += 1;
             state = self.changed.wait(state).expect("because no task runs while the lock is held");
+            state.n_idle -= 1;
         }
     }
 
@@ -53,8 +66,7 @@ impl<T, E> Queue<T, E> {
         if let Err(error) = result {
             state.failure.get_or_insert(error);
         }
-        drop(state);
-        self.changed.notify_all();
+        self.wake_idle(state);
     }
 }
 
@@ -63,7 +75,7 @@ pub(crate) fn work<T: Send, E: Send>(
     first: Vec<T>,
     run: impl Fn(T, &Queue<T, E>) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let state = State { waiting: first, n_running: 0, failure: None };
+    let state = State { waiting: first, n_running: 0, n_idle: 0, failure: None };
     let queue = Queue { state: Mutex::new(state), changed: Condvar::new() };
     let work_until = |is_enough: &dyn Fn() -> bool| {
         while !is_enough() {

@@ -148,35 +148,46 @@ impl<W: Write> Walk<W> {
     }
 
     fn directory(&mut self, folders: Folders<'_>) -> Result<(), DiffError> {
-        let mut names = sorted_names(folders.upper.as_fd()).map_err(|e| self.read_error(e))?;
+        let mut items = sorted_items(folders.upper.as_fd()).map_err(|e| self.read_error(e))?;
         if let (Some(lower), true) = (folders.lower, folders.is_replaced) {
-            names.extend(sorted_names(lower.as_fd()).map_err(|e| self.read_error(e))?);
-            names.sort();
-            names.dedup();
+            let below = sorted_names(lower.as_fd()).map_err(|e| self.read_error(e))?;
+            items.extend(below.into_iter().map(|name| (name, FileType::Unknown)));
+            // Stable: of two with one name, the upper one stays.
+            items.sort_by(|a, b| a.0.cmp(&b.0));
+            items.dedup_by(|a, b| a.0 == b.0);
         }
         let parent_length = self.path.len();
-        for name in names {
+        for (name, kind) in items {
             if parent_length > 0 {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(name.as_bytes());
-            self.entry(folders, &name)?;
+            self.entry(folders, &name, kind)?;
             self.path.truncate(parent_length);
         }
         Ok(())
     }
 
-    fn entry(&mut self, folders: Folders<'_>, name: &CStr) -> Result<(), DiffError> {
+    /// `kind` is what the folder's list says of the entry.
+    fn entry(&mut self, folders: Folders<'_>, name: &CStr, kind: FileType) -> Result<(), DiffError> {
         let below = match folders.lower {
             Some(lower) => stat_if_there(lower, name).map_err(|e| self.read_error(e))?,
             None => None,
         };
-        let stat = match (folders.is_replaced, stat_if_there(folders.upper, name)) {
-            (true, Ok(None)) => return self.whiteout(),
-            (_, Ok(Some(stat))) => stat,
+        // A file is going to be opened anyhow: asking the open one saves the kernel a search.
+        let open = match kind {
+            FileType::RegularFile => open_if_there(folders.upper, name).map_err(|e| self.read_error(e))?,
+            _ => None,
+        };
+        let stat = match &open {
+            Some(file) => stat_fd(file).map(Some),
+            None => stat_if_there(folders.upper, name),
+        };
+        let stat = match (folders.is_replaced, stat.map_err(|e| self.read_error(e))?) {
+            (_, Some(stat)) => stat,
+            (true, None) => return self.whiteout(),
             // A folder of an overlay that a single layer has lists the whiteouts in it.
-            (false, Ok(None)) => return Ok(()),
-            (_, Err(errno)) => return Err(self.read_error(errno)),
+            (false, None) => return Ok(()),
         };
         if is_whiteout(&stat) {
             return if below.is_some() { self.whiteout() } else { Ok(()) };
@@ -185,7 +196,13 @@ impl<W: Write> Walk<W> {
             FileType::Directory => self.folder(folders, name, &stat, below.as_ref()),
             // The format has no word for them, and they mean nothing without the process behind.
             FileType::Socket => Ok(()),
-            FileType::RegularFile => self.file(folders, name, &stat, below.as_ref()),
+            FileType::RegularFile => {
+                let file = match open {
+                    Some(file) => file,
+                    None => open_file(folders.upper, name).map_err(|e| self.read_error(e))?,
+                };
+                self.file(folders, name, file.into(), &stat, below.as_ref())
+            }
             kind => self.special(folders, name, &stat, below.as_ref(), kind),
         }
     }
@@ -217,8 +234,14 @@ impl<W: Write> Walk<W> {
         Ok(())
     }
 
-    fn file(&mut self, folders: Folders<'_>, name: &CStr, stat: &Stat, below: Option<&Stat>) -> Result<(), DiffError> {
-        let mut source = std::fs::File::from(open_file(folders.upper, name).map_err(|e| self.read_error(e))?);
+    fn file(
+        &mut self,
+        folders: Folders<'_>,
+        name: &CStr,
+        mut source: std::fs::File,
+        stat: &Stat,
+        below: Option<&Stat>,
+    ) -> Result<(), DiffError> {
         let capability = capability(source.as_fd()).map_err(|e| self.read_error(e))?;
         if let (Some(lower), Some(below)) = (folders.lower, below)
             && same_metadata(stat, below)
@@ -448,15 +471,20 @@ fn read_full(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// The names in a directory, sorted by bytes.
 pub(crate) fn sorted_names(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
-    let mut names = Vec::new();
+    Ok(sorted_items(dir)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// As [`sorted_names`], with what they are as far as the file system tells that in the list.
+fn sorted_items(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Errno> {
+    let mut items = Vec::new();
     for entry in rustix::fs::Dir::read_from(dir)? {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            names.push(entry.file_name().to_owned());
+            items.push((entry.file_name().to_owned(), entry.file_type()));
         }
     }
-    names.sort();
-    Ok(names)
+    items.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(items)
 }
 
 pub(crate) fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
@@ -479,9 +507,26 @@ pub(crate) fn stat_at(parent: &OwnedFd, name: &CStr) -> Result<Stat, Errno> {
     Ok(stat)
 }
 
+/// As [`stat_at`], of an open file.
+fn stat_fd(file: &OwnedFd) -> Result<Stat, Errno> {
+    let mut stat = rustix::fs::fstat(file)?;
+    if let Some(owner) = owners::recorded(file, FileType::from_raw_mode(stat.st_mode)) {
+        (stat.st_uid, stat.st_gid) = (owner.uid, owner.gid);
+    }
+    Ok(stat)
+}
+
 fn stat_if_there(parent: &OwnedFd, name: &CStr) -> Result<Option<Stat>, Errno> {
-    match stat_at(parent, name) {
-        Ok(stat) => Ok(Some(stat)),
+    if_there(stat_at(parent, name))
+}
+
+fn open_if_there(parent: &OwnedFd, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
+    if_there(open_file(parent, name))
+}
+
+fn if_there<T>(answer: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }

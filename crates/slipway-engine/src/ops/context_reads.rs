@@ -26,6 +26,13 @@ pub(crate) struct ContextSelection {
     pub(crate) digest: Digest,
 }
 
+/// What a vertex made of folders of the host.
+pub(super) struct Reading<T> {
+    pub(super) result: T,
+    /// What was read is known to be what the key says, so that nobody has to look again.
+    pub(super) is_as_keyed: bool,
+}
+
 /// What the keys of vertices say of the folders that they read: by vertex and input, a digest a selection.
 #[derive(Default)]
 pub(crate) struct ContextReads(Mutex<HashMap<(VertexId, usize), Vec<Digest>>>);
@@ -58,24 +65,35 @@ impl EngineOps<'_> {
         Ok(digests)
     }
 
+    /// Whether the vertex reads one thing of folders of the host, and its key says that this is its digest.
+    pub(super) fn is_key_of(&self, vertex: VertexId, inputs: &[Input], digest: &Digest) -> bool {
+        let mut keyed = folders(inputs).map(|(index, _)| self.context_reads.get(vertex, index));
+        let (first, second) = (keyed.next().flatten(), keyed.next());
+        second.is_none() && first.is_some_and(|digests| digests.as_slice() == std::slice::from_ref(digest))
+    }
+
     /// Carries out `read`, with which the vertex reads those of its `inputs` that are folders of the host, and sees to it
     /// that its key speaks of what was read. `identity` gives a name that nothing else has.
     pub(super) fn read_contexts<T>(
         &self,
         vertex: VertexId,
         inputs: &[Input],
-        read: impl Fn() -> Result<T, OpError>,
+        read: impl Fn() -> Result<Reading<T>, OpError>,
         identity: impl Fn(&T) -> Digest,
     ) -> Result<T, OpError> {
-        let mut result = read();
+        let is_as_keyed = |reading: &Result<Reading<T>, OpError>| {
+            reading.as_ref().is_ok_and(|reading| reading.is_as_keyed) || self.is_as_keyed(vertex, inputs)
+        };
+        let mut reading = read();
         for _ in 1..MAX_READS {
-            if self.is_as_keyed(vertex, inputs) {
-                return result;
+            if is_as_keyed(&reading) {
+                return Ok(reading?.result);
             }
-            result = read();
+            reading = read();
         }
-        let result = result?;
-        if !self.is_as_keyed(vertex, inputs) {
+        let is_as_keyed = is_as_keyed(&reading);
+        let result = reading?.result;
+        if !is_as_keyed {
             let unique = identity(&result);
             for (index, _) in folders(inputs) {
                 let n_selections = self.context_selections(vertex, index).len();

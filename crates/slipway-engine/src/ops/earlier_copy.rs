@@ -6,6 +6,7 @@
 
 use slipway_graph::KeyWriter;
 use slipway_graph::op::{CopyAction, FileAction, FileOp, FolderId, Op, Unpack};
+use slipway_oci::Digest;
 use slipway_store::{DbError, LayerId, Snapshot, Store};
 
 use super::file::{Destination, EarlierLayer, FileList, Recopy, Sharing};
@@ -82,6 +83,11 @@ impl<'a> EarlierCopy<'a> {
 
     pub(super) fn recopy(&self) -> &Recopy {
         &self.recopy
+    }
+
+    /// The digest of what was copied, if it is known for sure.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.recopy.digest().cloned()
     }
 
     /// The layer that files may have been linked from.

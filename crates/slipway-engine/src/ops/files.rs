@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use slipway_graph::op::FileOp;
+use slipway_oci::Digest;
 use slipway_store::{ActiveSnapshot, DbError, LayerId, Snapshot, SnapshotError, Store};
 
 use super::begin::begin;
@@ -46,13 +47,16 @@ pub(super) struct Setting<'a> {
     pub(super) ignores_cache: bool,
 }
 
+/// What came of an op.
+pub(super) struct Made {
+    pub(super) snapshot: Snapshot,
+    /// The digest of the only thing that was read of folders of the host. `None` if there are more or it is not known for
+    /// sure, because files may have changed meanwhile.
+    pub(super) read: Option<Digest>,
+}
+
 /// Carries out `op` on top of `base` and commits the layer.
-pub(super) fn run(
-    op: &FileOp,
-    base: &Snapshot,
-    inputs: &[Input],
-    setting: &Setting<'_>,
-) -> Result<Snapshot, FileError> {
+pub(super) fn run(op: &FileOp, base: &Snapshot, inputs: &[Input], setting: &Setting<'_>) -> Result<Made, FileError> {
     let Setting { store, contexts, ignores_cache } = *setting;
     let active = begin(store, base)?;
     let (linked, earlier) = {
@@ -66,8 +70,10 @@ pub(super) fn run(
             true => None,
             false => EarlierCopy::find(op, base, &dest, inputs, store, contexts)?,
         };
-        if let Some(layer) = earlier.as_ref().map_or(Ok(None), |earlier| earlier.whole_layer(&dest, base, store))? {
-            return Ok(store.stack(Some(base), layer, now_ns())?);
+        if let Some(earlier) = &earlier
+            && let Some(layer) = earlier.whole_layer(&dest, base, store)?
+        {
+            return Ok(Made { snapshot: store.stack(Some(base), layer, now_ns())?, read: earlier.digest() });
         }
         let trees = inputs.iter().skip(1).map(|input| Tree::open(input, base, store, contexts));
         let trees = trees.collect::<Result<Vec<Tree<'_>>, FileError>>()?;
@@ -83,10 +89,11 @@ pub(super) fn run(
         let layers: Vec<LayerId> = layers.cloned().collect();
         shared_inodes::remember(store, &made, &layers, linked == Linked::SecondHand)?;
     }
+    let read = earlier.as_ref().and_then(EarlierCopy::digest);
     if let Some(earlier) = earlier {
         earlier.remember(store, &made)?;
     }
-    Ok(made)
+    Ok(Made { snapshot: made, read })
 }
 
 /// Puts `layer`, which was made on nothing, on top of `base`: as it is, or as a copy if the two may share inodes.

@@ -37,6 +37,7 @@ use crate::remote::{Fetching, RemoteSnapshot, RootFs};
 use crate::shared_cache::import::{Imports, LostCache};
 use crate::ssh::Agents;
 pub(crate) use context_reads::ContextReads;
+use context_reads::Reading;
 use exec::ExecError;
 use file::FileOpError;
 use files::FileError;
@@ -380,7 +381,10 @@ impl EngineOps<'_> {
             }
             Op::Exec(exec) => {
                 // The step works on copies: from here on the user may go on editing.
-                let copy = || inputs.iter().map(|input| self.file_system_of(input)).collect::<Result<Vec<_>, _>>();
+                let copy = || {
+                    let copies: Result<Vec<_>, _> = inputs.iter().map(|input| self.file_system_of(input)).collect();
+                    Ok(Reading { result: copies?, is_as_keyed: false })
+                };
                 let snapshots = self.read_contexts(vertex, inputs, copy, |copies| unique_name(copies))?;
                 self.exec(vertex, exec, &snapshots, cancel)
             }
@@ -457,11 +461,13 @@ impl EngineOps<'_> {
         }
     }
 
-    fn file(&self, vertex: VertexId, op: &FileOp, inputs: &[Input]) -> Result<Snapshot, OpError> {
+    fn file(&self, vertex: VertexId, op: &FileOp, inputs: &[Input]) -> Result<Reading<Snapshot>, OpError> {
         let base = self.file_system_of(&inputs[0])?;
         let ignores_cache = self.graph.vertex(vertex).ignores_cache;
         let setting = files::Setting { store: self.store, contexts: self.contexts, ignores_cache };
-        Ok(files::run(op, &base, inputs, &setting).map_err(Box::new)?)
+        let made = files::run(op, &base, inputs, &setting).map_err(Box::new)?;
+        let is_as_keyed = made.read.is_some_and(|read| self.is_key_of(vertex, inputs, &read));
+        Ok(Reading { result: made.snapshot, is_as_keyed })
     }
 
     /// The output with its files at hand.

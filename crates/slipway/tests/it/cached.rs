@@ -34,6 +34,11 @@ pub(crate) const TESTS: &[Test] = &[
         "many_files_are_linked_from_the_layer_of_the_last_time",
         many_files_are_linked_from_the_layer_of_the_last_time,
     ),
+    test("an_edit_of_many_files_looks_at_the_folder_once", an_edit_of_many_files_looks_at_the_folder_once),
+    test(
+        "one_of_many_files_that_changes_during_the_build_is_cached_as_what_was_copied",
+        one_of_many_files_that_changes_during_the_build_is_cached_as_what_was_copied,
+    ),
     test("files_are_not_linked_from_a_layer_below", files_are_not_linked_from_a_layer_below),
     test("a_large_copy_keeps_its_layer_on_another_base", a_large_copy_keeps_its_layer_on_another_base),
     test("no_cache_runs_everything", no_cache_runs_everything),
@@ -197,6 +202,55 @@ fn many_files_are_linked_from_the_layer_of_the_last_time() {
     site.assert_tidy();
     site.renew_store();
     assert_eq!(build(), last);
+}
+
+/// What was linked cannot have changed meanwhile, and what was copied is compared.
+fn an_edit_of_many_files_looks_at_the_folder_once() {
+    let site = many_files("FROM busybox\nCOPY src /src\n");
+    site.build(&[]).success();
+    let flags = inotify::WatchFlags::OPEN | inotify::WatchFlags::ACCESS | inotify::WatchFlags::CLOSE_NOWRITE;
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, site.path("ctx/src/1"), flags).unwrap();
+    site.write("src/0/0", "changed\n");
+    site.build(&[]).success();
+    assert_eq!(n_lists(&watch), 1);
+}
+
+/// How often the watched folder was listed. Opening and closing it keeps events from being merged.
+fn n_lists(watch: &OwnedFd) -> usize {
+    let mut n_lists = 0;
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(watch, &mut buffer);
+    while let Ok(event) = events.next() {
+        let is_list = inotify::ReadFlags::ISDIR | inotify::ReadFlags::ACCESS;
+        n_lists += usize::from(event.events().contains(is_list) && event.file_name().is_none());
+    }
+    n_lists
+}
+
+/// Also if thousands of others are linked.
+fn one_of_many_files_that_changes_during_the_build_is_cached_as_what_was_copied() {
+    let site = many_files("FROM busybox AS app\nRUN echo started; sleep 2\nCOPY src /src\nRUN cp /src/0/0 /later\n");
+    let build = |content: &str| {
+        site.write("src/0/0", content);
+        site.build(&["--output=../out"]).success()
+    };
+    let assert_files = |content: &str| {
+        for file in ["src/0/0", "later"] {
+            assert_eq!(fs::read_to_string(site.path("out").join(file)).unwrap(), content, "{file}");
+        }
+    };
+    build("first\n");
+    for content in ["second\n", "third\n"] {
+        site.write("src/0/0", "old\n");
+        let mut running = site.start(&["--output=../out", "--no-cache-filter=app"]);
+        running.wait_for("started\n");
+        site.write("src/0/0", content);
+        running.finish().success();
+        assert_files(content);
+        assert_eq!(build(content).steps().ran, Vec::<String>::new());
+        assert_files(content);
+    }
 }
 
 /// In one stack two names of one inode would be a hard link for a RUN.

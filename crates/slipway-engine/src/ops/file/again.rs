@@ -6,11 +6,12 @@
 //! layer is what a new copy would be.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::AtFlags;
 use slipway_graph::op::CopyAction;
-use slipway_oci::Sha256;
+use slipway_oci::{Digest, Sha256};
 
 use super::content::LinkedInodes;
 use super::copy::changes;
@@ -61,12 +62,28 @@ pub(crate) struct Recopy {
     files: Arc<Digested>,
     earlier: Option<EarlierLayer>,
     copied: Mutex<Vec<FileName>>,
+    /// Whether a file may have changed between being digested and being copied.
+    is_unsure: AtomicBool,
 }
 
 impl Recopy {
     /// For a copy of `files`, all of them to different places.
     pub(crate) fn new(files: Arc<Digested>, earlier: Option<EarlierLayer>) -> Recopy {
-        Recopy { files, earlier, copied: Mutex::default() }
+        Recopy { files, earlier, copied: Mutex::default(), is_unsure: AtomicBool::new(false) }
+    }
+
+    /// The digest of what was copied. `None` if a file may have changed meanwhile; those that were linked cannot have.
+    pub(crate) fn digest(&self) -> Option<&Digest> {
+        (!self.is_unsure.load(Ordering::Relaxed)).then_some(&self.files.digest)
+    }
+
+    /// Looks whether the file at this place of the forest, which was copied from the folder `from` to `to`, got the content
+    /// that was digested.
+    pub(super) fn check(&self, dir: usize, entry: usize, from: &OwnedFd, to: &OwnedFd) {
+        let name = &self.files.forest.dirs[dir].entries[entry].name;
+        if !self.files.is_unchanged(dir, entry, from) && !self.files.is_equal(dir, entry, to, name) {
+            self.is_unsure.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The files that were copied or linked, but for those that are hard links of each other.

@@ -359,8 +359,18 @@ impl Copier<'_> {
         };
         if !is_linked {
             self.copy_entry(entry, folders, &entry.name, &target, buffer)?;
+            self.check(id, index, folders);
         }
         Ok(name)
+    }
+
+    /// Looks whether what was copied is what the key says.
+    fn check(&self, id: usize, index: usize, folders: &OpenFolders) {
+        if let Some(recopy) = self.source.recopy
+            && self.forest.dirs[id].entries[index].meta.is_file()
+        {
+            recopy.check(id, index, &folders.from, &folders.to);
+        }
     }
 
     /// Copies the first file of each group of hard links, and links the others to it.
@@ -369,8 +379,8 @@ impl Copier<'_> {
         late.sort();
         let mut buffer = vec![0; 128 << 10];
         let mut copied: HashMap<(Option<usize>, InodeId), TreePath> = HashMap::new();
-        for LateFile { target, dir: id, entry } in late {
-            let entry = &self.forest.dirs[id].entries[entry];
+        for LateFile { target, dir: id, entry: index } in late {
+            let entry = &self.forest.dirs[id].entries[index];
             let folders = self.open(id, target.parent().unwrap_or_default())?;
             // Files of different layers can share an inode without being hard links: a link saved a copy.
             let layer = folders.layers.origin(&entry.name, &entry.meta).map(|origin| origin.layer);
@@ -381,6 +391,7 @@ impl Copier<'_> {
             };
             if !is_linked {
                 self.copy_entry(entry, &folders, &entry.name, &target, &mut buffer)?;
+                self.check(id, index, &folders);
                 copied.insert(identity, target);
             }
         }
