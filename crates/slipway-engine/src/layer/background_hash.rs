@@ -9,9 +9,10 @@ use std::thread::JoinHandle;
 
 use slipway_oci::{Digest, Sha256};
 
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Waking a thread takes as long as hashing some ten kilobytes.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks that wait for the thread.
-const MAX_WAITING: usize = 4;
+const MAX_WAITING: usize = 2;
 
 /// A SHA-256 that is computed in the background.
 pub(crate) struct BackgroundHash {

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -16,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use slipway_sandbox::owners;
 
+use super::entries::{Entries, Found, Step, What, if_there};
 use super::merged_links::MergedLinks;
 use super::tar_writer::{Entry, EntryKind, TarWriter};
 use crate::rootfs::TreePath;
@@ -39,13 +41,12 @@ pub(crate) fn write_layer<W: Write>(
     latest: Option<i64>,
     out: W,
 ) -> Result<W, DiffError> {
-    let mut walk = Walk::new(TarWriter::no_later_than(latest, out), b"", None);
-    let upper = open_dir(upper, c".").map_err(|e| walk.read_error(e))?;
+    let mut walk = Walk::new(TarWriter::no_later_than(latest, out), upper, b"", None)?;
     let lower = match lower {
         Some(lower) => Some(open_dir(lower, c".").map_err(|e| walk.read_error(e))?),
         None => None,
     };
-    walk.directory(Folders { upper: &upper, lower: lower.as_ref(), is_replaced: false })?;
+    walk.directory(Below { folder: lower.as_ref(), is_replaced: false })?;
     walk.tar.finish().map_err(DiffError::Write)
 }
 
@@ -71,10 +72,9 @@ pub(crate) fn write_trees<W: Write>(trees: Vec<Tree>, out: W) -> Result<W, DiffE
         if is_new {
             tar.entry(&made_folder(folder)).map_err(DiffError::Write)?;
         }
-        let mut walk = Walk::new(tar, folder, Some(tree.links));
-        let root = open_dir(tree.root.as_fd(), c".").map_err(|e| walk.read_error(e))?;
+        let mut walk = Walk::new(tar, tree.root.as_fd(), folder, Some(tree.links))?;
         // Compared with nothing, every file is a change.
-        walk.directory(Folders { upper: &root, lower: None, is_replaced: false })?;
+        walk.directory(Below { folder: None, is_replaced: false })?;
         tar = walk.tar;
     }
     tar.finish().map_err(DiffError::Write)
@@ -97,6 +97,7 @@ fn made_folder(path: &[u8]) -> Entry<'_> {
 }
 
 struct Walk<W: Write> {
+    entries: Entries,
     tar: TarWriter<W>,
     buffer: Vec<u8>,
     /// Of the entry that is looked at, relative to the root.
@@ -124,19 +125,24 @@ enum Links {
     Unchanged(Vec<Vec<u8>>),
 }
 
-/// A folder of the upper directory and what it is compared with.
+/// What a folder of the upper directory is compared with.
 #[derive(Clone, Copy)]
-struct Folders<'a> {
-    upper: &'a OwnedFd,
-    lower: Option<&'a OwnedFd>,
-    /// It, or one above it, was removed and made anew: names that are only below are gone.
+struct Below<'a> {
+    folder: Option<&'a OwnedFd>,
+    /// The folder above it, or one further up, was removed and made anew: names that are only below are gone.
     is_replaced: bool,
 }
 
 impl<W: Write> Walk<W> {
-    /// What is found is written with `path` in front of its name.
-    fn new(tar: TarWriter<W>, path: &[u8], merged: Option<MergedLinks>) -> Self {
-        Walk {
+    /// What is found in `upper` is written with `path` in front of its name.
+    fn new(
+        tar: TarWriter<W>,
+        upper: BorrowedFd<'_>,
+        path: &[u8],
+        merged: Option<MergedLinks>,
+    ) -> Result<Self, DiffError> {
+        Ok(Walk {
+            entries: Entries::below(upper).map_err(|errno| read_error(path, errno.into()))?,
             tar,
             buffer: vec![0; BUFFER_BYTES],
             path: path.to_vec(),
@@ -144,91 +150,97 @@ impl<W: Write> Walk<W> {
             links: HashMap::new(),
             merged,
             pending: Vec::new(),
-        }
+        })
     }
 
-    fn directory(&mut self, folders: Folders<'_>) -> Result<(), DiffError> {
-        let mut items = sorted_items(folders.upper.as_fd()).map_err(|e| self.read_error(e))?;
-        if let (Some(lower), true) = (folders.lower, folders.is_replaced) {
-            let below = sorted_names(lower.as_fd()).map_err(|e| self.read_error(e))?;
-            items.extend(below.into_iter().map(|name| (name, FileType::Unknown)));
-            // Stable: of two with one name, the upper one stays.
-            items.sort_by(|a, b| a.0.cmp(&b.0));
-            items.dedup_by(|a, b| a.0 == b.0);
-        }
-        let parent_length = self.path.len();
-        for (name, kind) in items {
-            if parent_length > 0 {
-                self.path.push(b'/');
+    /// Goes on to the end of the folder at `path`.
+    fn directory(&mut self, below: Below<'_>) -> Result<(), DiffError> {
+        let mut only_below = match below {
+            Below { folder: Some(folder), is_replaced: true } => {
+                sorted_names(folder.as_fd()).map_err(|e| self.read_error(e))?
             }
-            self.path.extend_from_slice(name.as_bytes());
-            self.entry(folders, &name, kind)?;
-            self.path.truncate(parent_length);
+            _ => Vec::new(),
         }
-        Ok(())
+        .into_iter()
+        .peekable();
+        loop {
+            let found = match self.entries.next() {
+                Step::Entry(found) => Some(found),
+                Step::End => None,
+                Step::Failed(name, error) => return self.at(&name, |walk| Err(walk.io_error(error))),
+            };
+            let is_passed = |name: &CString| found.as_ref().is_none_or(|found| *name < found.name);
+            while let Some(name) = only_below.next_if(is_passed) {
+                self.at(&name, Self::whiteout)?;
+            }
+            let Some(found) = found else { return Ok(()) };
+            only_below.next_if_eq(&found.name);
+            let name = found.name.clone();
+            self.at(&name, |walk| walk.entry(below, found))?;
+        }
     }
 
-    /// `kind` is what the folder's list says of the entry.
-    fn entry(&mut self, folders: Folders<'_>, name: &CStr, kind: FileType) -> Result<(), DiffError> {
-        let below = match folders.lower {
-            Some(lower) => stat_if_there(lower, name).map_err(|e| self.read_error(e))?,
+    /// Does something with `path` being that of the entry `name`.
+    fn at<T>(&mut self, name: &CStr, run: impl FnOnce(&mut Self) -> Result<T, DiffError>) -> Result<T, DiffError> {
+        let parent_length = self.path.len();
+        if parent_length > 0 {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name.to_bytes());
+        let result = run(self);
+        self.path.truncate(parent_length);
+        result
+    }
+
+    fn entry(&mut self, parent: Below<'_>, found: Found) -> Result<(), DiffError> {
+        let Found { name, stat, what } = found;
+        let below = match parent.folder {
+            Some(folder) => stat_if_there(folder, &name).map_err(|e| self.read_error(e))?,
             None => None,
-        };
-        // A file is going to be opened anyhow: asking the open one saves the kernel a search.
-        let open = match kind {
-            FileType::RegularFile => open_if_there(folders.upper, name).map_err(|e| self.read_error(e))?,
-            _ => None,
-        };
-        let stat = match &open {
-            Some(file) => stat_fd(file).map(Some),
-            None => stat_if_there(folders.upper, name),
-        };
-        let stat = match (folders.is_replaced, stat.map_err(|e| self.read_error(e))?) {
-            (_, Some(stat)) => stat,
-            (true, None) => return self.whiteout(),
-            // A folder of an overlay that a single layer has lists the whiteouts in it.
-            (false, None) => return Ok(()),
         };
         if is_whiteout(&stat) {
             return if below.is_some() { self.whiteout() } else { Ok(()) };
         }
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => self.folder(folders, name, &stat, below.as_ref()),
-            // The format has no word for them, and they mean nothing without the process behind.
-            FileType::Socket => Ok(()),
-            FileType::RegularFile => {
-                let file = match open {
-                    Some(file) => file,
-                    None => open_file(folders.upper, name).map_err(|e| self.read_error(e))?,
-                };
-                self.file(folders, name, file.into(), &stat, below.as_ref())
+        match what {
+            What::Folder(here) => self.folder(parent, &name, &here, &stat, below.as_ref()),
+            What::File { file, capability } => {
+                self.file(parent, &name, file, capability.as_deref(), &stat, below.as_ref())
             }
-            kind => self.special(folders, name, &stat, below.as_ref(), kind),
+            What::Link(text) => self.special(parent, &name, EntryKind::Symlink, &text, &stat, below.as_ref()),
+            What::Other => {
+                let kind = match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::CharacterDevice => EntryKind::CharDevice,
+                    FileType::BlockDevice => EntryKind::BlockDevice,
+                    FileType::Fifo => EntryKind::Fifo,
+                    // The format has no word for sockets, and they mean nothing without the process behind.
+                    _ => return Ok(()),
+                };
+                self.special(parent, &name, kind, b"", &stat, below.as_ref())
+            }
         }
     }
 
     fn folder(
         &mut self,
-        folders: Folders<'_>,
+        parent: Below<'_>,
         name: &CStr,
+        here: &OwnedFd,
         stat: &Stat,
         below: Option<&Stat>,
     ) -> Result<(), DiffError> {
-        let here = open_dir(folders.upper.as_fd(), name).map_err(|e| self.read_error(e))?;
         let below_is_folder = below.is_some_and(|b| FileType::from_raw_mode(b.st_mode) == FileType::Directory);
-        let beneath = match folders.lower {
+        let beneath = match parent.folder {
             Some(lower) if below_is_folder => Some(open_dir(lower.as_fd(), name).map_err(|e| self.read_error(e))?),
             _ => None,
         };
-        let is_replaced =
-            folders.is_replaced || beneath.is_some() && is_opaque(&here).map_err(|e| self.read_error(e))?;
+        let is_replaced = parent.is_replaced || beneath.is_some() && is_opaque(here).map_err(|e| self.read_error(e))?;
         let is_unchanged = below.is_some_and(|b| same_metadata(stat, b));
         self.pending.push(PendingFolder { path: self.path.clone(), stat: *stat });
         let depth = self.pending.len();
         if !is_unchanged {
             self.write_pending()?;
         }
-        self.directory(Folders { upper: &here, lower: beneath.as_ref(), is_replaced })?;
+        self.directory(Below { folder: beneath.as_ref(), is_replaced })?;
         // Written folders have left the list; this one goes if it is still there.
         self.pending.truncate(depth - 1);
         Ok(())
@@ -236,41 +248,42 @@ impl<W: Write> Walk<W> {
 
     fn file(
         &mut self,
-        folders: Folders<'_>,
+        parent: Below<'_>,
         name: &CStr,
-        mut source: std::fs::File,
+        mut source: File,
+        capability: Option<&[u8]>,
         stat: &Stat,
         below: Option<&Stat>,
     ) -> Result<(), DiffError> {
-        let capability = capability(source.as_fd()).map_err(|e| self.read_error(e))?;
-        if let (Some(lower), Some(below)) = (folders.lower, below)
+        if let (Some(lower), Some(below)) = (parent.folder, below)
             && same_metadata(stat, below)
             && same_size_and_time(stat, below)
         {
-            let old = std::fs::File::from(open_file(lower, name).map_err(|e| self.read_error(e))?);
+            let old = File::from(open_file(lower, name).map_err(|e| self.read_error(e))?);
             let old_capability = self::capability(old.as_fd()).map_err(|e| self.read_error(e))?;
-            if capability == old_capability && same_content(&source, old).map_err(|e| self.io_error(e))? {
-                return self.unchanged(folders, stat, capability.as_deref());
+            let is_same = capability == old_capability.as_deref();
+            if is_same && same_content(&source, old).map_err(|e| self.io_error(e))? {
+                return self.unchanged(parent, stat, capability);
             }
             source.rewind().map_err(|e| self.io_error(e))?;
         }
         if let Some(first) = self.first_link(stat) {
-            return self.put(EntryKind::HardLink, stat, &first, 0, capability.as_deref());
+            return self.put(EntryKind::HardLink, stat, &first, 0, capability);
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        self.put(EntryKind::File, stat, b"", size, capability.as_deref())?;
+        self.put(EntryKind::File, stat, b"", size, capability)?;
         self.tar.data(&mut source, &mut self.buffer).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => self.io_error(e),
             _ => DiffError::Write(e),
         })?;
-        self.relist_links(stat, capability.as_deref())
+        self.relist_links(stat, capability)
     }
 
     /// Leaves an entry out that equals the one below. In a folder that was made anew it is another inode than below: if
     /// a name of it is in the archive, this one has to be as well, or the two would no longer be one file. (In other
     /// folders the reference leaves it out regardless.)
-    fn unchanged(&mut self, folders: Folders<'_>, stat: &Stat, capability: Option<&[u8]>) -> Result<(), DiffError> {
-        if !folders.is_replaced || stat.st_nlink < 2 {
+    fn unchanged(&mut self, parent: Below<'_>, stat: &Stat, capability: Option<&[u8]>) -> Result<(), DiffError> {
+        if !parent.is_replaced || stat.st_nlink < 2 {
             return Ok(());
         }
         let unchanged = Links::Unchanged(Vec::new());
@@ -317,36 +330,26 @@ impl<W: Write> Walk<W> {
 
     fn special(
         &mut self,
-        folders: Folders<'_>,
+        parent: Below<'_>,
         name: &CStr,
+        kind: EntryKind,
+        link: &[u8],
         stat: &Stat,
         below: Option<&Stat>,
-        kind: FileType,
     ) -> Result<(), DiffError> {
-        let link = match kind {
-            FileType::Symlink => read_link(folders.upper, name).map_err(|e| self.read_error(e))?,
-            _ => Vec::new(),
-        };
-        if let (Some(lower), Some(below)) = (folders.lower, below)
+        if let (Some(lower), Some(below)) = (parent.folder, below)
             && same_metadata(stat, below)
             && same_size_and_time(stat, below)
         {
-            let is_same = kind != FileType::Symlink || read_link(lower, name).map_err(|e| self.read_error(e))? == link;
+            let is_same = kind != EntryKind::Symlink || read_link(lower, name).map_err(|e| self.read_error(e))? == link;
             if is_same {
-                return self.unchanged(folders, stat, None);
+                return self.unchanged(parent, stat, None);
             }
         }
         if let Some(first) = self.first_link(stat) {
             return self.put(EntryKind::HardLink, stat, &first, 0, None);
         }
-        let kind = match kind {
-            FileType::Symlink => EntryKind::Symlink,
-            FileType::CharacterDevice => EntryKind::CharDevice,
-            FileType::BlockDevice => EntryKind::BlockDevice,
-            FileType::Fifo => EntryKind::Fifo,
-            _ => return Ok(()),
-        };
-        self.put(kind, stat, &link, 0, None)?;
+        self.put(kind, stat, link, 0, None)?;
         self.relist_links(stat, None)
     }
 
@@ -398,8 +401,12 @@ impl<W: Write> Walk<W> {
     }
 
     fn io_error(&self, source: io::Error) -> DiffError {
-        DiffError::Read { path: String::from_utf8_lossy(&self.path).into_owned(), source }
+        read_error(&self.path, source)
     }
+}
+
+fn read_error(path: &[u8], source: io::Error) -> DiffError {
+    DiffError::Read { path: String::from_utf8_lossy(path).into_owned(), source }
 }
 
 /// The header for a file with `stat`; sub-second times are cut off.
@@ -444,7 +451,7 @@ fn same_size_and_time(a: &Stat, b: &Stat) -> bool {
 }
 
 /// Times may have been cut to whole seconds on the way, so that equal times prove nothing: compares the bytes.
-fn same_content(mut a: &std::fs::File, mut b: std::fs::File) -> io::Result<bool> {
+fn same_content(mut a: &File, mut b: File) -> io::Result<bool> {
     let (mut left, mut right) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]);
     loop {
         let n_left = read_full(&mut a, &mut left)?;
@@ -475,7 +482,7 @@ pub(crate) fn sorted_names(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
 }
 
 /// As [`sorted_names`], with what they are as far as the file system tells that in the list.
-fn sorted_items(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Errno> {
+pub(super) fn sorted_items(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Errno> {
     let mut items = Vec::new();
     for entry in rustix::fs::Dir::read_from(dir)? {
         let entry = entry?;
@@ -508,7 +515,7 @@ pub(crate) fn stat_at(parent: &OwnedFd, name: &CStr) -> Result<Stat, Errno> {
 }
 
 /// As [`stat_at`], of an open file.
-fn stat_fd(file: &OwnedFd) -> Result<Stat, Errno> {
+pub(super) fn stat_fd(file: &OwnedFd) -> Result<Stat, Errno> {
     let mut stat = rustix::fs::fstat(file)?;
     if let Some(owner) = owners::recorded(file, FileType::from_raw_mode(stat.st_mode)) {
         (stat.st_uid, stat.st_gid) = (owner.uid, owner.gid);
@@ -518,18 +525,6 @@ fn stat_fd(file: &OwnedFd) -> Result<Stat, Errno> {
 
 fn stat_if_there(parent: &OwnedFd, name: &CStr) -> Result<Option<Stat>, Errno> {
     if_there(stat_at(parent, name))
-}
-
-fn open_if_there(parent: &OwnedFd, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
-    if_there(open_file(parent, name))
-}
-
-fn if_there<T>(answer: Result<T, Errno>) -> Result<Option<T>, Errno> {
-    match answer {
-        Ok(found) => Ok(Some(found)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }
 
 pub(crate) fn read_link(parent: &OwnedFd, name: &CStr) -> Result<Vec<u8>, Errno> {

@@ -3,13 +3,14 @@
 //! [`diff`] walks an overlay upper directory and writes the tar; [`untar`] does the reverse for pulled layers and
 //! `ADD` archives; [`tar_writer`] and [`tar_reader`] are the format itself, [`compress`] what happens
 //! to the bytes when they leave the store and [`decompress`] when they come in. [`merged_links`] is for who walks a
-//! whole stack, [`background_hash`] for long streams.
+//! whole stack, [`entries`] and [`background_hash`] are for many files and long streams.
 
 pub(crate) mod background_hash;
 pub(crate) mod compress;
 pub(crate) mod diff;
 #[cfg(test)]
 mod differential;
+mod entries;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod implied;
