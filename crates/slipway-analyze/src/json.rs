@@ -8,7 +8,9 @@ use slipway_oci::to_indented;
 
 use crate::Analysis;
 use crate::go_mode::go_mode;
+use crate::growth::Growth;
 use crate::layer::Layer;
+use crate::origin::{Origin, Share, Supplier, grown_shares, shares};
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,9 @@ struct Extension<'a> {
     /// `null` if the compressed size of a layer is not known.
     compressed_bytes: Option<u64>,
     hidden: Vec<HiddenPath<'a>>,
-    layers: Vec<ExtendedLayer>,
+    layers: Vec<ExtendedLayer<'a>>,
+    /// Where the bytes come from, most first.
+    stages: Vec<Share>,
 }
 
 #[derive(Serialize)]
@@ -89,8 +93,10 @@ struct HiddenPath<'a> {
 /// What a layer changes of those below it, in paths.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ExtendedLayer {
+struct ExtendedLayer<'a> {
     index: usize,
+    /// The line that made it; `null` if that is not known.
+    origin: Option<&'a Origin>,
     compressed_bytes: Option<u64>,
     added: usize,
     modified: usize,
@@ -170,13 +176,87 @@ fn extension(image: &Analysis) -> Extension<'_> {
             .enumerate()
             .map(|(index, (counts, layer))| ExtendedLayer {
                 index,
+                origin: layer.origin.as_ref(),
                 compressed_bytes: layer.compressed_bytes,
                 added: counts.added,
                 modified: counts.modified,
                 removed: counts.removed,
             })
             .collect(),
+        stages: shares(image),
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExportedGrowth<'a> {
+    visible_bytes: BeforeAndAfter,
+    stored_bytes: BeforeAndAfter,
+    layers: Vec<ExportedGrownLayer<'a>>,
+    stages: Vec<GrownStage>,
+    files: Vec<ExportedGrownFile<'a>>,
+}
+
+#[derive(Serialize)]
+struct BeforeAndAfter {
+    before: u64,
+    after: u64,
+}
+
+#[derive(Serialize)]
+struct ExportedGrownLayer<'a> {
+    bytes: i128,
+    image: &'static str,
+    index: usize,
+    command: &'a str,
+    origin: Option<&'a Origin>,
+}
+
+#[derive(Serialize)]
+struct GrownStage {
+    from: Option<Supplier>,
+    #[serde(flatten)]
+    visible_bytes: BeforeAndAfter,
+}
+
+#[derive(Serialize)]
+struct ExportedGrownFile<'a> {
+    file: Cow<'a, str>,
+    #[serde(flatten)]
+    bytes: BeforeAndAfter,
+    image: &'static str,
+    layer: usize,
+}
+
+/// What programs read of a comparison; no newline at its end.
+pub fn growth_to_json(growth: &Growth, before: &Analysis, after: &Analysis) -> Result<Vec<u8>, serde_json::Error> {
+    let image = |is_of_later: bool| if is_of_later { "after" } else { "before" };
+    let layers = growth.by_layer().into_iter().map(|grown| {
+        let layer = &(if grown.is_of_later { after } else { before }).layers[grown.layer];
+        ExportedGrownLayer {
+            bytes: grown.bytes,
+            image: image(grown.is_of_later),
+            index: grown.layer,
+            command: &layer.command,
+            origin: layer.origin.as_ref(),
+        }
+    });
+    let files = growth.files.iter().map(|file| ExportedGrownFile {
+        file: String::from_utf8_lossy(&file.path),
+        bytes: BeforeAndAfter { before: file.before_bytes, after: file.after_bytes },
+        image: image(file.is_there()),
+        layer: file.layer,
+    });
+    let stages = grown_shares(before, after)
+        .into_iter()
+        .map(|(from, before, after)| GrownStage { from, visible_bytes: BeforeAndAfter { before, after } });
+    to_indented(&ExportedGrowth {
+        visible_bytes: BeforeAndAfter { before: before.hidden.visible_bytes, after: after.hidden.visible_bytes },
+        stored_bytes: BeforeAndAfter { before: before.size_bytes(), after: after.size_bytes() },
+        layers: layers.collect(),
+        stages: stages.collect(),
+        files: files.collect(),
+    })
 }
 
 /// A number as Go writes it: whole ones without a point.
@@ -192,6 +272,7 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::Compat;
+    use crate::origin::Place;
     use crate::testing::layers;
 
     fn export(text: &str, detail: Detail) -> String {
@@ -261,6 +342,36 @@ mod tests {
         assert_eq!(more["compressedBytes"], serde_json::Value::Null);
         let layer = &more["layers"][1];
         assert_eq!((&layer["added"], &layer["modified"], &layer["removed"]), (&1.into(), &1.into(), &1.into()));
+    }
+
+    #[test]
+    fn stages_and_lines_are_told_where_they_are_known() {
+        let mut sources = layers("a:1 | b:2");
+        let place = Place { file: "Dockerfile".to_owned(), first_line: 3, last_line: 4 };
+        let from = Supplier::Stage("build".to_owned());
+        sources[1].origin = Some(Origin { from, stage: Some("final".to_owned()), place });
+        let image = Analysis::of(&sources, Compat::Corrected, false).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&to_json(&image, Detail::Extended).unwrap()).unwrap();
+        let more = &json["image"]["x-slipway"];
+        let place = serde_json::json!({"file": "Dockerfile", "firstLine": 3, "lastLine": 4});
+        let from = serde_json::json!({"kind": "stage", "name": "build"});
+        assert_eq!(more["layers"][0]["origin"], serde_json::Value::Null);
+        assert_eq!(more["layers"][1]["origin"], serde_json::json!({"from": from, "stage": "final", "place": place}));
+        let stages = serde_json::json!([
+            {"from": from, "storedBytes": 2, "visibleBytes": 2, "layers": [1], "places": [place]},
+            {"from": null, "storedBytes": 1, "visibleBytes": 1, "layers": [0], "places": []},
+        ]);
+        assert_eq!(more["stages"], stages);
+        let before = Analysis::of(&layers("a:5 c:1"), Compat::Corrected, false).unwrap();
+        let growth = growth_to_json(&Growth::between(&before, &image), &before, &image).unwrap();
+        let growth: serde_json::Value = serde_json::from_slice(&growth).unwrap();
+        assert_eq!(growth["visibleBytes"], serde_json::json!({"before": 6, "after": 3}));
+        assert_eq!(growth["layers"][1]["origin"]["place"], place);
+        let found = |key: &str| growth[key].as_array().unwrap().len();
+        assert_eq!((found("layers"), found("files"), found("stages")), (3, 3, 2));
+        let first = serde_json::json!({"bytes": -4, "image": "after", "index": 0, "command": "a:1", "origin": null});
+        assert_eq!(growth["layers"][0], first);
+        assert_eq!(growth["stages"][0], serde_json::json!({"from": from, "before": 0, "after": 2}));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use slipway_archive::tar_writer::EntryKind;
 use slipway_oci::ImageConfig;
 
 use crate::content_hash::ContentHash;
+use crate::origin::Origin;
 use crate::tree::{self, Entry, Node};
 
 /// What a layer has for a command that the history does not tell of.
@@ -32,6 +33,8 @@ pub struct LayerSource<'a> {
     pub digest: String,
     /// What made it, as in the history.
     pub command: String,
+    /// Which line made it; `None` until somebody says so who knows.
+    pub origin: Option<Origin>,
     /// As the manifest has it.
     pub compressed_bytes: Option<u64>,
     pub open: OpenLayer<'a>,
@@ -43,6 +46,7 @@ pub struct Layer {
     pub id: String,
     pub digest: String,
     pub command: String,
+    pub origin: Option<Origin>,
     pub compressed_bytes: Option<u64>,
     /// The sum of the sizes of its entries.
     pub size_bytes: u64,
@@ -79,6 +83,7 @@ pub fn with_commands<'a>(config: &ImageConfig, layers: Vec<StoredLayer<'a>>) -> 
             id: layer.id.unwrap_or_else(id),
             digest: diff_id.map(ToString::to_string).unwrap_or_default(),
             command: command.strip_prefix(SHELL).unwrap_or(command).to_owned(),
+            origin: None,
             compressed_bytes: layer.compressed_bytes,
             open: layer.open,
         }
@@ -127,6 +132,7 @@ fn read(source: &LayerSource<'_>, index: usize, ignores_errors: bool) -> Result<
         id: source.id.clone(),
         digest: source.digest.clone(),
         command: source.command.clone(),
+        origin: source.origin.clone(),
         compressed_bytes: source.compressed_bytes,
         size_bytes: 0,
         n_entries: 0,

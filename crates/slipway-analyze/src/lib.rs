@@ -6,7 +6,7 @@
 //!
 //! The way, file by file: [`files`] and [`image_files`] find the layers, [`layer`] makes a [`tree`] of each, [`stack`]
 //! puts one upon the other, [`efficiency`] and [`hidden`] count; [`rules`] judges, [`differences`] and [`growth`] compare,
-//! [`json`] is what programs read.
+//! [`origin`] says which stages the bytes come from, [`json`] is what programs read.
 
 mod content_hash;
 mod differences;
@@ -18,22 +18,25 @@ mod hidden;
 mod image_files;
 mod json;
 mod layer;
+mod origin;
 mod rules;
 mod stack;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod visible;
 
 use std::thread;
 
 pub use differences::{Change, Compared, Difference};
 pub use efficiency::{Compat, Efficiency, Inefficient};
 pub use files::FilesError;
-pub use growth::{GrownFile, Growth};
+pub use growth::{GrownFile, GrownLayer, Growth};
 pub use hidden::Hidden;
 pub use image_files::{OpenError, chosen, open};
-pub use json::{Detail, to_json};
+pub use json::{Detail, growth_to_json, to_json};
 pub use layer::{Layer, LayerError, LayerSource, OpenLayer, StoredLayer, with_commands};
+pub use origin::{Origin, Place, Share, Supplier, grown_shares, shares};
 pub use rules::{RuleError, RuleValues, Rules, Status, Verdict};
 pub use slipway_archive::tar_reader::TarError;
 pub use tree::{Entry, Node};

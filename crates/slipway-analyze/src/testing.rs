@@ -14,6 +14,7 @@ pub(crate) fn layers(text: &str) -> Vec<LayerSource<'static>> {
             id: "id".to_owned(),
             digest: "sha256:0".to_owned(),
             command: layer.trim().to_owned(),
+            origin: None,
             compressed_bytes: None,
             open: Box::new(move || Ok(Box::new(io::Cursor::new(tar.clone())) as Box<dyn Read>)),
         }

@@ -42,8 +42,8 @@ use crate::ops::{self, RemoteSources};
 use crate::pins;
 use crate::platforms::{Blueprint, ImagePlan};
 use crate::prepare::Prepared;
-use crate::records::BuildRecord;
 use crate::records::audience::Audience;
+use crate::records::{BuildRecord, LayerRecord};
 use crate::remote::{Fetching, RootFs};
 use crate::reproduce::{self, TracedStep};
 use crate::shared_cache::export::{self as cache_export, CacheExport};
@@ -61,6 +61,8 @@ pub struct Built {
     pub image: Option<ExportedImage>,
     /// How large the image is: the first of several. `None` if there is none.
     pub size: Option<LayerSizes>,
+    /// The layers of its images, one image after the other, bottom first, and the steps that made them.
+    pub layers: Vec<LayerRecord>,
     /// What happened on the way; also kept in the store. `None` if nobody asked for a result.
     pub record: Option<BuildRecord>,
     /// What the lock file is to say from now on, if the build was to find it out.
@@ -354,7 +356,12 @@ impl Engine {
         let provenance = attest::in_metadata(made, result);
         let layers = images.first().map(|image| self.store.layer_sizes(&image.assembled.config.rootfs.diff_ids));
         let size = layers.transpose()?;
-        Ok(Built { image_id: exported.id, image: exported.image, provenance, size, ..Built::default() })
+        let layers = images.iter().zip(&result.images).flat_map(|(image, plan)| {
+            let diff_ids = &image.assembled.config.rootfs.diff_ids;
+            made_layers(graph, plan.result, diff_ids, plan.config.rootfs.diff_ids.len(), &solved.steps)
+        });
+        let layers = layers.collect();
+        Ok(Built { image_id: exported.id, image: exported.image, provenance, size, layers, ..Built::default() })
     }
 
     /// What has to be fetched before the Dockerfile can be read, for somebody who does not build.
@@ -414,6 +421,31 @@ impl Engine {
         let (root_fs, attestations) = (root_fs.clone(), Vec::new());
         Ok(Image { draft, assembled, root_fs, base, layers: image_layers, attestations })
     }
+}
+
+/// Which step made each layer of the image of `result`: the first `n_base` came with the base image, so with the step
+/// that named it. `steps` go by vertex.
+fn made_layers(
+    graph: &Graph,
+    result: VertexId,
+    diff_ids: &[DiffId],
+    n_base: usize,
+    steps: &[StepId],
+) -> Vec<LayerRecord> {
+    let bottom = observe::bottom(graph, result);
+    let makers: Vec<VertexId> =
+        observe::exported(graph, result).into_iter().map(|vertex| observe::maker_of_layer(graph, vertex)).collect();
+    let step_of = |index: usize| {
+        // Counted from the top: there the files of a folder that the image begins with do not count.
+        let maker = (index + makers.len()).checked_sub(diff_ids.len()).and_then(|place| makers.get(place));
+        let vertex = if index < n_base { bottom } else { maker.copied().or(bottom) };
+        vertex.and_then(|vertex| steps.get(vertex.0)).map(|step| step.0)
+    };
+    diff_ids
+        .iter()
+        .enumerate()
+        .map(|(index, diff_id)| LayerRecord { diff_id: diff_id.clone(), step: step_of(index) })
+        .collect()
 }
 
 /// Results that are wanted as files, and the base images of who passes on what all steps made.

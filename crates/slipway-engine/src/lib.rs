@@ -89,8 +89,8 @@ pub use ops::exec::guests::{Guest, GuestEnds, GuestError, GuestHost};
 pub use ops::network::JoinedNetwork;
 pub use ops::shell::ShellSeat;
 pub use records::{
-    Break, BuildRecord, Explanation, FileChange, HitKind, LogError, LogPiece, LogReader, Outcome, PartKind, Reason,
-    RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log, step_sizes,
+    Break, BuildRecord, Explanation, FileChange, HitKind, LayerRecord, LogError, LogPiece, LogReader, Outcome,
+    PartKind, Reason, RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log, step_sizes,
 };
 pub use reproduce::{Cause, TracedStep, UnlikeStep, Unlikeness, Variation};
 pub use stored::{Pulled, StoredImageError};

@@ -56,13 +56,17 @@ pub(crate) fn exported(graph: &Graph, target: VertexId) -> BTreeSet<VertexId> {
 
 /// The image that `target` is based on, if it is based on one.
 pub(crate) fn base_image(graph: &Graph, target: VertexId) -> Option<&ImageSource> {
-    let bottom = match exported(graph, target).first() {
-        Some(first) => *graph.vertex(*first).inputs.first()?,
-        None => target,
-    };
-    match &graph.vertex(bottom).op {
+    match &graph.vertex(bottom(graph, target)?).op {
         Op::Source(Source::Image(image)) => Some(image),
         Op::Source(_) | Op::Exec(_) | Op::File(_) | Op::Merge => None,
+    }
+}
+
+/// The vertex that the files of `target` begin with.
+pub(crate) fn bottom(graph: &Graph, target: VertexId) -> Option<VertexId> {
+    match exported(graph, target).first() {
+        Some(first) => graph.vertex(*first).inputs.first().copied(),
+        None => Some(target),
     }
 }
 
@@ -70,8 +74,7 @@ pub(crate) fn base_image(graph: &Graph, target: VertexId) -> Option<&ImageSource
 /// a host folder under them.
 pub(crate) fn layer_names(graph: &Graph, target: VertexId) -> Vec<String> {
     let steps = exported(graph, target);
-    let bottom = steps.first().map_or(Some(&target), |first| graph.vertex(*first).inputs.first());
-    let folder = bottom.and_then(|id| match &graph.vertex(*id).op {
+    let folder = bottom(graph, target).and_then(|id| match &graph.vertex(id).op {
         Op::Source(Source::Local(local)) => Some(format!("local source for {}", local.name)),
         Op::Source(_) | Op::Exec(_) | Op::File(_) | Op::Merge => None,
     });

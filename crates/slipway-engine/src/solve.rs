@@ -52,6 +52,8 @@ pub(crate) struct Solved {
     pub(crate) root_fs: BTreeMap<VertexId, RootFs>,
     /// By vertex; none if nobody wants the build's cache.
     pub(crate) definitions: Vec<Digest>,
+    /// By vertex.
+    pub(crate) steps: Vec<StepId>,
     pub(crate) n_run: usize,
 }
 
@@ -169,7 +171,7 @@ impl Engine {
         let needs_keys = |named: &NamedRequest| !named.request.cache_to.is_empty() || named.request.traces_steps;
         let definitions = if requests.iter().any(needs_keys) { ops.definitions() } else { Ok(Vec::new()) };
         let definitions = definitions.map_err(|error| failed(0, error))?;
-        Ok(Solved { root_fs, definitions, n_run: n_run.into_inner() })
+        Ok(Solved { root_fs, definitions, n_run: n_run.into_inner(), steps })
     }
 
     fn failed(&self, error: SolveError<OpError>, graph: &Graph, owners: &[usize]) -> Failed {

@@ -19,7 +19,7 @@ use crate::size;
 const MIN_COLUMNS_FOR_BOTH: u16 = 80;
 /// So many columns of the id stand for the first layer.
 const FIRST_LAYER_ID: usize = 15;
-const DETAIL_ROWS: u16 = 10;
+const DETAIL_ROWS: u16 = 11;
 
 /// What is shown while layers are still read.
 pub fn loading(frame: &mut Frame<'_>, name: &str, commands: &[&str]) {
@@ -54,6 +54,9 @@ fn left(explorer: &mut Explorer<'_>, frame: &mut Frame<'_>, area: Rect) {
     let rows = [Constraint::Length(layer_rows), Constraint::Length(DETAIL_ROWS), Constraint::Min(0)];
     let [layers_area, details_area, image_area] = Layout::vertical(rows).areas(area);
     layers(explorer, frame, layers_area);
+    if explorer.shows_stages {
+        return frame.render_widget(Paragraph::new(stages(explorer)), details_area.union(image_area));
+    }
     frame.render_widget(Paragraph::new(details(explorer)).wrap(Wrap { trim: false }), details_area);
     frame.render_widget(Paragraph::new(image(explorer)), image_area);
 }
@@ -112,8 +115,22 @@ fn details(explorer: &Explorer<'_>) -> Vec<Line<'static>> {
     ] {
         lines.push(field(label, &clean(&value)));
     }
+    let made_by = layer.origin.as_ref().map_or_else(|| "not known".to_owned(), |origin| clean(&origin.to_string()));
+    lines.push(field("Made by:", &made_by));
     lines.push(field("Command:", ""));
     lines.push(Line::raw(on_one_line(&layer.command)));
+    lines
+}
+
+/// Which stage the bytes come from.
+fn stages(explorer: &Explorer<'_>) -> Vec<Line<'static>> {
+    let titles = Line::styled("   Visible      Stored  From", Style::new().add_modifier(Modifier::BOLD));
+    let mut lines = vec![heading("Where the bytes come from", false), titles];
+    for share in &explorer.shares {
+        let from = share.from.as_ref().map_or_else(|| "not known".to_owned(), |from| clean(&from.to_string()));
+        lines.push(Line::raw(format!("{:>10}  {:>10}  {from}", size(share.visible_bytes), size(share.stored_bytes))));
+        lines.extend(share.places.iter().map(|place| Line::raw(format!("{:24}{}", "", clean(&place.to_string())))));
+    }
     lines
 }
 
@@ -203,6 +220,7 @@ fn keys(explorer: &Explorer<'_>) -> Line<'static> {
         Side::Layers => &[
             (Action::CompareLayer, "Show layer changes", explorer.compared == Compared::Layer),
             (Action::CompareAll, "Show aggregated changes", explorer.compared == Compared::Aggregated),
+            (Action::ToggleStages, "Stages", explorer.shows_stages),
         ],
         Side::Tree => &[
             (Action::ToggleCollapse, "Collapse dir", false),

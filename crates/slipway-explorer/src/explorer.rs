@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use regex::{Regex, RegexBuilder};
-use slipway_analyze::{Analysis, Compared, Difference};
+use slipway_analyze::{Analysis, Compared, Difference, Share, shares};
 
 use crate::draw;
 use crate::keys::{Action, KeyBindings};
@@ -72,6 +72,10 @@ pub struct Explorer<'a> {
     pub(crate) is_typing: bool,
     /// What became of the last wish, or why the filter is none.
     pub(crate) message: String,
+    /// Where the bytes come from.
+    pub(crate) shares: Vec<Share>,
+    /// Whether that is shown in the place of details.
+    pub(crate) shows_stages: bool,
     /// So many lines of a list were on the last picture.
     pub(crate) page_rows: usize,
     tree: Difference,
@@ -98,6 +102,8 @@ impl<'a> Explorer<'a> {
             filter: None,
             is_typing: false,
             message: String::new(),
+            shares: shares(image),
+            shows_stages: false,
             page_rows: 10,
             tree: Difference::default(),
             pattern: None,
@@ -129,6 +135,7 @@ impl<'a> Explorer<'a> {
             (Action::ExtractFile, _) => return self.extraction(),
             (Action::ToggleView, Side::Layers) => self.side = Side::Tree,
             (Action::ToggleView, Side::Tree) => self.side = Side::Layers,
+            (Action::ToggleStages, _) => self.shows_stages = !self.shows_stages,
             (Action::FilterFiles, _) => {
                 self.filter.get_or_insert_default();
                 self.is_typing = true;

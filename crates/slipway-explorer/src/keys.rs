@@ -7,6 +7,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 pub enum Action {
     Quit,
     ToggleView,
+    ToggleStages,
     FilterFiles,
     CloseFilterFiles,
     Up,
@@ -39,9 +40,10 @@ pub(crate) enum Place {
 }
 
 /// The name of an action in settings, its keys, and where it is understood.
-const ACTIONS: [(Action, &str, &str, Place); 22] = [
+const ACTIONS: [(Action, &str, &str, Place); 23] = [
     (Action::Quit, "quit", "ctrl+c,q", Place::Everywhere),
     (Action::ToggleView, "toggle-view", "tab", Place::Everywhere),
+    (Action::ToggleStages, "toggle-stages", "s", Place::Everywhere),
     (Action::FilterFiles, "filter-files", "ctrl+f,ctrl+slash", Place::Everywhere),
     (Action::CloseFilterFiles, "close-filter-files", "esc", Place::Everywhere),
     (Action::Up, "up", "up,k", Place::Lists),

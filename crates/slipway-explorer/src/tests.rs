@@ -5,7 +5,7 @@ use std::io;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use slipway_analyze::{Analysis, Compat, LayerSource};
+use slipway_analyze::{Analysis, Compat, LayerSource, Origin, Place, Supplier};
 
 use crate::{Explorer, Hidden, KeyBindings, Settings, Subject, Wish};
 
@@ -47,6 +47,7 @@ fn image() -> Analysis {
         id: format!("{index}").repeat(20),
         digest: format!("sha256:{index}"),
         command: command.to_owned(),
+        origin: None,
         compressed_bytes: None,
         open: Box::new(move || Ok(Box::new(io::Cursor::new(tar.clone())) as Box<dyn io::Read>)),
     });
@@ -207,6 +208,33 @@ fn a_file_is_extracted_from_the_layer_that_has_it() {
     assert_eq!(screen.press("^e"), Some(Wish::Extract { layer: 0, path: b"bin/sh".to_vec() }));
     screen.press("k");
     assert_eq!(screen.press("^e"), None, "a folder is no file");
+}
+
+#[test]
+fn lines_and_stages_are_shown_where_they_are_known() {
+    let mut image = image();
+    let place = Place { file: "Dockerfile".to_owned(), first_line: 7, last_line: 8 };
+    let from = Supplier::Stage("build".to_owned());
+    image.layers[1].origin = Some(Origin { from, stage: Some("final".to_owned()), place });
+    let mut screen = Screen::new(&image, 120, 24);
+    let has = |lines: Vec<String>, part: &str| lines.iter().any(|line| line.contains(part));
+    assert!(has(screen.lines(), "Made by: not known"));
+    screen.press("Down");
+    assert!(has(screen.lines(), "Made by: Dockerfile:7-8, stage final, from stage build"));
+    screen.press("s");
+    let table: Vec<String> = screen.lines()[5..11].iter().map(|line| line.chars().take(50).collect()).collect();
+    let table: Vec<&str> = table.iter().map(|line| line.trim_end()).collect();
+    let expected = [
+        "│ Where the bytes come from",
+        "   Visible      Stored  From",
+        "      15 B        15 B  stage build",
+        "                        Dockerfile:7-8",
+        "       7 B        11 B  not known",
+        "",
+    ];
+    assert_eq!(table, expected);
+    screen.press("s");
+    assert!(has(screen.lines(), "Layer Details"));
 }
 
 #[test]

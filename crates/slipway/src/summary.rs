@@ -241,6 +241,7 @@ mod tests {
             image_id: None,
             image_bytes: Some(image_bytes),
             compressed_bytes: None,
+            layers: vec![],
             warnings: vec!["Rule: odd".to_owned()],
             steps,
         }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation};
 use slipway_graph::step_name::StepName;
 use slipway_graph::{LineRange, git};
-use slipway_oci::Digest;
+use slipway_oci::{DiffId, Digest};
 use slipway_solver::Hit;
 use slipway_store::{FsError, Store};
 
@@ -54,11 +54,22 @@ pub struct BuildRecord {
     /// The same of its compressed layers, if they were made.
     #[serde(default)]
     pub compressed_bytes: Option<u64>,
+    /// The layers of its images, one image after the other, bottom first.
+    #[serde(default)]
+    pub layers: Vec<LayerRecord>,
     /// What was said about the Dockerfile, each once.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// In the order in which they became known.
     pub steps: Vec<StepRecord>,
+}
+
+/// A layer of an image that was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    pub diff_id: DiffId,
+    /// The number of the step that made it, or of the `FROM` that it came with.
+    pub step: Option<u32>,
 }
 
 /// How a build ended.

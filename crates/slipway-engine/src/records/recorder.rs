@@ -145,6 +145,7 @@ impl<'a> Recorder<'a> {
             image_id: outcome.ok().and_then(|built| built.image_id.clone()),
             image_bytes: size.and_then(|size| size.plain_bytes),
             compressed_bytes: size.and_then(|size| size.compressed_bytes),
+            layers: outcome.map(|built| built.layers.clone()).unwrap_or_default(),
             warnings: seen.warnings,
             steps: seen.steps.into_values().collect(),
         };

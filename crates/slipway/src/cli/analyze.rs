@@ -1,5 +1,7 @@
 //! The flags of `analyze` and `dive` (`spec/analyze.md` section 1).
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use slipway_analyze::Compat;
 
@@ -20,6 +22,15 @@ pub(crate) struct AnalyzeArgs {
     /// Of an image for several platforms, the one for this
     #[arg(long)]
     pub(crate) platform: Option<String>,
+    /// The Dockerfile of an image that was built elsewhere, to find out which line made each layer
+    #[arg(short, long, value_name = "DOCKERFILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// With --file: the stage that the image is; the last one if not given
+    #[arg(long, requires = "file")]
+    pub(crate) target: Option<String>,
+    /// With --file: build-time variables that the image was built with
+    #[arg(long = "build-arg", value_name = "NAME=VALUE", requires = "file", value_parser = name_and_value)]
+    pub(crate) build_args: Vec<(String, String)>,
     /// Take layers that break off as far as they go
     #[arg(short, long)]
     pub(crate) ignore_errors: Option<bool>,
@@ -58,6 +69,11 @@ pub(crate) struct AnalyzeArgs {
     pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Option<AnalyzeCommand>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]

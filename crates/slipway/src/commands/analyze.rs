@@ -4,6 +4,7 @@
 //! so takes one image only.
 
 mod image_source;
+mod origins;
 mod report;
 mod screen;
 mod settings;
@@ -13,8 +14,10 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use slipway_analyze::{Analysis, Detail, Growth, LayerSource, RuleError, Rules, Status, to_json};
+use slipway_analyze::{Analysis, Detail, Growth, LayerSource, RuleError, Rules, Status, growth_to_json, to_json};
+use slipway_engine::BuildRecord;
 use slipway_explorer::{Subject, size};
+use slipway_store::{OverlayFlavor, Store};
 
 use crate::cli::Rejected;
 use crate::cli::analyze::{AnalyzeArgs, AnalyzeCommand};
@@ -43,6 +46,8 @@ enum AnalyzeError {
     Screen(#[from] screen::ScreenError),
     #[error(transparent)]
     Settings(#[from] settings::SettingsError),
+    #[error(transparent)]
+    Dockerfile(#[from] origins::DockerfileError),
 }
 
 fn lines(errors: &[RuleError]) -> String {
@@ -60,7 +65,11 @@ pub(crate) fn run(args: AnalyzeArgs, is_debug: bool, words: &[OsString]) -> Resu
             let settings = Settings::of(&args).map_err(refused)?;
             let before = load(before, &settings)?;
             let after = load(after, &settings)?;
-            print(&report::growth(&Growth::between(&before, &after), &before, &after))
+            let growth = Growth::between(&before, &after);
+            match &settings.json {
+                Some(path) => write_export(path, growth_to_json(&growth, &before, &after)),
+                None => print(&report::growth(&growth, &before, &after)),
+            }
         }
         _ => run_as_dive(args, is_debug, words),
     }
@@ -76,19 +85,20 @@ pub(crate) fn run_as_dive(mut args: AnalyzeArgs, is_debug: bool, words: &[OsStri
         _ => return Err(CommandError::Rejected(exactly_one())),
     };
     if !args.report && !settings.evaluates && settings.json.is_none() && screen::is_possible() {
-        return look_through(found, &settings);
+        return look_through(found.with_origins(&settings)?, &settings);
     }
+    let tells_origins = args.json_extended.is_some() || (!settings.evaluates && settings.json.is_none());
+    let found = if tells_origins { found.with_origins(&settings)? } else { found };
     let image = found.analyzed(&settings)?;
     if let Some(path) = &settings.json {
         let detail = if args.json_extended.is_some() { Detail::Extended } else { Detail::Plain };
-        let text = to_json(&image, detail).map_err(|error| refused(AnalyzeError::Json(error)))?;
-        fs::write(path, text).map_err(|source| refused(AnalyzeError::Write { path: path.into(), source }))?;
+        write_export(path, to_json(&image, detail))?;
         if args.ci != Some(true) {
             return Ok(());
         }
     }
     if !settings.evaluates {
-        return print(&(report::analysis(&image) + &report::layers(&image)));
+        return print(&(report::analysis(&image) + &report::layers(&image) + &report::stages(&image)));
     }
     settings.tell("Evaluating image  [rules: 3]");
     let verdicts = rules.judge(&image);
@@ -97,6 +107,11 @@ pub(crate) fn run_as_dive(mut args: AnalyzeArgs, is_debug: bool, words: &[OsStri
         return Err(CommandError::Told("evaluation failed\n".to_owned()));
     }
     Ok(())
+}
+
+fn write_export(path: &str, text: Result<Vec<u8>, serde_json::Error>) -> Result<(), CommandError> {
+    let text = text.map_err(|error| refused(AnalyzeError::Json(error)))?;
+    fs::write(path, text).map_err(|source| refused(AnalyzeError::Write { path: path.into(), source }))
 }
 
 fn exactly_one() -> Rejected {
@@ -111,7 +126,7 @@ struct Found {
 }
 
 fn load(name: &str, settings: &Settings) -> Result<Analysis, CommandError> {
-    find(&ImageSource::of(name, settings), name, settings)?.analyzed(settings)
+    find(&ImageSource::of(name, settings), name, settings)?.with_origins(settings)?.analyzed(settings)
 }
 
 /// Lets the user look through the layers.
@@ -149,6 +164,15 @@ fn find(source: &ImageSource, name: &str, settings: &Settings) -> Result<Found, 
 }
 
 impl Found {
+    /// With the lines that made the layers, as far as they are known.
+    fn with_origins(mut self, settings: &Settings) -> Result<Found, CommandError> {
+        origins::from_records(&mut self.layers, &remembered_builds());
+        if let Some(question) = &settings.dockerfile {
+            question.answer(&mut self.layers).map_err(refused)?;
+        }
+        Ok(self)
+    }
+
     fn analyzed(&self, settings: &Settings) -> Result<Analysis, CommandError> {
         let analysis = Analysis::of(&self.layers, settings.compat, settings.ignores_errors);
         let image = analysis.map_err(|error| refused(AnalyzeError::Analyze(error)))?;
@@ -160,6 +184,16 @@ impl Found {
         ));
         Ok(image)
     }
+}
+
+/// The builds that the store remembers, the newest first. An image is worth looking at without them, too.
+fn remembered_builds() -> Vec<BuildRecord> {
+    let Some(root) = place::find(None).ok().map(place::store_root).filter(|root| root.join("oci-layout").exists())
+    else {
+        return Vec::new();
+    };
+    let store = Store::open(&root, OverlayFlavor::Outside).ok();
+    store.and_then(|store| BuildRecord::all(&store).ok()).unwrap_or_default()
 }
 
 fn print(text: &str) -> Result<(), CommandError> {

@@ -429,6 +429,7 @@ mod tests {
             image_id,
             image_bytes: None,
             compressed_bytes: None,
+            layers: Vec::new(),
             warnings: Vec::new(),
             steps: Vec::new(),
         }

@@ -20,6 +20,9 @@ pub(crate) const TESTS: &[Test] = &[
     test("images_of_the_store", images_of_the_store),
     test("what_is_built_is_analyzed", what_is_built_is_analyzed),
     test("two_images_are_compared", two_images_are_compared),
+    test("lines_and_stages_of_what_was_built", lines_and_stages_of_what_was_built),
+    test("lines_of_an_image_from_elsewhere", lines_of_an_image_from_elsewhere),
+    test("lines_that_made_an_image_grow", lines_that_made_an_image_grow),
 ];
 
 /// A docker archive `img.tar` in the context. Layers are lists of files with their sizes; `.wh.` names remove.
@@ -262,6 +265,10 @@ fn two_images_are_compared() {
     let expected = "Visible:  150 B -> 3.1 kB (+3.0 kB)
 Stored:   250 B -> 3.1 kB
 
+Change    Line that did it
++3.0 kB   make 1
+-50 B     was make 0
+
 Change    File Path
 +3.0 kB   /lib/new
           from make 1
@@ -270,4 +277,123 @@ Change    File Path
 ";
     // 3.1 kB - 150 B is 2.95 kB.
     assert_eq!(text(&outcome), expected);
+}
+
+const STAGES: &str = "\
+FROM scratch AS tools
+COPY big /tool
+FROM scratch AS base
+COPY small /base
+FROM base AS final
+COPY --from=tools /tool /bin/tool
+COPY small \\
+  /config
+COPY --link --from=tools /tool /linked
+";
+
+/// The part of a report from the list of layers on.
+fn layers_of(outcome: &Outcome) -> String {
+    let text = text(outcome);
+    text.split_once("\nLayers:\n").unwrap_or_else(|| panic!("{text}")).1.to_owned()
+}
+
+fn lines_and_stages_of_what_was_built() {
+    let site = Site::new(STAGES);
+    site.write("big", &"x".repeat(5000));
+    site.write("small", &"y".repeat(100));
+    site.build(&["-t", "app"]).success();
+    let expected = "  Size     Files    Command
+  100 B    1        COPY small /base
+                    Dockerfile:4, stage base
+  5.0 kB   2        COPY /tool /bin/tool
+                    Dockerfile:6, stage final, from stage tools
+  100 B    1        COPY small /config
+                    Dockerfile:7-8, stage final
+  5.0 kB   1        COPY /tool /linked
+                    Dockerfile:9, stage final, from stage tools
+
+10 kB stored, 10 kB visible: a flat image would be 0 B smaller.
+
+Where the bytes come from:
+  Visible  Share    Stored   From
+  10 kB    98.0 %   10 kB    stage tools (Dockerfile:6, Dockerfile:9)
+  100 B    1.0 %    100 B    stage base (Dockerfile:4)
+  100 B    1.0 %    100 B    stage final (Dockerfile:7-8)
+";
+    let outcome = run(site.slipway().args(["analyze", "app"])).success();
+    assert_eq!(layers_of(&outcome).replace(" # buildkit", ""), expected);
+    // A build that finds everything there knows it, too, and so does who has the image as an archive.
+    site.build(&["-t", "app", "-o", "type=docker,dest=app.tar"]).success();
+    run(site.slipway().args(["builds", "rm", "^1"])).success();
+    let archive = run(site.slipway().args(["analyze", "./app.tar"])).success();
+    assert_eq!(layers_of(&archive), layers_of(&outcome));
+    run(site.slipway().args(["dive", "app", "--json-extended", "out.json"])).success();
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(site.path("ctx/out.json")).unwrap()).unwrap();
+    let more = &json["image"]["x-slipway"];
+    assert_eq!(more["stages"][0]["from"], serde_json::json!({"kind": "stage", "name": "tools"}));
+    assert_eq!(more["layers"][2]["origin"]["place"]["lastLine"], 8);
+    // What dive knows nothing of is not in what dive's readers read.
+    run(site.slipway().args(["dive", "app", "--json", "out.json"])).success();
+    assert!(!fs::read_to_string(site.path("ctx/out.json")).unwrap().contains("tools"));
+    // What is based on that image begins with the line that names it.
+    site.write("Dockerfile", "FROM app\nCOPY small /more\n");
+    site.build(&["-t", "next"]).success();
+    let next = layers_of(&run(site.slipway().args(["analyze", "next"])).success());
+    assert!(next.contains("  Dockerfile:1, base image docker.io/library/app"), "{next}");
+    assert!(next.contains("  100 B    1.0 %    100 B    stage image (Dockerfile:2)"), "{next}");
+}
+
+fn lines_of_an_image_from_elsewhere() {
+    let site = Site::new("");
+    image(&site, &[&[("a", 100)], &[("b", 50)], &[("c", 7)]], true);
+    let outcome = run(site.slipway().args(["analyze", "img.tar"])).success();
+    let told = "\nWhich line made 3 layers is not known: no build of it is remembered (--file compares the history with a Dockerfile).\n";
+    assert!(text(&outcome).ends_with(told), "{}", text(&outcome));
+    site.write("other", "ARG N=0\nFROM alpine AS base\nRUN make $N\nFROM base\nRUN make 1\nRUN make 2\n");
+    let outcome = run(site.slipway().args(["analyze", "img.tar", "-f", "other"])).success();
+    let expected = "Where the bytes come from:
+  Visible  Share    Stored   From
+  100 B    63.7 %   100 B    not known
+  57 B     36.3 %   57 B     stage stage-1 (other:5, other:6)
+
+Which line made 1 layer is not known: no build of it is remembered (--file compares the history with a Dockerfile).
+";
+    assert!(text(&outcome).ends_with(expected), "{}", text(&outcome));
+    let failure = run(site.slipway().args(["analyze", "img.tar", "-f", "other", "--target", "bas"])).failure();
+    let told = "`other` is no Dockerfile that can be built: target stage \"bas\" could not be found";
+    assert!(failure.contains(told), "{failure}");
+    let failure = run(site.slipway().args(["analyze", "img.tar", "-f", "none"])).failure();
+    assert!(failure.contains("cannot read `none`"), "{failure}");
+}
+
+fn lines_that_made_an_image_grow() {
+    let site = Site::new(STAGES);
+    site.write("big", &"x".repeat(5000));
+    site.write("small", &"y".repeat(100));
+    site.build(&["-t", "app:1"]).success();
+    site.write("Dockerfile", &format!("{}COPY big /more\n", STAGES.replace("COPY small /base", "COPY big /base")));
+    site.build(&["-t", "app:2"]).success();
+    let outcome = run(site.slipway().args(["analyze", "app:1", "app:2"])).success();
+    let expected = "Visible:  10 kB -> 20 kB (+9.9 kB)
+Stored:   10 kB -> 20 kB
+
+Change    Line that did it
++5.0 kB   Dockerfile:10, stage final: COPY big /more
++4.9 kB   Dockerfile:4, stage base: COPY big /base
+
+Change    Before   After    From
++0 B      10 kB    10 kB    stage tools
++5.0 kB   100 B    5.1 kB   stage final
++4.9 kB   100 B    5.0 kB   stage base
+
+Change    File Path
++5.0 kB   /more
+          from Dockerfile:10, stage final: COPY big /more
++4.9 kB   /base
+          from Dockerfile:4, stage base: COPY big /base
+";
+    assert_eq!(text(&outcome).replace(" # buildkit", ""), expected);
+    run(site.slipway().args(["analyze", "app:1", "app:2", "--json", "growth.json"])).success();
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(site.path("ctx/growth.json")).unwrap()).unwrap();
+    assert_eq!(json["layers"][0]["origin"]["place"]["firstLine"], 10);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use slipway_analyze::{Analysis, Growth, Status, Verdict};
+use slipway_analyze::{Analysis, Growth, Layer, Status, Verdict, grown_shares, shares};
 use slipway_explorer::size;
 
 /// So many files of a comparison are shown.
@@ -51,6 +51,9 @@ pub(super) fn layers(image: &Analysis) -> String {
     let mut text = "\nLayers:\n  Size     Files    Command\n".to_owned();
     for layer in &image.layers {
         let _ = writeln!(text, "  {:<7}  {:<7}  {}", size(layer.size_bytes), layer.n_entries, one_line(&layer.command));
+        if let Some(origin) = &layer.origin {
+            let _ = writeln!(text, "{:20}{}", "", one_line(&origin.to_string()));
+        }
     }
     let hidden = &image.hidden;
     let _ = writeln!(
@@ -60,6 +63,39 @@ pub(super) fn layers(image: &Analysis) -> String {
         size(hidden.visible_bytes),
         size(hidden.reclaimable_bytes())
     );
+    text
+}
+
+/// Which stage the bytes come from.
+pub(super) fn stages(image: &Analysis) -> String {
+    let n_unknown = image.layers.iter().filter(|layer| layer.origin.is_none()).count();
+    let unknown = match n_unknown {
+        0 => return share_table(image),
+        1 => "1 layer".to_owned(),
+        n => format!("{n} layers"),
+    };
+    let table = if n_unknown < image.layers.len() { share_table(image) } else { String::new() };
+    format!("{table}\nWhich line made {unknown} is not known: {UNKNOWN}.\n")
+}
+
+/// Why a line may not be known, and what helps.
+const UNKNOWN: &str = "no build of it is remembered (--file compares the history with a Dockerfile)";
+
+fn share_table(image: &Analysis) -> String {
+    let mut text = "\nWhere the bytes come from:\n  Visible  Share    Stored   From\n".to_owned();
+    let total = image.hidden.visible_bytes.max(1) as f64;
+    for share in shares(image) {
+        let from = share.from.as_ref().map_or_else(|| "not known".to_owned(), |from| one_line(&from.to_string()));
+        let places: Vec<String> = share.places.iter().map(|place| one_line(&place.to_string())).collect();
+        let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join(", ")) };
+        let part = format!("{:.1} %", share.visible_bytes as f64 / total * 100.0);
+        let _ = writeln!(
+            text,
+            "  {:<7}  {part:<7}  {:<7}  {from}{places}",
+            size(share.visible_bytes),
+            size(share.stored_bytes)
+        );
+    }
     text
 }
 
@@ -77,20 +113,48 @@ pub(super) fn growth(growth: &Growth, before: &Analysis, after: &Analysis) -> St
     if growth.files.is_empty() {
         return text + "No file has another size.\n";
     }
-    text.push_str("Change    File Path\n");
+    let layer_of = |is_of_later: bool, layer: usize| (if is_of_later { after } else { before }).layers.get(layer);
+    text.push_str("Change    Line that did it\n");
+    for grown in growth.by_layer() {
+        let told = layer_of(grown.is_of_later, grown.layer).map(told).unwrap_or_default();
+        let place = if grown.is_of_later { "" } else { "was " };
+        let _ = writeln!(text, "{:<8}  {place}{told}", signed_size(grown.bytes));
+    }
+    text.push_str(&grown_stages(before, after));
+    text.push_str("\nChange    File Path\n");
     let mut by_size: Vec<_> = growth.files.iter().collect();
     by_size.sort_by_key(|file| std::cmp::Reverse(file.bytes().unsigned_abs()));
     for file in by_size.iter().take(MAX_GROWN) {
-        let image = if file.after_bytes > 0 { after } else { before };
-        let command = image.layers.get(file.layer).map(|layer| one_line(&layer.command)).unwrap_or_default();
+        let told = layer_of(file.is_there(), file.layer).map(told).unwrap_or_default();
         let path = String::from_utf8_lossy(&file.path);
-        let verb = if file.after_bytes > 0 { "from" } else { "was from" };
-        let _ = writeln!(text, "{:<8}  {path}\n          {verb} {command}", signed_size(file.bytes()));
+        let verb = if file.is_there() { "from" } else { "was from" };
+        let _ = writeln!(text, "{:<8}  {path}\n          {verb} {told}", signed_size(file.bytes()));
     }
     if by_size.len() > MAX_GROWN {
         let _ = writeln!(text, "and {} more", by_size.len() - MAX_GROWN);
     }
     text
+}
+
+/// What the stages have to do with it, if anything is known of them.
+fn grown_stages(before: &Analysis, after: &Analysis) -> String {
+    let shares = grown_shares(before, after);
+    if shares.iter().all(|(from, ..)| from.is_none()) {
+        return String::new();
+    }
+    let mut text = "\nChange    Before   After    From\n".to_owned();
+    for (from, before, after) in shares {
+        let from = from.as_ref().map_or_else(|| "not known".to_owned(), |from| one_line(&from.to_string()));
+        let change = signed_size(i128::from(after) - i128::from(before));
+        let _ = writeln!(text, "{change:<8}  {:<7}  {:<7}  {from}", size(before), size(after));
+    }
+    text
+}
+
+/// The line that made a layer, if it is known, and its command.
+fn told(layer: &Layer) -> String {
+    let command = one_line(&layer.command);
+    layer.origin.as_ref().map_or(command.clone(), |origin| format!("{}: {command}", one_line(&origin.to_string())))
 }
 
 fn one_line(command: &str) -> String {

@@ -13,6 +13,7 @@ use slipway_explorer::KeyBindings;
 use slipway_graph::request::flags::parse_bool;
 use slipway_oci::{Platform, PlatformParseError};
 
+use super::origins::DockerfileQuestion;
 use crate::cli::analyze::AnalyzeArgs;
 use crate::client_config;
 use crate::env_vars::{self, EnvVar};
@@ -48,6 +49,8 @@ pub(super) struct Settings {
     pub(super) evaluates: bool,
     pub(super) rules: RuleValues,
     pub(super) compat: Compat,
+    /// What an image from elsewhere is said to be built from.
+    pub(super) dockerfile: Option<DockerfileQuestion>,
     /// How the screens look.
     pub(super) screens: slipway_explorer::Settings,
     is_quiet: bool,
@@ -58,14 +61,13 @@ impl Settings {
         let config = app_config(args.config.as_deref())?;
         let setting = |key: &str| config.get(key).map(|node| node.value.spelled());
         let is_true = |text: String| parse_bool(&text).unwrap_or_default();
-        let platform = args.platform.as_deref().map(str::parse).transpose()?;
+        let platform = args.platform.as_deref().map(str::parse).transpose()?.unwrap_or_else(Platform::host);
         let settings = Settings {
             source: args
                 .source
                 .clone()
                 .or_else(|| env_vars::DIVE_CONTAINER_ENGINE.get())
                 .or_else(|| setting("container-engine")),
-            platform: platform.unwrap_or_else(Platform::host),
             ignores_errors: args.ignore_errors.unwrap_or_else(|| {
                 env_vars::DIVE_IGNORE_ERRORS.get().or_else(|| setting("ignore-errors")).is_some_and(is_true)
             }),
@@ -73,8 +75,15 @@ impl Settings {
             evaluates: args.ci.unwrap_or_else(|| is_ci() || env_vars::DIVE_CI.get().is_some_and(is_true)),
             rules: RuleValues::default(),
             compat: args.dive_compat.into(),
+            dockerfile: args.file.as_ref().map(|path| DockerfileQuestion {
+                path: path.clone(),
+                target: args.target.clone(),
+                build_args: args.build_args.iter().cloned().collect(),
+                platform: platform.clone(),
+            }),
             screens: screens(&config)?,
             is_quiet: args.quiet,
+            platform,
         };
         let rules = settings.rules(args, &config)?;
         Ok(Settings { rules, ..settings })
