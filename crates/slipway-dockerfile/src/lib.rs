@@ -22,6 +22,7 @@ mod outline;
 mod overview;
 mod parse;
 mod paths;
+mod scanned;
 mod stage_builder;
 mod stages;
 mod step_name;

@@ -18,6 +18,7 @@ use crate::epoch::{self, Epoch};
 use crate::facts::{FactLog, Facts, Seen};
 use crate::globals::Globals;
 use crate::instructions::Command;
+use crate::scanned;
 use crate::stage_builder::{DEFAULT_PATH, StageBuilder, Step, error_at};
 use crate::stages::{Line, Origin, Outside, Stage, Stages};
 use crate::step_name::StepNames;
@@ -63,6 +64,8 @@ pub struct LowerInputs<'a> {
     pub allows_host_network: bool,
     /// Whether `RUN --security=insecure` is permitted.
     pub allows_insecure: bool,
+    /// Whether [`Lowered::scanned`] is wanted.
+    pub lists_packages: bool,
 }
 
 impl<'a> LowerInputs<'a> {
@@ -96,6 +99,7 @@ impl<'a> LowerInputs<'a> {
             shell: None,
             allows_host_network: false,
             allows_insecure: false,
+            lists_packages: false,
         }
     }
 }
@@ -167,6 +171,8 @@ pub struct Lowered {
     pub n_base_history: usize,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of what the build makes.
     pub epoch: Option<i64>,
+    /// File systems that are searched for packages besides the result, by their names.
+    pub scanned: BTreeMap<String, VertexId>,
 }
 
 /// What another build makes, for those that use it as a context.
@@ -189,7 +195,7 @@ impl Linked {
             lines: None,
         });
         let config = empty_config(&platform);
-        let lowered = Lowered { graph, result, config, n_base_history: 0, epoch: None };
+        let lowered = Lowered { graph, result, config, n_base_history: 0, epoch: None, scanned: BTreeMap::new() };
         Linked { images: vec![(platform, Arc::new(lowered))] }
     }
 
@@ -286,6 +292,8 @@ pub(crate) struct Build<'a> {
     finished: HashMap<usize, StageBuilder>,
     /// How many stages are still to be based on each stage.
     n_open_uses: HashMap<usize, usize>,
+    /// As [`Lowered::scanned`].
+    pub(crate) scanned: BTreeMap<String, VertexId>,
 }
 
 /// What `SOURCE_DATE_EPOCH` came to.
@@ -326,6 +334,7 @@ impl<'a> Build<'a> {
             files: HashMap::new(),
             finished: HashMap::new(),
             n_open_uses: HashMap::new(),
+            scanned: BTreeMap::new(),
         }
     }
 
@@ -499,6 +508,9 @@ fn lower_stage(index: usize, lines: &[Line<'_>], is_target: bool, build: &mut Bu
         let mut step = Step { instruction, is_trigger: false, stage: &mut stage, build };
         errors.extend(Command::for_shell(here.map(|line| &line.command)).lower(&mut step).err());
     }
+    if !build.stages.stages[index].is_replaced {
+        scanned::note(&stage, is_target, build);
+    }
     build.finish_stage(index, stage);
     errors
 }
@@ -622,7 +634,8 @@ fn finish(mut build: Build<'_>, target: usize) -> Lowered {
     };
     (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
     let (result, n_base_history) = (stage.vertex, stage.n_base_history);
-    Lowered { graph: build.graph, result, config, n_base_history, epoch: build.epoch.seconds }
+    let (epoch, scanned) = (build.epoch.seconds, build.scanned);
+    Lowered { graph: build.graph, result, config, n_base_history, epoch, scanned }
 }
 
 #[cfg(test)]

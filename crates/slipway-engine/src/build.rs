@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Read;
+use std::iter;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -27,8 +28,8 @@ use slipway_solver::Cancel;
 use slipway_store::{LayerSizes, OverlayFlavor};
 
 use crate::assemble::Draft;
-use crate::attest;
 use crate::attest::provenance::{Made, Run, new_run_id};
+use crate::attest::{self, Attestation};
 use crate::contexts::Contexts;
 use crate::durability;
 use crate::engine::Engine;
@@ -279,6 +280,7 @@ impl Engine {
                     *known = known.or(form);
                 }
             }
+            results.extend(result.scanned());
         }
         let files_wanted = files_wanted(blueprint, job.requests);
         let is_shell = job.requests.iter().any(|named| named.request.shell.is_some());
@@ -328,14 +330,8 @@ impl Engine {
         let (dockerfile, pins) = (&prepared.dockerfiles[build], &job.sources.pins());
         let made = Made { request, dockerfile, graph, pins, run: &run };
         for (image, plan) in images.iter_mut().zip(&result.images) {
-            if request.attestations.has_sbom {
-                let fetching =
-                    Fetching { store: &self.store, flavor: self.flavor, events: &events, cancel: job.cancel };
-                let root = self.store.view(&image.root_fs.snapshot(fetching)?)?;
-                let step = events.new_step();
-                let name = format!("[{}] listing packages", image.platform());
-                let list = || attest::packages(made, image.draft.epoch, &root, job.cancel);
-                image.attestations.push(internal_step(&events, step, &name, list)?);
+            if attest::lists_packages(request) {
+                image.attestations.extend(self.packages(made, (image, plan), solved, &events, job.cancel)?);
             }
             image.attestations.extend(attest::about(made, plan));
         }
@@ -362,6 +358,28 @@ impl Engine {
         });
         let layers = layers.collect();
         Ok(Built { image_id: exported.id, image: exported.image, provenance, size, layers, ..Built::default() })
+    }
+
+    /// The packages in an image, and those in each other file system that was to be searched.
+    fn packages(
+        &self,
+        made: Made<'_>,
+        (image, plan): (&Image, &ImagePlan),
+        solved: &Solved,
+        events: &dyn Events,
+        cancel: &Cancel,
+    ) -> Result<Vec<Attestation>, Box<dyn Error + Send + Sync>> {
+        let fetching = Fetching { store: &self.store, flavor: self.flavor, events, cancel };
+        let extras = plan.scanned.iter().map(|(name, vertex)| (Some(name.as_str()), &solved.root_fs[vertex]));
+        let parts = iter::once((None, &image.root_fs)).chain(extras);
+        let listed = parts.map(|(part, root_fs)| {
+            let root = self.store.view(&root_fs.snapshot(fetching)?)?;
+            let of = part.map(|part| format!(" of {part}")).unwrap_or_default();
+            let name = format!("[{}] listing packages{of}", image.platform());
+            let list = || attest::packages(made, part, image.draft.epoch, &root, cancel);
+            Ok(internal_step(events, events.new_step(), &name, list)?)
+        });
+        listed.collect()
     }
 
     /// What has to be fetched before the Dockerfile can be read, for somebody who does not build.
@@ -460,6 +478,7 @@ fn files_wanted(blueprint: &Blueprint, requests: &[NamedRequest]) -> BTreeSet<Ve
         if export::reads_files(request) {
             wanted.extend(results);
         }
+        wanted.extend(result.scanned());
     }
     wanted
 }

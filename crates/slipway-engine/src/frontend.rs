@@ -15,6 +15,7 @@ use slipway_graph::request::BuildRequest;
 use slipway_graph::{Event, Events, StepId};
 use slipway_oci::Platform;
 
+use crate::attest;
 use crate::build::{SourceFile, internal_step};
 use crate::chain;
 use crate::failure::BuildFailure;
@@ -221,6 +222,7 @@ impl Frontend<'_> {
             labels: &request.labels,
             allows_host_network: request.allows_host_network,
             allows_insecure: request.allows_insecure,
+            lists_packages: attest::lists_packages(request),
         }
     }
 

@@ -87,6 +87,11 @@ impl ResultPlan {
     pub(crate) fn vertices(&self) -> Vec<VertexId> {
         self.images.iter().map(|image| image.result).collect()
     }
+
+    /// What is searched for packages besides the images.
+    pub(crate) fn scanned(&self) -> impl Iterator<Item = VertexId> {
+        self.images.iter().flat_map(|image| image.scanned.values().copied())
+    }
 }
 
 /// An image before its layers are there.
@@ -100,15 +105,18 @@ pub(crate) struct ImagePlan {
     pub(crate) n_base_history: usize,
     /// As [`Lowered::epoch`].
     pub(crate) epoch: Option<i64>,
+    /// As [`Lowered::scanned`].
+    pub(crate) scanned: BTreeMap<String, VertexId>,
 }
 
 impl Blueprint {
     /// Adds what the request `index` comes to. Steps that an earlier one has are those of that one.
     pub(crate) fn add(&mut self, index: usize, recipe: Recipe) {
         let images = recipe.images.into_iter().map(|(_, lowered)| {
-            let Lowered { graph, result, config, n_base_history, epoch } = Arc::unwrap_or_clone(lowered);
+            let Lowered { graph, result, config, n_base_history, epoch, scanned } = Arc::unwrap_or_clone(lowered);
             let places = self.graph.absorb(graph);
-            ImagePlan { result: places[result.0], config, n_base_history, epoch }
+            let scanned = scanned.into_iter().map(|(name, vertex)| (name, places[vertex.0])).collect();
+            ImagePlan { result: places[result.0], config, n_base_history, epoch, scanned }
         });
         let images = images.collect();
         self.unmet.extend(recipe.unmet);
@@ -120,7 +128,7 @@ impl Blueprint {
     pub(crate) fn users(&self) -> Vec<Vec<usize>> {
         let mut users: Vec<Vec<usize>> = self.owners.iter().map(|owner| vec![*owner]).collect();
         for (index, result) in &self.results {
-            let results = result.vertices();
+            let results: Vec<VertexId> = result.vertices().into_iter().chain(result.scanned()).collect();
             let needed = self.graph.reachable(&results);
             for (vertex, _) in needed.iter().enumerate().filter(|(_, is_needed)| **is_needed) {
                 if self.owners[vertex] != *index {

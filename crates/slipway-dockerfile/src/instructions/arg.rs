@@ -2,15 +2,13 @@
 
 use super::{flags, words};
 use crate::facts::{ArgValue, Seen};
+use crate::scanned;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
 
-/// Args that never become environment variables.
-const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
-
 /// Whether an arg of this name never becomes an environment variable.
 pub(crate) fn is_no_variable(name: &str) -> bool {
-    NO_VARIABLES.contains(&name)
+    scanned::ARGS.contains(&name)
 }
 
 #[derive(Clone, Debug)]

@@ -26,6 +26,7 @@ pub(crate) struct Case {
     target_platform: Platform,
     is_multi_platform: bool,
     allows: bool,
+    lists_packages: bool,
     bypass: CacheBypass,
     /// That of sources that are asked about.
     time: Option<i64>,
@@ -44,6 +45,7 @@ impl Case {
             target_platform: Platform::new("linux", "amd64", None),
             is_multi_platform: false,
             allows: false,
+            lists_packages: false,
             bypass: CacheBypass::Nothing,
             time: None,
         }
@@ -74,6 +76,11 @@ impl Case {
         self
     }
 
+    pub(crate) fn lists_packages(mut self) -> Case {
+        self.lists_packages = true;
+        self
+    }
+
     pub(crate) fn context(mut self, name: &str, value: NamedContext) -> Case {
         self.contexts.insert(name.to_owned(), value);
         self
@@ -96,6 +103,7 @@ impl Case {
             labels: &self.labels,
             allows_host_network: self.allows,
             allows_insecure: self.allows,
+            lists_packages: self.lists_packages,
             ..LowerInputs::plain(Platform::new("linux", "amd64", None), &self.args)
         })
     }

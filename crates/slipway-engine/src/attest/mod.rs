@@ -27,6 +27,7 @@ use slipway_graph::request::{self, BuildRequest};
 use slipway_oci::{Descriptor, Platform, Reference};
 use slipway_solver::Cancel;
 
+use crate::export;
 use crate::platforms::{ImagePlan, ResultPlan};
 use provenance::{Made, Provenance};
 
@@ -71,15 +72,35 @@ impl Attestation {
     }
 }
 
-/// The packages in the files of an image, which `root` has. `epoch`: the time that stands for now.
+/// Whether the packages in the results of `request` are listed.
+pub(crate) fn lists_packages(request: &BuildRequest) -> bool {
+    request.attestations.has_sbom && export::makes_image(request)
+}
+
+/// What a list of packages is called, as a file without its ending. `part`: the stage that it is of, or the build context;
+/// none of the image.
+fn list_name(part: Option<&str>) -> String {
+    let part = part.map(|part| format!("-{part}")).unwrap_or_default();
+    format!("sbom{part}")
+}
+
+/// The packages in the files below `root`, which are those of an image or of what `part` names. `epoch`: the time that
+/// stands for now.
 ///
 /// # Errors
 /// A file cannot be read.
-pub(crate) fn packages(made: Made<'_>, epoch: Option<i64>, root: &OwnedFd, cancel: &Cancel) -> io::Result<Attestation> {
-    let name = made.request.tags.first().map_or_else(|| "sbom".to_owned(), Reference::familiar);
+pub(crate) fn packages(
+    made: Made<'_>,
+    part: Option<&str>,
+    epoch: Option<i64>,
+    root: &OwnedFd,
+    cancel: &Cancel,
+) -> io::Result<Attestation> {
+    let tag = made.request.tags.first().filter(|_| part.is_none());
+    let name = tag.map_or_else(|| list_name(part), Reference::familiar);
     let created_s = epoch.unwrap_or(made.run.finished_ns / 1_000_000_000);
     let document = sbom::document(root, &name, created_s, cancel)?;
-    let file_name = "sbom.spdx.json".to_owned();
+    let file_name = format!("{}.spdx.json", list_name(part));
     Ok(Attestation { predicate: Predicate::Packages(document), file_name, is_inline_only: false })
 }
 

@@ -217,8 +217,7 @@ pub(crate) fn reads_files(request: &BuildRequest) -> bool {
         Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => true,
         Output::Oci { .. } | Output::Docker { .. } | Output::CacheOnly => false,
     };
-    let is_read = request.attestations.has_sbom && makes_image(request);
-    is_read || request.outputs.is_empty() || request.outputs.iter().any(is_made_of_files)
+    attest::lists_packages(request) || request.outputs.is_empty() || request.outputs.iter().any(is_made_of_files)
 }
 
 /// Whether an output of `request` is made of images; otherwise all that is wanted is that the steps succeed.

@@ -32,6 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("bake_and_compose_ask_as_well", bake_and_compose_ask_as_well),
     test("packages_of_the_image_are_listed", packages_of_the_image_are_listed),
     test("packages_of_files_are_listed_beside_them", packages_of_files_are_listed_beside_them),
+    test("stages_and_the_context_are_listed_if_args_say_so", stages_and_the_context_are_listed_if_args_say_so),
 ];
 
 const DOCKERFILE: &str = include_str!("attestations/Dockerfile");
@@ -458,4 +459,41 @@ fn packages_of_files_are_listed_beside_them() {
     assert!(!site.path("out/provenance.json").exists());
     let stderr = site.build(&["--sbom=generator=me/mine"]).failure();
     assert!(stderr.contains("does not run the generator `me/mine`"), "{stderr}");
+}
+
+/// The names and their order are those of the reference: the image first, then the files of the scanner's folder.
+fn stages_and_the_context_are_listed_if_args_say_so() {
+    let lock = |name: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"1\"\nsource = \"registry+x\"\n");
+    let site = Site::new(
+        "ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nARG BUILDKIT_SBOM_SCAN_STAGE=tools,image\n\
+         FROM scratch AS tools\nCOPY tools.lock /Cargo.lock\nFROM scratch AS other\nCOPY other.lock /Cargo.lock\n\
+         FROM scratch AS image\nCOPY --from=tools /Cargo.lock /app/\nCOPY --from=other /Cargo.lock /tmp/\n",
+    );
+    for name in ["tools", "other"] {
+        site.write(&format!("{name}.lock"), &lock(name));
+    }
+    site.write("src/Cargo.lock", &lock("built"));
+    site.write("ignored/Cargo.lock", &lock("ignored"));
+    site.write(".dockerignore", "ignored\n");
+    let (image, context, tools) =
+        (vec!["pkg:cargo/other@1", "pkg:cargo/tools@1"], vec!["pkg:cargo/built@1"], vec!["pkg:cargo/tools@1"]);
+
+    site.build(&["--sbom=true", "--tag=app", "--output=type=oci,tar=false,dest=../out"]).success();
+    let said = statements(&site.path("out"));
+    let names: Vec<&Value> = said.iter().map(|statement| &statement["predicate"]["name"]).collect();
+    assert_eq!(names, ["app:latest", "sbom-context", "sbom-tools"]);
+    let listed: Vec<Vec<&str>> = said.iter().map(|statement| purls(&statement["predicate"])).collect();
+    assert_eq!(listed, [image, context, tools]);
+    for statement in &said {
+        assert_eq!(statement["predicateType"], "https://spdx.dev/Document");
+        assert_eq!(statement["subject"], said[0]["subject"]);
+    }
+
+    let no_context = "--build-arg=BUILDKIT_SBOM_SCAN_CONTEXT=false";
+    site.build(&["--sbom=true", no_context, "--output=../files"]).success();
+    let has = |name: &str| site.path(&format!("files/{name}")).exists();
+    assert_eq!(["sbom.spdx.json", "sbom-context.spdx.json", "sbom-tools.spdx.json"].map(has), [true, false, true]);
+    // Who asks for no list pays for none.
+    let stderr = site.build(&["--provenance=true"]).success().stderr;
+    assert!(!stderr.contains("listing packages"), "{stderr}");
 }
