@@ -79,6 +79,7 @@ pub enum Catalog {
     Apk,
     RpmSqlite,
     RpmNdb,
+    RpmBerkeley,
     NpmLock,
     NpmPackage,
     Yarn,
@@ -108,6 +109,7 @@ impl Catalog {
             "installed" if matches!(folder, "lib/apk/db" | "usr/lib/apk/db") => Catalog::Apk,
             "rpmdb.sqlite" if is_rpm_folder(folder) => Catalog::RpmSqlite,
             "Packages.db" if is_rpm_folder(folder) => Catalog::RpmNdb,
+            "Packages" if is_rpm_folder(folder) => Catalog::RpmBerkeley,
             "package-lock.json" | "npm-shrinkwrap.json" | ".package-lock.json" => Catalog::NpmLock,
             "package.json" if npm::is_installed(folder) => Catalog::NpmPackage,
             "yarn.lock" => Catalog::Yarn,
@@ -133,6 +135,7 @@ impl Catalog {
     pub fn packages(self, path: &str, input: &dyn Input) -> Vec<Package> {
         match self {
             Catalog::RpmSqlite => return rpm::of_sqlite(input),
+            Catalog::RpmBerkeley => return rpm::of_bdb(input),
             Catalog::Program => return go::packages(input),
             Catalog::Jar => return java::packages(path, input),
             _ => {}
@@ -155,7 +158,7 @@ impl Catalog {
             Catalog::Gemfile => ruby::of_lock(&text),
             Catalog::Gemspec => ruby::of_gemspec(path),
             Catalog::Composer => php::packages(&text),
-            Catalog::RpmSqlite | Catalog::Program | Catalog::Jar => Vec::new(),
+            Catalog::RpmSqlite | Catalog::RpmBerkeley | Catalog::Program | Catalog::Jar => Vec::new(),
         }
     }
 }
@@ -170,11 +173,12 @@ mod tests {
 
     use super::*;
 
-    pub(crate) const ALL: [Catalog; 18] = [
+    pub(crate) const ALL: [Catalog; 19] = [
         Catalog::Dpkg,
         Catalog::Apk,
         Catalog::RpmSqlite,
         Catalog::RpmNdb,
+        Catalog::RpmBerkeley,
         Catalog::NpmLock,
         Catalog::NpmPackage,
         Catalog::Yarn,
@@ -201,6 +205,7 @@ mod tests {
             ("lib/apk/db/installed", Some(Catalog::Apk)),
             ("var/lib/rpm/rpmdb.sqlite", Some(Catalog::RpmSqlite)),
             ("usr/lib/sysimage/rpm/Packages.db", Some(Catalog::RpmNdb)),
+            ("var/lib/rpm/Packages", Some(Catalog::RpmBerkeley)),
             ("app/package-lock.json", Some(Catalog::NpmLock)),
             ("app/package.json", None),
             ("app/node_modules/a/package.json", Some(Catalog::NpmPackage)),

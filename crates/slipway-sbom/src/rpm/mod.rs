@@ -1,7 +1,7 @@
-//! Packages of Fedora, Red Hat, SUSE and others: databases of headers.
-//!
-//! Read are the databases of today, SQLite and ndb. Those of Berkeley DB (`Packages`, before RPM 4.16) are not.
+//! Packages of Fedora, Red Hat, SUSE and others: databases of headers, in SQLite or ndb today, in Berkeley DB before RPM
+//! 4.16.
 
+mod bdb;
 mod ndb;
 mod sqlite;
 
@@ -10,9 +10,19 @@ use crate::{Ecosystem, Input, Package};
 
 /// A database holds no more headers than this.
 const MAX_HEADERS: usize = 100_000;
+/// A header is some kilobytes, a few are megabytes.
+const MAX_HEADER_BYTES: usize = 32 << 20;
+/// All headers together.
+const MAX_TOTAL_BYTES: usize = 512 << 20;
 
 pub(crate) fn of_sqlite(input: &dyn Input) -> Vec<Package> {
     sqlite::blobs(input).iter().filter_map(|header| package(header)).collect()
+}
+
+pub(crate) fn of_bdb(input: &dyn Input) -> Vec<Package> {
+    let mut packages = Vec::new();
+    bdb::each_header(input, |header| packages.extend(package(header)));
+    packages
 }
 
 pub(crate) fn of_ndb(bytes: &[u8]) -> Vec<Package> {

@@ -5,16 +5,12 @@
 
 use std::collections::HashSet;
 
-use super::MAX_HEADERS;
+use super::{MAX_HEADER_BYTES, MAX_HEADERS, MAX_TOTAL_BYTES};
 use crate::Input;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const LEAF: u8 = 0x0d;
 const INTERIOR: u8 = 0x05;
-/// A header is some kilobytes, a few are megabytes.
-const MAX_BLOB_BYTES: usize = 32 << 20;
-/// All headers together.
-const MAX_TOTAL_BYTES: usize = 512 << 20;
 
 struct Database<'a> {
     input: &'a dyn Input,
@@ -93,7 +89,7 @@ impl Database<'_> {
     fn payload(&self, page: &[u8], at: usize) -> Option<Vec<u8>> {
         let (length, at) = varint(page, at)?;
         let (_, at) = varint(page, at)?;
-        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_BLOB_BYTES)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_HEADER_BYTES)?;
         let most = self.usable_bytes - 35;
         if length <= most {
             return page.get(at..at.checked_add(length)?).map(<[u8]>::to_vec);
