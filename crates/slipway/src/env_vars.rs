@@ -120,6 +120,13 @@ pub(crate) const BUILDX_BAKE_GIT_SSH: EnvVar = EnvVar("BUILDX_BAKE_GIT_SSH");
 /// If true, the environment gives no values to the variables of bake files.
 pub(crate) const BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP: EnvVar = EnvVar("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
 
+/// If false, provenance does not say which commit the build context is at.
+pub(crate) const BUILDX_GIT_INFO: EnvVar = EnvVar("BUILDX_GIT_INFO");
+/// If true or `full`, labels of images say it.
+pub(crate) const BUILDX_GIT_LABELS: EnvVar = EnvVar("BUILDX_GIT_LABELS");
+/// If true, a commit whose files were changed since is called `-dirty`.
+pub(crate) const BUILDX_GIT_CHECK_DIRTY: EnvVar = EnvVar("BUILDX_GIT_CHECK_DIRTY");
+
 impl EnvVar {
     /// What the variable is called.
     pub(crate) fn name(self) -> &'static str {
@@ -133,7 +140,12 @@ impl EnvVar {
 
     /// Whether the value says yes: `1`, `true` and the like.
     pub(crate) fn is_true(self) -> bool {
-        self.get().is_some_and(|value| parse_bool(&value) == Some(true))
+        self.truth() == Some(true)
+    }
+
+    /// What the value says, if it is yes or no.
+    pub(crate) fn truth(self) -> Option<bool> {
+        parse_bool(&self.get()?)
     }
 
     /// The value as the system has it.

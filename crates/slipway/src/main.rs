@@ -36,6 +36,7 @@ mod surroundings;
 mod trace;
 mod typed_line;
 mod watch;
+mod work_tree;
 mod workflow_command;
 
 use std::ffi::OsString;

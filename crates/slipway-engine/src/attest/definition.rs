@@ -254,6 +254,7 @@ fn mounts(exec: &Exec, inputs: &Inputs) -> Vec<Value> {
     if let Some(size) = exec.shm_size_bytes {
         mounts.push(tmpfs("/dev/shm", Some(size)));
     }
+    mounts.sort_by(|one, other| one["dest"].as_str().cmp(&other["dest"].as_str()));
     mounts
 }
 
@@ -310,7 +311,7 @@ fn mount_value(mount: &Mount, inputs: &Inputs) -> Option<Value> {
         }
         Mount::Ssh(ssh) => {
             let options = lent(&ssh.id, ssh.mode, (ssh.uid, ssh.gid), ssh.is_required);
-            json!({"input": -1, "dest": ssh.target, "mountType": MOUNT_SSH, "sshOpt": options})
+            json!({"input": -1, "dest": ssh.target, "mountType": MOUNT_SSH, "SSHOpt": options})
         }
     };
     Some(value)
@@ -384,7 +385,7 @@ fn copy_value(copy: &CopyAction) -> Value {
     value["allowWildcard"] = json!(true);
     value["allowEmptyWildcard"] = json!(true);
     if !copy.excludes.is_empty() {
-        value["excludePatterns"] = json!(copy.excludes);
+        value["exclude_patterns"] = json!(copy.excludes);
     }
     owned(value, copy.owner.as_ref(), -1)
 }

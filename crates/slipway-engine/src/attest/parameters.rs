@@ -19,6 +19,9 @@ pub(super) fn of(request: &BuildRequest) -> BTreeMap<String, String> {
     for (name, context) in &request.named_contexts {
         put(&format!("context:{name}"), named_context(name, context));
     }
+    if !request.named_contexts.is_empty() {
+        put("frontend.caps", "moby.buildkit.frontend.contexts+forward".to_owned());
+    }
     if let Some(target) = &request.target {
         put("target", target.clone());
     }

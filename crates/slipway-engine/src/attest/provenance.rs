@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use slipway_graph::request::{self, BuildRequest, ContextLocation, DockerfileLocation, Extent, Slsa};
+use slipway_graph::request::{self, BuildRequest, ContextLocation, DockerfileLocation, Extent, Slsa, WorkTree};
 use slipway_graph::{Graph, Pins, VertexId};
 use slipway_oci::{Descriptor, Digest, Platform};
 
@@ -55,6 +55,7 @@ pub(crate) struct Provenance {
     config_uri: Option<String>,
     entry_point: String,
     args: BTreeMap<String, String>,
+    work_tree: WorkTree,
     /// Names of folders that were lent to the build.
     locals: Vec<String>,
     dockerfile: SourceFile,
@@ -76,6 +77,7 @@ impl Provenance {
             config_uri: materials::uri_of_context(&request.context),
             entry_point: entry_point(request, dockerfile),
             args: parameters::of(request),
+            work_tree: request.work_tree.clone(),
             locals: locals(request, &used),
             used,
             dockerfile: dockerfile.clone(),
@@ -221,9 +223,13 @@ impl Provenance {
         self.definition.build_config().filter(|_| extent == Extent::Max)
     }
 
-    /// Sources and layers.
+    /// The commit; sources and layers.
     fn details(&self, layers: &[Descriptor], extent: Extent) -> Value {
         let mut details = json!({});
+        let commit = commit(&self.work_tree);
+        if !commit.is_empty() {
+            details["vcs"] = json!(commit);
+        }
         if extent == Extent::Min {
             return details;
         }
@@ -259,6 +265,14 @@ pub(crate) fn new_run_id(started_ns: i64) -> String {
 
 fn value(facts: &(impl Serialize + ?Sized)) -> Value {
     serde_json::to_value(facts).expect("because texts and numbers are always JSON")
+}
+
+/// What is known of a work tree, as BuildKit calls its parts.
+fn commit(WorkTree { revision, source, folders }: &WorkTree) -> BTreeMap<String, &str> {
+    let places = folders.iter().map(|(name, place)| (format!("localdir:{name}"), place.as_str()));
+    let facts = [("revision", revision), ("source", source)];
+    let facts = facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.as_deref()?)));
+    places.chain(facts).collect()
 }
 
 /// The steps that each add a layer to the image of `result`, and how many layers come after theirs.

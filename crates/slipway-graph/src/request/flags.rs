@@ -20,7 +20,7 @@ use slipway_oci::{Platform, PlatformParseError};
 
 use super::{
     Attestations, BuildRequest, CacheBypass, CachePlace, CacheTarget, ContextModes, DockerfileLocation, LockUse,
-    Output, ShellPoint, StepLimits,
+    Output, ShellPoint, StepLimits, WorkTree,
 };
 use crate::pins::Pins;
 use output::OutputFlags;
@@ -270,6 +270,7 @@ impl BuildRequest {
             metadata_file: Some(PathBuf::from(&flags.metadata_file)).filter(|path| !path.as_os_str().is_empty()),
             metadata_provenance: attestation::in_metadata(surroundings),
             attestations,
+            work_tree: WorkTree::default(),
             traces_steps: false,
             jobs: flags.jobs,
             call,

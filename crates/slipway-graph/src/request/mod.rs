@@ -6,6 +6,7 @@ mod attestation;
 mod cache;
 pub mod flags;
 mod parts;
+mod work_tree;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ pub use attestation::{Attestations, Extent, Provenance, Slsa};
 pub use cache::{CacheDocument, CacheExtent, CacheMounts, CachePlace, CacheSource, CacheTarget, GhaPlace, S3Place};
 
 pub use parts::{is_run_name, part_tag};
+pub use work_tree::WorkTree;
 
 use crate::git::GitReference;
 use crate::op::{HostAddress, Network, Ulimit};
@@ -74,6 +76,8 @@ pub struct BuildRequest {
     /// How much that object says of the way that the result was made.
     pub metadata_provenance: Option<Extent>,
     pub attestations: Attestations,
+    /// Told in provenance.
+    pub work_tree: WorkTree,
     /// Whether it is remembered what each step changed, for a comparison with another build.
     pub traces_steps: bool,
     /// How many steps run at the same time; `None` lets the machine decide.

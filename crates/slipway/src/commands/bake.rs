@@ -22,7 +22,7 @@ use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
-use crate::{env_vars, lock_file, metadata, place, summary, watch};
+use crate::{env_vars, lock_file, metadata, place, summary, watch, work_tree};
 use entitlements::Rights;
 use remote::Remote;
 
@@ -205,10 +205,11 @@ fn build_all(
         return Ok(());
     }
     lock_file::check_agreement(&builds).map_err(|error| CommandError::Options(error.into()))?;
+    let remarks = work_tree::read_into(builds.iter_mut().map(|build| &mut build.request));
     // Before the first thread.
     let place = place::find(None)?;
     let terminal = TerminalUse { for_shell: false, for_steps: build::gives_steps_terminal(settings.run_tty, style) };
-    let built = build::carry_out(&builds, place, terminal, || Reporter::start(style, is_debug), Vec::new())?;
+    let built = build::carry_out(&builds, place, terminal, || Reporter::start(style, is_debug), remarks)?;
     let found = builds.iter().zip(&built).filter_map(|(build, built)| Some((&build.request, built.pins.as_ref()?)));
     lock_file::write_all(found).map_err(|error| CommandError::Preparation(error.into()))?;
     summary::tell(&builds, &built, place, style, settings.summary);

@@ -26,7 +26,9 @@ use crate::report::CommandError;
 use crate::shell_seat::TerminalSeat;
 use crate::surroundings::ThisMachine;
 use crate::watch::{self, Plan};
-use crate::{client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place, summary, trace};
+use crate::{
+    client_config, docker_engines, env_vars, interrupt, lock_file, metadata, place, summary, trace, work_tree,
+};
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     let wants_summary = args.summary;
     let verifies = args.verify_reproducible;
     let (explains, expect_cached) = (args.explain, std::mem::take(&mut args.expect_cached));
-    let remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
+    let mut remarks: Vec<String> = args.remarks().into_iter().map(str::to_owned).collect();
     let flags = args.into_flags(context, client_config::build_proxies());
     let mut request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| {
         let moment = error.moment();
@@ -73,6 +75,7 @@ pub(crate) fn run(mut args: BuildArgs, is_debug: bool, words: &[OsString]) -> Re
     if let Some(call) = request.call {
         return call::run(call, &request, sandbox, style, is_debug, remarks);
     }
+    remarks.extend(work_tree::read_into([&mut request]));
     // Before the first thread.
     let place = place::find(sandbox)?;
     remove_image_id(&request)?;

@@ -70,6 +70,7 @@ mod traced;
 mod unprivileged;
 mod urls;
 mod watching;
+mod work_tree;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -156,6 +157,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("unprivileged", unprivileged::TESTS),
     ("urls", urls::TESTS),
     ("watching", watching::TESTS),
+    ("work_tree", work_tree::TESTS),
     ("screens", screens::TESTS),
 ];
 
