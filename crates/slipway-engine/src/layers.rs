@@ -1,7 +1,8 @@
 //! Gives layers their diff IDs while the build goes on, and their compressed blobs when something leaves the store.
 //!
 //! A layer is hashed as soon as the step that made it commits, on a thread of its own while the next step runs. If an
-//! output of the build will need the compressed bytes, they are made in the same pass, so that files are read once.
+//! output of the build will need the compressed bytes, they are made in the same pass, so that files are read once. A layer
+//! is in the hands of one thread of one process at a time: who wants the same of it waits and takes what was made.
 
 use std::io::{self, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +14,7 @@ use slipway_graph::VertexId;
 use slipway_graph::request::{self, ImageOutput};
 use slipway_oci::{Descriptor, DiffId, Digest};
 use slipway_solver::Cancel;
-use slipway_store::{BlobWriter, DbError, Finding, LayerId, Snapshot, SnapshotError, Store};
+use slipway_store::{BlobError, BlobWriter, DbError, Finding, LayerId, Snapshot, SnapshotError, Store};
 
 use crate::layer::background_hash::BackgroundHash;
 use crate::layer::compress::{Compressor, layer_media_type};
@@ -43,7 +44,7 @@ pub(crate) enum LayerError {
     #[error("layer {layer} holds {found} instead of {expected}", found = .found.0, expected = .expected.0)]
     Repacked { layer: LayerId, expected: DiffId, found: DiffId },
     #[error(transparent)]
-    Blob(#[from] slipway_store::BlobError),
+    Blob(#[from] BlobError),
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -151,14 +152,34 @@ pub(crate) fn finish(store: &Store, place: &Place, cancel: &Cancel) -> Result<Di
 
 /// The blob of the layer in the given form, made if it is not there.
 pub(crate) fn blob(store: &Store, place: &Place, form: BlobForm, cancel: &Cancel) -> Result<Descriptor, LayerError> {
-    if let Some((diff_id, _)) = store.diff_id(&place.layer)?
-        && let Some(known) = known_blob(store, &diff_id, form)?
-    {
+    let known = || match store.diff_id(&place.layer)? {
+        Some((diff_id, _)) => known_blob(store, &diff_id, form),
+        None => Ok(None),
+    };
+    once(store, place.layer.as_str(), cancel, known, || {
+        let (_, blob) = make(store, place, Some(form), cancel)?;
+        blob.ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
+    })
+}
+
+/// What is `known`, or else made by one who holds `name` alone: who held it before may have made it.
+fn once<T>(
+    store: &Store,
+    name: &str,
+    cancel: &Cancel,
+    known: impl Fn() -> Result<Option<T>, LayerError>,
+    make: impl FnOnce() -> Result<T, LayerError>,
+) -> Result<T, LayerError> {
+    if let Some(known) = known()? {
         return Ok(known);
     }
-    make(store, place, Some(form), cancel)?
-        .1
-        .ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
+    let key = Digest::of(format!("layer {name}").as_bytes());
+    let turn = store.lock_key(&key, || !cancel.is_canceled()).map_err(BlobError::from)?;
+    let _turn = turn.ok_or_else(|| LayerError::Hash(io::Error::other("canceled")))?;
+    match known()? {
+        Some(known) => Ok(known),
+        None => make(),
+    }
 }
 
 /// A blob of the layer at `index` of `snapshot`, and its diff ID: one that is there, in the given form if there is
@@ -210,6 +231,17 @@ pub(crate) fn in_form(
     form: BlobForm,
     cancel: &Cancel,
 ) -> Result<Descriptor, LayerError> {
+    let known = || known_blob(store, diff_id, form);
+    once(store, diff_id.0.as_str(), cancel, known, || make_in_form(store, diff_id, blob, form, cancel))
+}
+
+fn make_in_form(
+    store: &Store,
+    diff_id: &DiffId,
+    blob: &Descriptor,
+    form: BlobForm,
+    cancel: &Cancel,
+) -> Result<Descriptor, LayerError> {
     let missing = || LayerError::Missing { digest: blob.digest.clone() };
     let (file, _) = store.open_blob(&blob.digest)?.ok_or_else(missing)?;
     let source = Compression::of_layer(&blob.media_type).ok_or_else(missing)?;
@@ -240,17 +272,16 @@ fn committed(
 }
 
 fn ensure(store: &Store, place: &Place, form: Option<BlobForm>, cancel: &Cancel) -> Result<DiffId, LayerError> {
-    if let Some((diff_id, _)) = store.diff_id(&place.layer)? {
+    let known = || {
+        let Some((diff_id, _)) = store.diff_id(&place.layer)? else { return Ok(None) };
         let is_complete = match form {
             None => true,
             // What came with a base image is passed on as it came.
             Some(form) => known_blob(store, &diff_id, form)?.is_some() || !store.layer_blobs(&diff_id)?.is_empty(),
         };
-        if is_complete {
-            return Ok(diff_id);
-        }
-    }
-    Ok(make(store, place, form, cancel)?.0)
+        Ok(is_complete.then_some(diff_id))
+    };
+    once(store, place.layer.as_str(), cancel, known, || Ok(make(store, place, form, cancel)?.0))
 }
 
 fn known_blob(store: &Store, diff_id: &DiffId, form: BlobForm) -> Result<Option<Descriptor>, LayerError> {

@@ -32,8 +32,6 @@ pub(crate) struct Outboxes {
     /// The keys of vertices, as far as they are known.
     definitions: Mutex<HashMap<VertexId, Digest>>,
     stop: Arc<Cancel>,
-    /// Held by who packs layers, so that each is packed once.
-    packing: Arc<Mutex<()>>,
 }
 
 /// What is on its way to one target.
@@ -63,7 +61,6 @@ struct Courier {
     stop: Arc<Cancel>,
     /// Set when the cache is about to be written: what is left is sent by others.
     is_relieved: AtomicBool,
-    packing: Arc<Mutex<()>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,13 +70,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Outboxes {
     /// None yet.
     pub(crate) fn new(sends_ahead: bool) -> Outboxes {
-        Outboxes {
-            outboxes: Vec::new(),
-            sends_ahead,
-            definitions: Mutex::default(),
-            stop: Arc::default(),
-            packing: Arc::default(),
-        }
+        Outboxes { outboxes: Vec::new(), sends_ahead, definitions: Mutex::default(), stop: Arc::default() }
     }
 
     /// Stops everything if it is canceled.
@@ -103,7 +94,6 @@ impl Outboxes {
                 target: target.clone(),
                 stop: self.stop(),
                 is_relieved: AtomicBool::new(false),
-                packing: Arc::clone(&self.packing),
             };
             let mut wanted = vertices(graph, results, target.extent);
             wanted.extend(wanted.clone().into_iter().map(|vertex| maker_of_layer(graph, vertex)));
@@ -236,7 +226,6 @@ impl Courier {
     }
 
     fn packed(&self, snapshot: &Snapshot, index: usize) -> Option<Descriptor> {
-        let _alone = locked(&self.packing);
         let is_forced = self.target.forces_compression;
         let packed = layers::any_blob(&self.store, snapshot, index, form(&self.target), is_forced, &self.stop);
         packed.ok().map(|(_, blob)| blob)

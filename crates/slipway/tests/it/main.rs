@@ -18,6 +18,7 @@ mod calls;
 mod completion;
 mod compose;
 mod compose_up;
+mod compressed_once;
 mod confinement;
 mod containers;
 mod contexts;
@@ -104,6 +105,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("completion", completion::TESTS),
     ("compose", compose::TESTS),
     ("compose_up", compose_up::TESTS),
+    ("compressed_once", compressed_once::TESTS),
     ("cache_places", cache_places::TESTS),
     ("cache_remote", cache_remote::TESTS),
     ("cached", cached::TESTS),
