@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use ureq::{Agent, AsSendBody, Proxy, SendBody};
 use crate::certificates::{HostCertificates, load_roots};
 use crate::failure::Failure;
 use crate::origin::{Origin, is_loopback_host, resolve_location};
+use crate::patience::{BodyBytes, Patience, is_silence};
 use crate::proxy::is_exempt_from_proxy;
 
 /// As many as browsers and Go follow at least; a loop ends here.
@@ -178,6 +179,7 @@ pub(crate) struct Response {
     /// Where the answer came from, after redirects.
     pub(crate) uri: Uri,
     body: ureq::Body,
+    patience: Option<Patience>,
 }
 
 impl Response {
@@ -212,20 +214,28 @@ impl Response {
     }
 
     /// The body as a stream.
-    pub(crate) fn into_reader(self) -> ureq::BodyReader<'static> {
-        self.body.into_reader()
+    pub(crate) fn into_reader(self) -> BodyBytes {
+        BodyBytes { reader: self.body.into_reader(), sender: self.patience.zip(Origin::of(&self.uri)) }
     }
 }
 
-/// The one HTTP client. It keeps an agent (and so a connection pool) for each origin.
+/// The one HTTP client. It keeps an agent (and so a connection pool) for each origin, which its clones share.
+#[derive(Clone)]
 pub(crate) struct HttpClient {
-    agents: Mutex<HashMap<Origin, Agent>>,
-    system_roots: OnceLock<Result<Vec<Certificate<'static>>, String>>,
+    agents: Arc<Mutex<HashMap<Origin, Agent>>>,
+    system_roots: Arc<OnceLock<Result<Vec<Certificate<'static>>, String>>>,
+    /// `None` is the usual one, which gives nobody up.
+    patience: Option<Patience>,
 }
 
 impl HttpClient {
     pub(crate) fn new() -> HttpClient {
-        HttpClient { agents: Mutex::new(HashMap::new()), system_roots: OnceLock::new() }
+        HttpClient { agents: Arc::default(), system_roots: Arc::default(), patience: None }
+    }
+
+    /// The same client with less patience.
+    pub(crate) fn with_patience(&self, patience: Patience) -> HttpClient {
+        HttpClient { patience: Some(patience), ..self.clone() }
     }
 
     /// Sends `request`, repeats it where that may help, follows redirects, and returns the first real answer.
@@ -272,8 +282,17 @@ impl HttpClient {
         let max_attempts = if request.body.can_be_repeated() { max_attempts } else { 1 };
         let mut wait = config.first_wait;
         let mut attempt = 1;
+        let patience = self.patience.as_ref().zip(Origin::of(uri));
         loop {
+            if let Some((patience, origin)) = &patience {
+                patience.check(origin)?;
+            }
             let outcome = self.send_once(config, request, uri, authorization)?;
+            if let (Some((patience, origin)), Err(error)) = (&patience, &outcome)
+                && is_silence(error)
+            {
+                return Err(patience.give_up(origin));
+            }
             let asked_wait = match &outcome {
                 _ if attempt == max_attempts => None,
                 Ok(response) if may_pass(response.status) => Some(retry_after(response).unwrap_or_default()),
@@ -317,7 +336,9 @@ impl HttpClient {
         let malformed = |error: http::Error| Failure::Protocol(format!("cannot form a request: {error}"));
         let mut bytes: &[u8];
         let (reader, size_bytes): (&mut dyn Read, u64) = match &mut request.body {
-            RequestBody::None => return Ok(run(&agent, uri, head.body(()).map_err(malformed)?, request.timeout)),
+            RequestBody::None => {
+                return Ok(self.run(&agent, uri, head.body(()).map_err(malformed)?, request.timeout));
+            }
             RequestBody::Bytes(all) => {
                 bytes = all;
                 (&mut bytes, all.len() as u64)
@@ -326,7 +347,29 @@ impl HttpClient {
         };
         let head = head.header("Content-Length", size_bytes);
         let message = head.body(SendBody::from_reader(reader)).map_err(malformed)?;
-        Ok(run(&agent, uri, message, request.timeout))
+        Ok(self.run(&agent, uri, message, request.timeout))
+    }
+
+    fn run(
+        &self,
+        agent: &Agent,
+        uri: &Uri,
+        message: http::Request<impl AsSendBody>,
+        timeout: Option<Duration>,
+    ) -> Result<Response, ureq::Error> {
+        let mut message = agent.configure_request(message).timeout_global(timeout);
+        if let Some(Patience { limit, .. }) = &self.patience {
+            let at_most = |usual: Duration| Some(usual.min(*limit));
+            message = message
+                .timeout_resolve(Some(*limit))
+                .timeout_connect(at_most(CONNECT_TIMEOUT))
+                .timeout_recv_response(Some(*limit))
+                .timeout_per_read(at_most(STALL_TIMEOUT))
+                .timeout_per_write(at_most(STALL_TIMEOUT));
+        }
+        let (parts, body) = agent.run(message.build())?.into_parts();
+        let patience = self.patience.clone();
+        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, uri: uri.clone(), body, patience })
     }
 
     /// The agent for `origin`, made on first use.
@@ -366,20 +409,6 @@ impl HttpClient {
         roots.extend(own.roots);
         Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).client_cert(own.client).build())
     }
-}
-
-fn run(
-    agent: &Agent,
-    uri: &Uri,
-    message: http::Request<impl AsSendBody>,
-    timeout: Option<Duration>,
-) -> Result<Response, ureq::Error> {
-    let message = match timeout {
-        Some(timeout) => agent.configure_request(message).timeout_global(Some(timeout)).build(),
-        None => message,
-    };
-    let (parts, body) = agent.run(message)?.into_parts();
-    Ok(Response { status: parts.status.as_u16(), headers: parts.headers, uri: uri.clone(), body })
 }
 
 /// Where `response` sends `request`, if it is a redirect that may be followed.

@@ -1,6 +1,7 @@
 //! Why did one host not do what it was asked? The reasons that all operations share, and what a caller makes of them.
 
 use std::fmt;
+use std::time::Duration;
 
 use slipway_oci::Digest;
 
@@ -40,6 +41,9 @@ pub enum Failure {
     Offline,
     #[error("cannot be reached: {reason}")]
     Unreachable { reason: String },
+    /// It is not asked again.
+    #[error("it said nothing for {limit:?}")]
+    Silent { limit: Duration },
     #[error("the answer is longer than {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
     #[error("wanted `{wanted}`, got bytes with digest `{found}`")]
@@ -84,6 +88,7 @@ impl Failure {
             Failure::Status { .. }
             | Failure::Offline
             | Failure::Unreachable { .. }
+            | Failure::Silent { .. }
             | Failure::Source { .. }
             | Failure::Configuration(_) => ErrorKind::Environment,
             Failure::TooLarge { .. }

@@ -6,13 +6,13 @@ use std::io::{self, Read};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use slipway_oci::percent_decoded;
-use ureq::BodyReader;
 use ureq::http::{Method, Uri};
 
 use crate::Registry;
 use crate::client::{Request, Response};
 use crate::failure::{ErrorKind, Failure};
 use crate::origin::Origin;
+use crate::patience::BodyBytes;
 
 /// What to ask of a URL.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ impl UrlResponse {
 
 /// The bytes at a URL. A body that ends before its `Content-Length` is a read error; it has no other size limit.
 pub struct UrlBody {
-    reader: BodyReader<'static>,
+    reader: BodyBytes,
     /// `None` if the server did not say.
     n_left: Option<u64>,
 }

@@ -11,7 +11,7 @@
 //! Registry::object                  objects.rs      the same for who signs requests: caches in S3 and the like
 //!     each of them asks             mirror.rs       which servers, in which order
 //!     through                       auth.rs         which `Authorization` header (challenge.rs, credentials.rs)
-//!     through                       client.rs       redirects, retries, certificates.rs, proxies (proxy.rs)
+//!     through                       client.rs       redirects, retries, certificates.rs, proxies (proxy.rs), patience.rs
 //! ```
 //!
 //! Blocking calls on `&self`; a [`Registry`] is cheap to clone and may be used by any number of threads. Nothing here
@@ -29,6 +29,7 @@ mod login;
 mod mirror;
 mod objects;
 mod origin;
+mod patience;
 mod proxy;
 mod pull;
 mod push;
@@ -36,12 +37,14 @@ mod referrers;
 mod resolve;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::auth::{Authenticator, Scope};
 use crate::chunks::ChunkBuffers;
 use crate::client::{HttpClient, Request, Response};
 use crate::credentials::CredentialStore;
 use crate::mirror::{DeadMirrors, Endpoint};
+use crate::patience::Patience;
 
 pub use client::{ClientConfig, HostTls};
 pub use credentials::{ConfigFileError, CredentialError, HelperError, KeptLogin};
@@ -65,14 +68,15 @@ pub struct Registry {
     shared: Arc<Shared>,
 }
 
+#[derive(Clone)]
 struct Shared {
     config: ClientConfig,
     http: HttpClient,
-    auth: Authenticator,
-    dead_mirrors: DeadMirrors,
-    chunk_buffers: ChunkBuffers,
+    auth: Arc<Authenticator>,
+    dead_mirrors: Arc<DeadMirrors>,
+    chunk_buffers: Arc<ChunkBuffers>,
     /// What registries want to be told to the user, each once.
-    notices: Mutex<Vec<String>>,
+    notices: Arc<Mutex<Vec<String>>>,
 }
 
 impl Registry {
@@ -86,13 +90,19 @@ impl Registry {
         Registry {
             shared: Arc::new(Shared {
                 http: HttpClient::new(),
-                auth: Authenticator::new(credentials),
-                dead_mirrors: DeadMirrors::default(),
-                chunk_buffers: ChunkBuffers::default(),
-                notices: Mutex::default(),
+                auth: Arc::new(Authenticator::new(credentials)),
+                dead_mirrors: Arc::default(),
+                chunk_buffers: Arc::default(),
+                notices: Arc::default(),
                 config,
             }),
         }
+    }
+
+    /// The same client for what can be done without: a server that says nothing for as long as `limit` is given up.
+    pub fn with_silence_limit(&self, limit: Duration) -> Registry {
+        let http = self.shared.http.with_patience(Patience::new(limit));
+        Registry { shared: Arc::new(Shared { http, ..Shared::clone(&self.shared) }) }
     }
 
     /// Whether no connection is made.

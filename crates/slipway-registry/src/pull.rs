@@ -8,7 +8,6 @@ use std::io::{self, Read};
 use std::thread;
 
 use slipway_oci::{Descriptor, Digest, Reference, Sha256};
-use ureq::BodyReader;
 use ureq::http::Method;
 
 use crate::Registry;
@@ -17,6 +16,7 @@ use crate::chunks::{CHUNK_BYTES, ChunkPermit, Chunks};
 use crate::client::{Request, Response};
 use crate::failure::{Attempt, ErrorKind, Failure, kind_of, listed};
 use crate::mirror::{Endpoint, first_that_helps};
+use crate::patience::BodyBytes;
 
 /// How often in a row a blob is taken up again. A server that breaks every connection must not keep a build for ever.
 const MAX_RESUMPTIONS: u32 = 5;
@@ -157,7 +157,7 @@ impl Body {
 
 /// A piece that ends well only if it is whole: what follows it must not take its place.
 struct ExactPiece {
-    reader: BodyReader<'static>,
+    reader: BodyBytes,
     n_left: u64,
 }
 

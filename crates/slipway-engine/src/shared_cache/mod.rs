@@ -26,9 +26,11 @@ fn backend(place: &CachePlace, registry: &Registry) -> Option<Arc<dyn Backend>> 
     let form = |document: &CacheDocument| Form { is_image: document.is_image, uses_oci_types: document.uses_oci_types };
     Some(match place {
         CachePlace::Inline => return None,
-        CachePlace::Registry { reference, document } => {
-            Arc::new(RegistryBackend { registry: registry.clone(), reference: reference.clone(), form: form(document) })
-        }
+        CachePlace::Registry { reference, document, silence_limit } => Arc::new(RegistryBackend {
+            registry: registry.with_silence_limit(*silence_limit),
+            reference: reference.clone(),
+            form: form(document),
+        }),
         CachePlace::Local { path, tag, digest, document, is_reset } => Arc::new(LocalBackend {
             folder: path.clone(),
             tag: tag.clone(),
@@ -36,8 +38,12 @@ fn backend(place: &CachePlace, registry: &Registry) -> Option<Arc<dyn Backend>> 
             form: form(document),
             is_reset: *is_reset,
         }),
-        CachePlace::S3(place) => Arc::new(S3Backend { registry: registry.clone(), config: s3_config(place) }),
-        CachePlace::Gha(place) => Arc::new(GhaBackend::new(registry.clone(), gha_config(place))),
+        CachePlace::S3(place) => {
+            Arc::new(S3Backend { registry: registry.with_silence_limit(place.silence_limit), config: s3_config(place) })
+        }
+        CachePlace::Gha(place) => {
+            Arc::new(GhaBackend::new(registry.with_silence_limit(place.silence_limit), gha_config(place)))
+        }
     })
 }
 
@@ -59,7 +65,7 @@ fn s3_config(place: &S3Place) -> S3Config {
 }
 
 fn gha_config(place: &GhaPlace) -> GhaConfig {
-    let GhaPlace { scope, url, token, timeout } = place;
+    let GhaPlace { scope, url, token, timeout, .. } = place;
     GhaConfig { scope: scope.clone(), url: url.clone(), token: text(token), timeout: *timeout }
 }
 

@@ -61,6 +61,8 @@ pub enum CachePlace {
     Registry {
         reference: Reference,
         document: CacheDocument,
+        /// For how long the registry may say nothing.
+        silence_limit: Duration,
     },
     /// A folder in OCI layout.
     Local {
@@ -112,6 +114,8 @@ pub struct S3Place {
     pub n_parallel: usize,
     /// Objects that are older than this are written anew when a cache is exported.
     pub touch_refresh: Duration,
+    /// For how long the server may say nothing.
+    pub silence_limit: Duration,
 }
 
 /// The cache service of GitHub Actions (version 2).
@@ -122,4 +126,6 @@ pub struct GhaPlace {
     pub token: SecretValue,
     /// How long reading the cache's list may take, and sending what is left when the build is over.
     pub timeout: Duration,
+    /// For how long the service may say nothing.
+    pub silence_limit: Duration,
 }

@@ -6,4 +6,5 @@ mod fetch;
 mod mirrors;
 mod pull;
 mod push;
+mod silence;
 mod support;

@@ -2,13 +2,18 @@
 //! to each.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
+use slipway_oci::Digest;
 use slipway_test::actions_cache::ActionsCache;
 use slipway_test::capability::Capability;
+use slipway_test::registry::{Canned, TestRegistry};
 
-use crate::cache_remote::{assert_no_warning, ran, site};
+use crate::cache_remote::{assert_no_warning, ran, site, uploads};
 use crate::process::wait_until;
 use crate::site::{Outcome, Site, files_below, run};
 use crate::{Test, test};
@@ -16,6 +21,8 @@ use crate::{Test, test};
 pub(crate) const TESTS: &[Test] = &[
     test("the_service_of_actions_keeps_a_cache", the_service_of_actions_keeps_a_cache),
     test("a_service_that_says_nothing_is_given_up", a_service_that_says_nothing_is_given_up),
+    test("a_server_that_says_nothing_is_asked_once", a_server_that_says_nothing_is_asked_once),
+    test("a_registry_that_falls_silent_is_given_up", a_registry_that_falls_silent_is_given_up),
     test("a_folder_forgets_what_nothing_leads_to_if_asked", a_folder_forgets_what_nothing_leads_to_if_asked),
     Test { name: "a_bucket_keeps_a_cache", needs: &[Capability::S3Server], run: a_bucket_keeps_a_cache },
     Test {
@@ -74,6 +81,82 @@ fn a_service_that_says_nothing_is_given_up() {
         "it took longer than 100ms, which `timeout` allows",
     ] {
         assert!(outcome.stderr.contains(part), "`{part}` is not in: {}", outcome.stderr);
+    }
+}
+
+/// Counted, not timed: each time it is asked costs the build as long as it may be silent.
+fn a_server_that_says_nothing_is_asked_once() {
+    let server = SilentServer::start();
+    let bucket = format!(
+        "type=s3,bucket=b,region=r,endpoint_url=http://{},use_path_style=true,access_key_id=a,secret_access_key=s",
+        server.address
+    );
+    let registry = format!("type=registry,ref={}/cache:x", server.address);
+    for (place, kind) in [(&registry, "registry"), (&bucket, "s3")] {
+        let site = site();
+        let source = format!("--cache-from={place},timeout=100ms");
+        let target = format!("--cache-to={place},timeout=100ms,mode=max");
+        server.n_asked.store(0, Ordering::Relaxed);
+        let outcome = site.build(&[&source, &target]).success();
+        for what in ["import", "export"] {
+            let warning = format!("WARNING: failed to {what} the {kind} cache `");
+            let told = outcome.stderr.lines().find(|line| line.contains(&warning));
+            assert!(told.is_some_and(|line| line.contains("it said nothing for 100ms")), "{}", outcome.stderr);
+        }
+        assert_eq!(server.n_asked.load(Ordering::Relaxed), 2, "once as a source, once as a target: {kind}");
+        let strict = site.build(&[&format!("{target},ignore-error=false")]).failure();
+        assert!(strict.contains(&format!("failed to solve: failed to export the {kind} cache")), "{strict}");
+    }
+}
+
+/// The list of the cache is there, the layers that it promises never come.
+fn a_registry_that_falls_silent_is_given_up() {
+    let (registry, server) = (TestRegistry::start().unwrap(), SilentServer::start());
+    let site = site();
+    let place = format!("type=registry,ref={}/cache:x", registry.host());
+    site.build(&[&format!("--cache-to={place},mode=max")]).success();
+    // The list is the last blob that was sent.
+    let list = uploads(&registry).pop().unwrap();
+    let digest: Digest = list.rsplit("digest=").next().unwrap().replace("%3A", ":").parse().unwrap();
+    let body = registry.blob(&digest).unwrap();
+    registry.set_canned(&format!("/v2/cache/blobs/{digest}"), Canned { body, ..Canned::default() });
+    registry.redirect_blobs_to(&format!("http://{}", server.address));
+    site.renew_store();
+    site.write("end", "changed\n");
+    let outcome = site.build(&[&format!("--cache-from={place},timeout=100ms"), "--output=../out"]).success();
+    let warning = format!("WARNING: the cache `{}/cache:x` cannot be used", registry.host());
+    assert!(
+        outcome.stderr.contains(&warning) && outcome.stderr.contains("it said nothing for 100ms"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(ran(&outcome).len(), 5, "{}", outcome.stderr);
+    // The layers are asked for side by side.
+    let n_asked = server.n_asked.load(Ordering::Relaxed);
+    assert!((1..=3).contains(&n_asked), "{n_asked} times");
+}
+
+/// A server that accepts connections and never says a word.
+struct SilentServer {
+    address: SocketAddr,
+    n_asked: Arc<AtomicUsize>,
+}
+
+impl SilentServer {
+    fn start() -> SilentServer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let n_asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&n_asked);
+        // It ends with the tests. Who is connected stays so.
+        thread::spawn(move || {
+            let mut connections = Vec::new();
+            for connection in listener.incoming() {
+                counter.fetch_add(1, Ordering::Relaxed);
+                connections.push(connection);
+            }
+        });
+        SilentServer { address, n_asked }
     }
 }
 

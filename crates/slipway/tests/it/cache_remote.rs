@@ -392,7 +392,7 @@ fn a_changed_file_of_a_mount_costs_its_pieces() {
 }
 
 /// Where each upload of a blob was completed, in their order; the digest is at the end of the target.
-fn uploads(registry: &TestRegistry) -> Vec<String> {
+pub(crate) fn uploads(registry: &TestRegistry) -> Vec<String> {
     let requests = registry.requests().into_iter();
     requests.filter(|r| r.method == "PUT" && r.target.contains("/blobs/uploads/")).map(|r| r.target).collect()
 }

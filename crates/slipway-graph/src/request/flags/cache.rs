@@ -18,6 +18,9 @@ use crate::request::{
 const MAX_MOUNT_BYTES: u64 = 2 << 30;
 const TOUCH_REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
 const GHA_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// For how long a server may say nothing unless `timeout` says otherwise. Some registries need most of it to take in a
+/// large layer; a cache that makes a build wait for longer is none.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Why a cache entry is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -205,7 +208,8 @@ fn place(fields: &Fields<'_>, path_key: &'static str) -> Result<Option<CachePlac
             let text = fields.required("registry", "ref")?;
             let reference = text.parse::<Reference>();
             let reference = reference.map_err(|_| CacheFlagError::Reference { text: text.to_owned() })?;
-            Ok(Some(CachePlace::Registry { reference, document: document(fields)? }))
+            let silence_limit = silence_limit(fields)?;
+            Ok(Some(CachePlace::Registry { reference, document: document(fields)?, silence_limit }))
         }
         "local" => {
             let path = fields.path(fields.required("local", path_key)?);
@@ -225,6 +229,12 @@ fn place(fields: &Fields<'_>, path_key: &'static str) -> Result<Option<CachePlac
 fn document(fields: &Fields<'_>) -> Result<CacheDocument, CacheFlagError> {
     let uses_oci_types = fields.flag("oci-mediatypes", true)?;
     Ok(CacheDocument { is_image: fields.flag("image-manifest", uses_oci_types)?, uses_oci_types })
+}
+
+fn silence_limit(fields: &Fields<'_>) -> Result<Duration, CacheFlagError> {
+    let limit = fields.duration("timeout", SILENCE_LIMIT)?;
+    let text = || fields.text("timeout").unwrap_or_default().to_owned();
+    if limit.is_zero() { Err(CacheFlagError::Value { key: "timeout", text: text() }) } else { Ok(limit) }
 }
 
 fn s3(fields: &Fields<'_>) -> Result<Option<CachePlace>, CacheFlagError> {
@@ -254,6 +264,7 @@ fn s3(fields: &Fields<'_>) -> Result<Option<CachePlace>, CacheFlagError> {
         session_token: session_token.map(|token| SecretValue(token.into_bytes())),
         n_parallel: fields.number("upload_parallelism")?.unwrap_or(4).clamp(1, 64) as usize,
         touch_refresh: fields.duration("touch_refresh", TOUCH_REFRESH)?,
+        silence_limit: silence_limit(fields)?,
     })))
 }
 
@@ -265,7 +276,8 @@ fn gha(fields: &Fields<'_>) -> Result<Option<CachePlace>, CacheFlagError> {
     let url = url.or_else(|| fields.surroundings.variable("ACTIONS_RESULTS_URL")).filter(|url| !url.is_empty());
     let (Some(token), Some(url)) = (token, url) else { return Ok(None) };
     let scope = fields.text("scope").unwrap_or("buildkit").to_owned();
-    Ok(Some(CachePlace::Gha(GhaPlace { scope, url, token: SecretValue(token.into_bytes()), timeout })))
+    let token = SecretValue(token.into_bytes());
+    Ok(Some(CachePlace::Gha(GhaPlace { scope, url, token, timeout, silence_limit: timeout.min(SILENCE_LIMIT) })))
 }
 
 #[cfg(test)]
@@ -336,6 +348,7 @@ mod tests {
             ("type=local,dest=x,ignore-error=maybe", "invalid ignore-error \"maybe\" of a cache"),
             ("type=local,dest=x,reset=maybe", "invalid reset \"maybe\" of a cache"),
             ("type=gha,timeout=10", "invalid timeout \"10\" of a cache"),
+            ("type=registry,ref=a,timeout=0", "invalid timeout \"0\" of a cache"),
             (
                 "type=s3,bucket=b,region=r,access_key_id=a,secret_access_key=s,touch_refresh=day",
                 "invalid touch_refresh \"day\" of a cache",
@@ -394,13 +407,16 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "hidden"),
             ("AWS_REGION", "r"),
         ]);
-        let texts =
-            ["type=gha,scope=s,timeout=90s".to_owned(), "type=s3,bucket=b,name=x;y,touch_refresh=1h".to_owned()];
+        let texts = [
+            "type=gha,scope=s,timeout=90s".to_owned(),
+            "type=s3,bucket=b,name=x;y,touch_refresh=1h,timeout=2m".to_owned(),
+        ];
         let found = sources(&texts, &machine).unwrap();
         let [CacheSource::Place(CachePlace::Gha(gha)), CacheSource::Place(CachePlace::S3(s3))] = &found[..] else {
             panic!("two places were expected: {found:?}")
         };
         assert_eq!([gha.timeout.as_secs(), s3.touch_refresh.as_secs()], [90, 3600]);
+        assert_eq!([gha.silence_limit.as_secs(), s3.silence_limit.as_secs()], [60, 120]);
         let shown = format!("{found:?}");
         assert!(
             !shown.contains("hidden") && shown.contains("\"x\", \"y\"") && shown.contains("http://gha/"),
