@@ -10,11 +10,16 @@ use std::thread::JoinHandle;
 
 use slipway_graph::request::Compression;
 use slipway_oci::media_type;
+use zstd::zstd_safe::CParameter;
 
 const MEMBER_BYTES: usize = 1 << 20;
 /// Smaller than zlib's default level 6 and a third faster (`docs/benchmarks.md`).
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: u32 = 3;
+/// What a thread compresses at once. Like [`MEMBER_BYTES`] it says what the blob is, and the number of threads does not.
+const ZSTD_JOB_BYTES: u32 = 2 << 20;
+/// More would have to wait for the walk over the files and its hash, and each takes some megabytes.
+const MAX_WORKERS: usize = 8;
 
 /// A writer that compresses into `W`.
 pub(crate) enum Compressor<W: Write> {
@@ -26,13 +31,14 @@ pub(crate) enum Compressor<W: Write> {
 impl<W: Write> Compressor<W> {
     /// `level` as `--output compression-level` gives it; `None` is the default of the kind.
     pub(crate) fn new(kind: Compression, level: Option<u32>, out: W) -> io::Result<Self> {
-        let n_workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let n_workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_WORKERS);
         Ok(match kind {
             Compression::Gzip => Compressor::Gzip(ParallelGzip::new(level.unwrap_or(GZIP_LEVEL), n_workers, out)),
             Compression::Zstd => {
                 let level = i32::try_from(level.unwrap_or(ZSTD_LEVEL)).unwrap_or(i32::MAX);
                 let mut encoder = zstd::Encoder::new(out, level)?;
                 encoder.multithread(u32::try_from(n_workers).unwrap_or(1))?;
+                encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES))?;
                 Compressor::Zstd(Box::new(encoder))
             }
             Compression::Uncompressed => Compressor::Uncompressed(out),
