@@ -20,11 +20,11 @@ use crate::mirror::Endpoint;
 use crate::pull::starts_at;
 
 /// How much one request asks for.
-pub(crate) const CHUNK_BYTES: u64 = 4 << 20;
+pub(crate) const CHUNK_BYTES: u64 = 2 << 20;
 /// How many pieces of one blob are on their way, or wait to be read, at the same time.
 const N_CONNECTIONS: usize = 4;
 /// Smaller blobs come over one connection.
-pub(crate) const MIN_BLOB_BYTES: u64 = 4 * CHUNK_BYTES;
+pub(crate) const MIN_BLOB_BYTES: u64 = 8 * CHUNK_BYTES;
 /// How many blobs come in pieces at the same time. With the number of pieces and their size, that bounds the memory.
 const MAX_BLOBS: usize = 2;
 /// How often a piece is asked for before it counts as missing.

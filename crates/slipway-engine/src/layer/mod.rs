@@ -3,7 +3,8 @@
 //! [`diff`] walks an overlay upper directory and writes the tar; [`untar`] does the reverse for pulled layers and
 //! `ADD` archives; [`tar_writer`] and [`tar_reader`] are the format itself, [`compress`] what happens
 //! to the bytes when they leave the store and [`decompress`] when they come in. [`merged_links`] is for who walks a
-//! whole stack, [`entries`] and [`background_hash`] are for many files and long streams.
+//! whole stack, [`entries`] and [`background_hash`] are for many files and long streams, [`pipe`] is for what goes from
+//! thread to thread.
 
 pub(crate) mod background_hash;
 pub(crate) mod compress;
@@ -15,6 +16,7 @@ mod entries;
 mod hostile;
 pub(crate) mod implied;
 pub(crate) mod merged_links;
+pub(crate) mod pipe;
 #[cfg(test)]
 mod testing;
 pub(crate) mod untar;

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
@@ -84,6 +85,16 @@ pub(crate) fn unpack(
     Ok(unpacker.implied_folders)
 }
 
+/// Where an entry goes.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The whole of it, below the root.
+    path: &'a [u8],
+    parent: &'a OwnedFd,
+    /// The last part of the path.
+    name: &'a CString,
+}
+
 /// What was in the place of an entry before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Was {
@@ -101,7 +112,7 @@ struct Unpacker<'a> {
     /// Made on the way to an entry, and not listed so far.
     implied_folders: BTreeSet<Vec<u8>>,
     /// The folder of the last entry: archives list the entries of a folder one after the other.
-    last_parent: Option<(Vec<u8>, OwnedFd)>,
+    last_parent: Option<(Vec<u8>, Rc<OwnedFd>)>,
     buffer: Vec<u8>,
 }
 
@@ -127,27 +138,25 @@ impl Unpacker<'_> {
             }
         }
         let name = CString::new(name).map_err(|_| UntarError::Escapes { path: lossy(&path) })?;
-        self.make(entry, &path, &parent, &name, reader)
+        self.make(entry, Place { path: &path, parent: &parent, name: &name }, reader)
     }
 
     fn make<R: Read>(
         &mut self,
         entry: &ReadEntry,
-        path: &[u8],
-        parent: &OwnedFd,
-        name: &CString,
+        place: Place<'_>,
         reader: &mut TarReader<R>,
     ) -> Result<(), UntarError> {
-        let was = self.clear_the_way(entry.kind, path, parent, name)?;
+        let Place { path, parent, name } = place;
         let error = |call| move |e: Errno| write_error(path, call, e);
         let mode = Mode::from_raw_mode(entry.mode);
         match entry.kind {
-            EntryKind::File => return self.file(entry, path, parent, name, reader),
-            EntryKind::HardLink => return self.hard_link(entry, path, parent, name),
-            EntryKind::Directory => return self.folder(entry, path, parent, name, was),
+            EntryKind::File => return self.file(entry, place, reader),
+            EntryKind::HardLink => return self.hard_link(entry, place),
+            EntryKind::Directory => return self.folder(entry, place),
             EntryKind::Symlink => {
                 let target = CString::new(entry.link.clone()).map_err(|_| UntarError::Escapes { path: lossy(path) })?;
-                rustix::fs::symlinkat(&target, parent, name).map_err(error("symlink"))?;
+                self.put(place, "symlink", || rustix::fs::symlinkat(&target, parent, name))?;
             }
             EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
                 let (kind, device) = match entry.kind {
@@ -155,11 +164,13 @@ impl Unpacker<'_> {
                     EntryKind::BlockDevice => (FileType::BlockDevice, makedev(entry.device)),
                     _ => (FileType::Fifo, 0),
                 };
-                match rustix::fs::mknodat(parent, name, kind, mode, device) {
-                    Ok(()) => {}
+                let make = || match rustix::fs::mknodat(parent, name, kind, mode, device) {
                     // A user namespace may not make devices; the blob that is pushed on still has them.
-                    Err(Errno::PERM) if kind != FileType::Fifo => return Ok(()),
-                    Err(e) => return Err(write_error(path, "mknod", e)),
+                    Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
+                    made => made.map(|()| true),
+                };
+                if !self.put(place, "mknod", make)? {
+                    return Ok(());
                 }
             }
         }
@@ -172,18 +183,37 @@ impl Unpacker<'_> {
         rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW).map_err(error("utimensat"))
     }
 
-    fn folder(
+    /// Makes an entry that is no folder. If something is in its place already, that is removed first.
+    fn put<T>(
         &mut self,
-        entry: &ReadEntry,
-        path: &[u8],
-        parent: &OwnedFd,
-        name: &CString,
-        was: Was,
-    ) -> Result<(), UntarError> {
+        place: Place<'_>,
+        call: &'static str,
+        make: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, UntarError> {
+        let made = match make() {
+            Err(Errno::EXIST) => {
+                self.clear_the_way(place, false)?;
+                make()
+            }
+            made => made,
+        };
+        made.map_err(|errno| write_error(place.path, call, errno))
+    }
+
+    fn folder(&mut self, entry: &ReadEntry, place: Place<'_>) -> Result<(), UntarError> {
+        let Place { path, parent, name } = place;
         let error = |call| move |e: Errno| write_error(path, call, e);
-        if was != Was::Folder {
-            rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).map_err(error("mkdir"))?;
-        }
+        let make = || rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
+        let was = match make() {
+            Err(Errno::EXIST) => {
+                let was = self.clear_the_way(place, true)?;
+                if was != Was::Folder {
+                    make().map_err(error("mkdir"))?;
+                }
+                was
+            }
+            made => made.map(|()| Was::Nothing).map_err(error("mkdir"))?,
+        };
         let dir = super::diff::open_dir(parent.as_fd(), name).map_err(error("open"))?;
         self.folder_metadata(&dir, entry, path)?;
         if let (Meaning::Layer { is_user_namespace }, Was::Whiteout) = (self.meaning, was) {
@@ -207,15 +237,15 @@ impl Unpacker<'_> {
     fn file<R: Read>(
         &mut self,
         entry: &ReadEntry,
-        path: &[u8],
-        parent: &OwnedFd,
-        name: &CString,
+        place: Place<'_>,
         reader: &mut TarReader<R>,
     ) -> Result<(), UntarError> {
+        let Place { path, parent, name } = place;
         let error = |call| move |e: Errno| write_error(path, call, e);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).map_err(error("open"))?;
-        let mut offset = 0;
+        let open = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600));
+        let file = self.put(place, "open", open)?;
+        let (mut offset, mut end) = (0, 0);
         while offset < entry.size {
             // Holes of sparse files stay holes.
             offset += reader.skip_hole();
@@ -226,10 +256,13 @@ impl Unpacker<'_> {
                 let n_written = rustix::io::pwrite(&file, bytes, offset).map_err(error("write"))?;
                 bytes = &bytes[n_written..];
                 offset += n_written as u64;
+                end = offset;
             }
         }
         // A hole at the end has not been written.
-        rustix::fs::ftruncate(&file, entry.size).map_err(error("ftruncate"))?;
+        if end < entry.size {
+            rustix::fs::ftruncate(&file, entry.size).map_err(error("ftruncate"))?;
+        }
         let (uid, gid) = self.owner(entry);
         owners::give(&file, Owner { uid, gid }).map_err(|e| owner_error(path, uid, gid, e))?;
         // After chown, which clears set-id bits and capabilities.
@@ -238,7 +271,8 @@ impl Unpacker<'_> {
         rustix::fs::futimens(&file, &times(entry)).map_err(error("futimens"))
     }
 
-    fn hard_link(&self, entry: &ReadEntry, path: &[u8], parent: &OwnedFd, name: &CString) -> Result<(), UntarError> {
+    fn hard_link(&mut self, entry: &ReadEntry, place: Place<'_>) -> Result<(), UntarError> {
+        let Place { path, parent, name } = place;
         let escapes = || UntarError::Escapes { path: lossy(path) };
         let target = clean(&entry.link).filter(|t| !t.is_empty()).ok_or_else(escapes)?;
         let cut = target.iter().rposition(|b| *b == b'/');
@@ -246,21 +280,14 @@ impl Unpacker<'_> {
             Some(slash) => (&target[..slash], &target[slash + 1..]),
             None => (&target[..0], &target[..]),
         };
-        let error = |e| write_error(path, "link", e);
-        let dir = open_below(self.root, dir).map_err(error)?;
+        let dir = open_below(self.root, dir).map_err(|errno| write_error(path, "link", errno))?;
         let base = CString::new(base).map_err(|_| escapes())?;
-        rustix::fs::linkat(&dir, &base, parent, name, AtFlags::empty()).map_err(error)?;
-        self.apply_to_link(entry, path, parent, name)
+        self.put(place, "link", || rustix::fs::linkat(&dir, &base, parent, name, AtFlags::empty()))?;
+        self.apply_to_link(entry, place)
     }
 
     /// The header of a hard link says again what its file is like, and as in the reference the last word counts.
-    fn apply_to_link(
-        &self,
-        entry: &ReadEntry,
-        path: &[u8],
-        parent: &OwnedFd,
-        name: &CString,
-    ) -> Result<(), UntarError> {
+    fn apply_to_link(&self, entry: &ReadEntry, Place { path, parent, name }: Place<'_>) -> Result<(), UntarError> {
         let error = |call| move |e: Errno| write_error(path, call, e);
         let stat = super::diff::stat_at(parent, name).map_err(error("stat"))?;
         let (uid, gid) = self.owner(entry);
@@ -278,21 +305,16 @@ impl Unpacker<'_> {
         rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW).map_err(error("utimensat"))
     }
 
-    /// Removes what is in the place of a new entry and says what it was; folders stay if a folder comes.
-    fn clear_the_way(
-        &mut self,
-        kind: EntryKind,
-        path: &[u8],
-        parent: &OwnedFd,
-        name: &CString,
-    ) -> Result<Was, UntarError> {
+    /// Removes what is in the place of a new entry and says what it was. Folders stay if a folder comes.
+    fn clear_the_way(&mut self, place: Place<'_>, is_for_folder: bool) -> Result<Was, UntarError> {
+        let Place { path, parent, name } = place;
         let stat = match super::diff::stat_at(parent, name) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(Was::Nothing),
             Err(e) => return Err(write_error(path, "stat", e)),
         };
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_folder && kind == EntryKind::Directory {
+        if is_folder && is_for_folder {
             return Ok(Was::Folder);
         }
         self.last_parent = None;
@@ -300,14 +322,11 @@ impl Unpacker<'_> {
         Ok(if super::diff::is_whiteout(&stat) { Was::Whiteout } else { Was::Nothing })
     }
 
-    fn parent(&mut self, path: &[u8]) -> Result<OwnedFd, UntarError> {
-        let again = |fd: &OwnedFd| {
-            fd.try_clone().map_err(|source| UntarError::Write { path: lossy(path), call: "dup", source })
-        };
+    fn parent(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, UntarError> {
         if let Some((last, fd)) = &self.last_parent
             && last == path
         {
-            return again(fd);
+            return Ok(Rc::clone(fd));
         }
         let fd = match open_below(self.root, path) {
             Ok(fd) => fd,
@@ -317,8 +336,8 @@ impl Unpacker<'_> {
             }
             Err(e) => return Err(write_error(path, "open", e)),
         };
-        let copy = again(&fd)?;
-        self.last_parent = Some((path.to_vec(), copy));
+        let fd = Rc::new(fd);
+        self.last_parent = Some((path.to_vec(), Rc::clone(&fd)));
         Ok(fd)
     }
 

@@ -265,7 +265,7 @@ fn a_large_blob_comes_in_pieces() {
     let mut ranges: Vec<String> = registry.requests().into_iter().filter_map(|request| request.range).collect();
     ranges.sort();
     ranges.dedup();
-    assert_eq!(ranges.len(), LARGE.div_ceil(4 << 20), "{ranges:?}");
+    assert_eq!(ranges.len(), LARGE.div_ceil(2 << 20), "{ranges:?}");
     assert!(registry.requests().iter().all(|request| request.range.is_some()), "nothing is fetched twice");
 }
 

@@ -2,6 +2,7 @@
 //! the host that it belongs to, memory stays bounded, and the store is good for the next build.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -97,6 +98,12 @@ fn config_of(diff_ids: &[Digest]) -> Vec<u8> {
     let Platform { os, architecture, .. } = Platform::host();
     let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
     json!({ "os": os, "architecture": architecture, "rootfs": rootfs }).to_string().into_bytes()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
@@ -258,6 +265,15 @@ fn documents_that_lie() {
 fn layers_that_lie() {
     assert_refused(&[
         ("another layer", "got bytes with digest", |f| f.served_layer = Some(vec![b'x'; f.layer.len()])),
+        ("a layer that unpacks to the right files but has other bytes", "got bytes with digest", |f| {
+            let plain = f.layer.clone();
+            let blob = gzip(&plain);
+            let mut served = blob.clone();
+            // Which system wrote it (RFC 1952, 2.3.1), and nobody who unpacks it cares.
+            served[9] ^= 1;
+            f.with_layer(&format!("{OCI_LAYER}+gzip"), blob, &plain);
+            f.served_layer = Some(served);
+        }),
         ("a layer smaller than told", "got", |f| f.manifest["layers"][0]["size"] = json!(1_u64 << 40)),
         ("a layer of the largest size there is", "got", |f| f.manifest["layers"][0]["size"] = json!(u64::MAX)),
         ("a layer larger than told", "wanted 1 bytes", |f| f.manifest["layers"][0]["size"] = json!(1)),

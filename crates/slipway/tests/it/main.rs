@@ -54,6 +54,7 @@ mod pins;
 mod platforms;
 mod process;
 mod prune;
+mod pulling;
 mod registry;
 mod registry_settings;
 mod reported;
@@ -144,6 +145,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("pins", pins::TESTS),
     ("platforms", platforms::TESTS),
     ("prune", prune::TESTS),
+    ("pulling", pulling::TESTS),
     ("registry", registry::TESTS),
     ("registry_settings", registry_settings::TESTS),
     ("reported", reported::TESTS),
