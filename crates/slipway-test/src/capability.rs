@@ -44,10 +44,14 @@ pub enum Capability {
     DockerRegistry,
     /// `openssl`, which makes certificates and serves with them.
     OpenSsl,
+    /// Making and mounting file systems of these kinds in files.
+    Ext4,
+    Xfs,
+    Btrfs,
 }
 
 impl Capability {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 19] = [
         Self::Overlay,
         Self::UserNamespace,
         Self::SubordinateIds,
@@ -64,6 +68,9 @@ impl Capability {
         Self::Chromium,
         Self::DockerRegistry,
         Self::OpenSsl,
+        Self::Ext4,
+        Self::Xfs,
+        Self::Btrfs,
     ];
 
     /// What every build needs from the machine.
@@ -90,6 +97,9 @@ impl Capability {
             Self::Chromium => "chromium",
             Self::DockerRegistry => "docker-registry",
             Self::OpenSsl => "openssl",
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
         }
     }
 
@@ -142,6 +152,11 @@ impl Capability {
             Self::Chromium => fails("chromium", &["chromium", "--version"]),
             Self::DockerRegistry => fails("docker-registry", &["sh", "-c", "command -v docker-registry"]),
             Self::OpenSsl => fails("openssl", &["openssl", "version"]),
+            Self::Ext4 | Self::Xfs | Self::Btrfs => Self::Root.probe().or_else(|| {
+                let mount = "mount -t tmpfs none /mnt && cd /mnt && truncate -s 400m disk &&
+                    mkfs.$0 -q disk >&2 && mkdir on && mount -o loop disk on";
+                fails("a file system in a file", &["unshare", "-m", "sh", "-c", mount, self.name()])
+            }),
             Self::PrivateNetwork => {
                 let has_all = "{ command -v slirp4netns || command -v pasta; } && : <> /dev/net/tun";
                 fails("slirp4netns or pasta, or /dev/net/tun", &["sh", "-c", has_all])

@@ -29,6 +29,7 @@ mod drop_in;
 mod epoch;
 mod explained;
 mod explorer;
+mod file_systems;
 mod git;
 mod git_modes;
 mod graph;
@@ -121,6 +122,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("debian_registry", debian_registry::TESTS),
     ("explained", explained::TESTS),
     ("explorer", explorer::TESTS),
+    ("file_systems", file_systems::TESTS),
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
     ("graph", graph::TESTS),
