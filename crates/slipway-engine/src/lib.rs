@@ -92,7 +92,7 @@ pub use records::{
     Break, BuildRecord, Explanation, FileChange, HitKind, LayerRecord, LogError, LogPiece, LogReader, Outcome,
     PartKind, Reason, RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log, step_sizes,
 };
-pub use reproduce::{Cause, TracedStep, UnlikeStep, Unlikeness, Variation};
+pub use reproduce::{Cause, TracedStep, UnlikeFile, UnlikeStep, Unlikeness, Variation, blame_folder_order};
 pub use stored::{Pulled, StoredImageError};
 
 /// Now, in nanoseconds since 1970.

@@ -46,10 +46,19 @@ pub struct Variation {
 pub struct UnlikeStep {
     pub name: String,
     pub lines: Option<LineRange>,
-    /// Path and difference, sorted by path; a limited number of them.
-    pub files: Vec<(String, Unlikeness)>,
+    /// Sorted by path; a limited number of them.
+    pub files: Vec<UnlikeFile>,
     /// How many more there are.
     pub n_more: usize,
+}
+
+/// A file that is not the same in both builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnlikeFile {
+    pub path: String,
+    pub unlikeness: Unlikeness,
+    /// What made it differ, as far as that is known.
+    pub cause: Option<Cause>,
 }
 
 /// How a file of one build differs from that of the other.
@@ -64,18 +73,19 @@ pub enum Unlikeness {
     /// From this byte on.
     Content {
         offset: u64,
-        cause: Option<Cause>,
     },
     /// Nothing but its time of modification.
     TimeOnly,
 }
 
-/// What made contents differ, as far as they tell.
+/// What made files differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     HostName,
     Processors,
-    /// The same lines in another order.
+    /// The order in which folders list their files.
+    FolderOrder,
+    /// The same lines in another order, whatever that comes from.
     Order,
     /// A time of day, or seconds since 1970.
     Time,
@@ -133,9 +143,43 @@ impl Engine {
     }
 }
 
+impl UnlikeStep {
+    /// Whether the order of folders could explain more of it than is explained.
+    pub fn is_unexplained(&self) -> bool {
+        self.files.iter().any(UnlikeFile::is_unexplained)
+    }
+}
+
+impl UnlikeFile {
+    fn is_unexplained(&self) -> bool {
+        matches!(self.cause, None | Some(Cause::Order)) && self.unlikeness != Unlikeness::TimeOnly
+    }
+}
+
+/// Blames the order of folders for what differs only if that does too. `unlike`: with all varied; `in_order`: with all but
+/// that.
+pub fn blame_folder_order(unlike: &mut [UnlikeStep], in_order: &[UnlikeStep]) {
+    for step in unlike {
+        let same = in_order.iter().find(|other| (&other.name, other.lines) == (&step.name, step.lines));
+        // Of one with many differences, not all are known.
+        if same.is_some_and(|other| other.n_more > 0) {
+            continue;
+        }
+        let still_differs = |path: &str| {
+            let files = same.map_or(&[][..], |other| &other.files);
+            files.iter().any(|file| file.path == path && file.unlikeness != Unlikeness::TimeOnly)
+        };
+        for file in step.files.iter_mut().filter(|file| file.is_unexplained()) {
+            if !still_differs(&file.path) {
+                file.cause = Some(Cause::FolderOrder);
+            }
+        }
+    }
+}
+
 struct Comparison<'a> {
     variation: &'a Variation,
-    files: Vec<(String, Unlikeness)>,
+    files: Vec<UnlikeFile>,
     n_more: usize,
 }
 
@@ -151,14 +195,14 @@ impl Comparison<'_> {
             };
             let unlikeness = match (stat(first)?, stat(second)?) {
                 (Some(one), Some(other)) => self.unlikeness((first, &one), (second, &other), &name)?,
-                (Some(_), None) => Some(Unlikeness::OnlyFirst),
-                (None, Some(_)) => Some(Unlikeness::OnlySecond),
+                (Some(_), None) => Some((Unlikeness::OnlyFirst, None)),
+                (None, Some(_)) => Some((Unlikeness::OnlySecond, None)),
                 (None, None) => None,
             };
             let is_in_both =
-                !matches!(unlikeness, Some(Unlikeness::OnlyFirst | Unlikeness::OnlySecond | Unlikeness::Kind));
-            if let Some(unlikeness) = unlikeness {
-                self.add(path.clone(), unlikeness);
+                !matches!(unlikeness, Some((Unlikeness::OnlyFirst | Unlikeness::OnlySecond | Unlikeness::Kind, _)));
+            if let Some((unlikeness, cause)) = unlikeness {
+                self.add(UnlikeFile { path: path.clone(), unlikeness, cause });
             }
             if is_in_both
                 && let (Ok(one), Ok(other)) = (open_dir(first.as_fd(), &name), open_dir(second.as_fd(), &name))
@@ -169,9 +213,9 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn add(&mut self, path: String, unlikeness: Unlikeness) {
+    fn add(&mut self, file: UnlikeFile) {
         match self.files.len() < MAX_FILES_TOLD {
-            true => self.files.push((path, unlikeness)),
+            true => self.files.push(file),
             false => self.n_more += 1,
         }
     }
@@ -181,30 +225,31 @@ impl Comparison<'_> {
         (first, one): (&OwnedFd, &Stat),
         (second, other): (&OwnedFd, &Stat),
         name: &CString,
-    ) -> io::Result<Option<Unlikeness>> {
+    ) -> io::Result<Option<(Unlikeness, Option<Cause>)>> {
+        let unexplained = |unlikeness| Ok(Some((unlikeness, None)));
         let kind = FileType::from_raw_mode(one.st_mode);
         if kind != FileType::from_raw_mode(other.st_mode) || one.st_rdev != other.st_rdev {
-            return Ok(Some(Unlikeness::Kind));
+            return unexplained(Unlikeness::Kind);
         }
         if kind == FileType::Symlink && read_link(first, name)? != read_link(second, name)? {
-            return Ok(Some(Unlikeness::LinkTarget));
+            return unexplained(Unlikeness::LinkTarget);
         }
         if kind == FileType::RegularFile {
             let (mut one, mut other) = (File::from(open_file(first, name)?), File::from(open_file(second, name)?));
             if let Some(offset) = first_difference(&mut one, &mut other)? {
                 let cause = self.cause(&one, &other, offset)?;
-                return Ok(Some(Unlikeness::Content { offset, cause }));
+                return Ok(Some((Unlikeness::Content { offset }, cause)));
             }
         }
         if one.st_mode != other.st_mode {
-            return Ok(Some(Unlikeness::Mode));
+            return unexplained(Unlikeness::Mode);
         }
         if (one.st_uid, one.st_gid) != (other.st_uid, other.st_gid) {
-            return Ok(Some(Unlikeness::Owner));
+            return unexplained(Unlikeness::Owner);
         }
         let time = |stat: &Stat| self.variation.epoch.map_or(stat.st_mtime, |epoch| stat.st_mtime.min(epoch));
         let is_whiteout = kind == FileType::CharacterDevice && one.st_rdev == 0;
-        Ok((time(one) != time(other) && !is_whiteout).then_some(Unlikeness::TimeOnly))
+        Ok((time(one) != time(other) && !is_whiteout).then_some((Unlikeness::TimeOnly, None)))
     }
 
     /// What made two files differ that are the same up to `offset`.
@@ -315,7 +360,7 @@ mod tests {
     }
 
     /// What differs between two folders that `fill` makes, told whether it makes the second one.
-    fn differences(variation: &Variation, fill: impl Fn(&Path, bool)) -> Vec<(String, Unlikeness)> {
+    fn differences(variation: &Variation, fill: impl Fn(&Path, bool)) -> Vec<UnlikeFile> {
         let folders = [false, true].map(|is_second| {
             let folder = tempfile::tempdir().unwrap();
             fill(folder.path(), is_second);
@@ -324,7 +369,7 @@ mod tests {
         let open = |index: usize| untar::open_host_dir(folders[index].path()).unwrap();
         let mut comparison = Comparison { variation, files: Vec::new(), n_more: 0 };
         comparison.folder(&open(0), &open(1), "").unwrap();
-        comparison.files.into_iter().filter(|(_, unlikeness)| *unlikeness != Unlikeness::TimeOnly).collect()
+        comparison.files.into_iter().filter(|file| file.unlikeness != Unlikeness::TimeOnly).collect()
     }
 
     fn content(first: &str, second: &str) -> Option<Cause> {
@@ -332,7 +377,7 @@ mod tests {
             fs::write(folder.join("f"), if is_second { second } else { first }).unwrap();
         });
         match &found[..] {
-            [(path, Unlikeness::Content { cause, .. })] if path == "f" => *cause,
+            [UnlikeFile { path, unlikeness: Unlikeness::Content { .. }, cause }] if path == "f" => *cause,
             other => panic!("{first} and {second} gave {other:?}"),
         }
     }
@@ -369,10 +414,50 @@ mod tests {
             ("d/old", Unlikeness::OnlyFirst),
             ("kind", Unlikeness::Kind),
             ("link", Unlikeness::LinkTarget),
-            ("long", Unlikeness::Content { offset: 100_000, cause: None }),
+            ("long", Unlikeness::Content { offset: 100_000 }),
             ("mode", Unlikeness::Mode),
         ];
-        assert_eq!(found, expected.map(|(path, unlikeness)| (path.to_owned(), unlikeness)));
+        assert_eq!(
+            found,
+            expected.map(|(path, unlikeness)| UnlikeFile { path: path.to_owned(), unlikeness, cause: None })
+        );
+    }
+
+    #[test]
+    fn the_order_of_folders_is_to_blame_for_what_is_alike_without_it() {
+        let content = Unlikeness::Content { offset: 0 };
+        let step = |files: &[(&str, &Unlikeness, Option<Cause>)], n_more| UnlikeStep {
+            name: "RUN x".to_owned(),
+            lines: None,
+            files: files
+                .iter()
+                .map(|(path, how, cause)| UnlikeFile {
+                    path: (*path).to_owned(),
+                    unlikeness: (*how).clone(),
+                    cause: *cause,
+                })
+                .collect(),
+            n_more,
+        };
+        let all = [
+            ("host", &content, Some(Cause::HostName)),
+            ("listed", &content, Some(Cause::Order)),
+            ("made", &Unlikeness::OnlySecond, None),
+            ("random", &content, None),
+            ("shuffled", &content, Some(Cause::Order)),
+            ("touched", &Unlikeness::TimeOnly, None),
+        ];
+        let blamed = |in_order: &[UnlikeStep]| {
+            let mut unlike = [step(&all, 0)];
+            assert!(unlike[0].is_unexplained());
+            blame_folder_order(&mut unlike, in_order);
+            let is_blamed = |file: &&UnlikeFile| file.cause == Some(Cause::FolderOrder);
+            unlike[0].files.iter().filter(is_blamed).map(|file| file.path.clone()).collect::<Vec<_>>()
+        };
+        let still = [("listed", &Unlikeness::TimeOnly, None), ("random", &content, None), ("shuffled", &content, None)];
+        assert_eq!(blamed(&[step(&still, 0)]), ["listed", "made"]);
+        assert_eq!(blamed(&[step(&still, 1)]), [""; 0], "not all is known");
+        assert_eq!(blamed(&[]), ["listed", "made", "random", "shuffled"]);
     }
 
     #[test]

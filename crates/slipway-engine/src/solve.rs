@@ -89,7 +89,9 @@ impl Engine {
         let events = SharedSteps::new(audience, &steps, users);
         let isolates = requests.iter().any(|named| named.request.isolates_steps);
         let (empty, search_path) = (self.store.root().join("empty"), self.search_path.clone());
+        let shuffles_folders = requests.iter().any(|named| named.request.shuffles_folders);
         let host_files = HostFiles::new(empty, self.nofile, search_path, self.step_terminal, isolates);
+        let host_files = host_files.with_folders_shuffled(shuffles_folders);
         let sessions = requests.iter().zip(agents).map(|(NamedRequest { request, .. }, agents)| Session {
             secrets: &request.secrets,
             ssh: &request.ssh,

@@ -71,6 +71,7 @@ fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {
         rlimits: Vec::new(),
         shm_size_bytes: 64 << 20,
         is_root_readonly: false,
+        shuffles_folders: false,
         terminal: None,
         stdin: None,
         stdout: output.try_clone().unwrap(),

@@ -33,11 +33,22 @@ use rustix::thread::{
 use crate::call::{CallError, Named};
 use crate::mounts::{self, Attributes};
 use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec, Surroundings};
+use crate::supervisor::Duties;
 use crate::wire::{self, Failure};
 use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals, stubs, supervisor};
 
 /// The name under which the first process is started; nobody types it.
 pub(crate) const ARGV0: &CStr = c"slipway: first process of a sandbox";
+
+/// Says behind the supervisor's descriptor that the step has a single id.
+pub(crate) const SINGLE_ID: &CStr = c"single-id";
+
+/// The way to the supervisor of a step.
+struct Channel {
+    channel: OwnedFd,
+    /// Whether it answers questions about owners and ids.
+    is_single_id: bool,
+}
 
 /// Exit code of a first process that failed; the caller never sees it, as the report comes before.
 const FAILED: i32 = 127;
@@ -52,7 +63,9 @@ pub fn init_if_requested() {
         return;
     }
     let (Some(spec), Some(report)) = (inherited(spec), inherited(report)) else { return };
+    let is_single_id = supervisor.get(1).is_some_and(|argument| argument.as_bytes() == SINGLE_ID.to_bytes());
     let supervisor = supervisor.first().and_then(|argument| inherited(argument));
+    let supervisor = supervisor.map(|channel| Channel { channel, is_single_id });
     let failure = match start_step(spec, &report, supervisor) {
         Ok(never) => match never {},
         Err(failure) => failure,
@@ -83,7 +96,7 @@ unsafe fn adopt(number: RawFd) -> std::io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-fn start_step(spec: OwnedFd, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Result<Infallible, Failure> {
+fn start_step(spec: OwnedFd, report: &OwnedFd, supervisor: Option<Channel>) -> Result<Infallible, Failure> {
     let spec = read_spec(spec).map_err(Failure::Call)?;
     become_step(spec, report, supervisor)
 }
@@ -99,7 +112,7 @@ fn read_spec(file: OwnedFd) -> Result<Spec, CallError> {
 }
 
 /// The whole way, in order; see the module's rules.
-fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Result<Infallible, Failure> {
+fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<Channel>) -> Result<Infallible, Failure> {
     let Spec {
         surroundings,
         args,
@@ -115,6 +128,7 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
         rlimits,
         shm_size_bytes,
         is_root_readonly,
+        shuffles_folders,
         terminal,
         stdin,
         stdout,
@@ -150,7 +164,7 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<OwnedFd>) -> Res
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
             .named(|| "setns(CLONE_NEWUSER)".to_owned())?;
     }
-    drop_rights(&credentials, privilege, supervisor)?;
+    drop_rights(&credentials, privilege, supervisor, shuffles_folders)?;
     if is_inside == Inside::NotYet && change_directory(&root, &cwd)? == Inside::NotYet {
         return Err(Errno::ACCESS).named(|| format!("chdir({})", cwd.display())).map_err(Failure::Call);
     }
@@ -331,20 +345,27 @@ pub(crate) fn close_others_on_exec() -> std::io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// With a supervisor there is nobody else to become: the step only believes to be somebody else.
-fn drop_rights(credentials: &Credentials, privilege: Privilege, supervisor: Option<OwnedFd>) -> Result<(), CallError> {
+/// With a single id there is nobody else to become: the step only believes to be somebody else.
+fn drop_rights(
+    credentials: &Credentials,
+    privilege: Privilege,
+    supervisor: Option<Channel>,
+    shuffles_folders: bool,
+) -> Result<(), CallError> {
+    let is_single_id = supervisor.as_ref().is_some_and(|supervisor| supervisor.is_single_id);
     capabilities::limit_bounding_set(privilege)?;
     // Without no_new_privs filters take CAP_SYS_ADMIN, so they come before the capabilities go.
-    if let Some(supervisor) = &supervisor {
+    if let Some(Channel { channel, .. }) = supervisor {
+        let duties = Duties { owners: is_single_id, order: shuffles_folders };
         let listener =
-            seccomp::supervised::install().named(|| "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)".to_owned())?;
-        supervisor::hand_over(supervisor, &listener).named(|| "sendmsg(listener)".to_owned())?;
+            seccomp::supervised::install(duties).named(|| "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)".to_owned())?;
+        supervisor::hand_over(&channel, &listener).named(|| "sendmsg(listener)".to_owned())?;
     }
     if privilege != Privilege::Insecure {
         seccomp::install().named(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned())?;
     }
-    match supervisor {
-        Some(_) => capabilities::limit_own_sets(privilege),
-        None => capabilities::assume(credentials, privilege),
+    match is_single_id {
+        true => capabilities::limit_own_sets(privilege),
+        false => capabilities::assume(credentials, privilege),
     }
 }

@@ -84,7 +84,9 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     let spec_file = write_spec(spec)?;
     let (report, report_writer) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2(report of the first process)".to_owned())?;
-    let supervision = owners::are_recorded().then(|| Supervisor::start(&spec.credentials)).transpose()?;
+    let is_single_id = owners::are_recorded();
+    let is_supervised = is_single_id || spec.shuffles_folders;
+    let supervision = is_supervised.then(|| Supervisor::start(&spec.credentials)).transpose()?;
     let (supervisor, channel) = supervision.unzip();
     let mut args = vec![
         init::ARGV0.to_owned(),
@@ -92,6 +94,9 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
         descriptor_argument(report_writer.as_fd()),
     ];
     args.extend(channel.iter().map(|channel| descriptor_argument(channel.as_fd())));
+    if is_single_id {
+        args.push(init::SINGLE_ID.to_owned());
+    }
     let mut inherited: Vec<BorrowedFd<'_>> =
         vec![spec_file.as_fd(), report_writer.as_fd(), spec.stdout.as_fd(), spec.stderr.as_fd()];
     let home = match &spec.surroundings {

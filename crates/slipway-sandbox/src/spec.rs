@@ -42,6 +42,8 @@ pub struct Spec {
     pub shm_size_bytes: u64,
     /// Whether the root cannot be written to, apart from what is mounted in it.
     pub is_root_readonly: bool,
+    /// Whether folders have their entries in another order than the file system has them.
+    pub shuffles_folders: bool,
     /// A terminal that becomes the process's own: its input and output, in place of the three below.
     pub terminal: Option<OwnedFd>,
     /// Where standard input comes from; empty (`/dev/null`) if it comes from nowhere.

@@ -44,6 +44,7 @@ pub(crate) fn step() -> Result<(), CallError> {
         rlimits: Vec::new(),
         shm_size_bytes: 1 << 20,
         is_root_readonly: false,
+        shuffles_folders: false,
         terminal: None,
         stdin: None,
         stdout: copy()?.into(),

@@ -39,6 +39,7 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         rlimits,
         shm_size_bytes,
         is_root_readonly,
+        shuffles_folders,
         terminal,
         stdin,
         stdout,
@@ -93,6 +94,7 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
     });
     out.number(*shm_size_bytes);
     out.flag(*is_root_readonly);
+    out.flag(*shuffles_folders);
     for end in [terminal, stdin] {
         out.flag(end.is_some());
         end.iter().for_each(|end| out.descriptor(end));
@@ -135,6 +137,7 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
         })?,
         shm_size_bytes: from.number()?,
         is_root_readonly: from.flag()?,
+        shuffles_folders: from.flag()?,
         terminal: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
         stdin: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
         stdout: adopt(from.descriptor()?),
@@ -308,6 +311,7 @@ mod tests {
             rlimits: vec![ResourceLimit { resource: Resource::Nofile, soft: 1024, hard: u64::MAX }],
             shm_size_bytes: 64 << 20,
             is_root_readonly: true,
+            shuffles_folders: true,
             terminal: Some(some_descriptor()),
             stdin: Some(some_descriptor()),
             stdout: some_descriptor(),

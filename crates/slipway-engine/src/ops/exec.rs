@@ -136,6 +136,8 @@ pub(crate) struct HostFiles {
     terminal: Option<WindowSize>,
     networks: Networks,
     emulators: Emulators,
+    /// Whether folders have their entries in another order than the file system has them.
+    shuffles_folders: bool,
 }
 
 impl HostFiles {
@@ -150,7 +152,12 @@ impl HostFiles {
         isolates: bool,
     ) -> HostFiles {
         let (networks, emulators) = (Networks::new(search_path.clone(), isolates), Emulators::new(search_path.clone()));
-        HostFiles { attach_at, nofile, search_path, terminal, networks, emulators }
+        HostFiles { attach_at, nofile, search_path, terminal, networks, emulators, shuffles_folders: false }
+    }
+
+    /// The same, where folders may have their entries in another order than the file system has them.
+    pub(crate) fn with_folders_shuffled(self, shuffles_folders: bool) -> HostFiles {
+        HostFiles { shuffles_folders, ..self }
     }
 
     /// What a single container has of that; see [`Networks::of_container`].
@@ -373,6 +380,7 @@ impl Run<'_> {
             rlimits: self.resource_limits()?,
             shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
             is_root_readonly,
+            shuffles_folders: self.host_files.shuffles_folders,
             terminal,
             stdin,
             stdout,

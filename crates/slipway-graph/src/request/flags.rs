@@ -272,6 +272,7 @@ impl BuildRequest {
             attestations,
             work_tree: WorkTree::default(),
             traces_steps: false,
+            shuffles_folders: false,
             jobs: flags.jobs,
             call,
         };

@@ -80,6 +80,8 @@ pub struct BuildRequest {
     pub work_tree: WorkTree,
     /// Whether it is remembered what each step changed, for a comparison with another build.
     pub traces_steps: bool,
+    /// Whether folders have their entries in another order for steps than for others.
+    pub shuffles_folders: bool,
     /// How many steps run at the same time; `None` lets the machine decide.
     pub jobs: Option<usize>,
     /// What to do instead of building.

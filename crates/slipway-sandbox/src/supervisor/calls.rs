@@ -86,6 +86,12 @@ pub(super) enum Call {
     CarrierLimit {
         old: u64,
     },
+    /// The next entries of a folder.
+    List {
+        descriptor: i32,
+        buffer: u64,
+        room: usize,
+    },
 }
 
 /// A call, and when it is supervised.
@@ -168,9 +174,23 @@ const OLD: &[Supervised] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[Supervised] = &[];
 
+/// Those that a step with another order of folders makes.
+const LISTS: &[Supervised] = &[always(libc::SYS_getdents64)];
+
+/// What a supervisor answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Duties {
+    /// Questions about owners and ids, see [`crate::owners`].
+    pub(crate) owners: bool,
+    /// In which order folders have their entries, see [`super::folders`].
+    pub(crate) order: bool,
+}
+
 /// All calls that are supervised.
-pub(crate) fn supervised() -> impl Iterator<Item = Supervised> {
-    COMMON.iter().chain(OLD).copied()
+pub(crate) fn supervised(duties: Duties) -> impl Iterator<Item = Supervised> {
+    let when = |is_duty: bool, calls: &'static [Supervised]| if is_duty { calls } else { &[] };
+    let owners = when(duties.owners, COMMON).iter().chain(when(duties.owners, OLD));
+    owners.chain(when(duties.order, LISTS)).copied()
 }
 
 impl At {
@@ -244,6 +264,7 @@ pub(super) fn decode(number: i32, arguments: [u64; 6]) -> Option<Call> {
         libc::SYS_prctl => Call::KeepCapabilities(b != 0),
         libc::SYS_prlimit64 => Call::CarrierLimit { old: d },
         libc::SYS_setrlimit => Call::CarrierLimit { old: 0 },
+        libc::SYS_getdents64 => Call::List { descriptor: int(a), buffer: b, room: size(c) },
         other => return decode_old(other, arguments),
     })
 }
@@ -279,7 +300,7 @@ mod tests {
 
     #[test]
     fn every_supervised_call_is_understood() {
-        for Supervised { number, .. } in supervised() {
+        for Supervised { number, .. } in supervised(Duties { owners: true, order: true }) {
             let number = i32::try_from(number).expect("because numbers are small");
             assert!(decode(number, [0; 6]).is_some(), "{number}");
         }

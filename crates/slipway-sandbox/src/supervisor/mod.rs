@@ -1,4 +1,5 @@
-//! Lets a step that has a single id believe that there are many.
+//! Answers some system calls of a step in the place of the kernel: lets a step that has a single id believe that there are
+//! many, and a step that is run to see whether it is reproducible see folders in another order ([`folders`]).
 //!
 //! In a user namespace with one id the kernel knows one user and one owner. There a filter stops the system calls that
 //! ask about owners and ids, or make files while the process believes to be somebody else, and a thread of ours
@@ -21,7 +22,8 @@
 //!   [`crate::owners`], or to make an empty file, folder or link there, which the step could do itself.
 //! - **A call that is passed on** ([`Answer::Kernel`]) is carried out with all checks that the kernel makes for the
 //!   process itself. Whatever its memory holds by then, it gains nothing that it could not do without us.
-//! - **Blocking.** The thread opens files for paths only, or makes new ones: nothing of that waits for anybody.
+//! - **Blocking.** The thread opens files for paths only, makes new ones, or lists folders: nothing of that waits for
+//!   anybody.
 //!
 //! # What cannot be had
 //!
@@ -31,6 +33,7 @@
 //! 32-bit programs are not answered.
 
 mod calls;
+mod folders;
 mod identity;
 mod listener;
 mod memory;
@@ -49,7 +52,7 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-pub(crate) use calls::{When, supervised};
+pub(crate) use calls::{Duties, When, supervised};
 
 use crate::call::{CallError, Named};
 use crate::owners::Owner;
@@ -188,6 +191,10 @@ impl Supervision {
                     _ => memory.write_ids(ids, &me.groups)?,
                 }
                 Ok(Answer::Value(i64::try_from(me.groups.len()).expect("because they are at most 65536")))
+            }
+            Call::List { descriptor, buffer, room } => {
+                let process = self.tree.process(request);
+                folders::list(&self.listener, request, process, (descriptor, buffer, room))
             }
         }
     }

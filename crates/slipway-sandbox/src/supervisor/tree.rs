@@ -120,13 +120,22 @@ impl Tree {
 
     /// The umask of a process.
     pub(super) fn umask(&self, request: &Request) -> Mode {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let status = rustix::fs::openat(&self.proc, format!("{}/status", request.thread), flags, Mode::empty())
-            .map_err(io::Error::from)
-            .and_then(|file| io::read_to_string(std::fs::File::from(file)));
-        let line = status.as_deref().unwrap_or_default().lines().find_map(|line| line.strip_prefix("Umask:"));
-        let bits = line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok());
+        let bits = self.status(request, "Umask:").and_then(|text| u32::from_str_radix(&text, 8).ok());
         Mode::from_raw_mode(bits.unwrap_or(0o022))
+    }
+
+    /// The process that the thread is part of.
+    pub(super) fn process(&self, request: &Request) -> u32 {
+        self.status(request, "Tgid:").and_then(|text| text.parse().ok()).unwrap_or(request.thread)
+    }
+
+    /// What the kernel says of a thread under `key`.
+    fn status(&self, request: &Request, key: &str) -> Option<String> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = format!("{}/status", request.thread);
+        let file = rustix::fs::openat(&self.proc, path, flags, Mode::empty()).ok()?;
+        let status = io::read_to_string(std::fs::File::from(file)).ok()?;
+        status.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
     }
 
     /// What the inode of an open file says, and whom it is recorded to belong to.

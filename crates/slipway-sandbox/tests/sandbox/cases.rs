@@ -48,6 +48,7 @@ cases! {
     insecure_steps_see_everything: Sandbox Busybox,
     the_shared_memory_has_its_size: Sandbox Busybox,
     the_filter_is_in_force: Sandbox Busybox,
+    folders_can_be_in_another_order: Sandbox Busybox,
     exit_codes_come_back: Sandbox Busybox,
     signals_come_back: Sandbox Busybox,
     a_step_can_be_killed_from_another_thread: Sandbox Busybox,
@@ -251,6 +252,37 @@ fn the_filter_is_in_force() {
     let (status, text) = root.run("busybox unshare -U true");
     assert_ne!(status, ExitStatus::Code(0));
     assert!(text.contains("Operation not permitted"), "{text}");
+}
+
+/// For programs of root and of others, in a folder with more entries than one call gives, and while it is emptied.
+fn folders_can_be_in_another_order() {
+    let root = Root::with_busybox();
+    let make = "mkdir /d && cd /d && for n in $(seq 3000); do : > a-file-with-a-name-of-some-length-$n; done";
+    let make = format!("{make}; mkdir two && : > two/a && : > two/b && chmod 755 /d two");
+    let run = |uid: u32, shuffles: bool, script: &str| {
+        let credentials = Credentials { uid, gid: uid, groups: vec![uid] };
+        root.output_with(script, |spec| {
+            spec.credentials = credentials;
+            spec.shuffles_folders = shuffles;
+        })
+    };
+    run(0, false, &make);
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for uid in [0, 1000] {
+        for folder in ["/d", "/d/two"] {
+            let script = format!("find {folder}");
+            let (plain, shuffled) = (run(uid, false, &script), run(uid, true, &script));
+            assert_ne!(plain, shuffled, "{uid} {folder}");
+            assert_eq!(sorted(&plain), sorted(&shuffled), "{uid} {folder}");
+            assert_eq!(run(uid, true, &script), shuffled, "{uid} {folder}");
+        }
+    }
+    assert_eq!(run(1000, true, "ls /proc/self/fd /nowhere 2>/dev/null | wc -l >/dev/null; id -u"), "1000");
+    assert_eq!(run(0, true, "rm -r /d && ls / | grep -c '^d$' || true"), "0");
 }
 
 fn exit_codes_come_back() {

@@ -5,6 +5,7 @@ use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
     test("what_depends_on_its_surroundings_is_found", what_depends_on_its_surroundings_is_found),
+    test("what_depends_on_the_order_of_folders_is_found", what_depends_on_the_order_of_folders_is_found),
     test("what_does_not_passes_and_is_exported", what_does_not_passes_and_is_exported),
     test("times_of_files_count_where_they_are_kept", times_of_files_count_where_they_are_kept),
     test("a_step_of_another_stage_is_compared_as_well", a_step_of_another_stage_is_compared_as_well),
@@ -49,8 +50,40 @@ fn what_depends_on_its_surroundings_is_found() {
     site.assert_tidy();
 }
 
+/// Whatever the file system is, and whoever builds: what is told apart is what the step makes of the order.
+fn what_depends_on_the_order_of_folders_is_found() {
+    let site = Site::new(
+        "FROM busybox
+         COPY d /d
+         RUN mkdir /own && echo a > /own/a && echo b > /own/b
+         RUN find /d > /listed && find /own | sort > /sorted
+         RUN find /own -type f -exec cat {} + | md5sum > /sum
+         RUN cp $(find /own -type f | head -1) /first
+         RUN find /d | shuf > /shuffled && seq 500 | shuf >> /shuffled
+        ",
+    );
+    for name in ["one", "two", "three"] {
+        site.write(&format!("d/{name}"), name);
+    }
+    for sandbox in ["", "single-id"] {
+        let mut command = site.build_command(&[&WITHOUT_TIMES[..], &[VERIFY, "."]].concat());
+        let stderr = run(command.env("SLIPWAY_SANDBOX", sandbox)).failure();
+        let told = |path: &str| {
+            let line = stderr.lines().find(|line| line.starts_with(&format!("    /{path}: its content differs")));
+            line.unwrap_or_else(|| panic!("{path} is not in {stderr}"))
+                .ends_with(", because it depends on directory order")
+        };
+        assert_eq!(["listed", "sum", "first", "shuffled"].map(told), [true, true, true, false], "{stderr}");
+        assert!(stderr.contains("Not reproducible: 4 steps"), "{stderr}");
+        assert!(!stderr.contains("/sorted:") && !stderr.contains("    /own"), "{stderr}");
+    }
+    site.assert_tidy();
+}
+
 fn what_does_not_passes_and_is_exported() {
-    let site = Site::new("FROM busybox\nCOPY a /d/\nWORKDIR /w\nRUN sort /d/a > sorted && ln -s sorted link\n");
+    let site = Site::new(
+        "FROM busybox\nCOPY a /d/\nWORKDIR /w\nRUN sort /d/a > sorted && ln -s sorted link && find /d | sort > all\n",
+    );
     site.write("a", "b\na\n");
     let stderr = site.build(&[&WITHOUT_TIMES[..], &[VERIFY]].concat()).success().stderr;
     assert!(stderr.contains("Reproducible: 3 steps came to the same files twice."), "{stderr}");

@@ -124,6 +124,7 @@ impl GuestHost {
             rlimits: self.rlimits.clone(),
             shm_size_bytes: 0,
             is_root_readonly: false,
+            shuffles_folders: false,
             terminal: ends.terminal,
             stdin: ends.stdin,
             stdout: or_null(ends.stdout)?,

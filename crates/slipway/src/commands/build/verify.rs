@@ -1,15 +1,18 @@
 //! `slipway build --verify-reproducible`: builds twice, and says which steps do not come to the same files.
 //!
 //! What a step could depend on is made different for the second build as far as that can be done from outside: it runs
-//! later, without cache, under another host name, on one processor, and with another number of steps at the same time.
-//! The order in which a folder lists its files is the file system's, and stays.
+//! later, without cache, under another host name, on one processor, with another number of steps at the same time, and with
+//! folders that list their files in another order. If a difference is not explained by then, a third build has all of that
+//! but the last: what is alike then, the order of folders made differ.
 
 use std::io::{self, Write as _};
 use std::thread;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use slipway_engine::{Built, Cause, Engine, UnlikeStep, Unlikeness, Variation};
+use slipway_engine::{
+    Built, Cause, Engine, TracedStep, UnlikeFile, UnlikeStep, Unlikeness, Variation, blame_folder_order,
+};
 use slipway_graph::Events;
 use slipway_graph::request::{
     Attestations, BuildRequest, CacheBypass, ContextLocation, DockerfileLocation, NamedRequest, Output,
@@ -37,7 +40,7 @@ const EPOCH_ARG: &str = "SOURCE_DATE_EPOCH";
 /// Times in layers are whole seconds.
 const UNTIL_THE_CLOCK_HAS_MOVED: Duration = Duration::from_millis(1100);
 
-/// Builds what `named` asks for, and then once more without writing any result; gives the steps that differ.
+/// Builds what `named` asks for, and then again without writing any result; gives the steps that differ.
 pub(super) fn build_twice(
     named: &[NamedRequest; 1],
     place: Place,
@@ -62,11 +65,24 @@ pub(super) fn build_twice(
     };
     let first = build(request.clone(), std::mem::take(&mut remarks))?;
     thread::sleep(UNTIL_THE_CLOCK_HAS_MOVED);
-    let (second, n_processors) = on_one_processor(|| build(varied(request), Vec::new()));
-    let steps = |built: &[Built]| built.first().map(|built| built.steps.clone()).unwrap_or_default();
-    let variation = Variation { host_names: host_names(request), n_processors, epoch: latest_time(request) };
-    let unlike = engine.compare_steps(&steps(&first), &steps(&second?), &variation);
-    Ok((first, unlike.map_err(|error| CommandError::Preparation(error.into()))?))
+    let (host_names, epoch) = (host_names(request), latest_time(request));
+    let build_varied = |shuffles_folders| {
+        let request = BuildRequest { shuffles_folders, ..varied(request) };
+        let (built, n_processors) = on_one_processor(|| build(request, Vec::new()));
+        let variation = Variation { host_names: host_names.clone(), n_processors, epoch };
+        engine
+            .compare_steps(&steps(&first), &steps(&built?), &variation)
+            .map_err(|error| CommandError::Preparation(error.into()))
+    };
+    let mut unlike = build_varied(true)?;
+    if unlike.iter().any(UnlikeStep::is_unexplained) {
+        blame_folder_order(&mut unlike, &build_varied(false)?);
+    }
+    Ok((first, unlike))
+}
+
+fn steps(built: &[Built]) -> Vec<TracedStep> {
+    built.first().map(|built| built.steps.clone()).unwrap_or_default()
 }
 
 fn build_once(
@@ -94,7 +110,7 @@ fn on_one_processor<T>(work: impl FnOnce() -> T) -> (T, [usize; 2]) {
     (done, [n_all, if is_limited { 1 } else { n_all }])
 }
 
-/// The second build: nothing of it is written anywhere but into the cache.
+/// A further build: nothing of it is written anywhere but into the cache.
 fn varied(request: &BuildRequest) -> BuildRequest {
     let mut varied = request.clone();
     let [_, host_name] = host_names(request);
@@ -144,14 +160,14 @@ fn report(unlike: &[UnlikeStep]) -> String {
     for UnlikeStep { name, lines, files, n_more } in unlike {
         let line = lines.map(|lines| format!(" (line {})", lines.first)).unwrap_or_default();
         text += &format!("  {name}{line}\n");
-        for (path, unlikeness) in files {
-            text += &format!("    /{path}: {}\n", reason(unlikeness));
+        for UnlikeFile { path, unlikeness, cause } in files {
+            text += &format!("    /{path}: {}{}\n", difference(unlikeness), cause.map(reason).unwrap_or_default());
         }
         if *n_more > 0 {
             text += &format!("    and {n_more} more\n");
         }
     }
-    let has_times = unlike.iter().flat_map(|step| &step.files).any(|(_, how)| *how == Unlikeness::TimeOnly);
+    let has_times = unlike.iter().flat_map(|step| &step.files).any(|file| file.unlikeness == Unlikeness::TimeOnly);
     if has_times {
         text += "Times of files are those of the build; with SOURCE_DATE_EPOCH and the output option\n\
                  rewrite-timestamp=true they are not.\n";
@@ -159,7 +175,7 @@ fn report(unlike: &[UnlikeStep]) -> String {
     text
 }
 
-fn reason(unlikeness: &Unlikeness) -> String {
+fn difference(unlikeness: &Unlikeness) -> String {
     match unlikeness {
         Unlikeness::OnlyFirst => "only the first build made it".to_owned(),
         Unlikeness::OnlySecond => "only the second build made it".to_owned(),
@@ -168,16 +184,17 @@ fn reason(unlikeness: &Unlikeness) -> String {
         Unlikeness::Owner => "its owner differs".to_owned(),
         Unlikeness::LinkTarget => "the link leads elsewhere".to_owned(),
         Unlikeness::TimeOnly => "only its time differs".to_owned(),
-        Unlikeness::Content { offset, cause } => {
-            let cause = match cause {
-                Some(Cause::HostName) => ": the host name",
-                Some(Cause::Processors) => ": the number of processors",
-                Some(Cause::Order) => ": the same lines in another order",
-                Some(Cause::Time) => ": the time",
-                None => "",
-            };
-            format!("its content differs from byte {offset} on{cause}")
-        }
+        Unlikeness::Content { offset } => format!("its content differs from byte {offset} on"),
+    }
+}
+
+fn reason(cause: Cause) -> &'static str {
+    match cause {
+        Cause::HostName => ": the host name",
+        Cause::Processors => ": the number of processors",
+        Cause::FolderOrder => ", because it depends on directory order",
+        Cause::Order => ": the same lines in another order",
+        Cause::Time => ": the time",
     }
 }
 
@@ -189,17 +206,22 @@ mod tests {
 
     #[test]
     fn a_report_names_step_file_and_reason() {
-        let content = Unlikeness::Content { offset: 7, cause: Some(Cause::HostName) };
+        let file = |path: &str, unlikeness, cause| UnlikeFile { path: path.to_owned(), unlikeness, cause };
         let unlike = UnlikeStep {
             name: "[2/2] RUN hostname > /h".to_owned(),
             lines: Some(LineRange { first: 2, last: 2 }),
-            files: vec![("h".to_owned(), content), ("t".to_owned(), Unlikeness::TimeOnly)],
+            files: vec![
+                file("h", Unlikeness::Content { offset: 7 }, Some(Cause::HostName)),
+                file("o", Unlikeness::OnlySecond, Some(Cause::FolderOrder)),
+                file("t", Unlikeness::TimeOnly, None),
+            ],
             n_more: 3,
         };
         assert_eq!(
             report(&[unlike]),
             "Not reproducible: 1 steps did not come to the same files twice.\n  \
              [2/2] RUN hostname > /h (line 2)\n    /h: its content differs from byte 7 on: the host name\n    \
+             /o: only the second build made it, because it depends on directory order\n    \
              /t: only its time differs\n    and 3 more\n\
              Times of files are those of the build; with SOURCE_DATE_EPOCH and the output option\n\
              rewrite-timestamp=true they are not.\n"
