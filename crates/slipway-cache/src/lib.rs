@@ -28,7 +28,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use slipway_oci::{Descriptor, Digest};
+use slipway_oci::{Descriptor, Digest, Reference};
 use slipway_registry::{BlobError, PushError, ResolveError};
 
 pub use document::Form;
@@ -44,6 +44,11 @@ pub use saving::Saving;
 pub trait Backend: Send + Sync {
     /// What people call it, without secrets.
     fn name(&self) -> String;
+
+    /// The repository that has the blobs, if it is one of a registry.
+    fn repository(&self) -> Option<&Reference> {
+        None
+    }
 
     /// The caches that are there now, the ones to be preferred first.
     ///

@@ -20,6 +20,10 @@ impl Backend for RegistryBackend {
         self.reference.familiar()
     }
 
+    fn repository(&self) -> Option<&Reference> {
+        Some(&self.reference)
+    }
+
     fn load(&self) -> Result<Vec<Cache>, CacheError> {
         let resolved = match self.registry.resolve(&self.reference) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(CacheError::NothingThere),

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Read;
 use std::iter;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use slipway_graph::request::{
@@ -33,7 +33,7 @@ use crate::attest::{self, Attestation};
 use crate::contexts::Contexts;
 use crate::durability;
 use crate::engine::Engine;
-use crate::export::{self, Export, ExportedImage, Image, ImageLayer};
+use crate::export::{self, Export, ExportedImage, Image, ImageLayer, LayerOrigin};
 use crate::failure::{BuildError, BuildFailure, Failed, unusable};
 use crate::inputs::Fetched;
 use crate::layers;
@@ -45,10 +45,10 @@ use crate::platforms::{Blueprint, ImagePlan};
 use crate::prepare::Prepared;
 use crate::records::audience::Audience;
 use crate::records::{BuildRecord, LayerRecord};
-use crate::remote::{Fetching, RootFs};
+use crate::remote::{self, Fetching, RootFs};
 use crate::reproduce::{self, TracedStep};
 use crate::shared_cache::export::{self as cache_export, CacheExport};
-use crate::shared_cache::import::Imports;
+use crate::shared_cache::import::{Imports, LostCache};
 use crate::shared_cache::outbox::Outboxes;
 use crate::solve::{Solved, Wanted};
 use crate::ssh::Agents;
@@ -200,10 +200,24 @@ impl Engine {
         let wanted = self.wanted(blueprint, &prepared.contexts, &outboxes, job);
         let users = blueprint.users();
         let wanted = Wanted { users: &users, ..wanted };
-        let solved = self.solve(wanted, job).map_err(with_source)?;
+        let mut n_run = 0;
+        // Again for each imported cache that lacks a layer which only an output turned out to need.
+        let (solved, finished) = loop {
+            let solved = self.solve(wanted.clone(), job).map_err(with_source)?;
+            n_run += solved.n_run;
+            let finish = |build| self.finish(build, (&prepared, &solved), &outboxes, job).map_err(|e| (build, e));
+            let finished = blueprint.results.keys().copied().map(finish).collect::<Result<Vec<Built>, _>>();
+            let (build, source) = match finished {
+                Ok(finished) => break (solved, finished),
+                Err(failed) => failed,
+            };
+            match source.downcast::<LostCache>() {
+                Ok(lost) => job.imports.give_up(&lost),
+                Err(source) => return Err(with_source(Failed { build, failure: BuildFailure::Other(source) })),
+            }
+        };
         let mut built = Vec::with_capacity(requests.len());
-        for (build, result) in &blueprint.results {
-            let finished = self.finish(*build, (&prepared, &solved), &outboxes, job);
+        for ((build, result), finished) in blueprint.results.iter().zip(finished) {
             let failed = |source| with_source(Failed { build: *build, failure: BuildFailure::Other(source) });
             let request = &requests[*build].request;
             let pins = (request.lock == Some(LockUse::Extend)).then(|| {
@@ -215,7 +229,6 @@ impl Engine {
                 });
                 pins
             });
-            let finished = finished.map_err(failed)?;
             let steps = match request.traces_steps {
                 true => {
                     let results: Vec<VertexId> = blueprint.results[build].images.iter().map(|i| i.result).collect();
@@ -226,7 +239,7 @@ impl Engine {
             };
             built.push(Built { pins, steps, ..finished });
         }
-        if solved.n_run > 0 {
+        if n_run > 0 {
             durability::after_build(&self.store, started.elapsed());
             self.cap.keep(&self.store);
         }
@@ -346,8 +359,9 @@ impl Engine {
             wants_manifest: request.metadata_file.is_some(),
             events: &events,
             cancel: job.cancel,
+            lost_cache: Mutex::default(),
         };
-        let exported = export::export(&export, request)?;
+        let exported = export::export(&export, request).map_err(|error| export.failure(error))?;
         cache.write_all(outboxes.of(build), is_strict)?;
         let provenance = attest::in_metadata(made, result);
         let layers = images.first().map(|image| self.store.layer_sizes(&image.assembled.config.rootfs.diff_ids));
@@ -414,20 +428,28 @@ impl Engine {
         // A base image may list a layer several times (the empty one, mostly); its stack holds each once.
         let base = &image.config.rootfs.diff_ids;
         let n_base_on_stack = base.iter().collect::<BTreeSet<_>>().len();
+        let cached = root_fs.cached_above(n_base_on_stack);
         let created_ns = match root_fs {
             RootFs::Here(snapshot) => snapshot.created_ns(),
             // The same in every build, whenever its layers come.
-            RootFs::Remote(_) => image.config.created.as_deref().and_then(nanoseconds).unwrap_or(0),
+            RootFs::Remote(_) => {
+                let of_base = || image.config.created.as_deref().and_then(nanoseconds).unwrap_or(0);
+                cached.last().and_then(remote::created_ns).unwrap_or_else(of_base)
+            }
         };
         let (mut image_layers, mut layers_ns) = (Vec::new(), Vec::new());
         for diff_id in base {
-            image_layers.push(ImageLayer { diff_id: diff_id.clone(), place: None });
+            image_layers.push(ImageLayer { diff_id: diff_id.clone(), origin: LayerOrigin::Base });
             layers_ns.push(created_ns);
+        }
+        for layer in cached {
+            layers_ns.push(remote::created_ns(&layer).unwrap_or(created_ns));
+            image_layers.push(ImageLayer { diff_id: layer.diff_id, origin: LayerOrigin::Cache });
         }
         for place in root_fs.places_above(n_base_on_stack) {
             let diff_id = layers::finish(&self.store, &place, cancel)?;
             layers_ns.push(self.store.layer_created_ns(place.layer())?.unwrap_or(created_ns));
-            image_layers.push(ImageLayer { diff_id, place: Some(place) });
+            image_layers.push(ImageLayer { diff_id, origin: LayerOrigin::Step(place) });
         }
         let diff_ids: Vec<DiffId> = image_layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let step_names: Vec<String> = observe::layer_names(graph, image.result);
@@ -469,13 +491,15 @@ fn made_layers(
 /// Results that are wanted as files, and the base images of who passes on what all steps made.
 fn files_wanted(blueprint: &Blueprint, requests: &[NamedRequest]) -> BTreeSet<VertexId> {
     let mut wanted = BTreeSet::new();
+    let has_imports = requests.iter().any(|named| !named.request.cache_from.is_empty());
     for (build, result) in &blueprint.results {
         let request = &requests[*build].request;
         let results = result.vertices();
         for target in &request.cache_to {
             wanted.extend(cache_export::vertices(&blueprint.graph, &results, target.extent));
         }
-        if export::reads_files(request) {
+        // A layer that a cache has is given other times file by file.
+        if export::reads_files(request) || has_imports && export::rewrites_times(request) {
             wanted.extend(results);
         }
         wanted.extend(result.scanned());

@@ -107,10 +107,9 @@ impl LayerFetcher<'_> {
         let next = AtomicUsize::new(0);
         let results: Vec<Mutex<Option<_>>> = layers.iter().map(|_| Mutex::new(None)).collect();
         let fetch_some = || {
-            while let Some((wanted, result)) = {
+            loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                layers.get(index).zip(results.get(index))
-            } {
+                let (Some(wanted), Some(result)) = (layers.get(index), results.get(index)) else { return };
                 let fetched = self.layer(wanted);
                 if fetched.is_err() {
                     next.store(layers.len(), Ordering::Relaxed);

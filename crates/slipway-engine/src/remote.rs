@@ -3,6 +3,7 @@
 //!
 //! What a cache does not have as promised is a [`LostCache`]: the build is solved again without that cache.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,12 +85,11 @@ impl RemoteLayers {
     /// A reference whose repository has the blob, and is another one on the registry of `target`.
     pub(crate) fn mount_source(&self, target: &Reference, blob: &Digest) -> Option<&Reference> {
         let has_blob = self.layers.iter().any(|layer| layer.blob.digest == *blob);
-        match &self.holder {
-            Holder::Image { image, .. } if image.origin == ImageOrigin::Registry && has_blob => {
-                Some(&image.reference).filter(|source| source.host() == target.host())
-            }
-            Holder::Image { .. } | Holder::Cache { .. } => None,
-        }
+        let repository = match &self.holder {
+            Holder::Image { image, .. } => Some(&image.reference).filter(|_| image.origin == ImageOrigin::Registry),
+            Holder::Cache { backend, .. } => backend.repository(),
+        };
+        repository.filter(|source| has_blob && source.host() == target.host())
     }
 
     /// Gets the blob `digest` into the store, without unpacking it; whether it is one of these layers.
@@ -117,10 +117,20 @@ impl RemoteLayers {
             let wanted: Vec<WantedLayer> = self.layers.iter().map(wanted).collect();
             self.fetcher(&name, with, &progress).stack(&wanted)
         });
-        fetched.map_err(|source| match self.holder {
-            Holder::Cache { index, .. } => LostCache { index, name, source: Box::new(source) }.into(),
-            Holder::Image { .. } => OpError::Image(Box::new(source)),
+        fetched.map_err(|source| match self.lost(source) {
+            Ok(lost) => lost.into(),
+            Err(source) => OpError::Image(Box::new(source)),
         })
+    }
+
+    /// What it means that a layer could not be had: that a cache is lost, unless a base image is.
+    pub(crate) fn lost(&self, source: ImageError) -> Result<LostCache, ImageError> {
+        match &self.holder {
+            Holder::Cache { index, backend } => {
+                Ok(LostCache { index: *index, name: backend.name(), source: Box::new(source) })
+            }
+            Holder::Image { .. } => Err(source),
+        }
     }
 
     fn fetcher<'a>(&'a self, name: &'a str, with: Fetching<'a>, progress: &'a Progress<'a>) -> LayerFetcher<'a> {
@@ -130,13 +140,17 @@ impl RemoteLayers {
 }
 
 fn wanted(layer: &Layer) -> WantedLayer {
-    let created = layer.created.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let created_ns = created.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
     WantedLayer {
         diff_id: layer.diff_id.clone(),
         blob: Some(layer.blob.clone()),
-        created_ns: created_ns.unwrap_or_else(crate::now_ns),
+        created_ns: created_ns(layer).unwrap_or_else(crate::now_ns),
     }
+}
+
+/// When a layer was made, in nanoseconds since 1970, if its holder says so.
+pub(crate) fn created_ns(layer: &Layer) -> Option<i64> {
+    let created = layer.created.as_ref()?.parse::<jiff::Timestamp>().ok()?;
+    i64::try_from(created.as_nanosecond()).ok()
 }
 
 /// A layer that was made on nothing.
@@ -294,14 +308,24 @@ pub(crate) enum RootFs {
 }
 
 impl RootFs {
-    /// The layers that lie on the `n_base` distinct ones of the base image, bottom first.
+    /// The layers in the store that lie on the `n_base` distinct ones of the base image, bottom first.
     pub(crate) fn places_above(&self, n_base: usize) -> Vec<Place> {
         match self {
             RootFs::Here(snapshot) => {
                 (n_base..snapshot.layers().len()).map(|index| Place::of(snapshot, index)).collect()
             }
+            // What is below them came with the base image, or is in a cache.
             RootFs::Remote(remote) => remote.tops.iter().map(|top| Place::on_nothing(top.layer.clone())).collect(),
         }
+    }
+
+    /// The layers on the `n_base` distinct ones of the base image that an imported cache has, bottom first. What
+    /// [`RootFs::places_above`] gives lies on them.
+    pub(crate) fn cached_above(&self, n_base: usize) -> Vec<Layer> {
+        let RootFs::Remote(remote) = self else { return Vec::new() };
+        let mut seen = BTreeSet::new();
+        let distinct = remote.bottom.layers.iter().filter(|layer| seen.insert(&layer.diff_id));
+        distinct.skip(n_base).cloned().collect()
     }
 
     /// Its files.

@@ -5,7 +5,7 @@ use slipway_oci::{Descriptor, Platform, Reference};
 use slipway_store::ImageRecord;
 
 use super::documents::Documents;
-use super::{Export, ExportError, ExportedImage, Image, registry};
+use super::{Export, ExportError, ExportedImage, Image, ImageLayer, registry};
 use crate::assemble::Assembled;
 
 /// New layers of no more than so many bytes are compressed as soon as they have a name.
@@ -84,7 +84,7 @@ fn is_small(export: &Export<'_>, options: &ImageOutput) -> Result<bool, ExportEr
         return Ok(false);
     }
     let mut n_bytes = 0;
-    for place in image.layers.iter().filter_map(|layer| layer.place.as_ref()) {
+    for place in image.layers.iter().filter_map(ImageLayer::place) {
         n_bytes = export.store.diff_id(place.layer())?.map_or(u64::MAX, |(_, more)| more.saturating_add(n_bytes));
         if n_bytes > MAX_SMALL_BYTES {
             return Ok(false);

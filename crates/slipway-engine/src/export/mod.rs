@@ -15,9 +15,11 @@ mod split;
 mod statement_files;
 mod tar;
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use slipway_graph::op::ImageSource;
 use slipway_graph::request::{BuildRequest, Destination, ImageOutput, Output};
@@ -38,6 +40,7 @@ use crate::layer::diff::DiffError;
 use crate::layers::{BlobForm, LayerError, Place};
 use crate::ops::OpError;
 use crate::remote::RootFs;
+use crate::shared_cache::import::LostCache;
 
 /// Why a result cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,8 @@ pub(crate) enum ExportError {
     Stdout(#[source] io::Error),
     #[error("the blob {0} is not in the store any more")]
     BlobMissing(Digest),
+    #[error("the cache `{0}` lacks a layer that it promised")]
+    LostCache(String),
     #[error("cannot make the manifest")]
     Json(#[from] serde_json::Error),
     #[error("tag is needed when pushing to registry")]
@@ -122,8 +127,27 @@ impl Image {
 /// One layer of an image.
 pub(crate) struct ImageLayer {
     pub(crate) diff_id: DiffId,
-    /// `None` for layers of a base image, whose blobs are passed on as they came.
-    pub(crate) place: Option<Place>,
+    pub(crate) origin: LayerOrigin,
+}
+
+/// Where a layer of an image is from.
+pub(crate) enum LayerOrigin {
+    /// The base image. Its blob is passed on as it came.
+    Base,
+    /// An imported cache; no step has needed its files.
+    Cache,
+    /// A step of the build. Its files are here.
+    Step(Place),
+}
+
+impl ImageLayer {
+    /// Where its files are, if a step has made it.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match &self.origin {
+            LayerOrigin::Step(place) => Some(place),
+            LayerOrigin::Base | LayerOrigin::Cache => None,
+        }
+    }
 }
 
 /// What exporters work with.
@@ -143,6 +167,8 @@ pub(crate) struct Export<'a> {
     pub(crate) wants_manifest: bool,
     pub(crate) events: &'a dyn Events,
     pub(crate) cancel: &'a Cancel,
+    /// The imported cache that turned out to lack what it promised, if an export failed for that.
+    pub(crate) lost_cache: Mutex<Option<LostCache>>,
 }
 
 /// What was written.
@@ -220,6 +246,17 @@ pub(crate) fn reads_files(request: &BuildRequest) -> bool {
     attest::lists_packages(request) || request.outputs.is_empty() || request.outputs.iter().any(is_made_of_files)
 }
 
+/// Whether an output of `request` has other times in its layers than the steps gave them.
+pub(crate) fn rewrites_times(request: &BuildRequest) -> bool {
+    request.outputs.iter().any(|output| match output {
+        Output::Image(image)
+        | Output::Oci { image, .. }
+        | Output::Docker { image, .. }
+        | Output::Load { image, .. } => image.rewrites_times,
+        Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => false,
+    })
+}
+
 /// Whether an output of `request` is made of images; otherwise all that is wanted is that the steps succeed.
 pub(crate) fn makes_image(request: &BuildRequest) -> bool {
     request.outputs.is_empty() || request.outputs.iter().any(|output| *output != Output::CacheOnly)
@@ -242,6 +279,15 @@ pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<Blob
 }
 
 impl Export<'_> {
+    /// What made the export fail: a cache that was lost, if there is one, and else `error`.
+    pub(crate) fn failure(&self, error: ExportError) -> Box<dyn Error + Send + Sync> {
+        let mut lost = self.lost_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        match lost.take() {
+            Some(lost) => Box::new(lost),
+            None => Box::new(error),
+        }
+    }
+
     fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T, ExportError>) -> Result<T, ExportError> {
         let step = self.events.new_step();
         self.events.emit(Event::StepPlanned { step, name: name.to_owned(), inputs: Vec::new() });

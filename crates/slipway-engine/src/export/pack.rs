@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use slipway_graph::request::{Annotated, Compression, ImageOutput};
 use slipway_oci::{Descriptor, DiffId, Manifest, media_type};
 
-use super::{Export, ExportError, Image, ImageLayer};
+use super::{Export, ExportError, Image, ImageLayer, LayerOrigin};
 use crate::assemble::Assembled;
 use crate::layer::compress::layer_media_type;
 use crate::layers::{self, BlobForm, Place};
@@ -52,7 +52,7 @@ impl Export<'_> {
         let latest = epoch.filter(|_| options.rewrites_times);
         let (mut diff_ids, mut blobs) = (Vec::new(), Vec::new());
         for layer in &image.layers {
-            let (diff_id, blob) = match (latest, &layer.place) {
+            let (diff_id, blob) = match (latest, layer.place()) {
                 (Some(latest), Some(place)) => {
                     let form = BlobForm::of(options);
                     let made = layers::no_younger_than(self.store, place, latest, form, self.cancel);
@@ -72,16 +72,18 @@ impl Export<'_> {
 
     fn layer_blob(&self, image: &Image, layer: &ImageLayer, options: &ImageOutput) -> Result<Descriptor, ExportError> {
         let form = BlobForm::of(options);
-        let blob = match &layer.place {
-            Some(place) => layers::blob(self.store, place, form, self.cancel)?,
-            None => self.base_blob(image, &layer.diff_id, form, options.forces_compression)?,
+        let blob = match &layer.origin {
+            LayerOrigin::Step(place) => layers::blob(self.store, place, form, self.cancel)?,
+            LayerOrigin::Base => self.given_blob(image, &layer.diff_id, form, options.forces_compression)?,
+            // The same as if the step had run here.
+            LayerOrigin::Cache => self.given_blob(image, &layer.diff_id, form, true)?,
         };
         Ok(in_family(blob, options.uses_oci_types))
     }
 
-    /// The blob that came with the base image. Made of the same tar in another form if that is forced: written anew from
+    /// The blob that a base image or a cache has. Made of the same tar in another form if that is forced: written anew from
     /// the files, the tar need not be the same. It need not be in the store, unless it is written anew.
-    fn base_blob(
+    fn given_blob(
         &self,
         image: &Image,
         diff_id: &DiffId,
@@ -98,7 +100,7 @@ impl Export<'_> {
         let mut is_there = is_there.into_iter();
         known.retain(|_| is_there.next().unwrap_or(false));
         // Whatever other forms of it were made meanwhile: the result may not depend on that.
-        let original = self.base_layers(image)?.and_then(|layers| layers.blob_of(diff_id).cloned());
+        let original = self.holders(image)?.iter().find_map(|layers| layers.blob_of(diff_id).cloned());
         let is_at_hand = |blob: &Descriptor| known.iter().any(|other| other.digest == blob.digest);
         let original = original.filter(|blob| is_at_hand(blob) || !self.registry.is_offline());
         match original.as_ref().or(known.first()) {

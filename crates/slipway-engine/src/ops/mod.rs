@@ -488,9 +488,7 @@ impl EngineOps<'_> {
     /// What the result `vertex` is worth to outputs.
     pub(crate) fn root_fs(&self, vertex: VertexId, output: &Output) -> Result<RootFs, OpError> {
         match output {
-            Output::Remote(remote) if remote.is_of_image() && !self.files_wanted.contains(&vertex) => {
-                Ok(RootFs::Remote(Arc::clone(remote)))
-            }
+            Output::Remote(remote) if !self.files_wanted.contains(&vertex) => Ok(RootFs::Remote(Arc::clone(remote))),
             output => self.snapshot_of(output).map(RootFs::Here),
         }
     }

@@ -41,6 +41,7 @@ mod imagetools;
 mod interrupt;
 mod killed;
 mod lazy_bases;
+mod lazy_caches;
 mod limits;
 mod lint;
 mod loading;
@@ -134,6 +135,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("interrupt", interrupt::TESTS),
     ("killed", killed::TESTS),
     ("lazy_bases", lazy_bases::TESTS),
+    ("lazy_caches", lazy_caches::TESTS),
     ("limits", limits::TESTS),
     ("nested", nested::TESTS),
     ("lint", lint::TESTS),
