@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use slipway_registry::{ClientConfig, ErrorKind, Registry};
 use slipway_test::registry::{Access, TestRegistry};
 
-use crate::support::{PASSWORD_HEADER, authorizations, bytes, client, client_with_password, config, image, reference};
+use crate::support::{
+    PASSWORD_HEADER, authorizations, blob, bytes, client, client_with_password, config, image, reference,
+};
 
 fn basic() -> Access {
     Access::Basic { username: "user".to_owned(), password: "password".to_owned() }
@@ -94,6 +96,26 @@ fn a_token_that_is_refused_is_renewed() {
     registry.revoke_tokens();
     client.resolve(&reference(&registry, "app:1")).unwrap();
     assert_eq!(n_token_requests(&registry), 2);
+}
+
+/// Whether a blob comes over several connections, or over one that breaks.
+#[test]
+fn a_token_that_ends_while_a_blob_arrives_is_renewed() {
+    for n_bytes in [20 << 20, 2 << 20] {
+        let registry = TestRegistry::start().unwrap();
+        let content = bytes(n_bytes);
+        let layer = blob(&registry, &content);
+        registry.set_access(Access::bearer(false));
+        registry.cut_next_blobs(1, 1 << 20);
+        let client = client_with_password(&registry.host());
+        let mut source = client.blob(&reference(&registry, "app:1"), &layer).unwrap();
+        let mut arrived = vec![0; 1 << 19];
+        source.read_exact(&mut arrived).unwrap();
+        registry.revoke_tokens();
+        source.read_to_end(&mut arrived).unwrap();
+        assert!(arrived == content);
+        assert!(n_token_requests(&registry) >= 2, "{:?}", registry.requests());
+    }
 }
 
 #[test]

@@ -295,6 +295,11 @@ fn layers_that_lie() {
             layer["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
             layer["urls"] = json!(["http://127.0.0.1:1/layer"]);
         }),
+        ("a layer that must not be distributed", "foreign layer", |f| {
+            let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+            f.manifest["layers"][0]["mediaType"] = json!(kind);
+            f.manifest["layers"][0]["urls"] = json!(["http://127.0.0.1:1/layer"]);
+        }),
         ("an entry outside", "points outside", |f| {
             let entry = Entry { path: "../../outside".to_owned(), data: b"x".to_vec(), ..Entry::default() };
             let layer = tar::write(&[entry]).unwrap();

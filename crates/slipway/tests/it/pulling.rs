@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-use serde_json::json;
+use serde_json::{Value, json};
 use slipway_oci::{Digest, Platform, media_type};
 use slipway_test::registry::TestRegistry;
 use slipway_test::tar::{self, Entry};
@@ -17,6 +17,7 @@ use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
     test("every_form_of_layer_comes_and_goes", every_form_of_layer_comes_and_goes),
+    test("lists_of_docker_lead_to_their_image", lists_of_docker_lead_to_their_image),
     test("blobs_are_unpacked_while_they_arrive", blobs_are_unpacked_while_they_arrive),
     test("layers_of_any_size_take_the_same_memory", layers_of_any_size_take_the_same_memory),
 ];
@@ -45,8 +46,8 @@ impl Layer {
     }
 }
 
-/// Puts an image of `layers` into the registry and gives its name.
-fn publish(registry: &TestRegistry, layers: &[Layer]) -> String {
+/// The manifest of an image of `layers`, whose blobs are in the registry.
+fn manifest_of(registry: &TestRegistry, layers: &[Layer]) -> Value {
     let Platform { os, architecture, .. } = Platform::host();
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(&layer.tar)).collect();
     let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
@@ -55,13 +56,18 @@ fn publish(registry: &TestRegistry, layers: &[Layer]) -> String {
         let digest = registry.put_blob("image", bytes).unwrap();
         json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
     };
-    let manifest = json!({
+    json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_MANIFEST,
-        "config": put("application/vnd.oci.image.config.v1+json", config.as_bytes()),
+        "config": put(media_type::OCI_CONFIG, config.as_bytes()),
         "layers": layers.iter().map(|layer| put(&layer.media_type, &layer.blob)).collect::<Vec<_>>(),
-    });
-    registry.put_manifest("image", Some("latest"), media_type::OCI_MANIFEST, manifest.to_string().as_bytes()).unwrap();
+    })
+}
+
+/// Puts an image of `layers` into the registry and gives its name.
+fn publish(registry: &TestRegistry, layers: &[Layer]) -> String {
+    let manifest = manifest_of(registry, layers).to_string();
+    registry.put_manifest("image", Some("latest"), media_type::OCI_MANIFEST, manifest.as_bytes()).unwrap();
     format!("{}/image", registry.host())
 }
 
@@ -140,6 +146,33 @@ fn every_form_of_layer_comes_and_goes() {
         assert_whole(&user, "out");
     }
     site.assert_tidy();
+}
+
+/// Schema 2, where all documents have Docker's types; what is for no platform that runs anywhere is passed over.
+fn lists_of_docker_lead_to_their_image() {
+    let registry = TestRegistry::start().unwrap();
+    let layer = Layer::new(format!("{DOCKER}.gzip"), "file", b"of a list\n".to_vec(), gzip);
+    let mut manifest = manifest_of(&registry, &[layer]);
+    manifest["mediaType"] = json!(media_type::DOCKER_MANIFEST);
+    manifest["config"]["mediaType"] = json!(media_type::DOCKER_CONFIG);
+    let manifest = manifest.to_string();
+    let digest = registry.put_manifest("image", None, media_type::DOCKER_MANIFEST, manifest.as_bytes()).unwrap();
+    let Platform { os, architecture, .. } = Platform::host();
+    let entry = |os: &str, architecture: &str| {
+        let platform = json!({ "os": os, "architecture": architecture });
+        json!({ "mediaType": media_type::DOCKER_MANIFEST, "digest": digest, "size": manifest.len(), "platform": platform })
+    };
+    let list = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::DOCKER_INDEX,
+        "manifests": [entry("unknown", "unknown"), entry(&os, "sparc"), entry(&os, &architecture)],
+    });
+    registry.put_manifest("image", Some("latest"), media_type::DOCKER_INDEX, list.to_string().as_bytes()).unwrap();
+    let name = format!("{}/image", registry.host());
+    let site = Site::new(&format!("FROM {name}\n"));
+    run(site.slipway().args(["pull", &name])).success();
+    site.build(&["--output=../out"]).success();
+    assert_eq!(fs::read_to_string(site.path("out/file")).unwrap(), "of a list\n");
 }
 
 /// Bytes that differ from layer to layer, and that nothing compresses well enough to hide them.
