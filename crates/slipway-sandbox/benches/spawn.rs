@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use slipway_sandbox::ladder;
 use slipway_sandbox::userns::{self, Entered, Mode};
 use slipway_sandbox::{
-    Capabilities, Credentials, ExitStatus, Network, PrivateNetwork, Privilege, Spec, StartingNetwork, Surroundings,
-    mounts, spawn,
+    Capabilities, Credentials, ExitStatus, Network, PrivateNetwork, Privilege, Spec, Special, StartingNetwork,
+    Surroundings, mounts, spawn,
 };
 use tempfile::TempDir;
 
@@ -72,6 +72,7 @@ fn time_one(root: &Path, attach_at: &Path, network: Network) -> Duration {
         shm_size_bytes: 64 << 20,
         is_root_readonly: false,
         shuffles_folders: false,
+        special: Special::default(),
         terminal: None,
         stdin: None,
         stdout: output.try_clone().unwrap(),

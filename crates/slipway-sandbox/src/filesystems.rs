@@ -103,6 +103,16 @@ fn pivot(root: &OwnedFd, attach_at: &Path) -> Result<OwnedFd, CallError> {
 }
 
 impl Prepared {
+    /// Changes settings of the kernel that are those of our own namespaces: `net/…` is the caller's business.
+    pub(crate) fn set(&self, settings: &[(String, String)]) -> Result<(), CallError> {
+        for (name, value) in settings {
+            let file = rooted::open_without_links(&self.proc, &Path::new("sys").join(name), OFlags::WRONLY);
+            let file = file.named(|| format!("open(/proc/sys/{name})"))?;
+            rustix::io::write(&file, value.as_bytes()).named(|| format!("write(/proc/sys/{name}, {value:?})"))?;
+        }
+        Ok(())
+    }
+
     /// Enters the root, attaches the built-in mounts and then the caller's. Returns the root directory.
     pub(crate) fn enter(
         self,
@@ -129,8 +139,8 @@ impl Prepared {
         if is_sandboxed {
             restrict(&proc, &sys, &devices.mount)?;
         }
-        for Mount { target, source, attributes } in callers {
-            let nodev = attributes.nodev || is_sandboxed;
+        for Mount { target, source, attributes, is_device } in callers {
+            let nodev = attributes.nodev || (is_sandboxed && !is_device);
             mounts::set_attributes(source, Attributes { nodev, ..*attributes }, true)?;
             make_place_in_dev(&devices.mount, source, target)?;
             attach_in_root(&root, source, target)?;

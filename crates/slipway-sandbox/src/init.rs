@@ -8,6 +8,7 @@
 //! - It executes the step's program itself, so that program is PID 1, as under BuildKit. No code of ours runs once
 //!   code of the image does: `/proc/<pid>/exe` is never our binary there, and cannot be overwritten (CVE-2019-5736).
 //!   A process that joins others ([`join`]) cannot have it so, and closes itself to them instead.
+//!   Who asks for an init has ours as PID 1, closed to others in the same way ([`crate::reaper`]).
 //! - Every descriptor but 0 to 2 is closed by the exec (CVE-2024-21626).
 //! - It dies with the thread that spawned it. The wish is cleared by changes of user, so it is expressed again after
 //!   them; a set-user-id program that is itself PID 1 escapes it, nothing else does.
@@ -32,10 +33,10 @@ use rustix::thread::{
 
 use crate::call::{CallError, Named};
 use crate::mounts::{self, Attributes};
-use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec, Surroundings};
+use crate::spec::{Credentials, Network, Privilege, ResourceLimit, Spec, Special, Surroundings};
 use crate::supervisor::Duties;
 use crate::wire::{self, Failure};
-use crate::{capabilities, filesystems, keeper, network, program, rooted, seccomp, signals, stubs, supervisor};
+use crate::{capabilities, filesystems, keeper, network, program, reaper, rooted, seccomp, signals, stubs, supervisor};
 
 /// The name under which the first process is started; nobody types it.
 pub(crate) const ARGV0: &CStr = c"slipway: first process of a sandbox";
@@ -129,6 +130,7 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<Channel>) -> Res
         shm_size_bytes,
         is_root_readonly,
         shuffles_folders,
+        special,
         terminal,
         stdin,
         stdout,
@@ -139,9 +141,12 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<Channel>) -> Res
     set_limits(&rlimits)?;
     let root = match surroundings {
         Surroundings::Own { root, attach_at } => {
-            furnish(&hostname, &network)?;
+            furnish(Some(&hostname).filter(|_| !special.shares_host_name), &network)?;
             rustix::process::umask(Mode::empty());
-            let root = filesystems::prepare(root, privilege)?.enter(&attach_at, shm_size_bytes, privilege, &mounts)?;
+            let prepared = filesystems::prepare(root, privilege)?;
+            refuse_settings_of_host(&special, &network)?;
+            prepared.set(&special.kernel_settings)?;
+            let root = prepared.enter(&attach_at, shm_size_bytes, privilege, &mounts)?;
             rustix::process::umask(Mode::from(0o022));
             root
         }
@@ -164,12 +169,30 @@ fn become_step(spec: Spec, report: &OwnedFd, supervisor: Option<Channel>) -> Res
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
             .named(|| "setns(CLONE_NEWUSER)".to_owned())?;
     }
-    drop_rights(&credentials, privilege, supervisor, shuffles_folders)?;
+    let is_filtered = privilege != Privilege::Insecure && !special.is_unfiltered;
+    drop_rights(&credentials, privilege, is_filtered, supervisor.map(|channel| (channel, shuffles_folders)))?;
     if is_inside == Inside::NotYet && change_directory(&root, &cwd)? == Inside::NotYet {
         return Err(Errno::ACCESS).named(|| format!("chdir({})", cwd.display())).map_err(Failure::Call);
     }
     die_with_parent(report)?;
+    if special.forbids_new_privileges {
+        rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS)".to_owned())?;
+    }
+    if special.has_init {
+        reaper::continue_in_child()?;
+    }
     Err(Failure::Exec(program::become_program(args, env)))
+}
+
+/// What is written below `net` is the host's if the network is.
+fn refuse_settings_of_host(special: &Special, network: &Network) -> Result<(), CallError> {
+    let is_of_network = |(name, _): &&(String, String)| name.starts_with("net/");
+    match special.kernel_settings.iter().find(is_of_network) {
+        Some((name, _)) if matches!(network, Network::Host) => {
+            Err(Errno::PERM).named(|| format!("write(/proc/sys/{name}) of the host's network"))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl From<CallError> for Failure {
@@ -204,8 +227,10 @@ fn join(process: &OwnedFd) -> Result<OwnedFd, CallError> {
 }
 
 /// Sets up the namespaces that are this process's own.
-fn furnish(hostname: &str, network: &Network) -> Result<(), CallError> {
-    rustix::system::sethostname(hostname.as_bytes()).named(|| format!("sethostname({hostname})"))?;
+fn furnish(hostname: Option<&String>, network: &Network) -> Result<(), CallError> {
+    if let Some(name) = hostname {
+        rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name})"))?;
+    }
     match network {
         Network::Host => Ok(()),
         Network::None => network::bring_up_loopback(),
@@ -345,23 +370,24 @@ pub(crate) fn close_others_on_exec() -> std::io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// With a single id there is nobody else to become: the step only believes to be somebody else.
+/// With a single id there is nobody else to become: the step only believes to be somebody else. The supervisor comes with
+/// whether it lists folders in another order.
 fn drop_rights(
     credentials: &Credentials,
     privilege: Privilege,
-    supervisor: Option<Channel>,
-    shuffles_folders: bool,
+    is_filtered: bool,
+    supervisor: Option<(Channel, bool)>,
 ) -> Result<(), CallError> {
-    let is_single_id = supervisor.as_ref().is_some_and(|supervisor| supervisor.is_single_id);
+    let is_single_id = supervisor.as_ref().is_some_and(|(supervisor, _)| supervisor.is_single_id);
     capabilities::limit_bounding_set(privilege)?;
     // Without no_new_privs filters take CAP_SYS_ADMIN, so they come before the capabilities go.
-    if let Some(Channel { channel, .. }) = supervisor {
+    if let Some((Channel { channel, .. }, shuffles_folders)) = supervisor {
         let duties = Duties { owners: is_single_id, order: shuffles_folders };
         let listener =
             seccomp::supervised::install(duties).named(|| "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)".to_owned())?;
         supervisor::hand_over(&channel, &listener).named(|| "sendmsg(listener)".to_owned())?;
     }
-    if privilege != Privilege::Insecure {
+    if is_filtered {
         seccomp::install().named(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned())?;
     }
     match is_single_id {

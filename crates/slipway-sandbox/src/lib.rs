@@ -54,6 +54,7 @@ mod network;
 pub mod owners;
 mod private_network;
 mod program;
+mod reaper;
 mod rooted;
 mod running;
 mod seccomp;
@@ -79,5 +80,5 @@ pub use private_network::{
 };
 pub use program::ExecError;
 pub use running::{ExitStatus, Running, SpawnError, spawn};
-pub use spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec, Surroundings};
+pub use spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec, Special, Surroundings};
 pub use stack_network::{Plug, StackNetwork};

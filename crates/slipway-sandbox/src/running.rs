@@ -119,7 +119,10 @@ pub fn spawn(spec: &Spec) -> Result<Running, SpawnError> {
     };
 
     let (pid, pidfd) = match &spec.surroundings {
-        Surroundings::Own { .. } => namespaces::start(namespaces::OF_A_STEP | own_network, &args, &inherited)?,
+        Surroundings::Own { .. } => {
+            let shared = if spec.special.shares_host_name { libc::CLONE_NEWUTS } else { 0 };
+            namespaces::start((namespaces::OF_A_STEP & !shared) | own_network, &args, &inherited)?
+        }
         Surroundings::Of(process) => namespaces::start_among_those_of(process, &args, &inherited)?,
     };
     let running = Running { pid, pidfd, ended: Mutex::new(Ended { status: None, supervisor }) };

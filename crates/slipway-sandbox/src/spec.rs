@@ -44,6 +44,8 @@ pub struct Spec {
     pub is_root_readonly: bool,
     /// Whether folders have their entries in another order than the file system has them.
     pub shuffles_folders: bool,
+    /// What it has unlike others.
+    pub special: Special,
     /// A terminal that becomes the process's own: its input and output, in place of the three below.
     pub terminal: Option<OwnedFd>,
     /// Where standard input comes from; empty (`/dev/null`) if it comes from nowhere.
@@ -101,6 +103,22 @@ pub enum Privilege {
     Insecure,
 }
 
+/// What a sandboxed process may have unlike others: nothing, mostly. What is said of namespaces is for
+/// [`Surroundings::Own`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Special {
+    /// A process of ours is the first one: it hands signals on to the program, and waits for those whose parents are gone.
+    pub has_init: bool,
+    /// Nothing that is executed gives more rights than there were before (`no_new_privs`).
+    pub forbids_new_privileges: bool,
+    /// System calls are not filtered.
+    pub is_unfiltered: bool,
+    /// Its host name is the host's.
+    pub shares_host_name: bool,
+    /// Settings below `/proc/sys` that are the namespaces' own, with `/` between the parts of their names, and values.
+    pub kernel_settings: Vec<(String, String)>,
+}
+
 /// A detached mount and where it goes.
 #[derive(Debug)]
 pub struct Mount {
@@ -111,6 +129,9 @@ pub struct Mount {
     pub source: OwnedFd,
     /// Restrictions to add to the mount and all that is mounted below it.
     pub attributes: Attributes,
+    /// A device of the host that a process with few privileges may open. The caller has to know that it is one which
+    /// somebody lent to it: files of images may be devices, too.
+    pub is_device: bool,
 }
 
 /// A resource limit, as `setrlimit(2)` has it. `u64::MAX` means unlimited.

@@ -16,7 +16,7 @@ use crate::call::{CallError, Named};
 use crate::capabilities::Capabilities;
 use crate::mounts::{self, Attributes};
 use crate::running::{SpawnError, spawn};
-use crate::spec::{Credentials, Network, Privilege, Spec, Surroundings};
+use crate::spec::{Credentials, Network, Privilege, Spec, Special, Surroundings};
 
 /// A directory that every machine has, and that is not needed any more when the root is attached.
 const ATTACH_AT: &str = "/dev";
@@ -45,6 +45,7 @@ pub(crate) fn step() -> Result<(), CallError> {
         shm_size_bytes: 1 << 20,
         is_root_readonly: false,
         shuffles_folders: false,
+        special: Special::default(),
         terminal: None,
         stdin: None,
         stdout: copy()?.into(),

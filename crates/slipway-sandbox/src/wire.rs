@@ -12,7 +12,7 @@ use crate::call::CallError;
 use crate::capabilities::Capabilities;
 use crate::mounts::Attributes;
 use crate::program::ExecError;
-use crate::spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec, Surroundings};
+use crate::spec::{Credentials, Mount, Network, Privilege, Resource, ResourceLimit, Spec, Special, Surroundings};
 
 /// What the first process reports when it could not start the program.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         shm_size_bytes,
         is_root_readonly,
         shuffles_folders,
+        special,
         terminal,
         stdin,
         stdout,
@@ -85,6 +86,7 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
         out.text(mount.target.as_os_str());
         out.descriptor(&mount.source);
         out.attributes(mount.attributes);
+        out.flag(mount.is_device);
     });
     out.list(control_groups, |out, entrance| out.descriptor(entrance));
     out.list(rlimits, |out, limit| {
@@ -95,6 +97,14 @@ pub(crate) fn encode(spec: &Spec) -> Vec<u8> {
     out.number(*shm_size_bytes);
     out.flag(*is_root_readonly);
     out.flag(*shuffles_folders);
+    let Special { has_init, forbids_new_privileges, is_unfiltered, shares_host_name, kernel_settings } = special;
+    for flag in [has_init, forbids_new_privileges, is_unfiltered, shares_host_name] {
+        out.flag(*flag);
+    }
+    out.list(kernel_settings, |out, (name, value)| {
+        out.text(OsStr::new(name));
+        out.text(OsStr::new(value));
+    });
     for end in [terminal, stdin] {
         out.flag(end.is_some());
         end.iter().for_each(|end| out.descriptor(end));
@@ -129,7 +139,12 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
             false => Privilege::Sandboxed(Capabilities::from_bits(from.number()?)),
         },
         mounts: from.list(|from| {
-            Ok(Mount { target: from.text()?.into(), source: adopt(from.descriptor()?), attributes: from.attributes()? })
+            Ok(Mount {
+                target: from.text()?.into(),
+                source: adopt(from.descriptor()?),
+                attributes: from.attributes()?,
+                is_device: from.flag()?,
+            })
         })?,
         control_groups: from.list(|from| Ok(adopt(from.descriptor()?)))?,
         rlimits: from.list(|from| {
@@ -138,6 +153,13 @@ pub(crate) fn decode(bytes: &[u8], adopt: &mut dyn FnMut(RawFd) -> OwnedFd) -> i
         shm_size_bytes: from.number()?,
         is_root_readonly: from.flag()?,
         shuffles_folders: from.flag()?,
+        special: Special {
+            has_init: from.flag()?,
+            forbids_new_privileges: from.flag()?,
+            is_unfiltered: from.flag()?,
+            shares_host_name: from.flag()?,
+            kernel_settings: from.list(|from| Ok((from.string()?, from.string()?)))?,
+        },
         terminal: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
         stdin: if from.flag()? { Some(adopt(from.descriptor()?)) } else { None },
         stdout: adopt(from.descriptor()?),
@@ -306,12 +328,20 @@ mod tests {
                 target: "/run/secrets/a".into(),
                 source: some_descriptor(),
                 attributes: Attributes { readonly: true, nosuid: false, nodev: true, noexec: false },
+                is_device: true,
             }],
             control_groups: vec![some_descriptor()],
             rlimits: vec![ResourceLimit { resource: Resource::Nofile, soft: 1024, hard: u64::MAX }],
             shm_size_bytes: 64 << 20,
             is_root_readonly: true,
             shuffles_folders: true,
+            special: Special {
+                has_init: true,
+                forbids_new_privileges: false,
+                is_unfiltered: true,
+                shares_host_name: false,
+                kernel_settings: vec![("kernel/shmmax".to_owned(), "1".to_owned())],
+            },
             terminal: Some(some_descriptor()),
             stdin: Some(some_descriptor()),
             stdout: some_descriptor(),

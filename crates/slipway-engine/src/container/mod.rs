@@ -68,6 +68,8 @@ pub struct ContainerRequest {
     pub is_root_readonly: bool,
     pub has_terminal: bool,
     pub rights: Rights,
+    #[serde(default)]
+    pub special: Special,
     pub shm_size_bytes: Option<u64>,
     pub ulimits: Vec<Ulimit>,
     pub limits: StepLimits,
@@ -93,6 +95,34 @@ pub enum Rights {
 impl Default for Rights {
     fn default() -> Rights {
         Rights::Capabilities(Capabilities::DOCKER.bits())
+    }
+}
+
+/// What a container may have unlike others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Special {
+    /// A process of slipway's is the first one, in the place of the program.
+    pub has_init: bool,
+    /// Nothing that it executes gives it more rights.
+    pub forbids_new_privileges: bool,
+    /// System calls are not filtered.
+    pub is_unfiltered: bool,
+    /// Its host name is the host's.
+    pub shares_host_name: bool,
+    /// Settings of the kernel that are the container's own, as `net.ipv4.ip_forward`, and their values.
+    pub kernel_settings: Vec<(String, String)>,
+}
+
+impl Special {
+    fn to_sandbox(&self) -> slipway_sandbox::Special {
+        let settings = self.kernel_settings.iter().map(|(name, value)| (name.replace('.', "/"), value.clone()));
+        slipway_sandbox::Special {
+            has_init: self.has_init,
+            forbids_new_privileges: self.forbids_new_privileges,
+            is_unfiltered: self.is_unfiltered,
+            shares_host_name: self.shares_host_name,
+            kernel_settings: settings.collect(),
+        }
     }
 }
 
@@ -203,6 +233,7 @@ impl Container<'_> {
                 Rights::Capabilities(bits) => Privilege::Sandboxed(Capabilities::from_bits(bits)),
                 Rights::All => Privilege::Insecure,
             },
+            special: self.request.special.to_sandbox(),
             groups: &self.request.groups,
             resolver: &self.request.resolver,
             doors: &self.doors,
@@ -268,8 +299,10 @@ fn to_exec(request: &ContainerRequest, image: &RuntimeConfig) -> Result<Exec, Co
     }
     let hostname = match (&request.hostname, request.network) {
         (Some(name), _) => name.clone(),
-        (None, Network::Host) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        (None, Network::Default | Network::None) => random_name(),
+        (None, network) if network == Network::Host || request.special.shares_host_name => {
+            rustix::system::uname().nodename().to_string_lossy().into_owned()
+        }
+        (None, _) => random_name(),
     };
     let cwd = [request.cwd.as_deref(), Some(&image.working_dir)];
     let cwd = cwd.into_iter().flatten().find(|path| !path.is_empty()).unwrap_or("/");

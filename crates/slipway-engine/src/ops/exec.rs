@@ -23,7 +23,7 @@ use slipway_sandbox::owners::{self, Owner};
 use slipway_sandbox::stubs;
 use slipway_sandbox::{
     CallError, Capabilities, ControlGroup, Credentials, LimitError, Privilege, Resource, ResourceLimit, SpawnError,
-    Spec, Surroundings,
+    Spec, Special, Surroundings,
 };
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, CacheMountError, MountedSnapshot, Snapshot, SnapshotError, Store};
@@ -213,6 +213,7 @@ pub(crate) struct Run<'a> {
 /// A program in the place of a step, and what it is connected to.
 struct Program {
     privilege: Privilege,
+    special: Special,
     args: Vec<String>,
     env: Vec<OsString>,
     is_root_readonly: bool,
@@ -316,6 +317,7 @@ impl Run<'_> {
                 Security::Sandbox => Privilege::Sandboxed(Capabilities::DOCKER),
                 Security::Insecure => Privilege::Insecure,
             },
+            special: Special::default(),
             args: shell.as_ref().map_or(&self.exec.args, |shell| &shell.args).clone(),
             env: self.environment(env, &place.user, shell.as_ref()),
             is_root_readonly: false,
@@ -359,7 +361,7 @@ impl Run<'_> {
         program: Program,
     ) -> Result<Spec, ExecError> {
         let Place { mounted, user, network, emulation, .. } = place;
-        let Program { privilege, args, env, is_root_readonly, terminal, stdin, stdout, stderr } = program;
+        let Program { privilege, special, args, env, is_root_readonly, terminal, stdin, stdout, stderr } = program;
         let root = slipway_sandbox::mounts::bind(mounted, false)
             .map_err(|source| ExecError::Mount { target: "/".to_owned(), source })?;
         Ok(Spec {
@@ -381,6 +383,7 @@ impl Run<'_> {
             shm_size_bytes: self.exec.shm_size_bytes.unwrap_or(DEFAULT_SHM_BYTES),
             is_root_readonly,
             shuffles_folders: self.host_files.shuffles_folders,
+            special,
             terminal,
             stdin,
             stdout,

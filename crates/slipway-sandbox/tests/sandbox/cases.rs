@@ -202,7 +202,8 @@ fn device_nodes_of_a_step_cannot_be_opened() {
     let script = "for folder in / /dev /mnt /dev/shm; do busybox mknod $folder/node c 1 3; cat $folder/node && echo $folder; done 2>/dev/null; cat /dev/null && echo usual";
     let output = root.output_with(script, |spec| {
         let source = mounts::tmpfs(None, 0o755, Attributes::default()).unwrap();
-        spec.mounts = vec![Mount { target: "/mnt".into(), source, attributes: Attributes::default() }];
+        spec.mounts =
+            vec![Mount { target: "/mnt".into(), source, attributes: Attributes::default(), is_device: false }];
     });
     assert_eq!(output, "usual");
 }
@@ -256,7 +257,7 @@ fn the_filter_is_in_force() {
 
 /// For programs of root and of others, in a folder with more entries than one call gives, and while it is emptied.
 fn folders_can_be_in_another_order() {
-    let root = Root::with_busybox();
+    let root = Root::new();
     let make = "mkdir /d && cd /d && for n in $(seq 3000); do : > a-file-with-a-name-of-some-length-$n; done";
     let make = format!("{make}; mkdir two && : > two/a && : > two/b && chmod 755 /d two");
     let run = |uid: u32, shuffles: bool, script: &str| {
@@ -406,7 +407,8 @@ fn the_working_directory() {
     let output = root.output_with("pwd && ls -A /work", |spec| {
         spec.cwd = "/work/in/mount".into();
         let source = mounts::tmpfs(None, 0o755, Attributes::default()).unwrap();
-        spec.mounts = vec![Mount { target: "/work".into(), source, attributes: Attributes::default() }];
+        spec.mounts =
+            vec![Mount { target: "/work".into(), source, attributes: Attributes::default(), is_device: false }];
     });
     assert_eq!(output, "/work/in/mount\nin");
     assert!(!root.path().join("work/in").exists());
@@ -422,7 +424,8 @@ fn mounts_of_the_caller_win() {
     fs::write(root.path().join("etc/hosts"), "image").unwrap();
     let mine = root.canary().join("alive");
     let readonly = Attributes { readonly: true, nosuid: true, nodev: true, noexec: true };
-    let mount = |target: &str, source, attributes| Mount { target: target.into(), source, attributes };
+    let mount =
+        |target: &str, source, attributes| Mount { target: target.into(), source, attributes, is_device: false };
     let output = root.output_with("cat /etc/hosts; ls /proc /dev; echo x >/etc/hosts || echo refused", |spec| {
         spec.mounts = vec![
             mount("/etc/hosts", mounts::bind_path(&mine, false).unwrap(), readonly),

@@ -12,7 +12,7 @@ use std::thread;
 
 use slipway_sandbox::userns::Mode;
 use slipway_sandbox::{
-    Capabilities, Credentials, ExitStatus, Network, Privilege, SpawnError, Spec, Surroundings, mounts, spawn,
+    Capabilities, Credentials, ExitStatus, Network, Privilege, SpawnError, Spec, Special, Surroundings, mounts, spawn,
 };
 use tempfile::TempDir;
 
@@ -138,6 +138,7 @@ impl Root {
             shm_size_bytes: 64 << 20,
             is_root_readonly: false,
             shuffles_folders: false,
+            special: Special::default(),
             terminal: None,
             stdin: None,
             stdout: output.try_clone().unwrap(),
@@ -226,6 +227,7 @@ pub(crate) fn run_step_if_requested() -> Option<ExitCode> {
         shm_size_bytes: 64 << 20,
         is_root_readonly: false,
         shuffles_folders: false,
+        special: Special::default(),
         terminal: None,
         stdin: None,
         stdout: output.try_clone().unwrap(),

@@ -114,6 +114,27 @@ pub(crate) struct RunArgs {
     /// Let it do all that slipway itself may do
     #[arg(long)]
     pub(crate) privileged: bool,
+    /// no-new-privileges, seccomp=unconfined|builtin, apparmor=unconfined, label=disable
+    #[arg(long = "security-opt")]
+    pub(crate) security_options: Vec<String>,
+    /// Let a process of slipway's be the first one: it passes signals on, and waits for orphans
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// Lend it a device of this machine (/dev/x[:/dev/y])
+    #[arg(long = "device")]
+    pub(crate) devices: Vec<String>,
+    /// Set a kernel parameter that is the container's own (net.*, kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.*)
+    #[arg(long = "sysctl")]
+    pub(crate) sysctls: Vec<String>,
+    /// Whose host name it has: its own, or the machine's (host)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) uts: String,
+    /// Whose processes it sees: only its own
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) pid: String,
+    /// Whose shared memory and message queues it has: its own (private)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) ipc: String,
 
     /// Mount a folder of the host or a named volume ([SOURCE:]TARGET[:ro])
     #[arg(short, long = "volume")]

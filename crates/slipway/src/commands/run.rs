@@ -4,6 +4,7 @@
 //! run/environment.rs   variables
 //! run/mounts.rs        volumes, folders of the host and in memory
 //! run/ports.rs         published ports
+//! run/special.rs       an init, devices, kernel parameters, security options
 //! run/seat.rs          output, input and signals
 //! ```
 
@@ -11,6 +12,7 @@ pub(crate) mod environment;
 pub(crate) mod mounts;
 pub(crate) mod ports;
 pub(crate) mod seat;
+mod special;
 
 pub(crate) use mounts::of_tmpfs as tmpfs;
 
@@ -198,7 +200,7 @@ fn to_config(args: &RunArgs) -> Result<Config, Box<dyn Error + Send + Sync>> {
 
 /// The beginning of the id, unless the container shares the host's name with its network.
 fn own_hostname(request: &ContainerRequest, id: &str) -> Option<String> {
-    (request.network != Network::Host).then(|| id[..12].to_owned())
+    (request.network != Network::Host && !request.special.shares_host_name).then(|| id[..12].to_owned())
 }
 
 fn health(args: &RunArgs) -> Result<Option<HealthTest>, FlagError> {
@@ -286,13 +288,18 @@ fn to_request(args: &RunArgs) -> Result<ContainerRequest, Box<dyn Error + Send +
         },
         ports,
         publishes_all: args.publish_all,
-        mounts: mounts::read(&args.volumes, &args.mounts, &args.tmpfs, &here, home.as_deref())?,
+        mounts: [
+            mounts::read(&args.volumes, &args.mounts, &args.tmpfs, &here, home.as_deref())?,
+            special::devices(&args.devices)?,
+        ]
+        .concat(),
         is_root_readonly: args.read_only,
         has_terminal: args.tty,
         rights: match args.privileged {
             true => Rights::All,
             false => Rights::Capabilities(capabilities(&args.cap_add, &args.cap_drop)?.bits()),
         },
+        special: special::read(args)?,
         shm_size_bytes: match args.shm_size.as_str() {
             "" => None,
             size => Some(bytes_of(size).ok_or_else(|| FlagError::Size(size.to_owned()))?),

@@ -62,6 +62,7 @@ mod registry_settings;
 mod reported;
 mod reproduced;
 mod results;
+mod run_special;
 mod run_tty;
 mod running;
 mod screens;
@@ -156,6 +157,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("reproduced", reproduced::TESTS),
     ("results", results::TESTS),
     ("secret_keys", secret_keys::TESTS),
+    ("run_special", run_special::TESTS),
     ("run_tty", run_tty::TESTS),
     ("run", running::TESTS),
     ("secrets", secrets::TESTS),

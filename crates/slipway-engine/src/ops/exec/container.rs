@@ -1,7 +1,9 @@
 //! `slipway run`: a program in an image, as in a step, but connected to the user, with folders of the host and volumes,
 //! and with nothing kept of what it writes elsewhere.
 
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use slipway_sandbox::mounts::{self, Attributes};
 use slipway_sandbox::owners::Owner;
 use slipway_sandbox::stubs::{self, Kind};
-use slipway_sandbox::{ExitStatus, Privilege, Running, SpawnError};
+use slipway_sandbox::{ExitStatus, Privilege, Running, SpawnError, Special};
 use slipway_store::ActiveSnapshot;
 
 use super::guests::GuestHost;
@@ -47,6 +49,8 @@ pub enum ContainerMount {
     },
     /// A folder in memory.
     Tmpfs { target: String, size_bytes: Option<u64>, mode: u32, is_readonly: bool, allows_exec: bool },
+    /// A device of the host.
+    Device { source: PathBuf, target: String },
     /// A file in memory, for reading only: a secret, or a piece of configuration.
     File { target: String, content: Vec<u8>, mode: u32, uid: u32, gid: u32 },
 }
@@ -58,6 +62,7 @@ impl ContainerMount {
             ContainerMount::Bind { target, .. }
             | ContainerMount::Volume { target, .. }
             | ContainerMount::Tmpfs { target, .. }
+            | ContainerMount::Device { target, .. }
             | ContainerMount::File { target, .. } => target,
         }
     }
@@ -77,6 +82,7 @@ pub(crate) struct Beyond<'a> {
     pub(crate) mounts: &'a [ContainerMount],
     pub(crate) is_root_readonly: bool,
     pub(crate) privilege: Privilege,
+    pub(crate) special: Special,
     /// Groups that its user is in as well: names or numbers.
     pub(crate) groups: &'a [String],
     pub(crate) resolver: &'a Resolver,
@@ -134,8 +140,8 @@ impl Run<'_> {
         let ContainerEnds { terminal, stdin } = ends;
         let is_root_readonly = container.is_root_readonly;
         let env = self.environment(prepared.env, &place.user, None);
-        let (privilege, args) = (container.privilege, self.exec.args.clone());
-        let program = Program { privilege, args, env, is_root_readonly, terminal, stdin, stdout, stderr };
+        let (privilege, special, args) = (container.privilege, container.special.clone(), self.exec.args.clone());
+        let program = Program { privilege, special, args, env, is_root_readonly, terminal, stdin, stdout, stderr };
         let spec = self.spec(&place, prepared.mounts, (*group).as_ref(), program)?;
         let spawned = slipway_sandbox::spawn(&spec);
         // Our ends of the pipes go with it: the reader sees the end when the program's do.
@@ -151,7 +157,8 @@ impl Run<'_> {
             // It may have ended by itself in this moment, which is what was wanted.
             let _ = to_kill.kill();
         });
-        let host = GuestHost::new(self, &place, &running, container.privilege, Arc::clone(&group))?;
+        let host =
+            GuestHost::new(self, &place, &running, (container.privilege, &container.special), Arc::clone(&group))?;
         (container.on_start)(Started { running: Arc::clone(&running), host, ports: container.doors.ports() });
         std::thread::scope(|scope| {
             scope.spawn(move || output.forward(self.step, self.events));
@@ -201,6 +208,15 @@ impl Run<'_> {
                 let attributes = Attributes { readonly: *is_readonly, ..attributes };
                 Ok(PreparedMount::new(target, Kind::Directory, mounted, attributes))
             }
+            ContainerMount::Device { source, .. } => {
+                let on_host = |error| ExecError::HostPath { path: source.clone(), source: error };
+                // What is there now: it may have been taken away since somebody asked for it.
+                if !is_device(source).map_err(on_host)? {
+                    return Err(on_host(io::Error::other("not a device node")));
+                }
+                let mounted = mount_error(target, mounts::bind_path(source, false))?;
+                Ok(PreparedMount::device(target, mounted))
+            }
             ContainerMount::File { content, mode, uid, gid, .. } => {
                 let mounted = memory_file("file", content, *mode, (*uid, *gid))?;
                 let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
@@ -208,6 +224,15 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether `path` is a device of the host.
+///
+/// # Errors
+/// There is nothing at `path`, or nobody may look.
+pub fn is_device(path: &Path) -> io::Result<bool> {
+    let kind = std::fs::metadata(path)?.file_type();
+    Ok(kind.is_char_device() || kind.is_block_device())
 }
 
 /// Whether the image has a folder at `target`.

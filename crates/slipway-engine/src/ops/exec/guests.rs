@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use slipway_sandbox::{
-    ControlGroup, Credentials, Network, Privilege, ResourceLimit, Running, SpawnError, Spec, Surroundings,
+    ControlGroup, Credentials, Network, Privilege, ResourceLimit, Running, SpawnError, Spec, Special, Surroundings,
 };
 
 use super::mounts::mount_error;
@@ -23,6 +23,7 @@ pub struct GuestHost {
     env: Vec<OsString>,
     cwd: PathBuf,
     privilege: Privilege,
+    special: Special,
     rlimits: Vec<ResourceLimit>,
     user_namespace: Option<OwnedFd>,
     group: Arc<Option<ControlGroup>>,
@@ -76,7 +77,7 @@ impl GuestHost {
         run: &Run<'_>,
         place: &Place<'_>,
         running: &Running,
-        privilege: Privilege,
+        (privilege, special): (Privilege, &Special),
         group: Arc<Option<ControlGroup>>,
     ) -> Result<GuestHost, ExecError> {
         let user_namespace = emulators::namespace(&place.emulation)
@@ -88,6 +89,8 @@ impl GuestHost {
             env: run.exec.env.iter().map(OsString::from).collect(),
             cwd: PathBuf::from(&run.exec.cwd),
             privilege,
+            // It has a first process already.
+            special: Special { has_init: false, ..special.clone() },
             rlimits: run.resource_limits()?,
             user_namespace,
             group,
@@ -125,6 +128,7 @@ impl GuestHost {
             shm_size_bytes: 0,
             is_root_readonly: false,
             shuffles_folders: false,
+            special: self.special.clone(),
             terminal: ends.terminal,
             stdin: ends.stdin,
             stdout: or_null(ends.stdout)?,

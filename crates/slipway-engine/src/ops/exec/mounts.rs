@@ -42,18 +42,33 @@ pub(in crate::ops) struct PreparedMount {
     attributes: Attributes,
     /// Put in place by the sandbox, not asked for by the step.
     is_of_sandbox: bool,
+    /// A device of the host that somebody lent to it.
+    is_device: bool,
 }
 
 impl PreparedMount {
     /// One that a container asked for.
     pub(super) fn new(target: &str, kind: Kind, source: OwnedFd, attributes: Attributes) -> PreparedMount {
-        PreparedMount { target: target.to_owned(), kind, source, attributes, is_of_sandbox: false }
+        PreparedMount { target: target.to_owned(), kind, source, attributes, is_of_sandbox: false, is_device: false }
+    }
+
+    /// A device of the host, which the program may open.
+    pub(super) fn device(target: &str, source: OwnedFd) -> PreparedMount {
+        let attributes = Attributes { nosuid: true, noexec: true, ..Attributes::default() };
+        PreparedMount { is_device: true, ..PreparedMount::new(target, Kind::File, source, attributes) }
     }
 
     /// A folder that the sandbox brings along, for looking only.
     pub(in crate::ops) fn toolbox(target: &str, source: OwnedFd) -> PreparedMount {
         let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
-        PreparedMount { target: target.to_owned(), kind: Kind::Directory, source, attributes, is_of_sandbox: true }
+        PreparedMount {
+            target: target.to_owned(),
+            kind: Kind::Directory,
+            source,
+            attributes,
+            is_of_sandbox: true,
+            is_device: false,
+        }
     }
 }
 
@@ -102,6 +117,7 @@ impl Run<'_> {
                 source,
                 attributes,
                 is_of_sandbox: true,
+                is_device: false,
             });
         }
         for mount in &self.exec.mounts {
@@ -124,6 +140,7 @@ impl Run<'_> {
                         source,
                         attributes,
                         is_of_sandbox: false,
+                        is_device: false,
                     });
                 }
                 Mount::Secret(secret) => self.secret(&mut prepared, secret)?,
@@ -169,6 +186,7 @@ impl Run<'_> {
             source,
             attributes,
             is_of_sandbox: false,
+            is_device: false,
         });
         Ok(())
     }
@@ -218,6 +236,7 @@ impl Run<'_> {
             source,
             attributes,
             is_of_sandbox: false,
+            is_device: false,
         });
         Ok(())
     }
@@ -263,6 +282,7 @@ impl Run<'_> {
                 source,
                 attributes,
                 is_of_sandbox: false,
+                is_device: false,
             });
         }
         Ok(())
@@ -290,6 +310,7 @@ impl Run<'_> {
             source,
             attributes,
             is_of_sandbox: false,
+            is_device: false,
         });
         prepared.held.push(Box::new(proxy));
         prepared.held.push(Box::new(folder));
@@ -312,6 +333,7 @@ pub(super) fn show_control_groups(prepared: &mut Prepared, group: &ControlGroup)
         source,
         attributes,
         is_of_sandbox: true,
+        is_device: false,
     };
     prepared.mounts.push(mount("/sys/fs/cgroup".to_owned(), source, attributes));
     for (name, source) in views {
@@ -325,7 +347,14 @@ pub(super) fn show_control_groups(prepared: &mut Prepared, group: &ControlGroup)
 pub(super) fn show_interpreter(prepared: &mut Prepared, emulation: &StepEmulation) -> Result<(), ExecError> {
     if let Some((target, source)) = mount_error("/", emulators::interpreter(emulation))? {
         let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
-        prepared.mounts.push(PreparedMount { target, kind: Kind::File, source, attributes, is_of_sandbox: true });
+        prepared.mounts.push(PreparedMount {
+            target,
+            kind: Kind::File,
+            source,
+            attributes,
+            is_of_sandbox: true,
+            is_device: false,
+        });
     }
     Ok(())
 }
@@ -360,7 +389,8 @@ pub(super) fn memory_file(name: &str, bytes: &[u8], mode: u32, owner: (u32, u32)
 }
 
 pub(super) fn into_sandbox_mount(mount: PreparedMount) -> slipway_sandbox::Mount {
-    slipway_sandbox::Mount { target: mount.target.into(), source: mount.source, attributes: mount.attributes }
+    let PreparedMount { target, source, attributes, is_device, .. } = mount;
+    slipway_sandbox::Mount { target: target.into(), source, attributes, is_device }
 }
 
 pub(super) fn mount_error<T>(target: &str, result: Result<T, CallError>) -> Result<T, ExecError> {

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use slipway_compose::Project;
-use slipway_engine::{ContainerMount, ContainerRequest, Protocol, PublishedPort, PullPolicy, Resolver, Rights};
+use slipway_engine::{
+    ContainerMount, ContainerRequest, Protocol, PublishedPort, PullPolicy, Resolver, Rights, Special,
+};
 use slipway_graph::duration::duration_of;
 use slipway_graph::op::{Network, Ulimit};
 use slipway_graph::request::StepLimits;
@@ -538,6 +540,7 @@ impl Model {
             is_root_readonly: service.read_only,
             has_terminal: service.tty,
             rights: rights(service).map_err(refused)?,
+            special: Special::default(),
             shm_size_bytes: service.shm_size.as_deref().and_then(|size| size.parse().ok()),
             ulimits: service.ulimits.iter().filter_map(|(kind, value)| ulimit(kind, value)).collect(),
             limits: StepLimits {
