@@ -40,6 +40,7 @@ pub use dotenv::{DotenvError, Variables, parse as parse_variables};
 pub use fault::{ComposeError, SourceFile};
 pub use load::{Files, Omit};
 pub use paths::{clean, join};
+pub use port::port_range;
 pub use project::{Inputs, Project, normalized_name};
 pub use tree::{Map, Node, Value};
 pub use variable::Variable;

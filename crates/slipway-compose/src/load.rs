@@ -143,7 +143,10 @@ impl<'a> Loader<'a> {
     }
 
     fn fill(&mut self, root: &mut Node, environment: &Variables) -> Result<(), Fault> {
-        variables_of(root, &mut self.variables);
+        // The name of the project is not asked about.
+        for (_, section) in root.map().into_iter().flatten().filter(|(key, _)| *key != "name") {
+            variables_of(section, &mut self.variables);
+        }
         if self.omit.interpolation {
             return Ok(());
         }
@@ -166,20 +169,19 @@ impl<'a> Loader<'a> {
 
     /// The variables of files, each of which sees those before it and `environment`, which wins.
     pub(crate) fn read_variables(&mut self, paths: &[String], environment: &Variables) -> Result<Variables, Fault> {
-        let mut found = environment.clone();
+        let mut found = Variables::new();
         for path in paths {
             let file = self.read(path)?;
-            let lookup = |name: &str| found.get(name).cloned();
-            let parsed = dotenv::parse(&file.text, &lookup, &Variables::new()).map_err(|error| {
+            let lookup = |name: &str| environment.get(name).cloned();
+            let parsed = dotenv::parse(&file.text, &lookup, &found).map_err(|error| {
                 let line = error.line;
                 self.sources.push(file.clone());
                 let mark = Mark { file: self.sources.len() - 1, line };
                 Fault::new(format!("failed to read {path}: {error}")).at(Some(mark))
             })?;
-            for (name, value) in parsed {
-                found.entry(name).or_insert(value);
-            }
+            found.extend(parsed);
         }
+        found.extend(environment.clone());
         Ok(found)
     }
 }

@@ -111,6 +111,7 @@ impl Base<'_> {
         each(service.get_mut("volumes"), |mount| {
             if let Some(map) = mount.map_mut()
                 && map.get("type").and_then(Node::text) == Some("bind")
+                && !map.get("source").and_then(Node::text).is_some_and(is_on_drive)
             {
                 self.change(map.get_mut("source"));
             }
@@ -125,6 +126,11 @@ impl Base<'_> {
             self.change(options.get_mut("device"));
         }
     }
+}
+
+/// Whether a path begins with a drive of Windows, and so is relative to nothing here.
+fn is_on_drive(path: &str) -> bool {
+    matches!(path.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':', b'/' | b'\\', ..])
 }
 
 fn each(node: Option<&mut Node>, mut change: impl FnMut(&mut Node)) {

@@ -22,10 +22,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Node>, String> {
     if !host.is_empty() && host.parse::<IpAddr>().is_err() {
         return Err(format!("Invalid ip address: {host}"));
     }
-    let targets = range(target).ok_or_else(|| format!("Invalid containerPort: {target}"))?;
+    let targets = port_range(target).ok_or_else(|| format!("Invalid containerPort: {target}"))?;
     let published_range = match published {
         "" => None,
-        text => Some(range(text).ok_or_else(|| format!("Invalid hostPort: {text}"))?),
+        text => Some(port_range(text).ok_or_else(|| format!("Invalid hostPort: {text}"))?),
     };
     let n_targets = targets.1 - targets.0;
     let is_shared = n_targets == 0;
@@ -65,7 +65,8 @@ fn parts(text: &str) -> (&str, &str, &str) {
     (host, published, target)
 }
 
-fn range(text: &str) -> Option<(u16, u16)> {
+/// The first and the last of the ports that `80` or `80-85` means.
+pub fn port_range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     (first <= last).then_some((first, last))

@@ -171,6 +171,27 @@ impl Project {
         }
     }
 
+    /// Gives a service another image.
+    pub fn set_image(&mut self, service: &str, image: &str) {
+        let services = self.model.map_mut().and_then(|map| map.get_mut("services")).and_then(Node::map_mut);
+        if let Some(service) = services.and_then(|services| services.get_mut(service)).and_then(Node::map_mut) {
+            service.insert("image".to_owned(), image.into());
+        }
+    }
+
+    /// A project that says which images the services of this one have, and nothing else.
+    pub fn images_alone(&self) -> Project {
+        let image_alone = |service: &Node| {
+            let image = service.get("image").cloned().map(|image| ("image".to_owned(), image));
+            Node::from(image.into_iter().collect::<Map>())
+        };
+        let services: Map =
+            self.services().iter().map(|(name, service)| (name.clone(), image_alone(service))).collect();
+        let model = Node::from(Map::from([("services".to_owned(), services.into())]));
+        // As it is: there is nothing to add to it.
+        Project { model, omit: Omit { interpolation: true, ..self.omit }, ..self.clone() }
+    }
+
     /// The project as `compose config` shows it; `$` is doubled, so that reading it again gives the same.
     pub fn to_yaml(&self) -> Result<String, ComposeError> {
         Ok(self.escaped(yaml_text::write(&self.shown(Format::Yaml)?)))

@@ -62,7 +62,7 @@ fn fields(text: &str) -> Vec<&str> {
         match byte {
             b'$' if bytes.get(at + 1) == Some(&b'{') => n_open += 1,
             b'}' => n_open = n_open.saturating_sub(1),
-            b':' if n_open == 0 && !is_drive(bytes, start, at) => {
+            b':' if n_open == 0 && !is_drive(text, start, at) => {
                 fields.push(&text[start..at]);
                 start = at + 1;
             }
@@ -73,15 +73,18 @@ fn fields(text: &str) -> Vec<&str> {
     fields
 }
 
-/// The reference takes any single letter before a colon for a drive, and so never sees a volume with such a name.
-fn is_drive(bytes: &[u8], start: usize, colon: usize) -> bool {
-    let is_letter = bytes.get(start).is_some_and(u8::is_ascii_alphabetic);
-    colon == start + 1 && is_letter && bytes.get(colon + 1) == Some(&b'\\')
+/// The reference takes any single letter before a colon for a drive, and so never sees a volume with such a name. Here
+/// `v:/data` is a volume, and `c:/folder:/data`, which has a target behind its path, is a drive.
+fn is_drive(text: &str, start: usize, colon: usize) -> bool {
+    let is_letter = text[start..].starts_with(|c: char| c.is_ascii_alphabetic());
+    let rest = &text[colon + 1..];
+    colon == start + 1 && is_letter && (rest.starts_with('\\') || rest.starts_with('/') && rest.contains(":/"))
 }
 
 /// Whether the source is a folder or file of the host.
 fn is_path(source: &str) -> bool {
-    source.starts_with(['.', '/', '~', '\\']) || is_drive(source.as_bytes(), 0, 1)
+    let is_drive = matches!(source.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':', ..]);
+    source.starts_with(['.', '/', '~', '\\']) || is_drive
 }
 
 #[cfg(test)]
@@ -90,14 +93,15 @@ mod tests {
 
     #[test]
     fn sources_are_told_apart() {
-        let kinds: Vec<(String, String, String)> = ["/a", "v:/b", "a:/d", "./x:/y", "~/x:/z", "C:\\x:/y"]
-            .iter()
-            .map(|text| {
-                let mount = parse(text).unwrap();
-                let text = |name| mount.text_of(name).unwrap_or_default().to_owned();
-                (text("type"), text("source"), text("target"))
-            })
-            .collect();
+        let kinds: Vec<(String, String, String)> =
+            ["/a", "v:/b", "a:/d", "./x:/y", "~/x:/z", "C:\\x:/y", "c:/x:/y:ro", "w:/d:ro"]
+                .iter()
+                .map(|text| {
+                    let mount = parse(text).unwrap();
+                    let text = |name| mount.text_of(name).unwrap_or_default().to_owned();
+                    (text("type"), text("source"), text("target"))
+                })
+                .collect();
         let expected = [
             ("volume", "", "/a"),
             ("volume", "v", "/b"),
@@ -105,6 +109,8 @@ mod tests {
             ("bind", "./x", "/y"),
             ("bind", "~/x", "/z"),
             ("bind", "C:\\x", "/y"),
+            ("bind", "c:/x", "/y"),
+            ("volume", "w", "/d"),
         ];
         for (kind, (a, b, c)) in kinds.iter().zip(expected) {
             assert_eq!((kind.0.as_str(), kind.1.as_str(), kind.2.as_str()), (a, b, c));

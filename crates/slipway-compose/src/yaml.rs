@@ -29,7 +29,7 @@ pub(crate) fn parse(text: &str, path: &str, file: usize) -> Result<Vec<Document>
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder { path, file, open: Vec::new(), anchors: HashMap::new(), n_copied: 0, roots: Vec::new() };
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| syntax_fault(&error, file))?;
+        let (event, span) = event.map_err(|error| syntax_fault(&error, text, file))?;
         builder.take(event, span)?;
     }
     let documents = builder.roots.into_iter().map(|mut root| {
@@ -47,9 +47,30 @@ pub fn parse_yaml(text: &str, path: &str) -> Result<Node, ComposeError> {
     Ok(documents.into_iter().next().map_or_else(Node::null, |document| document.root))
 }
 
-fn syntax_fault(error: &ScanError, file: usize) -> Fault {
+/// A mistake in the words of the reference's parser.
+fn syntax_fault(error: &ScanError, text: &str, file: usize) -> Fault {
     let line = error.marker().line().max(1);
-    Fault::new(format!("yaml: line {line}: {}", error.info())).at(Some(Mark { file, line }))
+    // What was being read when the mistake was found says less than the lines that are shown.
+    let reason = match error.info().strip_prefix("while ") {
+        Some(rest) => rest.split_once(", ").map_or(rest, |(_, reason)| reason),
+        None => error.info(),
+    };
+    let mark = Some(Mark { file, line });
+    match reason {
+        "found unknown anchor" => {
+            let line = text.lines().nth(line - 1).unwrap_or_default();
+            let is_end = |c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}');
+            let behind = line.chars().skip(error.marker().col()).collect::<String>();
+            let name = behind.trim_start_matches('*').split(is_end).next().unwrap_or_default().to_owned();
+            Fault::new(format!("yaml: unknown anchor '{name}' referenced")).at(mark)
+        }
+        reason if reason.starts_with("tabs disallowed") => {
+            Fault::new(format!("yaml: line {line}: found character that cannot start any token"))
+                .at(mark)
+                .hint("YAML is indented with blanks, not with tabs")
+        }
+        reason => Fault::new(format!("yaml: line {line}: {reason}")).at(mark),
+    }
 }
 
 /// Removes what is tagged `!reset`, and lists its places and those of what is tagged `!override`.
@@ -225,7 +246,8 @@ impl Builder<'_> {
             return Ok(());
         };
         if merges {
-            return merge(node, merged).map_err(|fault| fault.at(Some(mark)));
+            let what = format!("failed to parse {}", self.path);
+            return merge(node, merged).map_err(|fault| fault.within(&what).at(Some(mark)));
         }
         node.mark = Some(mark);
         own.insert(text, node);
@@ -353,6 +375,12 @@ mod tests {
         assert_eq!(fault.mark, Some(Mark { file: 0, line: 3 }));
         assert_eq!(reason("a: {1: x}"), "non-string key in a: 1");
         assert!(reason("a: [").starts_with("yaml: line "));
+        assert_eq!(reason("a: &x 1\nb: [1, *nope, 2]\n"), "yaml: unknown anchor 'nope' referenced");
+        assert_eq!(reason("a:\n\tb: 1\n"), "yaml: line 2: found character that cannot start any token");
+        assert_eq!(
+            reason("a: {<<: 1}"),
+            "failed to parse compose.yaml: yaml: map merge requires map or sequence of maps as the value"
+        );
     }
 
     #[test]

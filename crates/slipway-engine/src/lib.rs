@@ -85,6 +85,7 @@ pub use layer_check::{LayerCheck, check_layers};
 pub use layers::write_layer_tar;
 pub use ops::exec::WindowSize;
 pub use ops::exec::container::{ContainerEnds, ContainerMount, Started, is_device};
+pub use ops::exec::guest_files::{GuestFileError, pack_host_files, unpack_on_host};
 pub use ops::exec::guests::{Guest, GuestEnds, GuestError, GuestHost};
 pub use ops::network::JoinedNetwork;
 pub use ops::shell::ShellSeat;

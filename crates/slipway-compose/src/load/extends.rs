@@ -34,6 +34,9 @@ impl Loader<'_> {
         let place = Place { path, folder: context.folder, resets };
         let mut extended = Map::new();
         for (name, service) in map {
+            if service.map().is_none() && !service.is_null() {
+                return Err(Fault::new(format!("services.{name} must be a mapping")).at(service.mark));
+            }
             let whole = self.extended(name, map, &place, context, &Chain::new())?;
             extended.insert(name.clone(), whole.at(service.mark));
         }

@@ -27,7 +27,7 @@ impl Loader<'_> {
         let mut chain = context.included.to_vec();
         chain.push(path.to_owned());
         for entry in entries {
-            let include = read_entry(entry)?;
+            let include = self.read_entry(entry)?;
             let place = entry.mark.or(mark);
             let model = self.load_included(&include, &chain, context).map_err(|fault| fault.at(place))?;
             let own = std::mem::replace(root, Node::null());
@@ -72,24 +72,27 @@ fn resources_of(mut model: Node) -> Node {
     model
 }
 
-fn read_entry(entry: &Node) -> Result<Include, Fault> {
-    let texts = |node: Option<&Node>| match node.map(|node| &node.value) {
-        Some(Value::Text(text)) => vec![text.clone()],
-        Some(Value::List(items)) => items.iter().filter_map(Node::text).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    };
-    match &entry.value {
-        Value::Text(path) => Ok(Include { paths: vec![path.clone()], project_directory: None, env_files: Vec::new() }),
-        Value::Map(map) => {
-            if let Some((name, node)) =
-                map.iter().find(|(name, _)| !matches!(name.as_str(), "path" | "project_directory" | "env_file"))
-            {
-                let reason = format!("include additional properties '{name}' not allowed");
-                return Err(Fault::new(reason).at(node.mark));
+impl Loader<'_> {
+    /// The reference takes no notice of keys that it does not know.
+    fn read_entry(&mut self, entry: &Node) -> Result<Include, Fault> {
+        let texts = |node: Option<&Node>| match node.map(|node| &node.value) {
+            Some(Value::Text(text)) => vec![text.clone()],
+            Some(Value::List(items)) => items.iter().filter_map(Node::text).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        match &entry.value {
+            Value::Text(path) => {
+                Ok(Include { paths: vec![path.clone()], project_directory: None, env_files: Vec::new() })
             }
-            let project_directory = map.get("project_directory").and_then(Node::text).map(str::to_owned);
-            Ok(Include { paths: texts(map.get("path")), project_directory, env_files: texts(map.get("env_file")) })
+            Value::Map(map) => {
+                let is_known = |name: &str| matches!(name, "path" | "project_directory" | "env_file");
+                for name in map.keys().filter(|name| !is_known(name) && !name.starts_with("x-")) {
+                    self.warnings.push(format!("include: '{name}' is not known, and has no effect"));
+                }
+                let project_directory = map.get("project_directory").and_then(Node::text).map(str::to_owned);
+                Ok(Include { paths: texts(map.get("path")), project_directory, env_files: texts(map.get("env_file")) })
+            }
+            _ => Err(Fault::new("`include` entries must be paths or mappings").at(entry.mark)),
         }
-        _ => Err(Fault::new("`include` entries must be paths or mappings").at(entry.mark)),
     }
 }

@@ -60,6 +60,36 @@ pub(crate) struct Tree {
     pub(crate) epoch: Option<i64>,
 }
 
+/// Writes the entry `name` of the folder `parent`, with what is below it, as a tar to `out` in which it is at `path`.
+pub(crate) fn write_one<W: Write>(parent: &OwnedFd, name: &CStr, path: &[u8], out: W) -> Result<W, DiffError> {
+    let failed = |errno: Errno| read_error(path, errno.into());
+    let mut tar = TarWriter::new(out);
+    let stat = stat_at(parent, name).map_err(failed)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            tar.entry(&header(EntryKind::Directory, path, &stat, b"", 0, None)).map_err(DiffError::Write)?;
+            let folder = open_dir(parent.as_fd(), name).map_err(failed)?;
+            let mut walk = Walk::new(tar, folder.as_fd(), path, None)?;
+            // Compared with nothing, every file is a change.
+            walk.directory(Below { folder: None, is_replaced: false })?;
+            tar = walk.tar;
+        }
+        FileType::RegularFile => {
+            let mut file = File::from(open_file(parent, name).map_err(failed)?);
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            tar.entry(&header(EntryKind::File, path, &stat, b"", size, None)).map_err(DiffError::Write)?;
+            tar.data(&mut file, &mut vec![0; BUFFER_BYTES]).map_err(DiffError::Write)?;
+        }
+        FileType::Symlink => {
+            let text = read_link(parent, name).map_err(failed)?;
+            tar.entry(&header(EntryKind::Symlink, path, &stat, &text, 0, None)).map_err(DiffError::Write)?;
+        }
+        // Devices, pipes and sockets mean nothing elsewhere.
+        _ => {}
+    }
+    tar.finish().map_err(DiffError::Write)
+}
+
 /// Writes all files of `trees` as one tar to `out`; those for one folder come after each other.
 pub(crate) fn write_trees<W: Write>(trees: Vec<Tree>, out: W) -> Result<W, DiffError> {
     let mut tar = TarWriter::new(out);

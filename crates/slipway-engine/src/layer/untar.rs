@@ -399,7 +399,7 @@ fn open_folder(root: BorrowedFd<'_>, path: &[u8], more: OFlags) -> Result<OwnedF
 /// Makes `path` and the folders above it that are missing (0755, owned by the caller).
 ///
 /// A link that leads nowhere gets the folder it leads to; a file in the way is an error.
-fn make_folders(root: BorrowedFd<'_>, path: &[u8], made: &mut BTreeSet<Vec<u8>>) -> Result<OwnedFd, Errno> {
+pub(crate) fn make_folders(root: BorrowedFd<'_>, path: &[u8], made: &mut BTreeSet<Vec<u8>>) -> Result<OwnedFd, Errno> {
     let mut dir = open_below(root, b"")?;
     let path = Root::new(open_below(root, b"")?).resolve(path).map_err(|_| Errno::LOOP)?;
     let path = path.as_bytes();

@@ -2,6 +2,7 @@
 
 mod advice;
 pub(crate) mod container;
+pub(crate) mod guest_files;
 pub(crate) mod guests;
 pub(crate) mod mounts;
 mod output;

@@ -23,6 +23,18 @@ pub(crate) struct ComposeArgs {
     /// Type of progress output (auto, tty, plain, json, quiet)
     #[arg(long)]
     pub(crate) progress: Option<String>,
+    /// When to use colours and other control sequences (auto, never, always)
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) ansi: Option<String>,
+    /// Old spelling of `--ansi never`
+    #[arg(long, hide = true)]
+    pub(crate) no_ansi: bool,
+    /// Accepted; images are pulled one after the other, and builds share what the machine has
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) parallel: Option<String>,
+    /// Refused; there are other commands that say what would be done
+    #[arg(long, hide = true, global = true)]
+    pub(crate) dry_run: bool,
     /// Name images with `_` in the place of `-`
     #[arg(long)]
     pub(crate) compatibility: bool,
@@ -57,11 +69,29 @@ pub(crate) enum ComposeCommand {
     /// Start services that have ended
     Start(ServicesArgs),
     /// End services and start them again
-    Restart(ServiceStopArgs),
+    Restart(ServiceRestartArgs),
     /// Send a signal to services
     Kill(ServiceKillArgs),
     /// Pull images of services
     Pull(ServicesArgs),
+    /// Push images of services
+    Push(ServicePushArgs),
+    /// Make containers of services, and start none
+    Create(Box<ServiceCreateArgs>),
+    /// Remove containers that have ended
+    Rm(ServiceRemoveArgs),
+    /// Wait until containers of services have ended
+    Wait(ServiceWaitArgs),
+    /// List the images of containers
+    Images(ServiceImagesArgs),
+    /// List projects that run
+    Ls(ListProjectsArgs),
+    /// Show where a port of a service is
+    Port(ServicePortArgs),
+    /// Copy files into a service, or out of it
+    Cp(ServiceCopyArgs),
+    /// Start services; rebuild or refresh them when files change
+    Watch(WatchArgs),
     /// Print the version
     Version(ComposeVersionArgs),
 }
@@ -190,6 +220,12 @@ pub(crate) struct ConfigArgs {
     /// Leave variables of services that have no value without one
     #[arg(long)]
     pub(crate) no_env_resolution: bool,
+    /// Ask registries which digests the images have, and show images with them
+    #[arg(long)]
+    pub(crate) resolve_image_digests: bool,
+    /// Print a file that, put over the others, fixes the digests of images
+    #[arg(long)]
+    pub(crate) lock_image_digests: bool,
 }
 
 /// The flags of `compose up`.
@@ -261,13 +297,194 @@ pub(crate) struct UpArgs {
     /// Do not write the name of the container before each line
     #[arg(long)]
     pub(crate) no_log_prefix: bool,
+    /// Rebuild or refresh services when files change (what, `develop.watch` says)
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Build without showing how
+    #[arg(long)]
+    pub(crate) quiet_build: bool,
+    /// Pull without showing how
+    #[arg(long)]
+    pub(crate) quiet_pull: bool,
+    /// Accepted; nothing is asked
+    #[arg(short = 'y', long)]
+    yes: bool,
+    /// Accepted; there are no shortcuts
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    menu: Option<bool>,
+}
+
+/// The flags of `compose watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Services run already
+    #[arg(long)]
+    pub(crate) no_up: bool,
+    /// Build without showing how
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Accepted; images without a name are not kept
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    prune: Option<bool>,
+}
+
+/// The flags of `compose create`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceCreateArgs {
+    /// Only these services, and what they depend on
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Build images first
+    #[arg(long)]
+    pub(crate) build: bool,
+    /// Build nothing, even where an image is missing
+    #[arg(long)]
+    pub(crate) no_build: bool,
+    /// Replace containers although nothing has changed
+    #[arg(long)]
+    pub(crate) force_recreate: bool,
+    /// Leave containers as they are, although something has changed
+    #[arg(long)]
+    pub(crate) no_recreate: bool,
+    /// When to pull images (policy, always, missing, never, build)
+    #[arg(long, default_value = "policy", hide_default_value = true)]
+    pub(crate) pull: String,
+    /// Pull without showing how
+    #[arg(long)]
+    pub(crate) quiet_pull: bool,
+    /// Forget containers of services that are not in the files any more
+    #[arg(long)]
+    pub(crate) remove_orphans: bool,
+    /// How many containers a service has (SERVICE=NUMBER)
+    #[arg(long)]
+    pub(crate) scale: Vec<String>,
     /// Accepted; nothing is asked
     #[arg(short = 'y', long)]
     yes: bool,
 }
 
-/// The flags of `compose down`.
+/// The flags of `compose restart`.
 #[derive(Debug, Args)]
+pub(crate) struct ServiceRestartArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Leave services alone that are to be restarted with what they depend on
+    #[arg(long)]
+    pub(crate) no_deps: bool,
+    /// Seconds until containers are killed
+    #[arg(short = 't', long)]
+    pub(crate) timeout: Option<u64>,
+}
+
+/// The flags of `compose rm`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceRemoveArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// End containers first
+    #[arg(short, long)]
+    pub(crate) stop: bool,
+    /// Remove volumes without a name as well
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
+}
+
+/// The flags of `compose wait`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceWaitArgs {
+    #[arg(value_name = "SERVICE", required = true)]
+    pub(crate) services: Vec<String>,
+    /// End the project as soon as the first container has ended
+    #[arg(long)]
+    pub(crate) down_project: bool,
+}
+
+/// The flags of `compose images`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceImagesArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// How to write the list (table, json)
+    #[arg(long, default_value = "table")]
+    pub(crate) format: String,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `compose ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ListProjectsArgs {
+    /// Also projects of which nothing runs
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Only those that this holds for (name=)
+    #[arg(long = "filter")]
+    pub(crate) filters: Vec<String>,
+    /// How to write the list (table, json)
+    #[arg(long, default_value = "table")]
+    pub(crate) format: String,
+    /// Only names
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `compose port`.
+#[derive(Debug, Args)]
+pub(crate) struct ServicePortArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: String,
+    #[arg(value_name = "PRIVATE_PORT")]
+    pub(crate) port: u16,
+    /// Which of several containers of the service
+    #[arg(long)]
+    pub(crate) index: Option<u32>,
+    /// tcp or udp
+    #[arg(long, default_value = "tcp")]
+    pub(crate) protocol: String,
+}
+
+/// The flags of `compose cp`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceCopyArgs {
+    /// A path, SERVICE:PATH, or `-` for an archive on standard input
+    #[arg(value_name = "SOURCE", allow_hyphen_values = true)]
+    pub(crate) source: String,
+    /// SERVICE:PATH, a path, or `-` for an archive on standard output
+    #[arg(value_name = "DEST", allow_hyphen_values = true)]
+    pub(crate) dest: String,
+    /// Also containers of `compose run`
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Which of several containers of the service
+    #[arg(long)]
+    pub(crate) index: Option<u32>,
+}
+
+/// The flags of `compose push`.
+#[derive(Debug, Args)]
+pub(crate) struct ServicePushArgs {
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Succeed although some images could not be pushed
+    #[arg(long)]
+    pub(crate) ignore_push_failures: bool,
+    /// Push images of what the services depend on as well
+    #[arg(long)]
+    pub(crate) include_deps: bool,
+    /// Push without showing how
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `compose down`.
+#[derive(Debug, Default, Args)]
 pub(crate) struct DownArgs {
     /// Only these services
     #[arg(value_name = "SERVICE")]
@@ -342,7 +559,7 @@ pub(crate) struct ServicesArgs {
     pub(crate) services: Vec<String>,
 }
 
-/// The flags of `compose stop` and `compose restart`.
+/// The flags of `compose stop`.
 #[derive(Debug, Args)]
 pub(crate) struct ServiceStopArgs {
     #[arg(value_name = "SERVICE")]
@@ -384,7 +601,7 @@ pub(crate) struct ServiceRunArgs {
     #[arg(long)]
     rm: bool,
     /// Give the program no terminal
-    #[arg(short = 'T', long = "no-tty")]
+    #[arg(short = 'T', long = "no-tty", alias = "no-TTY")]
     pub(crate) no_tty: bool,
     /// Name of the container
     #[arg(long)]
@@ -425,6 +642,12 @@ pub(crate) struct ServiceRunArgs {
     /// Say nothing but what the program says
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Build without showing how
+    #[arg(long)]
+    pub(crate) quiet_build: bool,
+    /// Pull without showing how
+    #[arg(long)]
+    pub(crate) quiet_pull: bool,
     /// Pass on standard input
     #[arg(short, long, default_value = "true")]
     pub(crate) interactive: bool,
@@ -443,7 +666,7 @@ pub(crate) struct ServiceExecArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) index: u32,
     /// Give the program no terminal
-    #[arg(short = 'T', long = "no-tty")]
+    #[arg(short = 'T', long = "no-tty", alias = "no-TTY")]
     pub(crate) no_tty: bool,
     /// Let it do all that slipway itself may do
     #[arg(long)]

@@ -25,7 +25,7 @@ const API: &str = "1.51";
 const OLDEST_API: &str = "1.24";
 /// The versions of Docker's plugins whose commands slipway has.
 const BUILDX: &str = concat!("0.29.1+slipway.", env!("CARGO_PKG_VERSION"));
-const COMPOSE: &str = concat!("2.40.3+slipway.", env!("CARGO_PKG_VERSION"));
+pub(crate) const COMPOSE: &str = concat!("2.40.3+slipway.", env!("CARGO_PKG_VERSION"));
 
 /// What `--version` prints under one of Docker's names.
 pub(crate) fn line(words: &[std::ffi::OsString]) -> String {

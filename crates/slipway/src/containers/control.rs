@@ -38,14 +38,31 @@ pub(crate) enum Request {
     Signal(i32),
     /// End the container, by its own signal if none is named, and by SIGKILL after the time; do not start it again.
     Stop { signal: Option<String>, timeout_s: Option<u64> },
+    /// End the program as `Stop` does, and run it again, with the files that it has now.
+    Restart { signal: Option<String>, timeout_s: Option<u64> },
     /// Wait until the container has ended for good.
     Wait,
+    /// Take files out of the container's file system, and unpack the archive that comes with the request, if one does,
+    /// in a folder of it. All files belong to root then.
+    Put { folder: String, removed: Vec<String>, ends: Vec<End> },
+    /// Write a file or folder as an archive, in which it is called `name`, to the descriptor that comes with the request.
+    Take { path: String, name: String, ends: Vec<End> },
+    /// Say what is at a path of the container's file system; the answer is a [`Found`].
+    Look { path: String },
     /// Run a further program. `ends` says which descriptors come with the request.
     Exec { program: Program, ends: Vec<End> },
 }
 
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Found {
+    Nothing,
+    File,
+    Folder,
+}
+
 /// A further program.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Program {
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<String>,

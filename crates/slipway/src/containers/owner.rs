@@ -1,5 +1,7 @@
 //! Runs a container to its end, again if it is to be started again, and does meanwhile what others ask of it.
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,7 +17,7 @@ use slipway_sandbox::Running;
 use slipway_solver::Cancel;
 use slipway_store::{ContainerFolder, FsError, Ownership};
 
-use super::control::{self, Answer, End, Listening, Program, Request};
+use super::control::{self, Answer, End, Found, Listening, Program, Request};
 use super::health::{self, Check, Health};
 use super::{Config, ContainersError, STATE, State, Status};
 use crate::report::hint_line;
@@ -51,6 +53,8 @@ struct Inner {
     run: u64,
     /// It is not started again.
     is_stopping: bool,
+    /// It is started again whatever its policy says.
+    is_restarting: bool,
     /// It has ended, and is not started again.
     is_over: bool,
     stop_signal: String,
@@ -89,6 +93,7 @@ impl Owner {
             live: None,
             run: 0,
             is_stopping: false,
+            is_restarting: false,
             is_over: false,
             stop_signal: String::new(),
             n_conversations: 0,
@@ -155,7 +160,9 @@ impl Owner {
         loop {
             let began = Instant::now();
             let code = self.run_once(&container, check.as_ref(), ends, output, on_start, cancel)?;
-            if cancel.is_canceled() || self.lock().is_stopping || !self.config.restart.applies(code, n_restarts) {
+            let is_asked = std::mem::take(&mut self.lock().is_restarting);
+            let is_due = is_asked || self.config.restart.applies(code, n_restarts);
+            if cancel.is_canceled() || self.lock().is_stopping || !is_due {
                 return Ok(code);
             }
             self.change(|inner| {
@@ -163,10 +170,15 @@ impl Owner {
                 (state.status, state.exit_code, state.pid) = (Status::Restarting, code, None);
                 state.finished = Some(Timestamp::now());
             });
+            if is_asked {
+                continue;
+            }
             pause = if began.elapsed() > STARTED_WELL { FIRST_PAUSE } else { pause };
-            if !self.wait_while(pause, |inner| !inner.is_stopping) || cancel.is_canceled() {
+            self.wait_while(pause, |inner| !inner.is_stopping && !inner.is_restarting);
+            if cancel.is_canceled() || self.lock().is_stopping {
                 return Ok(code);
             }
+            self.lock().is_restarting = false;
             n_restarts += 1;
             pause = (pause * 2).min(LONGEST_PAUSE);
             self.lock().state.n_restarts = n_restarts;
@@ -288,22 +300,78 @@ impl Owner {
 
     /// Ends the container, and returns when it has ended.
     pub(crate) fn stop(&self, signal: Option<&str>, timeout_s: Option<u64>) -> Result<(), String> {
+        self.end(signal, timeout_s, |inner| inner.is_stopping = true)?;
+        self.wait_for(|_| false);
+        Ok(())
+    }
+
+    /// Ends the program and runs it again, with the files that it has. Returns when it runs.
+    pub(crate) fn restart(&self, signal: Option<&str>, timeout_s: Option<u64>) -> Result<(), String> {
+        let run = self.lock().run;
+        self.end(signal, timeout_s, |inner| inner.is_restarting = true)?;
+        let mut inner = self.lock();
+        while inner.run == run && !inner.is_over {
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        match (inner.is_over, &inner.state.error) {
+            (false, _) => Ok(()),
+            (true, Some(error)) => Err(error.clone()),
+            (true, None) => Err(self.not_running()),
+        }
+    }
+
+    /// Ends the program; `intention` says what for, before it is asked.
+    fn end(
+        &self,
+        signal: Option<&str>,
+        timeout_s: Option<u64>,
+        intention: impl FnOnce(&mut Inner),
+    ) -> Result<(), String> {
         let own = self.lock().stop_signal.clone();
         let signal = match signal.unwrap_or(&own) {
             "" => Signal::TERM,
             name => signals::parse(name).ok_or_else(|| format!("Invalid signal: {name}"))?,
         };
         let grace = timeout_s.or(self.config.stop_timeout_s).map_or(GRACE, Duration::from_secs);
-        self.change(|inner| inner.is_stopping = true);
-        let live = self.lock().live.clone();
+        self.change(intention);
+        let (live, run) = {
+            let inner = self.lock();
+            (inner.live.clone(), inner.run)
+        };
         if let Some(live) = live {
             live.running.signal(signal).map_err(|error| chain(&error))?;
-            if self.wait_while(grace, |inner| inner.live.is_some()) {
+            if self.wait_while(grace, |inner| inner.live.is_some() && inner.run == run) {
                 live.running.kill().map_err(|error| chain(&error))?;
             }
         }
-        self.wait_for(|_| false);
         Ok(())
+    }
+
+    /// Changes files of the container.
+    fn put(&self, folder: &str, removed: &[String], archive: Option<OwnedFd>) -> Result<(), String> {
+        let Some(live) = self.lock().live.clone() else { return Err(self.not_running()) };
+        live.host.remove(removed).map_err(|error| chain(&error))?;
+        match archive {
+            Some(archive) => live.host.unpack(folder, File::from(archive)).map_err(|error| chain(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is at a path of the container; nothing if it does not run.
+    fn look(&self, path: &str) -> Found {
+        let live = self.lock().live.clone();
+        match live.and_then(|live| live.host.is_folder(path).ok().flatten()) {
+            None => Found::Nothing,
+            Some(false) => Found::File,
+            Some(true) => Found::Folder,
+        }
+    }
+
+    /// Writes files of the container to `archive`.
+    fn take(&self, path: &str, name: &str, archive: Option<OwnedFd>) -> Result<(), String> {
+        let Some(live) = self.lock().live.clone() else { return Err(self.not_running()) };
+        let archive = archive.ok_or("the request came without a descriptor")?;
+        live.host.pack(path, name, File::from(archive)).map_err(|error| chain(&error))
     }
 
     fn not_running(&self) -> String {
@@ -326,6 +394,13 @@ impl Owner {
     fn talk(&self, stream: &UnixStream) {
         let Ok((request, descriptors)) = control::receive::<Request>(stream) else { return };
         self.lock().n_conversations += 1;
+        self.answer(stream, request, descriptors);
+        self.lock().n_conversations -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Does what is asked. Who asked may have gone when it is answered.
+    fn answer(&self, stream: &UnixStream, request: Request, descriptors: Vec<OwnedFd>) {
         let done = |result: Result<(), String>| match result {
             Ok(()) => Answer::Done,
             Err(message) => Answer::Refused { message, exit_code: exit_code::FAILURE },
@@ -336,6 +411,13 @@ impl Owner {
                 None => done(Err(format!("Invalid signal: {number}"))),
             },
             Request::Stop { signal, timeout_s } => done(self.stop(signal.as_deref(), timeout_s)),
+            Request::Restart { signal, timeout_s } => done(self.restart(signal.as_deref(), timeout_s)),
+            Request::Put { folder, removed, .. } => done(self.put(&folder, &removed, descriptors.into_iter().next())),
+            Request::Take { path, name, .. } => done(self.take(&path, &name, descriptors.into_iter().next())),
+            Request::Look { path } => {
+                let _ = control::send(stream, &self.look(&path), &[]);
+                return;
+            }
             Request::Wait => Answer::Exited(self.wait_for(|_| false).exit_code),
             Request::Exec { program, ends } => {
                 let mut guest_ends = GuestEnds::default();
@@ -351,10 +433,7 @@ impl Owner {
                 self.exec(program, guest_ends)
             }
         };
-        // Who asked may have gone.
         let _ = control::send(stream, &answer, &[]);
-        self.lock().n_conversations -= 1;
-        self.changed.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

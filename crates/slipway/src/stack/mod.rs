@@ -11,12 +11,16 @@
 //! ```text
 //! protocol.rs   what is asked and answered
 //! owner.rs      starts, replaces and ends containers in the order of what they depend on
+//! waiting.rs    waits for containers: until they run, are well, or have done their work
+//! joining.rs    gives containers their networks
 //! networks.rs   who has which address, and knows which names
 //! ```
 
+mod joining;
 mod networks;
 pub(crate) mod owner;
 pub(crate) mod protocol;
+mod waiting;
 
 use slipway_store::{ContainerFolder, Containers, FsError};
 
@@ -28,6 +32,12 @@ pub(crate) const SERVICE: &str = "com.docker.compose.service";
 pub(crate) const NUMBER: &str = "com.docker.compose.container-number";
 pub(crate) const ONE_OFF: &str = "com.docker.compose.oneoff";
 pub(crate) const HASH: &str = "com.docker.compose.config-hash";
+
+pub(crate) const IMAGE: &str = "com.docker.compose.image";
+pub(crate) const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
+pub(crate) const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
+pub(crate) const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+pub(crate) const VERSION: &str = "com.docker.compose.version";
 
 /// The folder of a project's stack.
 pub(crate) fn folder(project: &str) -> Result<ContainerFolder, FsError> {

@@ -1,6 +1,6 @@
 //! Owns a stack: starts, replaces and ends its containers in the order of what they depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -8,14 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use slipway_engine::{ContainerEnds, Engine, JoinedNetwork, chain};
+use slipway_engine::{ContainerEnds, Engine, chain};
 use slipway_sandbox::StackNetwork;
 use slipway_solver::Cancel;
 
 use super::networks::AddressBook;
-use super::protocol::{Condition, Dependency, NetworkPlace, Plan, Planned, Recreate, Request, Said, UpOptions};
+use super::protocol::{NetworkPlace, Plan, Planned, Recreate, Request, Said, UpOptions};
 use crate::containers::control::{self, End};
-use crate::containers::health::Health;
 use crate::containers::log::{Line, Recorder, Stream};
 use crate::containers::owner::{self, Means, Owner};
 use crate::containers::{self, State};
@@ -25,26 +24,38 @@ use crate::exit_code;
 const IDLE: Duration = Duration::from_millis(500);
 
 /// A container of the stack.
-struct Member {
-    owner: Arc<Owner>,
-    planned: Planned,
-    namespace: Option<Arc<OwnedFd>>,
+pub(super) struct Member {
+    pub(super) owner: Arc<Owner>,
+    pub(super) planned: Planned,
+    pub(super) namespace: Option<Arc<OwnedFd>>,
 }
 
 #[derive(Default)]
-struct Inner {
+pub(super) struct Inner {
     /// By the name of the container.
-    members: BTreeMap<String, Member>,
-    addresses: AddressBook,
+    pub(super) members: BTreeMap<String, Member>,
+    pub(super) addresses: AddressBook,
     listeners: Vec<mpsc::Sender<Said>>,
     n_conversations: usize,
+    /// Plans that are being carried out: what has ended may be started again.
+    n_plans: usize,
+    /// Containers whose end has not been told.
+    n_untold: usize,
+    /// Names of containers that end because others take their place.
+    replaced: BTreeSet<String>,
+}
+
+impl Inner {
+    fn is_over(&self) -> bool {
+        self.n_plans == 0 && self.n_untold == 0
+    }
 }
 
 /// The owner of a stack.
 pub(crate) struct Stack {
     engine: Engine,
-    network: Mutex<Option<Arc<StackNetwork>>>,
-    search_path: std::ffi::OsString,
+    pub(super) network: Mutex<Option<Arc<StackNetwork>>>,
+    pub(super) search_path: std::ffi::OsString,
     inner: Mutex<Inner>,
     changed: Condvar,
     /// One plan is carried out at a time.
@@ -52,7 +63,7 @@ pub(crate) struct Stack {
 }
 
 /// Why a plan was not carried out: the text, and an exit code.
-type Failure = (String, u8);
+pub(super) type Failure = (String, u8);
 
 impl Stack {
     /// Helper programs are looked for in `search_path`.
@@ -84,16 +95,16 @@ impl Stack {
         self.stop(&[], None);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn say(&self, said: &Said) {
+    pub(super) fn say(&self, said: &Said) {
         self.lock().listeners.retain(|listener| listener.send(said.clone()).is_ok());
         self.changed.notify_all();
     }
 
-    fn step(&self, container: &str, step: &str) {
+    pub(super) fn step(&self, container: &str, step: &str) {
         self.say(&Said::Step { container: container.to_owned(), step: step.to_owned() });
     }
 
@@ -149,10 +160,12 @@ impl Stack {
         for said in told {
             is_done |= matches!(said, Said::Done { .. });
             let is_last = !attaches && is_done || matches!(said, Said::Failed { .. });
-            if control::send(stream, &said, &[]).is_err() || is_last {
+            // This only makes it looked at again.
+            let is_news = !matches!(said, Said::Over);
+            if is_news && (control::send(stream, &said, &[]).is_err() || is_last) {
                 return;
             }
-            if is_done && self.lock().members.values().all(|member| member.owner.is_over()) {
+            if is_done && self.lock().is_over() {
                 // Who is attached may have gone.
                 let _ = control::send(stream, &Said::Over, &[]);
                 return;
@@ -203,6 +216,14 @@ impl Stack {
     /// Makes it so that the containers of `plan` run.
     fn up(self: &Arc<Stack>, plan: Plan, options: &UpOptions) -> Result<(), Failure> {
         let _alone = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lock().n_plans += 1;
+        let outcome = self.carry_out(plan, options);
+        self.lock().n_plans -= 1;
+        self.say(&Said::Over);
+        outcome
+    }
+
+    fn carry_out(self: &Arc<Stack>, plan: Plan, options: &UpOptions) -> Result<(), Failure> {
         let names: Vec<String> = plan.containers.iter().map(|planned| planned.config.name.clone()).collect();
         let mut fresh: Vec<Planned> = Vec::new();
         let mut replaced: Vec<String> = Vec::new();
@@ -222,7 +243,12 @@ impl Stack {
             }
             if let Some((owner, _)) = live {
                 self.step(&name, "Recreate");
-                owner.stop(None, options.timeout_s).map_err(|message| (message, exit_code::FAILURE))?;
+                self.lock().replaced.insert(name.clone());
+                let stopped = owner.stop(None, options.timeout_s);
+                stopped.map_err(|message| {
+                    self.lock().replaced.remove(&name);
+                    (message, exit_code::FAILURE)
+                })?;
                 replaced.push(planned.service.clone());
             }
             fresh.push(planned);
@@ -246,7 +272,7 @@ impl Stack {
     }
 
     /// The owner of a container that has not ended, and what it was made from.
-    fn live(&self, name: &str) -> Option<(Arc<Owner>, String)> {
+    pub(super) fn live(&self, name: &str) -> Option<(Arc<Owner>, String)> {
         let inner = self.lock();
         let member = inner.members.get(name).filter(|member| !member.owner.is_over())?;
         Some((Arc::clone(&member.owner), member.planned.hash.clone()))
@@ -296,20 +322,6 @@ impl Stack {
         Ok(owners)
     }
 
-    /// The networks of the stack, made when the first container needs one.
-    fn network(&self) -> Result<Arc<StackNetwork>, slipway_sandbox::CallError> {
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(network) = &*network {
-            return Ok(Arc::clone(network));
-        }
-        let (made, obstacle) = StackNetwork::start(&self.search_path)?;
-        if let Some(error) = obstacle {
-            let advice = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            self.say(&Said::Remark(format!("containers cannot reach the world outside: {error}{advice}")));
-        }
-        Ok(Arc::clone(network.insert(Arc::new(made))))
-    }
-
     /// Starts a container on a thread of its own, as soon as what it depends on lets it. The answer comes when it runs,
     /// or does not.
     fn start(
@@ -329,9 +341,19 @@ impl Stack {
             };
             // Who asked has its answer, or gets it now.
             let _ = tell.send(outcome.map(drop));
-            stack.say(&Said::Exited { container: name, service, exit_code });
+            // Who takes its place is told of by itself.
+            let is_replaced = stack.lock().replaced.remove(&name);
+            if !is_replaced {
+                stack.say(&Said::Exited { container: name, service, exit_code });
+            }
+            stack.lock().n_untold -= 1;
+            stack.say(&Said::Over);
         };
+        self.lock().n_untold += 1;
         let spawned = thread::Builder::new().name("container".to_owned()).spawn(work);
+        if spawned.is_err() {
+            self.lock().n_untold -= 1;
+        }
         spawned.map(|_| told).map_err(|error| (chain(&error), exit_code::FAILURE))
     }
 
@@ -383,76 +405,6 @@ impl Stack {
             let (text, code) = owner::failure(&error);
             (text.trim_end().to_owned(), code)
         })
-    }
-
-    /// Waits for what a container depends on.
-    fn await_dependencies(&self, name: &str) -> Result<(), String> {
-        let needed = self.lock().members.get(name).map(|member| member.planned.depends_on.clone()).unwrap_or_default();
-        for dependency in needed {
-            for owner in self.owners_of(&dependency.service) {
-                match (await_condition(&owner, &dependency), dependency.is_required) {
-                    (Ok(()), _) => {}
-                    (Err(message), true) => return Err(message),
-                    (Err(message), false) => {
-                        let text = format!("optional dependency {:?} failed to start: {message}", dependency.service);
-                        self.say(&Said::Remark(text));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn owners_of(&self, service: &str) -> Vec<Arc<Owner>> {
-        let inner = self.lock();
-        let members = inner.members.values().filter(|member| member.planned.service == service);
-        members.map(|member| Arc::clone(&member.owner)).collect()
-    }
-
-    /// The network namespace for a container.
-    fn join(&self, name: &str) -> Result<Option<JoinedNetwork>, String> {
-        let (place, hostname) = match self.lock().members.get(name) {
-            Some(Member { planned, .. }) => (planned.place.clone(), planned.config.request.hostname.clone()),
-            None => return Ok(None),
-        };
-        let copy = |namespace: &OwnedFd| namespace.try_clone().map_err(|error| chain(&error));
-        match place {
-            NetworkPlace::AsAsked => Ok(None),
-            NetworkPlace::Of(service) => {
-                let inner = self.lock();
-                let host = inner.members.values().find(|m| m.planned.service == service && !m.owner.is_over());
-                let Some((host, namespace)) = host.and_then(|host| Some((host, host.namespace.as_ref()?))) else {
-                    return Err(format!("the service {service:?} has no network to join"));
-                };
-                let address = match &host.planned.place {
-                    NetworkPlace::In(attachments) => inner
-                        .addresses
-                        .plugs(&host.planned.config.name, attachments)
-                        .0
-                        .first()
-                        .map(|p| p.address.into()),
-                    NetworkPlace::AsAsked | NetworkPlace::Of(_) => None,
-                };
-                let hosts = match &host.planned.place {
-                    NetworkPlace::In(attachments) => inner.addresses.hosts(&host.planned.config.name, "", attachments),
-                    NetworkPlace::AsAsked | NetworkPlace::Of(_) => Vec::new(),
-                };
-                let hosts = hosts.into_iter().filter(|(_, name)| !name.is_empty()).collect();
-                Ok(Some(JoinedNetwork { namespace: copy(namespace)?, address, hosts }))
-            }
-            NetworkPlace::In(attachments) => {
-                let (plugs, leads_out) = self.lock().addresses.plugs(name, &attachments);
-                let network = self.network().map_err(|error| chain(&error))?;
-                let namespace = network.namespace(&plugs, leads_out).map_err(|error| chain(&error))?;
-                let mut inner = self.lock();
-                let hosts = inner.addresses.hosts(name, hostname.as_deref().unwrap_or(name), &attachments);
-                if let Some(member) = inner.members.get_mut(name) {
-                    member.namespace = Some(Arc::new(copy(&namespace)?));
-                }
-                let address = plugs.first().map(|plug| plug.address.into());
-                Ok(Some(JoinedNetwork { namespace, address, hosts }))
-            }
-        }
     }
 
     /// Runs one container more to its end. Those that it depends on have to run already.
@@ -508,68 +460,5 @@ impl Stack {
         };
         // Without a thread what it writes is in its log only.
         let _ = thread::Builder::new().name("output".to_owned()).spawn(copy);
-    }
-
-    /// Waits until containers are healthy, or run where nobody asks how they are.
-    fn wait_until_well(&self, names: &[String], patience: Option<Duration>) -> Result<(), Failure> {
-        let until = patience.map(|patience| Instant::now() + patience);
-        for name in names {
-            let Some((owner, _)) = self.live(name) else {
-                return Err((format!("container {name} exited"), exit_code::FAILURE));
-            };
-            let is_known = |state: &State| state.health != Some(Health::Starting);
-            let state = match until {
-                None => Some(owner.wait_for(is_known)),
-                Some(until) => owner.wait_for_at_most(until.saturating_duration_since(Instant::now()), is_known),
-            };
-            match state {
-                None => {
-                    return Err(("application not healthy after the time that it had".to_owned(), exit_code::FAILURE));
-                }
-                Some(state) if state.health == Some(Health::Unhealthy) => {
-                    return Err((format!("container {name} is unhealthy"), exit_code::FAILURE));
-                }
-                Some(state) if !state.is_live() => {
-                    return Err((format!("container {name} exited ({})", state.exit_code), exit_code::FAILURE));
-                }
-                Some(state) if state.health == Some(Health::Healthy) => self.step(name, "Healthy"),
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-fn await_condition(owner: &Owner, dependency: &Dependency) -> Result<(), String> {
-    let name = &owner.config().name;
-    let failed = |why: &str| Err(format!("dependency failed to start: container {name} {why}"));
-    match dependency.condition {
-        Condition::Started => {
-            let state = owner.wait_for(|state| state.started.is_some());
-            match (state.started, state.error) {
-                (Some(_), None) => Ok(()),
-                (_, error) => Err(error.unwrap_or_else(|| format!("container {name} did not start"))),
-            }
-        }
-        Condition::Healthy => {
-            let state = owner.wait_for(|state| state.started.is_some() && state.health != Some(Health::Starting));
-            match (&state.error, state.health) {
-                (Some(error), _) => Err(error.clone()),
-                (None, _) if !state.is_live() => failed(&format!("exited ({})", state.exit_code)),
-                (None, Some(Health::Healthy)) => Ok(()),
-                (None, None) => failed("has no healthcheck configured"),
-                (None, Some(_)) => failed("is unhealthy"),
-            }
-        }
-        Condition::CompletedSuccessfully => {
-            let state = owner.wait_for(|_| false);
-            match (state.error, state.exit_code) {
-                (Some(error), _) => Err(error),
-                (None, 0) => Ok(()),
-                (None, code) => {
-                    Err(format!("service {:?} didn't complete successfully: exit {code}", dependency.service))
-                }
-            }
-        }
     }
 }

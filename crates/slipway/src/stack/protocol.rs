@@ -1,6 +1,7 @@
 //! What is asked of the owner of a stack, and what it says. See `containers/control.rs` for how.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -86,6 +87,16 @@ pub(crate) enum Condition {
     Healthy,
     #[serde(rename = "service_completed_successfully")]
     CompletedSuccessfully,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Condition::Started => "service_started",
+            Condition::Healthy => "service_healthy",
+            Condition::CompletedSuccessfully => "service_completed_successfully",
+        })
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use slipway_graph::request::BuildRequest;
 
 pub(crate) use sources::Sources;
-use sweep::Sweep;
+pub(crate) use sweep::Sweep;
 
 use crate::exit_code;
 use crate::report::CommandError;
@@ -91,7 +91,7 @@ pub(crate) fn run(
         }
         let outcome = if status.success() { "is done" } else { "failed" };
         tell(&format!("build {number} {outcome}; waiting for changes (Ctrl-C ends)"));
-        let Some(changed) = stop.wait_for_change(&watched, &before) else { break };
+        let Some((changed, _)) = stop.wait_for_change(&before, || watched.sweep()) else { break };
         if changed.iter().any(|path| watched.definition.has(path)) {
             // What was wrong with the definition is told by the build.
             watched = plan().unwrap_or(watched);
@@ -105,13 +105,14 @@ pub(crate) fn run(
     Err(CommandError::Container { text: String::new(), exit_code: exit_code::INTERRUPTED })
 }
 
-fn tell(text: &str) {
+/// Says what happens while files are watched.
+pub(crate) fn tell(text: &str) {
     // Nobody is left to be told that the terminal is gone.
     let _ = writeln!(io::stderr(), "watch: {text}");
 }
 
 /// Paths as seen from here, a few of them.
-fn shown(changed: &BTreeSet<PathBuf>) -> String {
+pub(crate) fn shown(changed: &BTreeSet<PathBuf>) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let shown = |path: &PathBuf| path.strip_prefix(&here).unwrap_or(path).display().to_string();
     let first: Vec<String> = changed.iter().take(MAX_SHOWN_PATHS).map(shown).collect();
@@ -136,7 +137,7 @@ fn start(words: &[OsString], due: &[String]) -> io::Result<Child> {
 }
 
 /// Whether it is enough.
-struct Stop {
+pub(crate) struct Stop {
     /// Ctrl-C, which the terminal sends to the build as well.
     is_interrupted: Arc<AtomicBool>,
     /// Signals to this process alone.
@@ -144,13 +145,24 @@ struct Stop {
 }
 
 impl Stop {
-    fn new() -> io::Result<Stop> {
+    /// Ctrl-C and other signals that end programs.
+    pub(crate) fn new() -> io::Result<Stop> {
         let stop = Stop { is_interrupted: Arc::default(), is_terminated: Arc::default() };
         signal_hook::flag::register(SIGINT, Arc::clone(&stop.is_interrupted))?;
         for signal in [SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&stop.is_terminated))?;
         }
         Ok(stop)
+    }
+
+    /// Somebody else hears the signals, and sets `is_interrupted`.
+    pub(crate) fn when(is_interrupted: Arc<AtomicBool>) -> Stop {
+        Stop { is_interrupted, is_terminated: Arc::default() }
+    }
+
+    /// It is enough.
+    pub(crate) fn end(&self) {
+        self.is_terminated.store(true, Ordering::Relaxed);
     }
 
     fn is_due(&self) -> bool {
@@ -174,17 +186,21 @@ impl Stop {
     }
 
     /// Waits until files are different from `before` and stay as they are for one more look: an editor, or a checkout,
-    /// is through with them. Nothing comes back if it is enough.
-    fn wait_for_change(&self, plan: &Plan, before: &Sweep) -> Option<BTreeSet<PathBuf>> {
+    /// is through with them. What is different comes back with that look; nothing if it is enough.
+    pub(crate) fn wait_for_change(
+        &self,
+        before: &Sweep,
+        look: impl Fn() -> Sweep,
+    ) -> Option<(BTreeSet<PathBuf>, Sweep)> {
         let mut last: Option<Sweep> = None;
         let mut pause = MIN_PAUSE;
         loop {
             let start = Instant::now();
-            let now = plan.sweep();
+            let now = look();
             pause = pause.max(start.elapsed() * PAUSE_FACTOR);
             let changed = now.differences(before);
             if !changed.is_empty() && last.as_ref() == Some(&now) {
-                return Some(changed);
+                return Some((changed, now));
             }
             last = Some(now);
             if !self.sleep(pause) {
@@ -219,10 +235,8 @@ impl Plan {
     }
 
     fn sweep(&self) -> Sweep {
-        let mut sweep = Sweep::default();
-        for sources in self.targets.iter().map(|target| &target.sources).chain([&self.definition]) {
-            sweep.add(sources);
-        }
+        let all = self.targets.iter().map(|target| &target.sources).chain([&self.definition]);
+        let mut sweep = Sweep::of(all);
         // What one target writes into the context of another is no change.
         for written in self.targets.iter().flat_map(|target| &target.sources.written) {
             sweep.leave_out(written);

@@ -25,14 +25,19 @@ pub(super) struct Folder {
     pub(super) path: PathBuf,
     /// Of these, the first that is there counts.
     ignore_files: Vec<PathBuf>,
+    /// If no ignore file is there.
+    patterns: Vec<String>,
 }
 
 impl Folder {
     /// The rules as they are now.
     pub(super) fn rules(&self) -> IgnoreRules {
-        let text = self.ignore_files.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+        let rules = match self.ignore_files.iter().find_map(|path| fs::read(path).ok()) {
+            Some(text) => IgnoreRules::parse(&text),
+            None => IgnoreRules::from_patterns(self.patterns.iter().map(String::as_str)),
+        };
         // What is wrong with them is told by the build.
-        IgnoreRules::parse(&text).unwrap_or_default()
+        rules.unwrap_or_default()
     }
 }
 
@@ -43,6 +48,28 @@ impl Sources {
         Sources { files, ..Sources::default() }
     }
 
+    /// A file, or a folder but for what `ignored`, patterns as in `.dockerignore`, leaves out.
+    pub(crate) fn of_path(path: &Path, ignored: Vec<String>) -> Sources {
+        if path.is_file() {
+            return Sources::of_files([path.to_owned()]);
+        }
+        let folder = Folder { path: absolute(path), ignore_files: Vec::new(), patterns: ignored };
+        Sources { folders: vec![folder], ..Sources::default() }
+    }
+
+    /// A context that is a folder, and the Dockerfile of its build.
+    pub(crate) fn of_context(context: &Path, dockerfile: Option<&Path>) -> Sources {
+        let mut sources = Sources::of_files(dockerfile.map(Path::to_owned));
+        sources.add_folder(context, dockerfile.map(own_ignore_file));
+        sources
+    }
+
+    /// Adds a further context.
+    pub(crate) fn and_context(mut self, context: &Path) -> Sources {
+        self.add_folder(context, None);
+        self
+    }
+
     /// The context, the Dockerfile, further contexts and secrets, as far as they are files of this machine.
     pub(crate) fn of_request(request: &BuildRequest) -> Sources {
         let mut sources = Sources::default();
@@ -51,11 +78,7 @@ impl Sources {
             (DockerfileLocation::Default, ContextLocation::Folder(context)) => Some(context.join("Dockerfile")),
             _ => None,
         };
-        let own_ignore_file = dockerfile.as_ref().map(|path| {
-            let mut path = path.clone();
-            path.as_mut_os_string().push(".dockerignore");
-            path
-        });
+        let own_ignore_file = dockerfile.as_deref().map(own_ignore_file);
         if let ContextLocation::Folder(context) = &request.context {
             sources.add_folder(context, own_ignore_file);
         }
@@ -80,7 +103,7 @@ impl Sources {
         let ignore_files = own_ignore_file.into_iter().chain([path.join(".dockerignore")]);
         let ignore_files: Vec<PathBuf> = ignore_files.map(|path| absolute(&path)).collect();
         self.files.extend(ignore_files.iter().cloned());
-        self.folders.push(Folder { path: absolute(path), ignore_files });
+        self.folders.push(Folder { path: absolute(path), ignore_files, patterns: Vec::new() });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,7 +111,7 @@ impl Sources {
     }
 
     /// Whether `path`, which has changed, is one of these files.
-    pub(super) fn has(&self, path: &Path) -> bool {
+    pub(crate) fn has(&self, path: &Path) -> bool {
         let is_in = |folder: &Folder| {
             path.strip_prefix(&folder.path).is_ok_and(|relative| {
                 let verdict = folder.rules().verdict_from_root(relative.as_os_str().as_encoded_bytes());
@@ -98,6 +121,13 @@ impl Sources {
         self.files.iter().any(|file| file == path)
             || (self.folders.iter().any(is_in) && !self.written.iter().any(|written| is_within(path, written)))
     }
+}
+
+/// The ignore file that is for one Dockerfile alone.
+fn own_ignore_file(dockerfile: &Path) -> PathBuf {
+    let mut path = dockerfile.to_owned();
+    path.as_mut_os_string().push(".dockerignore");
+    path
 }
 
 /// A path that stays the same whatever it is compared with; `..` and links are as they were typed.

@@ -36,11 +36,23 @@ impl Stamp {
 
 /// What all files looked like at one time. What is not there has no stamp.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sweep {
+pub(crate) struct Sweep {
     stamps: BTreeMap<PathBuf, Stamp>,
 }
 
 impl Sweep {
+    /// Looks at the files of all `sources`.
+    pub(crate) fn of<'a>(sources: impl IntoIterator<Item = &'a Sources>) -> Sweep {
+        let mut sweep = Sweep::default();
+        sources.into_iter().for_each(|sources| sweep.add(sources));
+        sweep
+    }
+
+    /// What was there.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.stamps.keys()
+    }
+
     /// Looks at the files of `sources`. One that cannot be looked at counts as gone.
     pub(super) fn add(&mut self, sources: &Sources) {
         for folder in &sources.folders {

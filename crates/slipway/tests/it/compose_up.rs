@@ -31,41 +31,41 @@ pub(crate) const TESTS: &[Test] = &[
 const SERVER: &str = "while true; do echo served-by-$$NAME | nc -l -p 80; done";
 
 /// A place with a Compose file, whose stacks are removed with it.
-struct Place(Site);
+pub(crate) struct Place(pub(crate) Site);
 
 impl Place {
     /// `<server>` in the file stands for [`SERVER`].
-    fn new(compose: &str) -> Place {
+    pub(crate) fn new(compose: &str) -> Place {
         let site = Site::new("FROM busybox\n");
         site.build(&["-t", "t"]).success();
         site.write("compose.yaml", &compose.replace("<server>", SERVER));
         Place(site)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.0.slipway();
         command.args(["compose", "-p", "shop"]).args(arguments);
         command
     }
 
-    fn compose(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn compose(&self, arguments: &[&str]) -> Outcome {
         run(&mut self.command(arguments))
     }
 
     /// What a command that must succeed writes to standard output, without the last line break.
     #[track_caller]
-    fn output(&self, arguments: &[&str]) -> String {
+    pub(crate) fn output(&self, arguments: &[&str]) -> String {
         let outcome = self.compose(arguments).success();
         String::from_utf8(outcome.stdout).unwrap().trim_end().to_owned()
     }
 
     /// Names and states of all containers.
-    fn states(&self) -> String {
+    pub(crate) fn states(&self) -> String {
         self.output(&["ps", "-a", "--format", "{{.Name}} {{.State}} {{.ExitCode}}"])
     }
 
     #[track_caller]
-    fn down(&self) {
+    pub(crate) fn down(&self) {
         self.compose(&["down", "-t", "0", "-v"]).success();
         self.0.assert_tidy();
     }
@@ -322,9 +322,9 @@ configs: {settings: {content: \"setting=1\\n\"}}
     let text = String::from_utf8(outcome.stdout).unwrap();
     let expected = "built\nsecret\nsetting=1\ndata\ninline-file\n/tmp\n7\nbox\nweb-1 exited with code 0\n";
     assert_eq!(text, format!("Attaching to web-1\n{expected}"), "{}", outcome.stderr);
-    place.0.write("compose.yaml", "services: {web: {image: t, volumes_from: [web2]}, web2: {image: t}}\n");
+    place.0.write("compose.yaml", "services: {web: {image: t, runtime: kata}}\n");
     let refused = place.compose(&["up", "-d", "web"]).failure();
-    assert_eq!(refused, "service \"web\": `volumes_from` is not known here\n");
+    assert_eq!(refused, "service \"web\": `runtime` is not known here\n");
     place.down();
 }
 

@@ -17,7 +17,9 @@ mod cached;
 mod calls;
 mod completion;
 mod compose;
+mod compose_commands;
 mod compose_up;
+mod compose_watch;
 mod compressed_once;
 mod confinement;
 mod containers;
@@ -108,8 +110,10 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("baking", baking::TESTS),
     ("completion", completion::TESTS),
     ("compose", compose::TESTS),
+    ("compose_commands", compose_commands::TESTS),
     ("compose_up", compose_up::TESTS),
     ("compressed_once", compressed_once::TESTS),
+    ("compose_watch", compose_watch::TESTS),
     ("cache_places", cache_places::TESTS),
     ("cache_remote", cache_remote::TESTS),
     ("cached", cached::TESTS),

@@ -1,4 +1,5 @@
-//! Further programs in a container that runs already: `slipway exec`, and tests of its health.
+//! Further programs in a container that runs already: `slipway exec`, and tests of its health. Files that are put into it
+//! or taken out of it: `guest_files.rs`.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,7 +18,9 @@ use crate::rootfs::{Accounts, ProcessUser};
 
 /// What is known of a container by who starts further programs in it.
 pub struct GuestHost {
-    process: OwnedFd,
+    pub(super) process: OwnedFd,
+    /// The number of the process, as this one sees it.
+    pub(super) id: u32,
     accounts: Accounts,
     user: ProcessUser,
     env: Vec<OsString>,
@@ -84,6 +87,7 @@ impl GuestHost {
             .map_err(|source| ExecError::Prepare { path: "user namespace".to_owned(), source })?;
         Ok(GuestHost {
             process: mount_error("/", running.descriptor())?,
+            id: running.id(),
             accounts: place.accounts.clone(),
             user: place.user.clone(),
             env: run.exec.env.iter().map(OsString::from).collect(),

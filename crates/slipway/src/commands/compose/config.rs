@@ -3,10 +3,14 @@
 use std::fs;
 
 use slipway_compose::{Omit, Project};
+use slipway_engine::chain;
+use slipway_oci::Reference;
+use slipway_registry::Registry;
 
 use super::location::Location;
-use super::{read, shown, told, write_out};
+use super::{listed, read, shown, told, write_out};
 use crate::cli::compose::{ComposeArgs, ConfigArgs};
+use crate::client_config;
 use crate::report::CommandError;
 
 /// Prints the project, or the part of it that flags ask for.
@@ -32,7 +36,11 @@ pub(super) fn run(args: &ConfigArgs, all: &ComposeArgs, location: &Location) -> 
             project.drop_unused();
         }
     }
-    let text = match listed(args, all, &project)? {
+    if args.resolve_image_digests || args.lock_image_digests {
+        pin_images(&mut project)?;
+    }
+    let text = match part(args, all, &project)? {
+        _ if args.lock_image_digests => digests_alone(&project, &args.format)?,
         Some(text) => text,
         None => {
             let text = if args.format == "json" { project.to_json() } else { project.to_yaml() };
@@ -47,7 +55,7 @@ pub(super) fn run(args: &ConfigArgs, all: &ComposeArgs, location: &Location) -> 
 }
 
 /// One part of the project, a line for each name, where a flag asks for one.
-fn listed(args: &ConfigArgs, all: &ComposeArgs, project: &Project) -> Result<Option<String>, CommandError> {
+fn part(args: &ConfigArgs, all: &ComposeArgs, project: &Project) -> Result<Option<String>, CommandError> {
     let lines = |names: Vec<String>| names.into_iter().map(|name| name + "\n").collect::<String>();
     let resources = |section: &str| lines(project.resources(section).keys().cloned().collect());
     let separator = if all.compatibility { "_" } else { "-" };
@@ -74,6 +82,35 @@ fn listed(args: &ConfigArgs, all: &ComposeArgs, project: &Project) -> Result<Opt
     }))
 }
 
+/// Gives images the digests that their registries have for them now.
+fn pin_images(project: &mut Project) -> Result<(), CommandError> {
+    let registry = Registry::new(client_config::registry_config(false));
+    let images: Vec<(String, String)> = project
+        .services()
+        .iter()
+        .filter_map(|(name, service)| Some((name.clone(), service.text_of("image")?.to_owned())))
+        .collect();
+    for (service, image) in images {
+        let reference: Reference =
+            image.parse().map_err(|_| told(format!("service {service:?}: invalid reference format: {image:?}")))?;
+        let pinned = match reference.digest() {
+            Some(digest) => reference.at_digest(digest.clone()),
+            None => {
+                let found = registry.resolve_descriptor(&reference).map_err(|error| told(chain(&error)))?;
+                reference.with_default_tag().with_digest(found.digest)
+            }
+        };
+        project.set_image(&service, &pinned.to_string());
+    }
+    Ok(())
+}
+
+/// The services with their images, and nothing else.
+fn digests_alone(project: &Project, format: &str) -> Result<String, CommandError> {
+    let alone = project.images_alone();
+    if format == "json" { alone.to_json() } else { alone.to_yaml() }.map_err(|error| shown(&error))
+}
+
 fn hashes(project: &Project, names: &str) -> Result<Vec<String>, CommandError> {
     let names: Vec<&str> = match names {
         "*" => project.services().keys().map(String::as_str).collect(),
@@ -89,15 +126,11 @@ fn hashes(project: &Project, names: &str) -> Result<Vec<String>, CommandError> {
     Ok(lines)
 }
 
-/// A table whose columns are at least 20 wide, but for the last.
 fn variables(project: &Project) -> String {
-    let mut rows = vec![["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"].map(str::to_owned).to_vec()];
     for (name, variable) in &project.variables {
         let required = variable.is_required.to_string();
-        rows.push([name.clone(), required, variable.default.clone(), variable.alternate.clone()]);
+        rows.push(vec![name.clone(), required, variable.default.clone(), variable.alternate.clone()]);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or(0).max(20);
-    let [name, required, default] = [0, 1, 2].map(width);
-    let lines = rows.iter().map(|row| format!("{:name$}{:required$}{:default$}{}\n", row[0], row[1], row[2], row[3]));
-    lines.collect()
+    listed::table(&rows)
 }

@@ -1,16 +1,19 @@
 //! Where do the images of services come from? They are built, pulled, or there already (`spec/compose.md` section 5).
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use slipway_compose::Omit;
+use slipway_store::Store;
 
 use super::location::Location;
 use super::plan::Model;
-use super::{read, shown, told};
-use crate::cli::compose::ComposeArgs;
+use super::plan::volumes::name_anonymous;
+use super::{again, read, shown, told};
+use crate::cli::compose::{ComposeArgs, ServicePushArgs};
 use crate::commands::local_images;
 use crate::report::CommandError;
+use crate::stack::IMAGE;
 use crate::stack::protocol::Plan;
 
 /// What flags say about images.
@@ -19,7 +22,8 @@ pub(super) struct Wish<'a> {
     pub(super) builds: Option<bool>,
     /// `--pull`; `policy` is what the services say.
     pub(super) pull: &'a str,
-    pub(super) is_quiet: bool,
+    pub(super) is_pull_quiet: bool,
+    pub(super) is_build_quiet: bool,
 }
 
 /// Sees to it that the images of these services are in the store.
@@ -37,7 +41,7 @@ pub(super) fn provide(
         let policy = if wish.pull == "policy" { service.pull_policy() } else { wish.pull };
         if service.is_built() {
             let is_asked = wish.builds == Some(true) || policy == "build";
-            if policy == "always" && service.has_image() && !is_asked && pull_image(&image, wish.is_quiet) {
+            if policy == "always" && service.has_image() && !is_asked && pull_image(&image, wish.is_pull_quiet) {
                 continue;
             }
             if !is_asked && is_here(&image) {
@@ -56,7 +60,7 @@ pub(super) fn provide(
             "never" if !is_here(&image) => return Err(told(format!("No such image: {image}"))),
             "missing" | "if_not_present" | "never" | "build" if is_here(&image) => {}
             "missing" | "if_not_present" | "always" | "build" => {
-                if !pull_image(&image, wish.is_quiet) {
+                if !pull_image(&image, wish.is_pull_quiet) {
                     return Err(told(format!("cannot get the image {image} of the service {name}")));
                 }
             }
@@ -66,9 +70,9 @@ pub(super) fn provide(
     if builds.is_empty() {
         return Ok(());
     }
-    let mut command = slipway();
-    command.arg("compose").args(global_words(all)).arg("build");
-    if wish.is_quiet {
+    let mut command = again::compose(all);
+    command.arg("build");
+    if wish.is_build_quiet {
         command.arg("-q");
     }
     let status = command.args(&builds).status().map_err(|error| told(format!("cannot start a build: {error}")))?;
@@ -76,23 +80,59 @@ pub(super) fn provide(
     if status.success() { Ok(()) } else { Err(CommandError::Findings) }
 }
 
-/// Makes what a container is known by change with its image.
-pub(super) fn add_to_hashes(plan: &mut Plan) -> Result<(), CommandError> {
+/// Adds to containers what their images say: what they are known by changes with them, and volumes of theirs have names.
+pub(super) fn complete(model: &Model, plan: &mut Plan) -> Result<(), CommandError> {
     let store = local_images::open_store()?;
+    let volumes = |image: &str| volumes_of(&store, image);
     for planned in &mut plan.containers {
         if let Ok(image) = local_images::find(&store, &planned.config.request.image) {
             planned.hash.push_str(&format!(" {}", image.record.config));
+            planned.config.labels.insert(IMAGE.to_owned(), image.record.config.to_string());
         }
+        name_anonymous(planned, &volumes(&planned.config.request.image));
+        model.take_volumes_over(planned, &volumes).map_err(told)?;
     }
     Ok(())
+}
+
+/// Where an image declares volumes.
+fn volumes_of(store: &Store, image: &str) -> Vec<String> {
+    let config = local_images::find(store, image).and_then(|image| local_images::config_of(store, &image.record));
+    config.map(|config| config.config.volumes.into_keys().collect()).unwrap_or_default()
+}
+
+/// `compose push`: the images that services are built as, under the names that they were given.
+pub(super) fn push(args: &ServicePushArgs, all: &ComposeArgs, location: &Location) -> Result<(), CommandError> {
+    let mut project = read(location, Omit { environment_files: true, ..Omit::default() })?;
+    project.turn_on_all(&args.services).map_err(|error| shown(&error))?;
+    let model = super::up::model(&project, all, location)?;
+    let wanted = match args.include_deps {
+        true => model.with_dependencies(&args.services).map_err(told)?,
+        false if args.services.is_empty() => model.services().map(|(name, _)| name.clone()).collect(),
+        false => args.services.iter().cloned().collect(),
+    };
+    let mut failed = Vec::new();
+    for (name, service) in model.services().filter(|(name, _)| wanted.contains(*name)) {
+        if !service.is_built() || !service.has_image() {
+            continue;
+        }
+        let mut command = again::slipway();
+        command.arg("push").arg(model.image(name, service)).stdout(Stdio::null());
+        if args.quiet {
+            command.arg("-q");
+        }
+        if !command.status().is_ok_and(|status| status.success()) {
+            failed.push(name.as_str());
+        }
+    }
+    if failed.is_empty() || args.ignore_push_failures { Ok(()) } else { Err(CommandError::Findings) }
 }
 
 /// `compose pull`.
 pub(super) fn pull(services: &[String], all: &ComposeArgs, location: &Location) -> Result<(), CommandError> {
     let mut project = read(location, Omit::default())?;
     project.turn_on_all(services).map_err(|error| shown(&error))?;
-    let separator = if all.compatibility { "_" } else { "-" };
-    let model = Model::read(&project, separator).map_err(told)?;
+    let model = super::up::model(&project, all, location)?;
     let wanted = |name: &str| services.is_empty() || services.iter().any(|service| service == name);
     for (name, service) in model.services().filter(|(name, _)| wanted(name)) {
         // What is built need not be anywhere.
@@ -104,37 +144,10 @@ pub(super) fn pull(services: &[String], all: &ComposeArgs, location: &Location) 
 }
 
 fn pull_image(image: &str, is_quiet: bool) -> bool {
-    let mut command = slipway();
+    let mut command = again::slipway();
     command.args(["pull", image]).stdout(Stdio::null());
     if is_quiet {
         command.stderr(Stdio::null());
     }
     command.status().is_ok_and(|status| status.success())
-}
-
-/// The program that runs now: what it builds and pulls it does in a namespace that it has not entered itself.
-fn slipway() -> Command {
-    Command::new("/proc/self/exe")
-}
-
-/// The flags before the command, as they were typed.
-fn global_words(all: &ComposeArgs) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut add = |flag: &str, values: &[String]| {
-        values.iter().for_each(|value| words.extend([flag.to_owned(), value.clone()]));
-    };
-    add("--file", &all.files);
-    add("--env-file", &all.env_files);
-    add("--profile", &all.profiles);
-    for (flag, value) in [
-        ("--project-name", &all.project_name),
-        ("--project-directory", &all.project_directory),
-        ("--progress", &all.progress),
-    ] {
-        add(flag, value.as_slice());
-    }
-    if all.compatibility {
-        words.push("--compatibility".to_owned());
-    }
-    words
 }

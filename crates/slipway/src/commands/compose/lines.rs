@@ -21,9 +21,10 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// Colours are for people who look on, unless they do not want any.
-    pub(super) fn of_flags(no_log_prefix: bool, no_color: bool, timestamps: bool) -> Style {
-        let has_color = !no_color && isatty(stdout()) && env_vars::NO_COLOR.get_os().is_none();
+    /// Colours are for people who look on, unless `wants_color` or they say something else.
+    pub(super) fn of_flags(no_log_prefix: bool, no_color: bool, timestamps: bool, wants_color: Option<bool>) -> Style {
+        let is_seen = || isatty(stdout()) && env_vars::NO_COLOR.get_os().is_none();
+        let has_color = !no_color && wants_color.unwrap_or_else(is_seen);
         Style { has_prefix: !no_log_prefix, has_color, has_time: timestamps }
     }
 }

@@ -52,6 +52,11 @@ impl Location {
         if !has_env_files && folder != working_dir {
             add_env_file(&join(&folder, ".env"), &mut environment).map_err(told)?;
         }
+        if let Some(remote) = args.files.iter().find(|name| is_remote(name)) {
+            return Err(told(format!(
+                "{remote}: Compose files that are elsewhere are not known here; fetch them first, by `git clone` for one"
+            )));
+        }
         let files = paths.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
         let own_name = args.project_name.clone().filter(|name| !name.is_empty());
         let name = own_name.or_else(|| environment.get("COMPOSE_PROJECT_NAME").cloned());
@@ -61,6 +66,13 @@ impl Location {
         }
         Ok(Location { files, folder, environment, name, profiles, warnings })
     }
+}
+
+/// Whether the reference would fetch the file from a repository or a registry.
+fn is_remote(name: &str) -> bool {
+    ["https://", "http://", "git://", "ssh://", "git@", "github.com/", "oci://"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 fn absolute(working_dir: &str, path: &str) -> String {

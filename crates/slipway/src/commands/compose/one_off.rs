@@ -10,6 +10,7 @@ use slipway_engine::{Rights, chain};
 
 use super::images::{self, Wish};
 use super::location::Location;
+use super::plan::volumes::forget_anonymous;
 use super::stack_client::Conversation;
 use super::told;
 use super::up::{model, read_project, warn};
@@ -30,7 +31,7 @@ pub(super) fn run(args: &ServiceRunArgs, all: &ComposeArgs, location: &Location)
         return Err(told("--service-ports and --publish are incompatible"));
     }
     let project = read_project(std::slice::from_ref(service), location)?;
-    let model = model(&project, all)?;
+    let model = model(&project, all, location)?;
     let mut needed = model.with_dependencies(std::slice::from_ref(service)).map_err(told)?;
     let services = needed.clone();
     needed.remove(service);
@@ -39,18 +40,25 @@ pub(super) fn run(args: &ServiceRunArgs, all: &ComposeArgs, location: &Location)
     }
     let own: BTreeSet<String> = [service.clone()].into();
     model.remarks(&services).iter().for_each(|remark| warn(remark));
-    let wish = |builds| Wish { builds, pull: &args.pull, is_quiet: args.quiet };
+    let wish = |builds| Wish {
+        builds,
+        pull: &args.pull,
+        is_pull_quiet: args.quiet || args.quiet_pull,
+        is_build_quiet: args.quiet || args.quiet_build,
+    };
     images::provide(&model, &own, &wish(args.build.then_some(true)), all)?;
     images::provide(&model, &needed, &wish(None), all)?;
     if !needed.is_empty() {
         let mut plan = model.plan(&needed, &BTreeMap::new()).map_err(told)?;
-        images::add_to_hashes(&mut plan)?;
+        images::complete(&model, &mut plan)?;
         let request = Request::Up { plan, options: UpOptions::default() };
         Conversation::begin(model.name(), &request, &[])?.follow(args.quiet)?;
     }
-    let plan = model.plan(&own, &[(service.clone(), 1)].into()).map_err(told)?;
+    let mut plan = model.plan(&own, &[(service.clone(), 1)].into()).map_err(told)?;
+    images::complete(&model, &mut plan)?;
     let Plan { networks, mut containers } = plan;
     let mut planned = containers.remove(0);
+    forget_anonymous(&mut planned);
     if args.no_deps {
         planned.depends_on.clear();
     }

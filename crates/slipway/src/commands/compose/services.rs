@@ -11,14 +11,15 @@ use rustix::stdio::{stdin, stdout};
 use rustix::termios::isatty;
 use serde_json::{Value, json};
 use slipway_compose::Omit;
-use slipway_engine::chain;
+use slipway_engine::{ContainerMount, chain};
 
 use super::lines::{Lines, Style, label};
 use super::location::Location;
 use super::plan::Model;
+use super::plan::volumes::is_anonymous;
 use super::stack_client::{Conversation, show_step};
 use super::up::model;
-use super::{read, shown, told};
+use super::{read, shown, told, wants_color};
 use crate::cli::compose::{
     ComposeArgs, DownArgs, ServiceExecArgs, ServiceKillArgs, ServiceLogsArgs, ServicePsArgs, ServiceStopArgs,
 };
@@ -46,7 +47,7 @@ pub(super) fn containers_of(project: &str, services: &[String]) -> Result<Vec<Kn
 }
 
 /// The name of the project, whose services have to be these.
-fn project_name(services: &[String], location: &Location) -> Result<String, CommandError> {
+pub(super) fn project_name(services: &[String], location: &Location) -> Result<String, CommandError> {
     let mut project = read(location, Omit { environment_files: true, ..Omit::default() })?;
     project.turn_on_all(services).map_err(|error| shown(&error))?;
     Ok(project.name)
@@ -107,12 +108,13 @@ fn row(known: &Known) -> Value {
 }
 
 /// `compose logs`: of several containers in the order of time, and then as it comes.
-pub(super) fn logs(args: &ServiceLogsArgs, location: &Location) -> Result<(), CommandError> {
+pub(super) fn logs(args: &ServiceLogsArgs, all: &ComposeArgs, location: &Location) -> Result<(), CommandError> {
     let project = project_name(&args.services, location)?;
     let known = containers_of(&project, &args.services)?;
     let names: Vec<(String, String)> =
         known.iter().map(|known| (known.config.name.clone(), label(&project, &known.config.name))).collect();
-    let lines = Lines::new(Style::of_flags(args.no_log_prefix, args.no_color, args.timestamps), &names);
+    let style = Style::of_flags(args.no_log_prefix, args.no_color, args.timestamps, wants_color(all));
+    let lines = Lines::new(style, &names);
     let wanted = log_flags::wanted(&args.tail, args.since.as_deref(), args.until.as_deref(), false).map_err(told)?;
     let mut so_far = Vec::new();
     let mut n_read = Vec::new();
@@ -165,7 +167,7 @@ pub(super) fn stop(args: &ServiceStopArgs, location: &Location) -> Result<(), Co
     stop_services(&project_name(&args.services, location)?, &args.services, args.timeout)
 }
 
-fn stop_services(project: &str, services: &[String], timeout_s: Option<u64>) -> Result<(), CommandError> {
+pub(super) fn stop_services(project: &str, services: &[String], timeout_s: Option<u64>) -> Result<(), CommandError> {
     let request = Request::Stop { services: services.to_vec(), timeout_s };
     let Some(conversation) = Conversation::begin_if_there(project, &request) else { return Ok(()) };
     for said in conversation.said() {
@@ -216,19 +218,42 @@ pub(super) fn down(args: &DownArgs, all: &ComposeArgs, location: &Location) -> R
     }
     let mut project = read(location, Omit { environment_files: true, ..Omit::default() })?;
     project.turn_on_all(&args.services).map_err(|error| shown(&error))?;
-    let model = model(&project, all)?;
+    let model = model(&project, all, location)?;
     stop_services(model.name(), &args.services, args.timeout)?;
-    for known in containers_of(model.name(), &args.services)? {
-        life::remove_one(&known, true).map_err(told)?;
+    let known = containers_of(model.name(), &args.services)?;
+    for known in &known {
+        life::remove_one(known, true).map_err(told)?;
         show_step(&Said::Step { container: known.config.name.clone(), step: "Removed".to_owned() });
     }
     if let Some(kind) = &args.rmi {
         remove_images(&model, kind == "all");
     }
+    let mut volumes = unused_volumes(&known)?;
     if args.volumes && args.services.is_empty() {
-        remove_volumes(&model)?;
+        volumes.extend(model.own_volumes().into_iter().map(str::to_owned));
     }
-    Ok(())
+    remove_volumes(&volumes)
+}
+
+/// Volumes without a name that these containers had, and nobody has now.
+fn unused_volumes(known: &[Known]) -> Result<BTreeSet<String>, CommandError> {
+    let anonymous_of = |known: &Known| -> Vec<String> {
+        let names = known.config.request.mounts.iter().filter_map(|mount| match mount {
+            ContainerMount::Volume { name: Some(name), .. } if is_anonymous(name) => Some(name.clone()),
+            _ => None,
+        });
+        names.collect()
+    };
+    let mut unused: BTreeSet<String> = known.iter().flat_map(anonymous_of).collect();
+    for left in containers::all().map_err(|error| told(chain(&error)))? {
+        unused.retain(|name| !anonymous_of(&left).contains(name));
+    }
+    Ok(unused)
+}
+
+/// Nobody could find them again.
+pub(super) fn remove_anonymous_volumes(known: &[Known]) -> Result<(), CommandError> {
+    remove_volumes(&unused_volumes(known)?)
 }
 
 /// Images that are not there, or used by others, stay.
@@ -245,12 +270,16 @@ fn remove_images(model: &Model, removes_all: bool) {
 }
 
 /// Files of volumes may belong to ids that only a namespace has.
-fn remove_volumes(model: &Model) -> Result<(), CommandError> {
+fn remove_volumes(names: &BTreeSet<String>) -> Result<(), CommandError> {
+    if names.is_empty() {
+        return Ok(());
+    }
     let place = place::find(None)?;
     place::enter(place)?;
     let root = place::store_root(place);
-    for volume in model.own_volumes() {
-        if slipway_store::remove_volume(&root, volume).map_err(|error| told(chain(&error)))? {
+    for volume in names {
+        let is_removed = slipway_store::remove_volume(&root, volume).map_err(|error| told(chain(&error)))?;
+        if is_removed && !is_anonymous(volume) {
             // Nobody is left to be told that the terminal is gone.
             let _ = writeln!(io::stderr(), " Volume {volume}  Removed");
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use slipway_compose::{Omit, Project};
+use slipway_compose::{Files, Omit, Project};
 use slipway_engine::chain;
 
 use super::images::{self, Wish};
@@ -18,24 +18,39 @@ use super::location::Location;
 use super::plan::Model;
 use super::services::containers_of;
 use super::stack_client::{Conversation, show_step};
-use super::{read, shown, told, write_out};
+use super::watch::Watch;
+use super::{read, read_from, shown, told, wants_color, write_out};
 use crate::cli::compose::{ComposeArgs, UpArgs};
 use crate::exit_code;
 use crate::report::CommandError;
 use crate::stack::protocol::{Plan, Recreate, Request, Said, UpOptions};
 use crate::stack::{ONE_OFF, SERVICE};
+use crate::watch::Stop;
 
 /// Reads the project for services that are to run.
 pub(super) fn read_project(services: &[String], location: &Location) -> Result<Project, CommandError> {
-    let mut project = read(location, Omit::default())?;
+    checked(read(location, Omit::default())?, services)
+}
+
+/// As [`read_project`], with the files that it names from elsewhere, and without a word.
+pub(super) fn project_of(
+    services: &[String],
+    location: &Location,
+    further_files: &dyn Files,
+) -> Result<Project, CommandError> {
+    checked(read_from(location, Omit::default(), further_files)?, services)
+}
+
+fn checked(mut project: Project, services: &[String]) -> Result<Project, CommandError> {
     project.turn_on_all(services).map_err(|error| shown(&error))?;
     project.check().map_err(|error| shown(&error))?;
     Ok(project)
 }
 
 /// What is to be carried out.
-pub(super) fn model(project: &Project, all: &ComposeArgs) -> Result<Model, CommandError> {
-    Model::read(project, if all.compatibility { "_" } else { "-" }).map_err(told)
+pub(super) fn model(project: &Project, all: &ComposeArgs, location: &Location) -> Result<Model, CommandError> {
+    let files: Vec<&str> = location.files.iter().map(|file| file.path.as_str()).collect();
+    Model::read(project, if all.compatibility { "_" } else { "-" }, &files).map_err(told)
 }
 
 pub(super) fn warn(text: &str) {
@@ -47,7 +62,7 @@ pub(super) fn warn(text: &str) {
 pub(super) fn run(args: &UpArgs, all: &ComposeArgs, location: &Location) -> Result<(), CommandError> {
     check(args)?;
     let project = read_project(&args.services, location)?;
-    let model = model(&project, all)?;
+    let model = model(&project, all, location)?;
     let services = match args.no_deps && !args.services.is_empty() {
         true => args.services.iter().cloned().collect(),
         false => model.with_dependencies(&args.services).map_err(told)?,
@@ -58,15 +73,21 @@ pub(super) fn run(args: &UpArgs, all: &ComposeArgs, location: &Location) -> Resu
     let scale = scale(&args.scale)?;
     model.remarks(&services).iter().for_each(|remark| warn(remark));
     let builds = args.build.then_some(true).or(args.no_build.then_some(false));
-    images::provide(&model, &services, &Wish { builds, pull: &args.pull, is_quiet: false }, all)?;
+    let watch = match args.watch {
+        // Before anything is built: what changes meanwhile is a change.
+        true => Some(Watch::new(&args.services, &args.scale, args.quiet_build, all, location)?),
+        false => None,
+    };
+    let wish = Wish { builds, pull: &args.pull, is_pull_quiet: args.quiet_pull, is_build_quiet: args.quiet_build };
+    images::provide(&model, &services, &wish, all)?;
     let mut plan = model.plan(&services, &scale).map_err(told)?;
     if args.no_deps {
         plan.containers
             .iter_mut()
             .for_each(|planned| planned.depends_on.retain(|needed| services.contains(&needed.service)));
     }
-    images::add_to_hashes(&mut plan)?;
-    look_for_orphans(&model, &plan, args)?;
+    images::complete(&model, &mut plan)?;
+    look_for_orphans(&model, &services, &plan, args.remove_orphans)?;
     let is_detached = args.detach || args.wait;
     let options = UpOptions {
         attaches: !is_detached,
@@ -84,14 +105,19 @@ pub(super) fn run(args: &UpArgs, all: &ComposeArgs, location: &Location) -> Resu
         return conversation.follow(false).map(drop).map_err(failed);
     }
     let attached = attached(args, &plan, &services);
-    Attached { args, project: model.name().to_owned(), lines: lines(args, model.name(), &plan, &attached), attached }
-        .run(plan, options)
+    Attached {
+        args,
+        project: model.name().to_owned(),
+        lines: lines(args, all, model.name(), &plan, &attached),
+        attached,
+    }
+    .run(plan, options, watch)
 }
 
 /// Starts containers of services that have ended, as they are.
 pub(super) fn start(services: &[String], all: &ComposeArgs, location: &Location) -> Result<(), CommandError> {
     let project = read_project(services, location)?;
-    let model = model(&project, all)?;
+    let model = model(&project, all, location)?;
     let wanted: BTreeSet<String> = match services {
         [] => model.services().map(|(name, _)| name.clone()).collect(),
         names => names.iter().cloned().collect(),
@@ -103,7 +129,7 @@ pub(super) fn start(services: &[String], all: &ComposeArgs, location: &Location)
     }
     let wanted: BTreeSet<String> = wanted.into_iter().filter(has_container).collect();
     let mut plan = model.plan(&wanted, &BTreeMap::new()).map_err(told)?;
-    images::add_to_hashes(&mut plan)?;
+    images::complete(&model, &mut plan)?;
     let options = UpOptions { recreate: Recreate::Nothing, ..UpOptions::default() };
     let conversation = Conversation::begin(model.name(), &Request::Up { plan, options }, &[])?;
     conversation.follow(false).map(drop).map_err(failed)
@@ -121,7 +147,8 @@ fn check(args: &UpArgs) -> Result<(), CommandError> {
     let is_attached_only = args.abort_on_container_exit
         || args.abort_on_container_failure
         || !args.attach.is_empty()
-        || args.attach_dependencies;
+        || args.attach_dependencies
+        || args.watch;
     let conflict = if args.build && args.no_build {
         "--build and --no-build are incompatible"
     } else if args.force_recreate && args.no_recreate {
@@ -130,6 +157,8 @@ fn check(args: &UpArgs) -> Result<(), CommandError> {
         "cannot combine --attach and --attach-dependencies"
     } else if args.abort_on_container_exit && args.abort_on_container_failure {
         "--abort-on-container-failure cannot be combined with --abort-on-container-exit"
+    } else if args.no_build && args.watch {
+        "--no-build and --watch are incompatible"
     } else if (args.detach || args.wait) && is_attached_only {
         "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, \
          --attach-dependencies or --watch"
@@ -141,7 +170,7 @@ fn check(args: &UpArgs) -> Result<(), CommandError> {
     Err(told(conflict))
 }
 
-fn scale(flags: &[String]) -> Result<BTreeMap<String, u32>, CommandError> {
+pub(super) fn scale(flags: &[String]) -> Result<BTreeMap<String, u32>, CommandError> {
     let parse = |text: &String| {
         let (service, number) = text.split_once('=')?;
         Some((service.to_owned(), number.parse().ok()?))
@@ -151,15 +180,17 @@ fn scale(flags: &[String]) -> Result<BTreeMap<String, u32>, CommandError> {
 }
 
 /// Containers of the project whose service is gone, and those that a service has too many.
-fn look_for_orphans(model: &Model, plan: &Plan, args: &UpArgs) -> Result<(), CommandError> {
+pub(super) fn look_for_orphans(
+    model: &Model,
+    services: &BTreeSet<String>,
+    plan: &Plan,
+    removes_orphans: bool,
+) -> Result<(), CommandError> {
     let known = containers_of(model.name(), &[])?;
     let is_planned = |name: &str| plan.containers.iter().any(|planned| planned.config.name == name);
     let is_service = |name: &str| model.services().any(|(service, _)| service == name);
-    let planned_services: BTreeSet<&str> = plan.containers.iter().map(|planned| planned.service.as_str()).collect();
     let surplus = known.iter().filter(|known| {
-        planned_services.contains(known.label(SERVICE))
-            && known.label(ONE_OFF) != "True"
-            && !is_planned(&known.config.name)
+        services.contains(known.label(SERVICE)) && known.label(ONE_OFF) != "True" && !is_planned(&known.config.name)
     });
     for known in surplus {
         crate::commands::containers::life::remove_one(known, true).map_err(told)?;
@@ -168,7 +199,7 @@ fn look_for_orphans(model: &Model, plan: &Plan, args: &UpArgs) -> Result<(), Com
     if orphans.is_empty() {
         return Ok(());
     }
-    if args.remove_orphans {
+    if removes_orphans {
         return orphans
             .iter()
             .try_for_each(|known| crate::commands::containers::life::remove_one(known, true))
@@ -195,10 +226,10 @@ fn attached(args: &UpArgs, plan: &Plan, services: &BTreeSet<String>) -> BTreeSet
     attached
 }
 
-fn lines(args: &UpArgs, project: &str, plan: &Plan, attached: &BTreeSet<String>) -> Lines {
+fn lines(args: &UpArgs, all: &ComposeArgs, project: &str, plan: &Plan, attached: &BTreeSet<String>) -> Lines {
     let shown = plan.containers.iter().filter(|planned| attached.contains(&planned.service));
     let names = shown.map(|planned| (planned.config.name.clone(), label(project, &planned.config.name)));
-    let style = Style::of_flags(args.no_log_prefix, args.no_color, args.timestamps);
+    let style = Style::of_flags(args.no_log_prefix, args.no_color, args.timestamps, wants_color(all));
     Lines::new(style, &names.collect::<Vec<_>>())
 }
 
@@ -211,13 +242,25 @@ struct Attached<'a> {
 }
 
 impl Attached<'_> {
-    fn run(&self, plan: Plan, options: UpOptions) -> Result<(), CommandError> {
+    fn run(&self, plan: Plan, options: UpOptions, watch: Option<Watch<'_>>) -> Result<(), CommandError> {
         let names: Vec<String> = plan.containers.iter().map(|planned| planned.config.name.clone()).collect();
         let is_interrupted = stop_when_interrupted(&self.project, self.args.timeout)?;
         let labels: Vec<String> =
             names.iter().filter(|name| self.lines.shows(name)).map(|name| label(&self.project, name)).collect();
         let conversation = Conversation::begin(&self.project, &Request::Up { plan, options }, &[])?;
         write_out(&format!("Attaching to {}\n", labels.join(", ")))?;
+        let Some(mut watch) = watch else { return self.listen(conversation, &is_interrupted) };
+        let stop = Stop::when(Arc::clone(&is_interrupted));
+        thread::scope(|scope| {
+            scope.spawn(|| watch.follow(&stop));
+            let outcome = self.listen(conversation, &is_interrupted);
+            stop.end();
+            outcome
+        })
+    }
+
+    /// Shows what the stack says to its end.
+    fn listen(&self, conversation: Conversation, is_interrupted: &AtomicBool) -> Result<(), CommandError> {
         let mut aborting: Option<u8> = None;
         let mut failure = None;
         for said in conversation.said() {

@@ -94,13 +94,21 @@ pub(crate) fn start(args: &NamesArgs) -> Result<(), CommandError> {
     with_names(&args.containers, start_one)
 }
 
-/// Ends containers that run, and runs them again.
+/// Runs containers again, those that run with the files that they have.
 pub(crate) fn restart(args: &StopArgs) -> Result<(), CommandError> {
-    with_names(&args.containers, |known| {
-        stop_one(known, args.signal.as_deref(), args.time)?;
-        known.folder.wait_until_free().map_err(|error| chain(&error))?;
-        start_one(known)
+    with_names(&args.containers, |known| match known.state.is_live() {
+        true => restart_one(known, args.signal.as_deref(), args.time),
+        false => start_one(known),
     })
+}
+
+/// Ends a container that runs, and runs it again with the files that it has.
+pub(crate) fn restart_one(known: &Known, signal: Option<&str>, timeout_s: Option<u64>) -> Result<(), String> {
+    match ask(known, &Request::Restart { signal: signal.map(str::to_owned), timeout_s }) {
+        Ok(Answer::Refused { message, .. }) => Err(message),
+        Ok(Answer::Done | Answer::Exited(_)) => Ok(()),
+        Err(error) => Err(chain(&error)),
+    }
 }
 
 fn start_one(known: &Known) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use slipway_compose::port_range;
 use slipway_engine::{Protocol, PublishedPort};
 
 /// Why a port cannot be understood, in Docker's words.
@@ -48,10 +49,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFlagError> {
         "" => None,
         address => Some(address.parse::<IpAddr>().map_err(|_| PortFlagError::Address(address.to_owned()))?),
     };
-    let container_ports = range(container).ok_or_else(|| PortFlagError::Container(container.to_owned()))?;
+    let container_ports = port_range(container).ok_or_else(|| PortFlagError::Container(container.to_owned()))?;
     let host_ports = match host {
         "" => (0, 0),
-        host => range(host).ok_or_else(|| PortFlagError::Host(host.to_owned()))?,
+        host => port_range(host).ok_or_else(|| PortFlagError::Host(host.to_owned()))?,
     };
     let port = |container_port, host_ports| PublishedPort { host: address, host_ports, container_port, protocol };
     let length = |(first, last): (u16, u16)| last - first;
@@ -63,13 +64,6 @@ pub(crate) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFlagError> {
     }
     let pairs = (container_ports.0..=container_ports.1).zip(host_ports.0..=host_ports.1);
     Ok(pairs.map(|(number, host)| port(number, (host, host))).collect())
-}
-
-/// `80` or `80-85`.
-fn range(text: &str) -> Option<(u16, u16)> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then_some((first, last))
 }
 
 #[cfg(test)]
