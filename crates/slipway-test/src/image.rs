@@ -136,6 +136,11 @@ impl Image {
         Ok(joined(&lines))
     }
 
+    /// The config and the layers of a single image, however the layout that it was saved in is written.
+    pub fn content(&self, base: &Base) -> Result<String> {
+        Ok(joined(&self.images[0].lines(base, &[], &[])?))
+    }
+
     /// Whether `text` occurs in the config or anywhere in a layer.
     pub fn contains(&self, text: &str) -> bool {
         let has = |bytes: &[u8]| contains(bytes, text.as_bytes());

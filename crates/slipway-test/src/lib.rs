@@ -4,7 +4,6 @@
 //! [`builder`]. Reading what came out: [`image`]. Deciding whether that is right: [`expectation`].
 
 pub mod actions_cache;
-pub mod bake_table;
 pub mod base;
 pub mod builder;
 pub mod capability;
@@ -17,6 +16,8 @@ pub mod hostile_tar;
 pub mod image;
 pub mod progress;
 pub mod raw_tar;
+pub mod recorded_images;
+pub mod recorded_table;
 pub mod registry;
 pub mod tar;
 mod words;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use slipway_test::bake_table;
+use slipway_test::recorded_table;
 
 /// Asks about every case of the tables whose name contains `filter`, and writes the answers into the tables.
 pub(crate) fn run(root: &Path, enter: &Path, filter: &str) -> Result<()> {
@@ -15,12 +15,12 @@ pub(crate) fn run(root: &Path, enter: &Path, filter: &str) -> Result<()> {
             continue;
         }
         let path = entry.path();
-        let mut cases = bake_table::parse(&fs::read_to_string(&path)?);
+        let mut cases = recorded_table::parse(&fs::read_to_string(&path)?);
         for case in &mut cases {
             let folder = tempfile::tempdir()?;
             case.answer = case.run(&[enter], &["docker", "buildx"], folder.path())?;
         }
-        fs::write(&path, bake_table::format(&cases))?;
+        fs::write(&path, recorded_table::format(&cases))?;
         println!("{} cases in {}", cases.len(), path.display());
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Development commands: `cargo xtask record [filter]`, `record-bake`, `record-compose`, `record-tables`, `registry …` and `tidy`.
+//! Development commands: `cargo xtask record [filter]`, `record-bake`, `record-compose`,
+//! `record-compose-images`, `record-tables`, `registry …` and `tidy`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development tool speaks to a terminal")]
 
 mod bake;
@@ -19,6 +20,8 @@ usage: cargo xtask <command>
                    asks the reference again about every bake file of slipway's tables whose name contains FILTER
   record-compose [FILTER]
                    asks the reference again about every Compose project of the tables whose name contains FILTER
+  record-compose-images [FILTER]
+                   builds the Compose projects of the tables whose name contains FILTER, and stores what is in the images
   record-tables    asks the reference again about every word and path pattern of slipway-dockerfile's tables
   registry [--listen ADDRESS] --dir DIR
                    serves a registry on a loopback address, its images in DIR
@@ -36,6 +39,10 @@ fn main() -> ExitCode {
         ["record-compose", ref filter @ ..] if filter.len() < 2 => {
             record::peers(&root()).and_then(|peers| compose::run(&root(), &peers.join("enter"), &filter.concat()))
         }
+        ["record-compose-images", ref filter @ ..] if filter.len() < 2 => record::peers(&root()).and_then(|peers| {
+            let enter = peers.join("enter");
+            compose::run_images(&root(), &enter, &record::base(&enter)?, &filter.concat())
+        }),
         ["record-tables"] => record::peers(&root()).and_then(|peers| tables::run(&root(), &peers.join("enter"))),
         ["registry", ..] => registry::run(arguments.iter().skip(1).cloned()),
         ["tidy"] => tidy::run(&root()),

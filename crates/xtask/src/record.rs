@@ -55,7 +55,8 @@ pub(crate) fn peers(root: &Path) -> Result<PathBuf> {
     Ok(peers.canonicalize()?)
 }
 
-fn base(enter: &Path) -> Result<Base> {
+/// The base image of the reference.
+pub(crate) fn base(enter: &Path) -> Result<Base> {
     let output = Command::new(enter).args(["crane", "config", BUSYBOX]).output().context("run(crane config)")?;
     ensure!(output.status.success(), "crane config {BUSYBOX}: {}", String::from_utf8_lossy(&output.stderr));
     Base::from_config(&output.stdout)

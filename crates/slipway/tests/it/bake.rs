@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use slipway_test::bake_table;
+use slipway_test::recorded_table;
 
 use crate::{Test, test};
 
@@ -21,7 +21,7 @@ pub(crate) fn assert_agreement(kind: &str) {
     let mut n_cases = 0;
     for entry in fs::read_dir(tables).unwrap() {
         let path = entry.unwrap().path();
-        for case in bake_table::parse(&fs::read_to_string(&path).unwrap()) {
+        for case in recorded_table::parse(&fs::read_to_string(&path).unwrap()) {
             let temporary = tempfile::tempdir().unwrap();
             let folder = temporary.path().join("demo");
             fs::create_dir_all(&folder).unwrap();

@@ -82,6 +82,11 @@ pub(crate) fn busybox_layout() -> &'static Path {
     busybox().layout.path()
 }
 
+/// What of an image is the base image's own.
+pub(crate) fn busybox_base() -> &'static Base {
+    &busybox().base
+}
+
 /// Removes the base image, if it was made: values that live as long as the program are not dropped.
 pub(crate) fn remove_busybox() {
     if let Some(busybox) = BUSYBOX.get() {

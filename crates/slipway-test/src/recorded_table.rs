@@ -12,7 +12,8 @@
 //! ```
 //!
 //! `stdout` and `error`, the last line of standard error of a run that failed, are written by
-//! `cargo xtask record-bake` and `record-compose` alone. The folder that the files are in is called `@folder@` there.
+//! `cargo xtask record-bake`, `record-compose` and `record-compose-images` alone. The folder that the files are in is
+//! called `@folder@` there.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,30 +21,30 @@ use std::{fs, io};
 
 /// One case of a table.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct BakeCase {
+pub struct RecordedCase {
     pub title: String,
     /// `NAME=value … bake …` or `… compose …`, split at blanks; `@` in a word stands for a blank.
     pub words: Vec<String>,
     /// Names and texts.
     pub files: Vec<(String, String)>,
-    pub answer: BakeAnswer,
+    pub answer: RecordedAnswer,
 }
 
 /// What a run came to.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct BakeAnswer {
+pub struct RecordedAnswer {
     pub stdout: String,
     /// The last line of standard error; empty after a success.
     pub error: String,
 }
 
 /// The cases of a table.
-pub fn parse(text: &str) -> Vec<BakeCase> {
-    let mut cases: Vec<BakeCase> = Vec::new();
+pub fn parse(text: &str) -> Vec<RecordedCase> {
+    let mut cases: Vec<RecordedCase> = Vec::new();
     let mut section: Option<String> = None;
     for line in text.split_inclusive('\n') {
         if let Some(title) = line.strip_prefix("=== ") {
-            cases.push(BakeCase { title: title.trim_end().to_owned(), ..BakeCase::default() });
+            cases.push(RecordedCase { title: title.trim_end().to_owned(), ..RecordedCase::default() });
             section = None;
             continue;
         }
@@ -73,7 +74,7 @@ pub fn parse(text: &str) -> Vec<BakeCase> {
 }
 
 /// The table that [`parse`] reads back.
-pub fn format(cases: &[BakeCase]) -> String {
+pub fn format(cases: &[RecordedCase]) -> String {
     let mut text = String::new();
     for case in cases {
         let words: Vec<String> = case.words.iter().map(|word| word.replace(' ', "@")).collect();
@@ -91,10 +92,10 @@ pub fn format(cases: &[BakeCase]) -> String {
     text
 }
 
-impl BakeCase {
+impl RecordedCase {
     /// Carries the case out in `folder`, which is empty, with `program`; `around` are words that run a program
     /// elsewhere.
-    pub fn run(&self, around: &[&str], program: &[&str], folder: &Path) -> io::Result<BakeAnswer> {
+    pub fn run(&self, around: &[&str], program: &[&str], folder: &Path) -> io::Result<RecordedAnswer> {
         for (name, text) in &self.files {
             let path = folder.join(name);
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
@@ -124,6 +125,6 @@ impl BakeCase {
         }
         // Nor do they keep blanks at the end of an error.
         let error = if is_success { "" } else { stderr.lines().last().unwrap_or_default().trim_end() };
-        Ok(BakeAnswer { stdout, error: error.to_owned() })
+        Ok(RecordedAnswer { stdout, error: error.to_owned() })
     }
 }
