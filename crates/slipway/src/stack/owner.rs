@@ -37,6 +37,8 @@ pub(super) struct Inner {
     pub(super) addresses: AddressBook,
     listeners: Vec<mpsc::Sender<Said>>,
     n_conversations: usize,
+    /// Nothing is heard any more.
+    is_closed: bool,
     /// Plans that are being carried out: what has ended may be started again.
     n_plans: usize,
     /// Containers whose end has not been told.
@@ -78,16 +80,19 @@ impl Stack {
         })
     }
 
-    /// Waits until nothing runs, and nobody has asked anything for a while.
+    /// Waits until nothing runs, and nobody has asked anything for a while. Who asks from then on is not heard.
     pub(crate) fn wait_until_idle(&self) {
         let mut idle_since = Instant::now();
         let mut inner = self.lock();
-        while idle_since.elapsed() < IDLE {
+        loop {
             if inner.n_conversations > 0 || inner.members.values().any(|member| !member.owner.is_over()) {
                 idle_since = Instant::now();
+            } else if idle_since.elapsed() >= IDLE {
+                break;
             }
             inner = self.changed.wait_timeout(inner, IDLE / 5).unwrap_or_else(PoisonError::into_inner).0;
         }
+        inner.is_closed = true;
     }
 
     /// Ends all containers in good order.
@@ -114,9 +119,14 @@ impl Stack {
         let (tell, told) = mpsc::channel();
         {
             let mut inner = self.lock();
+            if inner.is_closed {
+                return;
+            }
             inner.n_conversations += 1;
             inner.listeners.push(tell.clone());
         }
+        // Who asked may have gone; then nobody hears the rest either.
+        let _ = control::send(stream, &Said::Heard, &[]);
         let attaches = matches!(&request, Request::Up { options, .. } if options.attaches);
         let stack = Arc::clone(self);
         let work = move || {

@@ -122,6 +122,8 @@ pub(crate) enum Recreate {
 /// What the owner says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Said {
+    /// The request has arrived, and will be answered. Always the first word.
+    Heard,
     /// What becomes of a container: `Started`.
     Step {
         container: String,

@@ -1,8 +1,9 @@
 //! How the owner of a stack is asked for something.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Lines, Write as _};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use slipway_engine::chain;
 
@@ -15,7 +16,7 @@ use crate::stack::protocol::{Request, Said};
 
 /// A conversation with the owner of a stack.
 pub(super) struct Conversation {
-    stream: UnixStream,
+    answers: Lines<BufReader<UnixStream>>,
 }
 
 impl Conversation {
@@ -26,12 +27,10 @@ impl Conversation {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Conversation, CommandError> {
         let folder = stack::folder(project).map_err(|error| told(chain(&error)))?;
-        // One that is about to end may close the connection, and then there is none.
+        // One that is about to end hears nothing any more, and then there is none.
         for _ in 0..3 {
-            if let Ok(stream) = control::connect(folder.path())
-                && control::send(&stream, request, descriptors).is_ok()
-            {
-                return Ok(Conversation { stream });
+            if let Some(conversation) = ask(folder.path(), request, descriptors) {
+                return Ok(conversation);
             }
             folder.wait_until_free().map_err(|error| told(chain(&error)))?;
             start_owner(project)?;
@@ -42,14 +41,12 @@ impl Conversation {
     /// Asks only if there is an owner.
     pub(super) fn begin_if_there(project: &str, request: &Request) -> Option<Conversation> {
         let folder = stack::folder(project).ok()?;
-        let stream = control::connect(folder.path()).ok()?;
-        control::send(&stream, request, &[]).ok()?;
-        Some(Conversation { stream })
+        ask(folder.path(), request, &[])
     }
 
     /// What the owner says, to the end.
     pub(super) fn said(self) -> impl Iterator<Item = io::Result<Said>> {
-        BufReader::new(self.stream).lines().map(|line| control::parse(&line?))
+        self.answers.map(|line| control::parse(&line?))
     }
 
     /// Shows the steps until what was asked is done.
@@ -66,6 +63,15 @@ impl Conversation {
         }
         Err(told("the process that looks after the stack has ended"))
     }
+}
+
+/// Asks who listens in `folder`, if somebody does and hears it.
+fn ask(folder: &Path, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Option<Conversation> {
+    let stream = control::connect(folder).ok()?;
+    control::send(&stream, request, descriptors).ok()?;
+    let mut answers = BufReader::new(stream).lines();
+    let first = answers.next()?.ok()?;
+    matches!(control::parse(&first), Ok(Said::Heard)).then_some(Conversation { answers })
 }
 
 /// Shows what becomes of a container, and remarks.
