@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use slipway_compose::port_range;
-use slipway_engine::{ContainerMount, ContainerRequest, Protocol, PublishedPort, PullPolicy, Resolver, Rights, Special};
+use slipway_engine::{
+    ContainerMount, ContainerRequest, Protocol, PublishedPort, PullPolicy, Resolver, Rights, Special,
+};
 use slipway_graph::op::{Network, Ulimit};
 use slipway_graph::request::StepLimits;
 use slipway_graph::request::flags::parse_extra_hosts;

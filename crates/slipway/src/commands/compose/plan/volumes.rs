@@ -104,7 +104,7 @@ impl Model {
     }
 }
 
-/// Folders of the host and volumes are shared; what is in memory is not.
+/// Folders of the host and volumes are shared; devices and what is in memory are not.
 fn shared(mount: ContainerMount, takes_readonly: bool) -> Option<ContainerMount> {
     match mount {
         ContainerMount::Bind { source, target, is_readonly, makes_source } => {
@@ -113,6 +113,6 @@ fn shared(mount: ContainerMount, takes_readonly: bool) -> Option<ContainerMount>
         ContainerMount::Volume { name, target, is_readonly, starts_empty } => {
             Some(ContainerMount::Volume { name, target, is_readonly: is_readonly || takes_readonly, starts_empty })
         }
-        ContainerMount::Tmpfs { .. } | ContainerMount::File { .. } => None,
+        ContainerMount::Tmpfs { .. } | ContainerMount::File { .. } | ContainerMount::Device { .. } => None,
     }
 }
