@@ -107,6 +107,12 @@ impl ImageDigests {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What `reference` was found to stand for: its own digest if it has one.
+    pub(crate) fn of(&self, reference: &Reference) -> Option<Digest> {
+        let noted = || self.pins().remove(&Pins::name_of_image(reference)?);
+        reference.digest().cloned().or_else(noted)
+    }
+
     fn note(&self, reference: &Reference, digest: &Digest) {
         if let Some(name) = Pins::name_of_image(reference) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, digest.clone());
@@ -335,6 +341,19 @@ fn layers_of(image: &ImageSource, store: &Store) -> Result<(Vec<DiffId>, Vec<Des
     }
 }
 
+/// The digest of the config of an image that was looked up: its id.
+pub(crate) fn config_digest(image: &ImageSource, store: &Store) -> Result<Digest, ImageError> {
+    if image.origin == ImageOrigin::Store {
+        return Ok(image.manifest.clone());
+    }
+    let missing = || ImageError::BlobMissing { image: image.reference.familiar(), digest: image.manifest.clone() };
+    let bytes = stored_blob(store, &image.manifest)?.ok_or_else(missing)?;
+    match IndexOrManifest::parse(&bytes, "") {
+        Ok(IndexOrManifest::Manifest(manifest)) => Ok(manifest.config.digest),
+        Ok(IndexOrManifest::Index(_)) | Err(_) => Err(missing()),
+    }
+}
+
 /// Who has the layers of `image`, if anybody beside the store has.
 pub(crate) fn remote_layers(
     image: &ImageSource,
@@ -389,10 +408,13 @@ fn resolution_key(reference: &Reference, platform: &Platform) -> String {
     format!("{}|{platform}", reference.with_default_tag())
 }
 
+/// Whether an entry of an index is an image, and not what somebody says about one.
+pub(crate) fn is_image(entry: &&Descriptor) -> bool {
+    entry.annotations.get("vnd.docker.reference.type").is_none_or(|kind| kind != "attestation-manifest")
+}
+
 /// The entry of an index for `platform`; a list of one is taken as it is.
 pub(crate) fn choose<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
-    let is_image =
-        |d: &&Descriptor| d.annotations.get("vnd.docker.reference.type").is_none_or(|t| t != "attestation-manifest");
     let images: Vec<&Descriptor> = index.manifests.iter().filter(is_image).collect();
     let has = |wanted: &Platform| images.iter().find(|d| d.platform.as_ref().is_some_and(|p| p.matches(wanted)));
     let matching = platform.and_older_variants().iter().find_map(has);

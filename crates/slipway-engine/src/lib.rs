@@ -94,7 +94,7 @@ pub use records::{
     PartKind, Reason, RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log, step_sizes,
 };
 pub use reproduce::{Cause, TracedStep, UnlikeFile, UnlikeStep, Unlikeness, Variation, blame_folder_order};
-pub use stored::{Pulled, StoredImageError};
+pub use stored::{Loaded, Pulled, StoredImageError};
 
 /// Now, in nanoseconds since 1970.
 fn now_ns() -> i64 {

@@ -21,6 +21,8 @@ pub enum ReferenceParseError {
     Format,
     #[error("invalid reference format: repository name ({0}) must be lowercase")]
     Uppercase(String),
+    #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
+    IsId(String),
     #[error("repository name must not be more than 255 characters")]
     TooLong,
     #[error("invalid reference format: `{0}` is not a digest")]
@@ -111,6 +113,9 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         use ReferenceParseError as E;
+        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(E::IsId(text.to_owned()));
+        }
         if let Some(repository) = in_upper_case(text) {
             return Err(E::Uppercase(repository));
         }
@@ -236,6 +241,10 @@ mod tests {
             let error = text.parse::<Reference>().unwrap_err();
             assert_eq!(error, ReferenceParseError::Uppercase(shown.to_owned()));
         }
+        let id = "0".repeat(64);
+        let error = id.parse::<Reference>().unwrap_err().to_string();
+        assert_eq!(error, format!("invalid repository name ({id}), cannot specify 64-byte hexadecimal strings"));
+        assert!(id[1..].parse::<Reference>().is_ok());
         for bad in ["", "a b", "a//b", "-a", "a:", "a:b:c/", "a@sha256:x", "..", "a/..", "a___b"] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }

@@ -266,6 +266,7 @@ mod tests {
             layers: vec![unpacked, packed, missing.clone()],
             created: None,
             platform: Platform::new("linux", "amd64", None),
+            registry_digest: None,
             others: Vec::new(),
         };
         store.name_image(&"app".parse().unwrap(), &image).unwrap();

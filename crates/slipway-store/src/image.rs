@@ -1,4 +1,8 @@
-//! Which images have names here?
+//! Which images are here, and under which names?
+//!
+//! An image that has lost its last name to another one, or never had any, is listed without one until something that it
+//! consists of is taken away: it keeps nothing from that. Its row has the digest of its config in the place of a name,
+//! which no name can be: these begin with a host and a slash.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -18,6 +22,10 @@ pub struct ImageRecord {
     /// As in the image config: RFC 3339.
     pub created: Option<String>,
     pub platform: Platform,
+    /// What a registry answered for this name, or was given under it: the digest of the manifest, or of the index that
+    /// lists it. `None` for a name that no registry was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_digest: Option<Digest>,
     /// For an index, the images for other platforms; these have a manifest and no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<ImageRecord>,
@@ -29,6 +37,11 @@ impl ImageRecord {
         let find =
             |wanted: &Platform| std::iter::once(self).chain(&self.others).find(|image| image.platform.matches(wanted));
         platform.and_older_variants().iter().find_map(find)
+    }
+
+    /// The digest that people name it by: a registry's, or that of its manifest.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.registry_digest.as_ref().or(self.manifest.as_ref().map(|manifest| &manifest.digest))
     }
 }
 
@@ -48,18 +61,23 @@ pub enum ImageError {
 impl Store {
     /// Gives `image` a name, taking it from another image if need be. `latest` stands in for a missing tag.
     ///
-    /// Its config has to be in the store.
+    /// Its config has to be in the store. The other image, if it has no more names, is listed without one.
     pub fn name_image(&self, name: &Reference, image: &ImageRecord) -> Result<(), ImageError> {
-        let record = serde_json::to_string(image).expect("because an image record has only text keys");
-        let boot = self.database().boot();
+        let name = key(name);
         // A build that has nothing to do gives its image the name that it has, and should write nothing.
-        let before = self.image(name)?;
-        if before.as_ref() == Some(image) {
+        if self.database().run(|c| record_of(c, &name))?.is_some_and(|before| before == text_of(image)) {
             return Ok(());
         }
-        self.database().run(|c| {
-            c.prepare_cached("INSERT OR REPLACE INTO images (name, config, record, boot) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![key(name), image.config.as_str(), record, boot])
+        let boot = self.database().boot();
+        let before = self.database().write(|tx| {
+            let before = tx.run(|c| record_of(c, &name))?.map(|record| parse(&name, &record)).transpose()?;
+            tx.run(|c| {
+                c.prepare_cached("INSERT OR REPLACE INTO images (name, config, record, boot) VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![name, image.config.as_str(), text_of(image), boot])?;
+                c.prepare_cached("DELETE FROM images WHERE name = ?1")?.execute([image.config.as_str()])?;
+                before.iter().try_for_each(|before| insert_unnamed(c, before, boot))
+            })?;
+            Ok::<_, ImageError>(before)
         })?;
         let is_listed = |image: &ImageRecord| image.manifest.is_some();
         if is_listed(image) || before.as_ref().is_some_and(is_listed) {
@@ -68,18 +86,43 @@ impl Store {
         Ok(())
     }
 
+    /// Lists `image` without a name, unless it has one. Its config has to be in the store.
+    pub fn list_unnamed(&self, image: &ImageRecord) -> Result<(), ImageError> {
+        // As above: nothing to do is nothing to write.
+        let known = "SELECT EXISTS (SELECT 1 FROM images WHERE config = ?1)";
+        let is_known: bool =
+            self.database().run(|c| c.prepare_cached(known)?.query_row([image.config.as_str()], |row| row.get(0)))?;
+        if !is_known {
+            let boot = self.database().boot();
+            self.database().run(|c| insert_unnamed(c, image, boot))?;
+        }
+        Ok(())
+    }
+
+    /// The images without a name, the newest first.
+    pub fn unnamed_images(&self) -> Result<Vec<ImageRecord>, ImageError> {
+        let rows: Vec<(String, String)> = self.database().run(|c| {
+            c.prepare_cached("SELECT name, record FROM images WHERE name = config ORDER BY seq DESC")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        rows.into_iter().map(|(config, record)| parse(&config, &record)).collect()
+    }
+
+    /// Lists the image with this config no longer, if it has no name; whether it was listed. Blobs and layers stay.
+    pub fn forget_unnamed(&self, config: &Digest) -> Result<bool, ImageError> {
+        let forget = "DELETE FROM images WHERE name = ?1";
+        Ok(self.database().run(|c| c.prepare_cached(forget)?.execute([config.as_str()]))? > 0)
+    }
+
     /// The image of that name. `latest` stands in for a missing tag.
     pub fn image(&self, name: &Reference) -> Result<Option<ImageRecord>, ImageError> {
         let name = key(name);
-        let record: Option<String> = self.database().run(|c| {
-            c.prepare_cached("SELECT record FROM images WHERE name = ?1")?
-                .query_row([&name], |row| row.get(0))
-                .optional()
-        })?;
+        let record = self.database().run(|c| record_of(c, &name))?;
         record.map(|record| parse(&name, &record)).transpose()
     }
 
-    /// All images, sorted by name.
+    /// All names with their images, sorted by name.
     pub fn images(&self) -> Result<Vec<(Reference, ImageRecord)>, ImageError> {
         parse_all(self.database().run(rows)?)
     }
@@ -95,10 +138,10 @@ impl Store {
     }
 }
 
-/// Names and records of all images, sorted by name.
+/// All names and the records of their images, sorted by name.
 pub(crate) fn rows(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     connection
-        .prepare_cached("SELECT name, record FROM images ORDER BY name")?
+        .prepare_cached("SELECT name, record FROM images WHERE name <> config ORDER BY name")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
@@ -109,6 +152,30 @@ pub(crate) fn parse_all(rows: Vec<(String, String)>) -> Result<Vec<(Reference, I
         Ok((reference, parse(&name, &record)?))
     };
     rows.into_iter().map(read).collect()
+}
+
+fn record_of(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT record FROM images WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+/// Lists `image` without a name, unless it is listed with or without.
+fn insert_unnamed(connection: &Connection, image: &ImageRecord, boot: i64) -> rusqlite::Result<()> {
+    // What a registry had under a name that is gone is nothing that the image can be had by.
+    let image = ImageRecord { registry_digest: None, ..image.clone() };
+    connection
+        .prepare_cached(
+            "INSERT INTO images (name, config, record, boot)
+             SELECT ?1, ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM images WHERE config = ?1)",
+        )?
+        .execute(params![image.config.as_str(), text_of(&image), boot])
+        .map(drop)
+}
+
+fn text_of(image: &ImageRecord) -> String {
+    serde_json::to_string(image).expect("because an image record has only text keys")
 }
 
 fn key(name: &Reference) -> String {
@@ -150,6 +217,30 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_loses_its_last_name_is_listed_without() {
+        let (_folder, store) = empty_store();
+        let [old, new] = ["{}", "{ }"].map(|config| image(&store, config));
+        store.name_image(&name("app"), &old).unwrap();
+        store.name_image(&name("app:2"), &old).unwrap();
+        store.name_image(&name("app"), &new).unwrap();
+        assert_eq!(store.unnamed_images().unwrap(), [], "it has another name");
+        store.name_image(&name("app:2"), &new).unwrap();
+        assert_eq!(store.unnamed_images().unwrap(), std::slice::from_ref(&old));
+        assert_eq!(store.images().unwrap().len(), 2);
+        store.list_unnamed(&new).unwrap();
+        store.list_unnamed(&old).unwrap();
+        assert_eq!(store.unnamed_images().unwrap(), std::slice::from_ref(&old));
+        store.name_image(&name("again"), &old).unwrap();
+        assert_eq!(store.unnamed_images().unwrap(), [], "it has a name again");
+        store.untag(&name("again")).unwrap();
+        assert_eq!(store.unnamed_images().unwrap(), [], "its name was taken away on purpose");
+        store.list_unnamed(&old).unwrap();
+        assert!(store.forget_unnamed(&old.config).unwrap() && !store.forget_unnamed(&old.config).unwrap());
+        assert!(!store.forget_unnamed(&new.config).unwrap());
+        assert_eq!(store.images().unwrap().len(), 2);
+    }
+
+    #[test]
     fn a_name_may_stand_for_several_platforms() {
         let (_folder, store) = empty_store();
         let platform = |text: &str| text.parse::<Platform>().unwrap();
@@ -182,6 +273,7 @@ mod tests {
             layers: Vec::new(),
             created: None,
             platform: Platform::new("linux", "amd64", None),
+            registry_digest: None,
             others: Vec::new(),
         }
     }

@@ -114,6 +114,7 @@ mod tests {
             layers: vec![DiffId(digest("layer"))],
             created: None,
             platform: Platform::host(),
+            registry_digest: None,
             others: Vec::new(),
         };
         let [app, other] = ["app:1", "127.0.0.1:5000/other"].map(|name| name.parse().unwrap());

@@ -69,6 +69,7 @@ mod tests {
                 layers: Vec::new(),
                 created: None,
                 platform: Platform::new("linux", "amd64", None),
+                registry_digest: None,
                 others: Vec::new(),
             };
             let name = "app".parse().unwrap();

@@ -81,10 +81,17 @@ struct Known {
     description: Option<String>,
 }
 
-/// What images that have names need.
-struct NeededByImages {
+/// What some images need.
+#[derive(Default)]
+struct Needed {
     blobs: HashSet<String>,
     diff_ids: HashSet<String>,
+}
+
+/// Which blobs are here, and which of them hold a layer.
+struct Held {
+    blobs: HashSet<String>,
+    of_layers: HashMap<String, Vec<String>>,
 }
 
 impl Store {
@@ -100,7 +107,8 @@ impl Store {
     /// As [`Store::usage`], where it is known what living processes use.
     pub(crate) fn usage_given(&self, used: &HashSet<String>) -> Result<Vec<Usage>, UsageError> {
         let known = self.database().run(known)?;
-        let images = self.needed_by_images()?;
+        let named = self.database().run(|c| texts(c, "SELECT record FROM images WHERE name <> config"))?;
+        let images = self.needed_by(&named, &self.held()?);
         let mut found = self.layers_in_use(&known, &images)?;
         found.extend(self.blobs(&images)?);
         found.extend(self.folders("cache-mounts", UsageKind::CacheMount)?);
@@ -122,7 +130,7 @@ impl Store {
         Ok(found)
     }
 
-    fn layers_in_use(&self, known: &HashMap<String, Known>, images: &NeededByImages) -> Result<Vec<Usage>, UsageError> {
+    fn layers_in_use(&self, known: &HashMap<String, Known>, images: &Needed) -> Result<Vec<Usage>, UsageError> {
         let mut parents = parents(&self.stacks()?);
         let rows: Vec<(String, Option<String>, i64)> = self.database().run(|c| {
             c.prepare("SELECT id, diff_id, created_ns FROM layers")?
@@ -185,7 +193,7 @@ impl Store {
         })
     }
 
-    fn blobs(&self, images: &NeededByImages) -> Result<Vec<Usage>, UsageError> {
+    fn blobs(&self, images: &Needed) -> Result<Vec<Usage>, UsageError> {
         let rows: Vec<(String, i64, bool)> = self.database().run(|c| {
             c.prepare("SELECT digest, size_bytes, digest IN (SELECT digest FROM layer_blobs) FROM blobs")?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
@@ -241,36 +249,65 @@ impl Store {
         })
     }
 
-    fn needed_by_images(&self) -> Result<NeededByImages, DbError> {
-        let rows: Vec<String> = self.database().run(|c| texts(c, "SELECT record FROM images"))?;
-        let all: HashSet<String> = self.database().run(|c| texts(c, "SELECT digest FROM blobs"))?.into_iter().collect();
-        let mut layer_blobs: HashMap<String, Vec<String>> = HashMap::new();
+    /// The images without a name that need one of `things`, by the digests of their configs.
+    pub(crate) fn unnamed_that_need(&self, things: &HashSet<&str>) -> Result<Vec<String>, DbError> {
+        let unnamed: Vec<(String, String)> = self.database().run(|c| {
+            c.prepare("SELECT config, record FROM images WHERE name = config")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        if unnamed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let held = self.held()?;
+        let layers: Vec<(String, String)> = self.database().run(|c| {
+            c.prepare("SELECT id, diff_id FROM layers WHERE diff_id IS NOT NULL")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        let lost = layers.into_iter().filter(|(id, _)| things.contains(id.as_str())).map(|(_, diff_id)| diff_id);
+        let lost: HashSet<String> = lost.collect();
+        let needs_one = |record: String| {
+            let needed = self.needed_by(&[record], &held);
+            needed.blobs.iter().any(|blob| things.contains(blob.as_str())) || !needed.diff_ids.is_disjoint(&lost)
+        };
+        Ok(unnamed.into_iter().filter_map(|(config, record)| needs_one(record).then_some(config)).collect())
+    }
+
+    fn held(&self) -> Result<Held, DbError> {
+        let blobs = self.database().run(|c| texts(c, "SELECT digest FROM blobs"))?.into_iter().collect();
+        let mut of_layers: HashMap<String, Vec<String>> = HashMap::new();
         let pairs: Vec<(String, String)> = self.database().run(|c| {
             c.prepare("SELECT diff_id, digest FROM layer_blobs")?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })?;
         for (diff_id, digest) in pairs {
-            layer_blobs.entry(diff_id).or_default().push(digest);
+            of_layers.entry(diff_id).or_default().push(digest);
         }
-        let (mut blobs, mut diff_ids) = (HashSet::new(), HashSet::new());
+        Ok(Held { blobs, of_layers })
+    }
+
+    /// What the images with these records need of what is here.
+    fn needed_by(&self, records: &[String], held: &Held) -> Needed {
+        let mut needed = Needed::default();
         let mut pending: Vec<String> = Vec::new();
-        for record in rows {
+        for record in records {
             let mut named = Vec::new();
-            digests_in(&serde_json::from_str(&record).unwrap_or_default(), &mut named);
+            digests_in(&serde_json::from_str(record).unwrap_or_default(), &mut named);
             for digest in named {
-                pending.extend(layer_blobs.get(&digest).into_iter().flatten().cloned());
-                diff_ids.insert(digest.clone());
+                pending.extend(held.of_layers.get(&digest).into_iter().flatten().cloned());
+                needed.diff_ids.insert(digest.clone());
                 pending.push(digest);
             }
         }
         // An index names manifests, a manifest names a config and layers.
         while let Some(digest) = pending.pop() {
-            if all.contains(&digest) && blobs.insert(digest.clone()) {
+            if held.blobs.contains(&digest) && needed.blobs.insert(digest.clone()) {
                 pending.extend(self.named_in_blob(&digest));
             }
         }
-        Ok(NeededByImages { blobs, diff_ids })
+        needed
     }
 
     /// The digests that a blob names, if it is a JSON document.

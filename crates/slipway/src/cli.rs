@@ -108,7 +108,7 @@ pub(crate) enum Command {
     /// Say which instructions made an image
     History(images::HistoryArgs),
     /// Show all that is known of images
-    Inspect(images::InspectArgs),
+    Inspect(images::InspectObjectsArgs),
     /// Give an image of the local store another name
     Tag(images::TagArgs),
     /// Take names of images away

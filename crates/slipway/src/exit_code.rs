@@ -4,6 +4,8 @@
 pub(crate) const SUCCESS: u8 = 0;
 /// The build failed, or what was asked for cannot be done.
 pub(crate) const FAILURE: u8 = 1;
+/// The template of `inspect` cannot be read.
+pub(crate) const TEMPLATE: u8 = 64;
 /// slipway itself is wrong.
 pub(crate) const BUG: u8 = 100;
 /// A flag is unknown, lacks its value or has one that it cannot have.

@@ -6,6 +6,7 @@ use slipway_graph::op::{ImageOrigin, ImageSource};
 
 use slipway_graph::{Event, Events, Pins};
 use slipway_oci::{ChainId, Digest, ImageConfig, Platform, Reference, ReferenceParseError};
+use slipway_store::ImageRecord;
 
 use crate::engine::Engine;
 use crate::images::{ImageDigests, ImageError, Images, store_config};
@@ -89,7 +90,7 @@ impl Engine {
         Ok(true)
     }
 
-    /// The image whose id is or begins with `text`; an id that is cut short is looked for among the images with names.
+    /// The image whose id is or begins with `text`; one that is cut short is looked for among the images that are listed.
     fn image_by_id(&self, text: &str) -> Result<Option<(Reference, KnownImage)>, ImageError> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if hex.is_empty() || !hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')) {
@@ -99,8 +100,9 @@ impl Engine {
         let digest = match whole {
             Some(digest) => digest,
             None => {
-                let images = self.store.images()?;
-                let all = images.iter().flat_map(|(_, image)| std::iter::once(image).chain(&image.others));
+                let named = self.store.images()?.into_iter().map(|(_, image)| image);
+                let images: Vec<ImageRecord> = named.chain(self.store.unnamed_images()?).collect();
+                let all = images.iter().flat_map(|image| std::iter::once(image).chain(&image.others));
                 match all.map(|image| &image.config).find(|config| config.hex().starts_with(hex)) {
                     Some(digest) => digest.clone(),
                     None => return Ok(None),

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use slipway_graph::op::{Exec, HostAddress, Network, Security, Ulimit};
 use slipway_graph::request::StepLimits;
 use slipway_graph::{Events, StepId};
-use slipway_oci::{ImageConfig, Platform, RuntimeConfig};
+use slipway_oci::{Digest, ImageConfig, Platform, RuntimeConfig};
 use slipway_sandbox::{Capabilities, ExitStatus, Privilege, SpawnError};
 use slipway_solver::Cancel;
 use slipway_store::{ActiveSnapshot, Snapshot};
@@ -144,6 +144,7 @@ pub enum ContainerError {
 pub struct Container<'a> {
     engine: &'a Engine,
     request: ContainerRequest,
+    image_id: Digest,
     config: ImageConfig,
     exec: Exec,
     mounts: Vec<ContainerMount>,
@@ -178,15 +179,21 @@ impl Engine {
         let step = events.new_step();
         let progress = Progress { events, step, cancel };
         let image = images::pull(&found.source, &self.store, &self.registry, self.flavor, &progress).map_err(other)?;
+        let image_id = images::config_digest(&found.source, &self.store).map_err(other)?;
         let active = self.store.begin(Some(&image)).map_err(other)?;
         let doors = Doors::open(&ports(&request, &found.config.config)).map_err(other)?;
         let mounts = mounts(&request, &found.config.config);
         let config = found.config;
-        Ok(Container { engine: self, request, config, exec, mounts, image, active, host_files, doors, step })
+        Ok(Container { engine: self, request, image_id, config, exec, mounts, image, active, host_files, doors, step })
     }
 }
 
 impl Container<'_> {
+    /// Which image it is made from: the digest of the config.
+    pub fn image_id(&self) -> &Digest {
+        &self.image_id
+    }
+
     /// What its image says.
     pub fn image(&self) -> &RuntimeConfig {
         &self.config.config

@@ -31,18 +31,15 @@ pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Optio
     let names = names(options, documents.as_ref());
     if options.is_stored {
         let canonical = canonical_names(options, documents.as_ref());
-        name_in_store(export, names.iter().chain(&canonical), documents.as_ref())?;
+        let all: Vec<&Reference> = names.iter().chain(&canonical).collect();
+        name_in_store(export, &all, documents.as_ref())?;
     }
     Ok(documents.map(|documents| documents.exported(&names)))
 }
 
-/// Gives the image its names in the store, if it is there whole. A pushed one whose layers nobody needed here is not: then
+/// Gives the image its names in the store, or lists it there without any, if it is there whole. A pushed one whose layers nobody needed here is not: then
 /// its names stand for what the registry has, and no longer for an older image of the store.
-fn name_in_store<'a>(
-    export: &Export<'_>,
-    names: impl Iterator<Item = &'a Reference>,
-    documents: Option<&Documents>,
-) -> Result<(), ExportError> {
+fn name_in_store(export: &Export<'_>, names: &[&Reference], documents: Option<&Documents>) -> Result<(), ExportError> {
     if !export.has_all_files() {
         for name in names {
             export.store.untag(name)?;
@@ -53,6 +50,9 @@ fn name_in_store<'a>(
         export.fetch_blobs(documents)?;
     }
     let record = record(export, documents);
+    if names.is_empty() {
+        export.store.list_unnamed(&record)?;
+    }
     for name in names {
         export.store.name_image(name, &record)?;
     }
@@ -142,6 +142,7 @@ fn record_of(assembled: &Assembled, manifest: Option<Descriptor>) -> ImageRecord
         layers: assembled.config.rootfs.diff_ids.clone(),
         created: assembled.config.created.clone(),
         platform: assembled.config.platform(),
+        registry_digest: None,
         others: Vec::new(),
     }
 }

@@ -40,10 +40,8 @@ pub(crate) enum ArchiveError {
     TooLarge(String),
     #[error("`{path}` cannot be understood")]
     Document { path: String, source: serde_json::Error },
-    #[error("neither index.json nor manifest.json is in the archive: it is no image archive")]
+    #[error("neither index.json nor manifest.json of the archive lists an image: it is no image archive")]
     NoImages,
-    #[error("the archive names no image; images without a name are not kept: give it one when it is saved")]
-    NoNames,
     #[error("the image name {0:?} in the archive cannot be read")]
     Name(String),
 }

@@ -9,12 +9,11 @@ use slipway_oci::{Descriptor, Digest, ImageConfig, Index, IndexOrManifest, Manif
 use slipway_solver::Cancel;
 
 use super::archive::Archive;
-use super::{ArchiveError, Reason, StoredImageError, parsed};
+use super::{ArchiveError, Reason, StoredImageError, parsed, stand_in};
 use crate::Engine;
-use crate::build::internal_step;
 use crate::export::archive::{IMAGE_NAME, REF_NAME};
 use crate::fetch::{Progress, check_layer_blob};
-use crate::images::{ImageError, choose, known_image};
+use crate::images::{ImageError, choose, is_image, known_image};
 use crate::layer::decompress::{Compression, MAGIC_BYTES};
 
 const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
@@ -33,6 +32,14 @@ struct DockerEntry {
     layers: Option<Vec<String>>,
 }
 
+/// What an archive held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    Name(Reference),
+    /// The id of an image without a name.
+    Unnamed(Digest),
+}
+
 /// An image whose manifest is in the store, and its names.
 struct Found {
     manifest: Digest,
@@ -40,37 +47,44 @@ struct Found {
 }
 
 impl Engine {
-    /// Brings the images of an archive into the store; the answer is their names, in the order of the archive. Of an
-    /// image for several platforms, the one for `platform` is taken.
+    /// Brings the images of an archive into the store; the answer is what they are called, in the order of the archive.
+    /// Of an image for several platforms, the one for `platform` is taken.
     ///
     /// # Errors
-    /// The archive is none, is damaged, names no image or leads out of itself. Then no name has changed.
+    /// The archive is none, is damaged, holds no image or leads out of itself. Then no name has changed.
     pub fn load_images(
         &self,
         archive: &mut dyn Read,
         platform: &Platform,
         events: &dyn Events,
         cancel: &Cancel,
-    ) -> Result<Vec<Reference>, StoredImageError> {
+    ) -> Result<Vec<Loaded>, StoredImageError> {
         let step = events.new_step();
-        let load = || -> Result<Vec<Reference>, Reason> {
+        let mut load = || -> Result<Vec<Loaded>, Reason> {
             let archive = Archive::read(&self.store, archive)?;
             let found = self.find_images(&archive, platform)?;
             let mut records = Vec::new();
             for Found { manifest, names } in found {
-                let Some(name) = names.first() else { continue };
-                let record = self.unpack_loaded(name, &manifest, &Progress { events, step, cancel })?;
-                records.extend(names.into_iter().map(|name| (name, record.clone())));
+                let name = names.first().cloned().unwrap_or_else(|| stand_in(&manifest));
+                records.push((self.unpack_loaded(&name, &manifest, &Progress { events, step, cancel })?, names));
             }
-            for (name, record) in &records {
-                self.store.name_image(name, record)?;
+            let mut loaded = Vec::new();
+            for (record, names) in records {
+                if names.is_empty() {
+                    self.store.list_unnamed(&record)?;
+                    loaded.push(Loaded::Unnamed(record.config.clone()));
+                }
+                for name in names {
+                    self.store.name_image(&name, &record)?;
+                    loaded.push(Loaded::Name(name.with_default_tag()));
+                }
             }
-            match records.is_empty() {
-                true => Err(ArchiveError::NoNames.into()),
-                false => Ok(records.into_iter().map(|(name, _)| name.with_default_tag()).collect()),
+            match loaded.is_empty() {
+                true => Err(ArchiveError::NoImages.into()),
+                false => Ok(loaded),
             }
         };
-        Ok(internal_step(events, step, "loading images", load)?)
+        Ok(load()?)
     }
 
     fn find_images(&self, archive: &Archive, platform: &Platform) -> Result<Vec<Found>, Reason> {
@@ -81,16 +95,21 @@ impl Engine {
         let bytes = archive.document(&self.store, "index.json", MAX_DOCUMENT_BYTES)?;
         let index: Index = document("index.json", &bytes)?;
         let mut found: Vec<Found> = Vec::new();
-        for entry in &index.manifests {
-            let Some(name) = name_of(entry)? else { continue };
+        for entry in index.manifests.iter().filter(is_image) {
+            let name = name_of(entry)?;
             let manifest = self.manifest_of(archive, entry, platform)?;
             match found.iter_mut().find(|other| other.manifest == manifest) {
-                Some(other) => other.names.push(name),
-                None => found.push(Found { manifest, names: vec![name] }),
+                Some(other) => other.names.extend(name),
+                None => found.push(Found { manifest, names: name.into_iter().collect() }),
             }
         }
-        // Other tools write names into the one that they read themselves.
-        if found.is_empty() && has_docker { self.docker_images(archive) } else { Ok(found) }
+        let has_names = |found: &[Found]| found.iter().any(|image| !image.names.is_empty());
+        if has_docker && !has_names(&found) {
+            // Other tools write names into the one that they read themselves.
+            let of_docker = self.docker_images(archive)?;
+            return Ok(if found.is_empty() || has_names(&of_docker) { of_docker } else { found });
+        }
+        Ok(found)
     }
 
     /// The manifest for `platform` that an entry of `index.json` leads to.

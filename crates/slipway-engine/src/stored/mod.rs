@@ -32,6 +32,7 @@ use crate::layers::{self, BlobForm, LayerError, Place};
 use crate::remote::Fetching;
 
 pub(crate) use archive::ArchiveError;
+pub use load::Loaded;
 
 /// Why an image does not get into the store or out of it.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ enum Reason {
 /// What came of a pull.
 #[derive(Debug)]
 pub struct Pulled {
-    /// Of the manifest for the platform.
+    /// What the registry has under the name: the manifest, or the index that lists it.
     pub digest: Digest,
     /// Whether the name stood for something else before, or for nothing.
     pub is_new: bool,
@@ -110,20 +111,23 @@ impl Engine {
     }
 
     fn pull_named(&self, name: &Reference, platform: &Platform, progress: &Progress<'_>) -> Result<Pulled, Reason> {
+        let digests = ImageDigests::default();
         let images = Images {
             store: &self.store,
             registry: &self.registry,
             pulls_always: true,
             lock: None,
             pins: &Pins::default(),
-            digests: &ImageDigests::default(),
+            digests: &digests,
         };
         let key = ImageKey { place: ImagePlace::Reference(name.clone()), platform: platform.clone() };
         let known = images.look_up(&key)?;
-        let record = self.unpack_known(name, &known, progress)?;
+        let digest = digests.of(name).unwrap_or_else(|| known.manifest.clone());
+        let unpacked = self.unpack_known(name, &known, progress)?;
+        let record = ImageRecord { registry_digest: Some(digest.clone()), ..unpacked };
         let is_new = self.store.image(name)?.is_none_or(|before| before.config != record.config);
         self.store.name_image(name, &record)?;
-        Ok(Pulled { digest: known.manifest, is_new })
+        Ok(Pulled { digest, is_new })
     }
 
     /// Unpacks an image whose manifest and config are in the store, and says what its name is to stand for.
@@ -162,8 +166,23 @@ impl Engine {
             layers: known.config.rootfs.diff_ids.clone(),
             created: known.config.created.clone(),
             platform: known.config.platform(),
+            registry_digest: None,
             others: Vec::new(),
         })
+    }
+
+    /// Makes the blobs that images with names lack, so that whoever reads the store as an OCI layout finds all of them.
+    ///
+    /// # Errors
+    /// An image is damaged, or the disk is full.
+    pub fn complete_images(&self, events: &dyn Events, cancel: &Cancel) -> Result<(), StoredImageError> {
+        let complete = || -> Result<(), Reason> {
+            for (name, image) in self.store.images()?.iter().filter(|(_, image)| image.manifest.is_none()) {
+                self.complete(name, image, events, cancel)?;
+            }
+            Ok(())
+        };
+        Ok(complete()?)
     }
 
     /// All that `image` consists of. Layers that are only there as files are compressed now.
@@ -280,6 +299,11 @@ impl Engine {
     fn document(&self, digest: &Digest) -> Result<Vec<u8>, Reason> {
         images::stored_blob(&self.store, digest)?.ok_or_else(|| Reason::BlobMissing(digest.clone()))
     }
+}
+
+/// What an image that has no name is called in messages.
+fn stand_in(digest: &Digest) -> Reference {
+    "image".parse::<Reference>().expect("because it is a name").at_digest(digest.clone())
 }
 
 fn parsed(name: &Reference, bytes: &[u8]) -> Result<IndexOrManifest, ImageError> {

@@ -8,7 +8,7 @@ use slipway_oci::{Digest, Reference};
 use slipway_solver::Cancel;
 use slipway_store::ImageRecord;
 
-use super::{Reason, StoredImageError};
+use super::{Reason, StoredImageError, stand_in};
 use crate::Engine;
 use crate::build::internal_step;
 use crate::export::archive::{docker_entry, index_bytes, index_entries, small_files, write_tar};
@@ -37,12 +37,17 @@ impl Engine {
                 self.registry.push_manifest(&target, &descriptor.media_type, bytes)?;
             }
             let target = name.with_default_tag();
-            Ok(self.registry.push_manifest(&target, &complete.root.media_type, &complete.root_bytes)?)
+            let digest = self.registry.push_manifest(&target, &complete.root.media_type, &complete.root_bytes)?;
+            if let Some(record) = self.store.image(name)?.filter(|record| record.config == image.config) {
+                let registry_digest = Some(digest.clone());
+                self.store.name_image(name, &ImageRecord { registry_digest, ..record })?;
+            }
+            Ok(digest)
         };
         Ok(internal_step(events, step, &format!("pushing {}", name.with_default_tag().familiar()), push)?)
     }
 
-    /// Writes `images`, each under its names, as an archive that is an OCI layout and that older readers of `docker save`
+    /// Writes `images`, each under its names if it has any, as an archive that is an OCI layout and that older readers of `docker save`
     /// understand too.
     ///
     /// # Errors
@@ -57,9 +62,8 @@ impl Engine {
         let mut save = || -> Result<(), Reason> {
             let mut all = Vec::new();
             for (image, names) in images {
-                // Every image of the store has a name.
-                let Some(name) = names.first() else { continue };
-                all.push((self.complete(name, image, events, cancel)?, names));
+                let name = names.first().cloned().unwrap_or_else(|| stand_in(&image.config));
+                all.push((self.complete(&name, image, events, cancel)?, names));
             }
             let entries = all.iter().flat_map(|(image, names)| index_entries(&image.root, names)).collect();
             let docker: Vec<_> = all.iter().map(|(image, names)| docker_entry(&image.manifest, names)).collect();

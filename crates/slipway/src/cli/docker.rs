@@ -196,6 +196,9 @@ pub(crate) struct ImagePruneArgs {
     /// Also images that have a name
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// Only images that this holds for (label=KEY[=VALUE], label!=KEY[=VALUE], until=24h)
+    #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = crate::cache_filter::check_form)]
+    pub(crate) filters: Vec<String>,
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,

@@ -8,16 +8,19 @@ pub(crate) struct ImagesArgs {
     /// Only images of this repository, or with this name
     #[arg(value_name = "REPOSITORY[:TAG]", default_value = "", hide_default_value = true)]
     pub(crate) repository: String,
-    /// Without effect; images without names are not kept
+    /// Without effect; images without names are listed anyway, and there are none that others are built on
     #[arg(short, long)]
     all: bool,
+    /// First make the compressed layers that images lack, so that other tools find all of them in the store
+    #[arg(long)]
+    pub(crate) complete: bool,
     /// Show digests of manifests
     #[arg(long)]
     pub(crate) digests: bool,
-    /// Only images that this holds for (reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=24h, dangling=false)
+    /// Only images that this holds for (reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=24h, dangling=true)
     #[arg(short, long = "filter", value_name = "KEY=VALUE", value_parser = crate::cache_filter::check_form)]
     pub(crate) filters: Vec<String>,
-    /// How to write the list (table, json, "table TEMPLATE", TEMPLATE)
+    /// How to write the list (table, json, raw, "table TEMPLATE", TEMPLATE)
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) format: String,
     /// Do not shorten image ids
@@ -29,7 +32,7 @@ pub(crate) struct ImagesArgs {
 }
 
 /// The flags of `history`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct HistoryArgs {
     /// A name, or the beginning of an id
     pub(crate) image: String,
@@ -39,6 +42,9 @@ pub(crate) struct HistoryArgs {
     /// Ages and sizes for people
     #[arg(short = 'H', long, default_value = "true")]
     pub(crate) human: bool,
+    /// Of an image for several platforms, the one for this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) platform: String,
     /// Do not shorten ids and instructions
     #[arg(long)]
     pub(crate) no_trunc: bool,
@@ -56,6 +62,23 @@ pub(crate) struct InspectArgs {
     /// How to write each image (json, TEMPLATE)
     #[arg(short, long, default_value = "", hide_default_value = true)]
     pub(crate) format: String,
+    /// Of an image for several platforms, the one for this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) platform: String,
+}
+
+/// The flags of `inspect`, which looks for containers and networks too in Docker.
+#[derive(Debug, Args)]
+#[command(mut_arg("images", |images| images.value_name("NAME|ID")))]
+pub(crate) struct InspectObjectsArgs {
+    #[command(flatten)]
+    pub(crate) image: InspectArgs,
+    /// What to look for; nothing but images can be described
+    #[arg(long = "type", default_value = "", hide_default_value = true, value_name = "image")]
+    pub(crate) kind: String,
+    /// Without effect; it is for containers
+    #[arg(short, long, hide = true)]
+    pub(crate) size: bool,
 }
 
 /// The arguments of `tag`.
@@ -115,6 +138,9 @@ pub(crate) struct SaveArgs {
     /// Names, or beginnings of ids
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
+    /// Of an image for several platforms, the one for this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) platform: String,
     /// Write to a file instead of standard output
     #[arg(short, long, default_value = "", hide_default_value = true)]
     pub(crate) output: String,

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Args, CommandFactory};
+use clap::{ArgAction, CommandFactory};
 
-use super::build::BuildArgs;
 use super::{Cli, link_name};
 use crate::commands::version;
 use crate::exit_code;
@@ -37,7 +36,9 @@ impl Rejected {
         let Typed { program, path, .. } = &typed;
         let prefix = if path.contains(" buildx ") { "ERROR: " } else { "" };
         let message = format!("{prefix}{program}: '{path}' {bound}{number} argument{plural}");
-        Rejected { text: typed.with_usage(&message), exit_code: exit_code::FAILURE }
+        let text = typed.with_usage(&message);
+        let text = if bound.ends_with("at least ") { text.replace("\n\nRun '", "\n\nSee '") } else { text };
+        Rejected { text, exit_code: exit_code::FAILURE }
     }
 
     /// A flag whose value is refused by the flag's own parser.
@@ -77,7 +78,7 @@ impl Rejected {
                 Rejected::argument(&unknown_flag(typed(ContextKind::InvalidArg), words), words)
             }
             ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-                let flag = flag_names(typed(ContextKind::InvalidArg));
+                let flag = flag_names(typed(ContextKind::InvalidArg), words);
                 let value = typed(ContextKind::InvalidValue);
                 let message = match std::error::Error::source(error) {
                     Some(reason) => format!("invalid argument {value:?} for \"{flag}\" flag: {reason}"),
@@ -103,10 +104,10 @@ fn unknown_flag(typed: &str, words: &[OsString]) -> String {
 }
 
 /// `--output <OUTPUT>` as `-o, --output`, the way that the reference names flags.
-fn flag_names(shown: &str) -> String {
+fn flag_names(shown: &str, words: &[OsString]) -> String {
     let long = shown.split(['=', ' ', '[']).next().unwrap_or_default();
-    let build = <BuildArgs as Args>::augment_args(clap::Command::new("build"));
-    let short = build
+    let command = Typed::of(words).command;
+    let short = command
         .get_arguments()
         .find(|arg| arg.get_long().is_some_and(|name| long.strip_prefix("--") == Some(name)))
         .and_then(clap::Arg::get_short);
@@ -167,8 +168,10 @@ impl Typed {
     fn with_usage(&self, message: &str) -> String {
         let Typed { path, command, .. } = self;
         let arguments: String = command.get_positionals().map(|arg| format!(" {}", usage_of(arg))).collect();
-        let rest = if command.has_subcommands() { " COMMAND" } else { &arguments };
-        format!("{message}\n\nUsage:  {path} [OPTIONS]{rest}\n\nRun '{path} --help' for more information\n")
+        // Docker names no commands here.
+        let rest = if command.has_subcommands() { "" } else { &arguments };
+        let options = if command.get_arguments().any(|arg| !arg.is_positional()) { " [OPTIONS]" } else { "" };
+        format!("{message}\n\nUsage:  {path}{options}{rest}\n\nRun '{path} --help' for more information\n")
     }
 }
 
@@ -240,7 +243,8 @@ mod tests {
             ("docker buildx bake --zzz", "Usage:  docker buildx bake [OPTIONS] [TARGET...]"),
             ("docker container run --zzz x", "Usage:  docker run [OPTIONS] IMAGE [COMMAND] [ARG...]"),
             ("slipway compose build --zzz", "Usage:  slipway compose build [OPTIONS] [SERVICE...]"),
-            ("docker system --zzz", "Usage:  docker system [OPTIONS] COMMAND"),
+            ("docker system --zzz", "Usage:  docker system"),
+            ("docker tag a", "Usage:  docker tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"),
         ] {
             let text = Cli::parse_words(&words(line)).unwrap_err().text;
             assert_eq!(text.lines().nth(2), Some(usage), "{line}");

@@ -9,7 +9,7 @@ use slipway_oci::History;
 use crate::cli::images::HistoryArgs;
 use crate::commands::du::size_with;
 use crate::commands::images::age;
-use crate::commands::local_images::{config_of, find, id, layer_sizes, open_store, told};
+use crate::commands::local_images::{config_of, find, id, layer_sizes, open_store, platform_of, said, told};
 use crate::listing::Listing;
 use crate::report::CommandError;
 
@@ -20,8 +20,10 @@ const NO_REAL_TIME: i64 = 946_684_800;
 
 /// Prints the list, the newest instruction first.
 pub(crate) fn run(args: &HistoryArgs) -> Result<(), CommandError> {
+    let platform = platform_of(&args.platform).map_err(|error| said(&error))?;
     let store = open_store()?;
-    let image = find(&store, &args.image).map_err(|error| told(&error))?.record;
+    let found = find(&store, &args.image).and_then(|image| image.for_platform(platform.as_ref(), &args.image));
+    let image = found.map_err(|error| told(&error))?.record;
     let config = config_of(&store, &image).map_err(|error| told(&error))?;
     let sizes = layer_sizes(&store, &image).map_err(|error| told(&error))?;
     let shown_id = id(&image.config, args.no_trunc);
@@ -29,7 +31,7 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CommandError> {
     let created = if args.human { "CreatedSince" } else { "CreatedAt" };
     let table = format!("{{{{.ID}}}}\t{{{{.{created}}}}}\t{{{{.CreatedBy}}}}\t{{{{.Size}}}}\t{{{{.Comment}}}}");
     let listing = Listing {
-        kind: "*formatter.historyContext",
+        kind: "*image.historyContext",
         headers: &[
             ("ID", "IMAGE"),
             ("CreatedSince", "CREATED"),
@@ -40,7 +42,10 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CommandError> {
         ],
         table: &table,
     };
-    let format = if args.quiet { "{{.ID}}" } else { args.format.as_str() };
+    let format = match args.format.trim() {
+        "" | "table" if args.quiet => "{{.ID}}",
+        format => format,
+    };
     let text = listing.write(format, &rows).map_err(|error| CommandError::Told(format!("{error}\n")))?;
     io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
 }
@@ -53,12 +58,13 @@ fn rows(history: &[History], sizes: &[u64], id: &str, args: &HistoryArgs, now: T
     }
     let row = |(index, (entry, size_bytes)): (usize, &(&History, u64))| {
         let created: Option<Timestamp> = entry.created.as_deref().and_then(|time| time.parse().ok());
-        let created = created.filter(|time| time.as_second() > NO_REAL_TIME);
+        let age = created.filter(|time| time.as_second() > NO_REAL_TIME).map(|time| age(time, now));
         json!({
             "Comment": entry.comment.as_deref().unwrap_or_default(),
-            "CreatedAt": entry.created.as_deref().unwrap_or_default(),
+            // Whole seconds, as Docker has it.
+            "CreatedAt": created.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default(),
             "CreatedBy": shown(entry.created_by.as_deref().unwrap_or_default(), args.no_trunc),
-            "CreatedSince": created.map_or_else(|| "N/A".to_owned(), |time| age(time, now)),
+            "CreatedSince": age.as_deref().unwrap_or("N/A"),
             "ID": if index == 0 { id } else { "<missing>" },
             "Size": if args.human { size_with(*size_bytes, 3) } else { size_bytes.to_string() },
         })
@@ -90,8 +96,7 @@ mod tests {
 
     #[test]
     fn sizes_go_to_the_instructions_that_made_layers() {
-        let args =
-            HistoryArgs { human: true, quiet: false, no_trunc: false, format: String::new(), image: String::new() };
+        let args = HistoryArgs { human: true, ..HistoryArgs::default() };
         let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
         let long = "RUN\techo a line that is a good deal longer than fits";
         let history = [

@@ -3,49 +3,98 @@
 use std::io::{self, Write as _};
 
 use serde_json::{Value, json};
-use slipway_oci::{Descriptor, ImageConfig};
+use slipway_oci::{Descriptor, ImageConfig, Platform};
 use slipway_store::Store;
 
-use crate::cli::images::InspectArgs;
+use crate::cli::Rejected;
+use crate::cli::images::{InspectArgs, InspectObjectsArgs};
 use crate::commands::local_images::{
-    LocalImage, LocalImageError, config_of, find, layer_sizes, open_store, repository_and_tag, told,
+    LocalImage, LocalImageError, config_of, find, layer_sizes, open_store, platform_of, said, told,
 };
-use crate::go_template::{Shape, Template, TemplateError, json_text};
+use crate::exit_code;
+use crate::go_template::{FieldTypes, Shape, Template, TemplateError, json_text};
 use crate::report::CommandError;
 
 /// What the template can be given that is no template.
 const JSON: &str = "json";
 
-/// Prints what was found, and fails if something was not.
+/// What can be looked for by `inspect` of Docker.
+const KINDS: [&str; 10] =
+    ["config", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume"];
+
+/// Of which kind the fields of an image are that it may lack.
+const TYPES: FieldTypes = FieldTypes {
+    maps: &["Data", "ExposedPorts", "Labels", "Volumes"],
+    lists: &["Cmd", "Entrypoint", "Env", "OnBuild", "Shell"],
+    texts: &["OsVersion", "StopSignal", "User", "Variant", "WorkingDir"],
+    pointers: &["Healthcheck"],
+};
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+enum InspectError {
+    #[error("unknown type: {kind:?}: must be one of {}", KINDS.map(|known| format!("{known:?}")).join(", "))]
+    Kind { kind: String },
+    #[error("No such {kind}: {name}")]
+    None { kind: String, name: String },
+    #[error(transparent)]
+    Image(#[from] LocalImageError),
+}
+
+/// `inspect`, which looks for all kinds of things; slipway describes images.
+pub(crate) fn run_any(args: &InspectObjectsArgs) -> Result<(), CommandError> {
+    if args.size {
+        io::stderr().write_all(b"WARNING: --size ignored for image\n").map_err(|error| told(&error))?;
+    }
+    match args.kind.as_str() {
+        "" => print(&args.image, |error, name| match error {
+            LocalImageError::Unknown(_) => InspectError::None { kind: "object".to_owned(), name: name.to_owned() },
+            error => error.into(),
+        }),
+        "image" => run(&args.image),
+        kind if KINDS.contains(&kind) => {
+            let none = |name: &String| InspectError::None { kind: kind.to_owned(), name: name.clone() };
+            let errors = args.image.images.iter().map(|name| format!("Error: {}\n", none(name)));
+            io::stdout().write_all(b"[]\n").map_err(|error| told(&error))?;
+            Err(CommandError::Told(errors.collect()))
+        }
+        kind => Err(said(&InspectError::Kind { kind: kind.to_owned() })),
+    }
+}
+
+/// `image inspect`: prints what was found, and fails if something was not.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CommandError> {
+    print(args, |error, _| error.into())
+}
+
+fn print(args: &InspectArgs, wrong: impl Fn(LocalImageError, &str) -> InspectError) -> Result<(), CommandError> {
+    let platform = platform_of(&args.platform).map_err(|error| said(&error))?;
     let format = args.format.trim();
     let template = match format {
         "" | JSON => None,
-        format => Some(Template::parse(format).map_err(|error| wrong_template(&error))?),
+        format => Some(Template::parse(format).map_err(|error| {
+            CommandError::Rejected(Rejected { text: format!("{error}\n"), exit_code: exit_code::TEMPLATE })
+        })?),
     };
     let store = open_store()?;
     let (mut documents, mut errors) = (Vec::new(), String::new());
     for name in &args.images {
-        match document(&store, name) {
+        match document(&store, name, platform.as_ref()) {
             Ok(document) => documents.push(document),
-            Err(error) => errors.push_str(&format!("Error: {}\n", slipway_engine::chain(&error))),
+            Err(error) => errors.push_str(&format!("Error: {}\n", slipway_engine::chain(&wrong(error, name)))),
         }
     }
     let text = match &template {
-        None if format == JSON => documents.iter().map(|document| json_text(document) + "\n").collect(),
+        None if format == JSON => json_text(&Value::from(documents)) + "\n",
         None => pretty(&documents),
-        Some(template) => lines(template, &documents).map_err(|error| wrong_template(&error))?,
+        Some(template) => lines(template, &documents).map_err(|error| CommandError::Told(format!("{error}\n")))?,
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))?;
     if errors.is_empty() { Ok(()) } else { Err(CommandError::Told(errors)) }
 }
 
-fn wrong_template(error: &TemplateError) -> CommandError {
-    CommandError::Told(format!("{error}\n"))
-}
-
 fn lines(template: &Template, documents: &[Value]) -> Result<String, TemplateError> {
-    documents.iter().map(|document| Ok(template.run(document, Shape::Map)? + "\n")).collect()
+    documents.iter().map(|document| Ok(template.run(document, Shape::Typed(&TYPES))? + "\n")).collect()
 }
 
 /// A list with an indent of four, the way that Docker prints it.
@@ -58,8 +107,8 @@ fn pretty(documents: &[Value]) -> String {
     String::from_utf8_lossy(&bytes).into_owned() + "\n"
 }
 
-fn document(store: &Store, name: &str) -> Result<Value, LocalImageError> {
-    let image = find(store, name)?;
+fn document(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Value, LocalImageError> {
+    let image = find(store, name)?.for_platform(platform, name)?;
     let config = config_of(store, &image.record)?;
     let sizes = layer_sizes(store, &image.record)?;
     Ok(shown(&image, &config, sizes.iter().sum()))
@@ -70,16 +119,11 @@ fn shown(image: &LocalImage, config: &ImageConfig, size_bytes: u64) -> Value {
     let tags: Vec<String> =
         image.names.iter().filter(|name| name.tag_or_latest().is_some()).map(|name| name.familiar()).collect();
     let manifest = record.manifest.as_ref();
-    let mut digests: Vec<String> = Vec::new();
-    for name in &image.names {
-        digests.extend(manifest.map(|manifest| format!("{}@{}", repository_and_tag(name).0, manifest.digest)));
-    }
-    digests.dedup();
     let last = config.history.last();
     let mut fields = json!({
         "Id": record.config,
         "RepoTags": tags,
-        "RepoDigests": digests,
+        "RepoDigests": image.repository_digests,
         "Parent": "",
         "Comment": last.and_then(|entry| entry.comment.as_deref()).unwrap_or_default(),
         "Created": config.created,
@@ -164,10 +208,12 @@ mod tests {
             layers: Vec::new(),
             created: None,
             platform: config.platform(),
+            registry_digest: None,
             others: Vec::new(),
         };
         let names = ["docker.io/team/app:1", "docker.io/team/app:2"].map(|name| name.parse().unwrap()).to_vec();
-        (LocalImage { record, names, asked: None }, config)
+        let repository_digests = [format!("team/app@{}", Digest::of(b"m"))].into();
+        (LocalImage { record, names, repository_digests, asked: None }, config)
     }
 
     #[test]

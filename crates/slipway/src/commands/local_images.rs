@@ -1,10 +1,12 @@
 //! Which image of the local store is meant: by its name, or by the beginning of its id.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
-use slipway_oci::{Digest, ImageConfig, Reference};
+use slipway_oci::{Digest, ImageConfig, Platform, Reference, ReferenceParseError};
 use slipway_store::{BlobError, DbError, ImageError, ImageRecord, OpenError, OverlayFlavor, Store};
 
+use crate::containers::ContainersError;
 use crate::place;
 use crate::report::CommandError;
 
@@ -16,6 +18,12 @@ const MAX_CONFIG_BYTES: u64 = 8 << 20;
 pub(crate) enum LocalImageError {
     #[error("No such image: {0}")]
     Unknown(String),
+    #[error(transparent)]
+    Name(#[from] ReferenceParseError),
+    #[error("image with reference {name} was found but does not provide the specified platform ({platform})")]
+    NoPlatform { name: String, platform: Platform },
+    #[error("invalid platform: {0:?}: unknown operating system or architecture: invalid argument")]
+    Platform(String),
     #[error("invalid reference format: {0:?} is the beginning of several image ids")]
     Ambiguous(String),
     #[error("the config {0} of the image is not in the store any more")]
@@ -29,6 +37,8 @@ pub(crate) enum LocalImageError {
     #[error(transparent)]
     Names(#[from] ImageError),
     #[error(transparent)]
+    Containers(#[from] ContainersError),
+    #[error(transparent)]
     Blob(#[from] BlobError),
     #[error(transparent)]
     Db(#[from] DbError),
@@ -40,6 +50,8 @@ pub(crate) struct LocalImage {
     pub(crate) record: ImageRecord,
     /// Sorted.
     pub(crate) names: Vec<Reference>,
+    /// `repository@digest`, sorted; a repository has several digests if its tags came by different indexes.
+    pub(crate) repository_digests: BTreeSet<String>,
     /// The name that it was asked for by; `None` if it was by its id.
     pub(crate) asked: Option<Reference>,
 }
@@ -53,39 +65,70 @@ pub(crate) fn open_store() -> Result<Store, CommandError> {
 /// The image that `text` means.
 pub(crate) fn find(store: &Store, text: &str) -> Result<LocalImage, LocalImageError> {
     let all = store.images()?;
-    let asked: Option<Reference> = text.parse().ok();
+    let asked: Result<Reference, ReferenceParseError> = text.parse();
     let by_name = match &asked {
-        Some(name) => store.image(name)?,
-        None => None,
+        Ok(name) => store.image(name)?,
+        Err(_) => None,
     };
-    let (record, asked) = match by_name {
-        Some(record) => (record, asked.map(|name| name.with_default_tag())),
-        None => (by_id(&all, text)?, None),
+    let (record, asked) = match (by_name, asked) {
+        (Some(record), Ok(name)) => (record, Some(name.with_default_tag())),
+        (_, asked) => {
+            let mut known: Vec<ImageRecord> = all.iter().map(|(_, image)| image.clone()).collect();
+            known.extend(store.unnamed_images()?);
+            let found = by_id(&known, text)?;
+            // An id need be no name, but what is neither is a mistake.
+            (found.ok_or_else(|| unknown(asked, text))?, None)
+        }
     };
-    let names = all.into_iter().filter(|(_, other)| other.config == record.config).map(|(name, _)| name).collect();
-    Ok(LocalImage { record, names, asked })
+    let (mut names, mut repository_digests) = (Vec::new(), BTreeSet::new());
+    for (name, image) in all.into_iter().filter(|(_, other)| other.config == record.config) {
+        let digest = image.digest().map(|digest| format!("{}@{digest}", repository_and_tag(&name).0));
+        repository_digests.extend(digest);
+        names.push(name);
+    }
+    Ok(LocalImage { record, names, repository_digests, asked })
+}
+
+/// The platform of a flag; `None` if it is empty.
+pub(crate) fn platform_of(text: &str) -> Result<Option<Platform>, LocalImageError> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| LocalImageError::Platform(text.to_owned())),
+    }
+}
+
+impl LocalImage {
+    /// The image for `platform`, if that is asked for; `text` is what the image was found by.
+    pub(crate) fn for_platform(self, platform: Option<&Platform>, text: &str) -> Result<LocalImage, LocalImageError> {
+        let Some(platform) = platform else { return Ok(self) };
+        let name = self.asked.as_ref().map_or_else(|| text.to_owned(), Reference::familiar);
+        let missing = || LocalImageError::NoPlatform { name, platform: platform.clone() };
+        let record = self.record.for_platform(platform).ok_or_else(missing)?.clone();
+        Ok(LocalImage { record, ..self })
+    }
 }
 
 /// The image whose id, or the digest of whose manifest, begins with `text`.
-fn by_id(all: &[(Reference, ImageRecord)], text: &str) -> Result<ImageRecord, LocalImageError> {
+fn by_id(known: &[ImageRecord], text: &str) -> Result<Option<ImageRecord>, LocalImageError> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    let is_meant = |image: &ImageRecord| {
-        let manifest = image.manifest.as_ref().map(|manifest| &manifest.digest);
-        std::iter::once(&image.config).chain(manifest).any(|digest| digest.hex().starts_with(hex))
+    let is_meant = |image: &&ImageRecord| {
+        std::iter::once(&image.config).chain(image.digest()).any(|digest| digest.hex().starts_with(hex))
     };
     let is_hex = !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut found: Vec<&ImageRecord> = all.iter().map(|(_, image)| image).filter(|i| is_hex && is_meant(i)).collect();
-    found.dedup_by(|a, b| a.config == b.config);
-    let first = found.first().ok_or_else(|| LocalImageError::Unknown(full(text)))?;
-    match found.iter().all(|other| other.config == first.config) {
-        true => Ok((*first).clone()),
+    let found: Vec<&ImageRecord> = known.iter().filter(|_| is_hex).filter(is_meant).collect();
+    match found.iter().all(|other| other.config == found[0].config) {
+        true => Ok(found.first().map(|image| (*image).clone())),
         false => Err(LocalImageError::Ambiguous(text.to_owned())),
     }
 }
 
-/// `text` with the tag that stands in for a missing one.
-fn full(text: &str) -> String {
-    text.parse::<Reference>().map_or_else(|_| text.to_owned(), |name| name.with_default_tag().familiar())
+/// What to say of a text that means no image of the store; `asked` is how it reads as a name.
+fn unknown(asked: Result<Reference, ReferenceParseError>, text: &str) -> LocalImageError {
+    match asked {
+        Ok(name) => LocalImageError::Unknown(name.with_default_tag().familiar()),
+        Err(_) if text.is_empty() => LocalImageError::Unknown(String::new()),
+        Err(error) => error.into(),
+    }
 }
 
 /// The config of an image of the store.
@@ -127,6 +170,11 @@ pub(crate) fn repository_and_tag(name: &Reference) -> (String, Option<String>) {
     }
 }
 
+/// The error as Docker's client says it before it asks its engine: with nothing in front.
+pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> CommandError {
+    CommandError::Told(format!("{}\n", slipway_engine::chain(error)))
+}
+
 /// The error as commands of Docker's engine are answered: with nothing in front but a word.
 pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> CommandError {
     CommandError::Told(format!("Error: {}\n", slipway_engine::chain(error)))
@@ -147,6 +195,7 @@ mod tests {
             layers: Vec::new(),
             created: None,
             platform: Platform::new("linux", "amd64", None),
+            registry_digest: None,
             others: Vec::new(),
         };
         let images = [image("{}"), image("{ }")];
@@ -170,13 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn an_image_without_a_name_is_found_by_its_id() {
+        let (_folder, store, [first, second]) = store();
+        store.name_image(&"other".parse().unwrap(), &first).unwrap();
+        let found = find(&store, &second.config.hex()[..12]).unwrap();
+        assert_eq!((found.record, found.names, found.asked), (second, vec![], None));
+    }
+
+    #[test]
     fn what_is_not_there_is_told_with_its_tag() {
         let (_folder, store, _) = store();
         for (text, expected) in [
             ("nosuch", "No such image: nosuch:latest"),
             ("app", "No such image: app:latest"),
             ("", "No such image: "),
-            ("sha256:", "No such image: sha256:"),
+            ("0123abcd", "No such image: 0123abcd:latest"),
+            ("sha256:", "invalid reference format"),
+            ("Upper", "invalid reference format: repository name (library/Upper) must be lowercase"),
         ] {
             assert_eq!(find(&store, text).unwrap_err().to_string(), expected);
         }

@@ -15,6 +15,7 @@ pub(crate) mod explain;
 pub(crate) mod fsck;
 pub(crate) mod graph;
 pub(crate) mod history;
+pub(crate) mod image_filter;
 pub(crate) mod images;
 pub(crate) mod imagetools;
 pub(crate) mod inspect;

@@ -1,26 +1,29 @@
 //! `system df`, `system prune` and `image prune`: Docker's view of what takes space, and what may go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, Write as _};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipway_store::{Bounds, Store, Usage};
 
 use crate::cli::docker::{ImagePruneArgs, SystemPruneArgs};
 use crate::commands::du::size;
+use crate::commands::image_filter::{ImageFilter, Row};
 use crate::commands::local_images::told;
 use crate::listing::Listing;
 use crate::place;
 use crate::report::CommandError;
 
+/// The filters of `image prune`.
+const FILTERS: [&str; 4] = ["dangling", "label", "label!", "until"];
+
 /// Prints sums: what images take, and what builds remember.
 pub(crate) fn disk_usage(format: &str) -> Result<(), CommandError> {
     let store = open()?;
     let usages = store.usage().map_err(|error| told(&error))?;
-    let mut ids: Vec<_> =
-        store.images().map_err(|error| told(&error))?.into_iter().map(|(_, image)| image.config).collect();
-    ids.sort_unstable();
-    ids.dedup();
+    let rows = Row::all(&store).map_err(|error| told(&error))?;
+    let ids: BTreeSet<_> = rows.into_iter().map(|row| row.image.config).collect();
     let (of_images, of_builds): (Vec<&Usage>, Vec<&Usage>) = usages.iter().partition(|usage| usage.is_of_image);
     let rows = [row("Images", ids.len(), &of_images), row("Build Cache", of_builds.len(), &of_builds)];
     let listing = Listing {
@@ -52,7 +55,7 @@ fn row(kind: &str, n_things: usize, usages: &[&Usage]) -> Value {
 
 /// `system prune`: what builds remember and no image needs; with `--all` the names of images, too.
 pub(crate) fn prune(args: &SystemPruneArgs) -> Result<(), CommandError> {
-    let mut goes = vec!["build results that no image needs"];
+    let mut goes = vec!["all dangling images", "build results that no image needs"];
     if args.all {
         goes.push("all images");
         goes.push("all that is remembered between builds");
@@ -62,36 +65,41 @@ pub(crate) fn prune(args: &SystemPruneArgs) -> Result<(), CommandError> {
     if !args.force && !is_confirmed(&goes)? {
         return Ok(());
     }
-    let mut text = if args.all { untag_all(&store)? } else { String::new() };
+    let mut text = take_off_the_list(&store, args.all, &ImageFilter::default())?;
     let is_wanted = |usage: &Usage| args.all || usage.record_type != "internal";
     let gone = store.prune(!args.all, Bounds::default(), is_wanted).map_err(|error| told(&error))?;
     text += &reclaimed(&gone);
     write_out(&text)
 }
 
-/// `image prune`: an image without a name is kept nowhere, so that without `--all` nothing goes.
+/// `image prune`: takes images off the list, those without a name or with `--all` all. What they consist of goes on
+/// serving builds; it goes with the next prune, or at once with `--all`.
 pub(crate) fn prune_images(args: &ImagePruneArgs) -> Result<(), CommandError> {
     let what =
         if args.all { "all images without at least one container associated to them" } else { "all dangling images" };
     // The namespace first: what is typed afterwards is read once only.
     let store = open()?;
+    let filter = ImageFilter::parse(&args.filters, &FILTERS, &store, Timestamp::now()).map_err(|error| told(&error))?;
     if !args.force && !is_confirmed(&[what])? {
         return Ok(());
     }
-    if !args.all {
-        return write_out(&reclaimed(&[]));
-    }
-    let mut text = untag_all(&store)?;
-    let gone = store.prune(true, Bounds::default(), |usage| usage.record_type != "internal");
+    let mut text = take_off_the_list(&store, args.all, &filter)?;
+    let gone = match args.all {
+        true => store.prune(true, Bounds::default(), |usage| usage.record_type != "internal"),
+        false => Ok(Vec::new()),
+    };
     text += &reclaimed(&gone.map_err(|error| told(&error))?);
     write_out(&text)
 }
 
-/// Takes all names away, and says so.
-fn untag_all(store: &Store) -> Result<String, CommandError> {
+/// Takes all images that are meant off the list, those with names only if `has_names`; and says so.
+fn take_off_the_list(store: &Store, has_names: bool, filter: &ImageFilter) -> Result<String, CommandError> {
+    let mut rows = Row::all(store).map_err(|error| told(&error))?;
+    rows.retain(|row| has_names || row.name.is_none());
+    filter.keep(&mut rows, store).map_err(|error| told(&error))?;
     let mut names_of = BTreeMap::<_, Vec<_>>::new();
-    for (name, image) in store.images().map_err(|error| told(&error))? {
-        names_of.entry(image.config).or_default().push(name);
+    for row in rows {
+        names_of.entry(row.image.config).or_default().extend(row.name);
     }
     let mut text = String::new();
     for (id, names) in &names_of {
@@ -99,6 +107,7 @@ fn untag_all(store: &Store) -> Result<String, CommandError> {
             store.untag(name).map_err(|error| told(&error))?;
             text += &format!("untagged: {}\n", name.familiar());
         }
+        store.forget_unnamed(id).map_err(|error| told(&error))?;
         text += &format!("deleted: {id}\n");
     }
     Ok(if text.is_empty() { text } else { format!("Deleted Images:\n{text}\n") })

@@ -34,6 +34,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use slipway_engine::{ContainerRequest, OpenPort, chain};
+use slipway_oci::{Digest, Reference};
 use slipway_store::{ContainerFolder, Containers, FsError};
 
 use crate::client_config;
@@ -134,6 +135,9 @@ pub(crate) struct State {
     pub(crate) n_restarts: u32,
     /// What it runs: what was asked for, and where nothing was, what the image says.
     pub(crate) command: Vec<String>,
+    /// The id of its image, once it has started.
+    #[serde(default)]
+    pub(crate) image: Option<Digest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +174,7 @@ impl State {
             ports: Vec::new(),
             n_restarts: 0,
             command: Vec::new(),
+            image: None,
         }
     }
 
@@ -223,6 +228,20 @@ fn containers() -> Containers {
 pub(crate) fn all() -> Result<Vec<Known>, ContainersError> {
     let mut all: Vec<Known> = containers().all()?.into_iter().filter_map(Known::read).collect();
     all.sort_by_key(|known| std::cmp::Reverse(known.config.created));
+    Ok(all)
+}
+
+/// The containers that are made from the image with this id; one that has not started yet counts if it asks for one of
+/// `names`.
+pub(crate) fn of_image(id: &Digest, names: &[Reference]) -> Result<Vec<Known>, ContainersError> {
+    let mut all = all()?;
+    all.retain(|known| match &known.state.image {
+        Some(image) => image == id,
+        None => {
+            let asked = known.config.request.image.parse::<Reference>();
+            asked.is_ok_and(|asked| names.contains(&asked.with_default_tag()))
+        }
+    });
     Ok(all)
 }
 

@@ -207,6 +207,7 @@ impl Owner {
                 (state.status, state.pid, state.ports) = (Status::Running, Some(running.id()), ports);
                 (state.started, state.finished) = (Some(Timestamp::now()), None);
                 state.command = container.command().to_vec();
+                state.image = Some(container.image_id().clone());
                 state.health = check.map(|_| Health::Starting);
             });
             if let Some(check) = check.cloned() {

@@ -46,7 +46,8 @@ impl<'a> Evaluation<'a> {
             Node::Print(pipeline) => {
                 let value = self.assigned(pipeline, dot)?;
                 if pipeline.variables.is_empty() {
-                    self.written.push_str(&functions::printed(&value));
+                    let text = self.nothing(pipeline, &value).unwrap_or_else(|| functions::printed(&value));
+                    self.written.push_str(&text);
                 }
             }
             Node::If { arms, otherwise } => {
@@ -73,6 +74,16 @@ impl<'a> Evaluation<'a> {
             Node::Range { list, body, otherwise } => self.range(list, body, otherwise, dot)?,
         }
         Ok(())
+    }
+
+    /// What is printed for a field of a typed document that has no value.
+    fn nothing(&self, pipeline: &Pipeline, value: &Value) -> Option<String> {
+        let (Shape::Typed(types), Value::Null, [command]) = (self.shape, value, pipeline.commands.as_slice()) else {
+            return None;
+        };
+        let [Operand { fields, .. }] = command.operands.as_slice() else { return None };
+        let (name, before) = fields.split_last()?;
+        Some(types.nothing(&name.0, before.last().map(|(name, _)| name.as_str())).to_owned())
     }
 
     fn range(&mut self, list: &Pipeline, body: &[Node], otherwise: &[Node], dot: &Value) -> Result<(), TemplateError> {
@@ -194,12 +205,19 @@ impl<'a> Evaluation<'a> {
                 Value::Null if self.dialect == Dialect::Imagetools => Some(Value::Null),
                 _ => None,
             };
-            let Some(found) = found else {
+            let absent = || match self.shape {
+                Shape::Typed(types) if matches!(value, Value::Object(_) | Value::Null) => {
+                    types.absent(name, index.checked_sub(1).map(|before| operand.fields[before].0.as_str()))
+                }
+                _ => None,
+            };
+            let Some(found) = found.or_else(absent) else {
                 let reason = match (&value, self.shape) {
                     (Value::Object(_), Shape::Struct(kind)) if is_of_root && index == 0 => {
                         format!("can't evaluate field {name} in type {kind}")
                     }
                     (Value::Object(_) | Value::Null, _) => format!("map has no entry for key {name:?}"),
+                    (_, Shape::Typed(_)) => format!("can't evaluate field {name} in type interface {{}}"),
                     (other, _) => format!("can't evaluate field {name} in type {}", functions::type_name(other)),
                 };
                 let at = self.text[operand.start..dot + 1 + name.len()].to_owned();

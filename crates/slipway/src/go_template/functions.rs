@@ -13,8 +13,10 @@ pub(super) enum Function {
     Eq,
     Ge,
     Gt,
+    Html,
     Index,
     Join,
+    Js,
     Json,
     Le,
     Len,
@@ -32,15 +34,18 @@ pub(super) enum Function {
     Title,
     Truncate,
     Upper,
+    UrlQuery,
 }
 
-const NAMES: [(&str, Function); 23] = [
+const NAMES: [(&str, Function); 26] = [
     ("and", Function::And),
     ("eq", Function::Eq),
     ("ge", Function::Ge),
     ("gt", Function::Gt),
+    ("html", Function::Html),
     ("index", Function::Index),
     ("join", Function::Join),
+    ("js", Function::Js),
     ("json", Function::Json),
     ("le", Function::Le),
     ("len", Function::Len),
@@ -58,6 +63,7 @@ const NAMES: [(&str, Function); 23] = [
     ("title", Function::Title),
     ("truncate", Function::Truncate),
     ("upper", Function::Upper),
+    ("urlquery", Function::UrlQuery),
 ];
 
 /// The widest that a value is filled up to.
@@ -134,6 +140,9 @@ impl Function {
             },
             F::Println => Value::String(arguments.iter().map(printed).collect::<Vec<_>>().join(" ") + "\n"),
             F::Print => Value::String(print(arguments)),
+            F::Html => Value::String(for_html(&print(arguments))),
+            F::Js => Value::String(for_javascript(&print(arguments))),
+            F::UrlQuery => Value::String(for_url(&print(arguments))),
             F::Printf => Value::String(formatted(&text(0), &arguments[1..])),
         })
     }
@@ -142,7 +151,7 @@ impl Function {
         use Function as F;
         let (min, max) = match self {
             F::And | F::Or | F::Index | F::Slice | F::Printf => (1, usize::MAX),
-            F::Print | F::Println => (0, usize::MAX),
+            F::Print | F::Println | F::Html | F::Js | F::UrlQuery => (0, usize::MAX),
             F::Eq => (2, usize::MAX),
             F::Pad => (3, 3),
             F::Ne | F::Lt | F::Le | F::Gt | F::Ge | F::Split | F::Join | F::Truncate => (2, 2),
@@ -175,6 +184,8 @@ pub(super) fn printed(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(printed).collect::<Vec<_>>().join(" ")),
+        // Only sets have such items, which are structs without fields.
+        Value::Object(map) if map.is_empty() => "{}".to_owned(),
         Value::Object(map) => {
             let mut entries: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", printed(value))).collect();
             entries.sort();
@@ -236,6 +247,11 @@ fn item(value: Value, key: &Value) -> Result<Value, String> {
             let item = items.get_mut(index).map(Value::take);
             item.ok_or_else(|| format!("index out of range: {index}"))
         }
+        (Value::String(text), key) => {
+            let index = number(key)?;
+            let byte = text.as_bytes().get(index).copied();
+            byte.map(Value::from).ok_or_else(|| format!("index out of range: {index}"))
+        }
         (Value::Null, _) => Err("index of untyped nil".to_owned()),
         (value, _) => Err(format!("can't index item of type {}", type_name(&value))),
     }
@@ -293,6 +309,41 @@ fn print(arguments: &[Value]) -> String {
         text.push_str(&printed(value));
     }
     text
+}
+
+/// Text that HTML shows as it is.
+fn for_html(text: &str) -> String {
+    let letter = |c| match c {
+        '"' => "&#34;".to_owned(),
+        '\'' => "&#39;".to_owned(),
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '\0' => '\u{fffd}'.to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(letter).collect()
+}
+
+/// Text that can stand in a literal of JavaScript.
+fn for_javascript(text: &str) -> String {
+    let letter = |c: char| match c {
+        '\\' | '\'' | '"' => format!("\\{c}"),
+        '<' | '>' | '&' | '=' => format!("\\u{:04X}", u32::from(c)),
+        c if c < ' ' => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(letter).collect()
+}
+
+/// Text that can stand in the query of a URL.
+fn for_url(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b' ' => "+".to_owned(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 /// `printf` with `%s %v %d %q %t %f %%`, a width, and the flags `-` and `0`.

@@ -8,7 +8,7 @@
 //! imagetools.rs what is different for `imagetools inspect`
 //! ```
 //!
-//! Left out, and refused: `define`, `template`, `block`, `break`, `continue`, and functions for HTML and URLs.
+//! Left out, and refused: `define`, `template`, `block`, `break` and `continue`.
 
 mod evaluate;
 mod functions;
@@ -46,6 +46,40 @@ pub(crate) enum Shape {
     Struct(&'static str),
     /// A document.
     Map,
+    /// A document that Go knows the types of.
+    Typed(&'static FieldTypes),
+}
+
+/// Of which kind fields are that a document may lack or have empty, by their names.
+#[derive(Debug)]
+pub(crate) struct FieldTypes {
+    /// Keys that they lack are no mistake.
+    pub(crate) maps: &'static [&'static str],
+    pub(crate) lists: &'static [&'static str],
+    pub(crate) texts: &'static [&'static str],
+    pub(crate) pointers: &'static [&'static str],
+}
+
+impl FieldTypes {
+    /// The value of `name` in a document that lacks it; `within` is the field that it was looked for in.
+    fn absent(&self, name: &str, within: Option<&str>) -> Option<Value> {
+        let is_key = within.is_some_and(|within| self.maps.contains(&within));
+        let is_empty = [self.maps, self.lists, self.pointers].iter().any(|names| names.contains(&name));
+        match self.texts.contains(&name) {
+            true => Some(Value::String(String::new())),
+            false => (is_key || is_empty).then_some(Value::Null),
+        }
+    }
+
+    /// What is printed for `name` where there is nothing.
+    fn nothing(&self, name: &str, within: Option<&str>) -> &'static str {
+        match within {
+            Some(within) if self.maps.contains(&within) => "<no value>",
+            _ if self.maps.contains(&name) => "map[]",
+            _ if self.pointers.contains(&name) => "<nil>",
+            _ => "[]",
+        }
+    }
 }
 
 /// Who runs templates: what can be called, and how JSON looks.
@@ -114,6 +148,27 @@ mod tests {
         })
     }
 
+    #[test]
+    fn what_a_typed_document_lacks_is_empty() {
+        const TYPES: FieldTypes =
+            FieldTypes { maps: &["Labels"], lists: &["Shell"], texts: &["User"], pointers: &["Check"] };
+        let run = |template: &str, data: Value| match Template::parse(template)
+            .and_then(|template| template.run(&data, Shape::Typed(&TYPES)))
+        {
+            Ok(text) => text,
+            Err(error) => error.to_string(),
+        };
+        let all =
+            "{{.Labels}} {{.Shell}} {{.User}} {{.Check}} {{if .Check}}y{{else}}n{{end}} {{.Labels.a}} {{len .Labels}}";
+        assert_eq!(run(all, json!({})), "map[] []  <nil> n <no value> 0");
+        assert_eq!(run(all, json!({"Labels": {"a": "b"}, "Check": null})), "map[a:b] []  <nil> n b 1");
+        assert_eq!(
+            run("{{.Ports}} {{index .Ports \"80/tcp\"}}", json!({"Ports": {"80/tcp": {}}})),
+            "map[80/tcp:{}] {}"
+        );
+        assert!(run("{{.Nope}}", json!({})).ends_with("map has no entry for key \"Nope\""));
+    }
+
     fn run(template: &str) -> String {
         match Template::parse(template).and_then(|template| template.run(&data(), Shape::Struct("*formatter.x"))) {
             Ok(text) => text,
@@ -131,7 +186,11 @@ mod tests {
             ("{{\"a\\tb\"}}{{`c\\n`}}{{'x'}}", "a\tbc\\n120"),
             ("{{$n := .Name}}{{$n}}{{$n = \"b\"}}{{$n}}{{$.Count}}", "Acmeb3"),
             ("{{(index .Tags 0)}}{{index .Config.Labels \"x.y\"}}{{index .Config.Labels \"none\"}}", "a:1z"),
-            ("{{(slice .Name 1 3)}}{{len .Tags}}{{len .Name}}", "cm24"),
+            ("{{(slice .Name 1 3)}}{{len .Tags}}{{len .Name}} {{index .Name 0}}", "cm24 65"),
+            (
+                "{{html \"<a>&\"}} {{js `<a>\"'`}} {{urlquery \"a b/ü\"}}",
+                "&lt;a&gt;&amp; \\u003Ca\\u003E\\\"\\' a+b%2F%C3%BC",
+            ),
         ] {
             assert_eq!(run(template), expected, "{template}");
         }

@@ -73,7 +73,7 @@ fn links(site: &Site) -> PathBuf {
 }
 
 /// A command in the context of `site`, where `docker` is slipway.
-fn with_links(site: &Site, program: &str) -> Command {
+pub(crate) fn with_links(site: &Site, program: &str) -> Command {
     let folder = links(site);
     let mut path = folder.clone().into_os_string();
     path.push(":");

@@ -67,7 +67,7 @@ fn with_each(build: impl Fn(&Site, Verdict, Vec<Raw>) -> (Outcome, bool)) {
         // Neither a panic nor a signal.
         assert!(matches!(outcome.exit_code, Some(0 | 1)), "{name}: {:?}\n{}", outcome.exit_code, outcome.stderr);
         assert!(is_as_expected, "{name}: not {verdict:?}\n{}", outcome.stderr);
-        let is_told = outcome.stderr.contains("ERROR: ") || outcome.stderr.contains("\nError: ");
+        let is_told = outcome.stderr.lines().any(|line| line.contains("ERROR: ") || line.starts_with("Error: "));
         assert!(outcome.exit_code == Some(0) || is_told, "{name}: {}", outcome.stderr);
         site.assert_tidy();
     }

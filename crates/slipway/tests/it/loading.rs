@@ -1,6 +1,7 @@
 //! `--load`: into whichever container engine answers, and always into the local store.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use slipway_oci::Digest;
@@ -14,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("what_the_engine_has_is_not_sent", what_the_engine_has_is_not_sent),
     test("layers_that_the_engine_has_are_not_sent", layers_that_the_engine_has_are_not_sent),
     test("a_context_names_the_engine", a_context_names_the_engine),
+    test("an_engine_elsewhere_is_reached_by_ssh", an_engine_elsewhere_is_reached_by_ssh),
     test("without_an_engine_the_store_is_enough", without_an_engine_the_store_is_enough),
     test("an_engine_that_was_named_has_to_answer", an_engine_that_was_named_has_to_answer),
     test("a_refusal_fails_the_build", a_refusal_fails_the_build),
@@ -126,6 +128,34 @@ fn a_context_names_the_engine() {
         run(command.arg(".")).success();
         assert_eq!(engine.archives().len(), n + 1, "{:?}", engine.requests());
     }
+}
+
+/// The program stands for ssh and for the `docker system dial-stdio` that it runs elsewhere.
+fn an_engine_elsewhere_is_reached_by_ssh() {
+    let site = Site::new(SMALL);
+    let engine = DockerEngine::start(&site.path("engine.sock"), true).unwrap();
+    let (host, port) = engine.host().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+    let script = format!(
+        "#!/usr/bin/env bash\necho \"$@\" >> {}\nexec 3<>/dev/tcp/{host}/{port}\ncat <&3 &\ncat >&3\n",
+        site.name("ssh.log")
+    );
+    let folder = site.path("bin");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("ssh"), script).unwrap();
+    fs::set_permissions(folder.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    write_context(&site, "far", "ssh://me@far.example:2222");
+    for (n, (variable, value)) in
+        [("DOCKER_HOST", "ssh://me@far.example"), ("DOCKER_CONTEXT", "far")].into_iter().enumerate()
+    {
+        let mut command = site.build_command(&["--load", "--tag=app", &format!("--label=n={n}")]);
+        run(command.arg(".").env(variable, value).env("PATH", &path)).success();
+        assert_eq!(engine.archives().len(), n + 1, "{:?}", engine.requests());
+    }
+    let log = fs::read_to_string(site.path("ssh.log")).unwrap();
+    let calls: Vec<&str> = log.lines().collect();
+    assert!(calls.iter().all(|call| call.ends_with("-- me@far.example docker system dial-stdio")), "{log}");
+    assert!(!calls[0].contains("-p") && calls.last().unwrap().starts_with("-p 2222 "), "{log}");
 }
 
 fn without_an_engine_the_store_is_enough() {

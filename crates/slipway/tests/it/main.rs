@@ -38,6 +38,7 @@ mod graph;
 mod hostile_archives;
 mod hostile_layers;
 mod hostile_registry;
+mod image_commands;
 mod images;
 mod imagetools;
 mod interrupt;
@@ -132,6 +133,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("git", git::TESTS),
     ("git_modes", git_modes::TESTS),
     ("graph", graph::TESTS),
+    ("image_commands", image_commands::TESTS),
     ("images", images::TESTS),
     ("imagetools", imagetools::TESTS),
     ("hostile_layers", hostile_layers::TESTS),
