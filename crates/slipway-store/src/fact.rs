@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{DbError, Store};
 
-/// Facts of this kind have layers as keys. They are no memory that may be lost: each goes when its layer goes.
+/// Facts of this kind have layers as keys: a word, then the names of the older layers that it may share files with, also by
+/// way of others. They are no memory that may be lost: each goes when its layer goes.
 pub const FACTS_OF_LAYERS: &str = "linked from";
 
 impl Store {

@@ -60,6 +60,7 @@ mod record;
 mod remove;
 mod repository;
 mod session;
+mod shared_files;
 mod snapshot;
 mod sweep;
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! Nothing goes that a living process uses ([`crate::uses`]), nor a layer that one lies on which stays. Images without a
 //! name keep nothing: one that loses a part is listed no longer.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
@@ -16,6 +15,7 @@ use slipway_oci::Digest;
 
 use crate::remove::{remove, remove_all};
 use crate::session::Temporary;
+use crate::shared_files::{INODES_OF_LAYERS, SharedFiles};
 use crate::{
     BuildRecordError, DbError, FACTS_OF_LAYERS, FsError, ImageError, Store, SweepError, Usage, UsageError, UsageKind,
     lock,
@@ -45,6 +45,8 @@ pub enum PruneError {
     Sweep(#[from] SweepError),
     #[error(transparent)]
     Images(#[from] ImageError),
+    #[error("builds have been using the store for longer than allowed; nothing was taken away")]
+    Busy,
 }
 
 /// What a prune is about.
@@ -85,8 +87,21 @@ impl Store {
         bounds: Bounds,
         is_wanted: impl Fn(&Usage) -> bool,
     ) -> Result<Vec<Usage>, PruneError> {
+        self.prune_while(keeps_images, bounds, is_wanted, || true)
+    }
+
+    /// As [`Store::prune`]; nothing goes if `keep_waiting` answers `false` before it is known what is to go.
+    pub fn prune_while(
+        &self,
+        keeps_images: bool,
+        bounds: Bounds,
+        is_wanted: impl Fn(&Usage) -> bool,
+        mut keep_waiting: impl FnMut() -> bool,
+    ) -> Result<Vec<Usage>, PruneError> {
+        // Measures what is new, which takes long, while others may go on finding.
+        self.usage_while(&mut keep_waiting)?;
         let choice = Choice { keeps_images, bounds, other_bytes: 0 };
-        Ok(self.take_away(choice, is_wanted, || true)?.unwrap_or_default())
+        self.take_away(choice, is_wanted, keep_waiting)?.ok_or(PruneError::Busy)
     }
 
     /// Takes away what is used least recently until the whole store, the database and the records of builds included,
@@ -124,8 +139,6 @@ impl Store {
         is_wanted: impl Fn(&Usage) -> bool,
         keep_waiting: impl FnMut() -> bool,
     ) -> Result<Option<Vec<Usage>>, PruneError> {
-        // Measures what is new, which takes long, while others may go on finding.
-        self.usage()?;
         let Some(mut gone) = self.take_rows(choice, is_wanted, keep_waiting)? else { return Ok(None) };
         // What follows cannot be taken back, so the rows must not come back after a power loss.
         self.database().checkpoint()?;
@@ -161,15 +174,16 @@ impl Store {
     ) -> Result<Option<Vec<Usage>>, PruneError> {
         let Choice { keeps_images, bounds, other_bytes } = choice;
         let Some(taking) = self.take(keep_waiting)? else { return Ok(None) };
-        let all = self.usage_given(&taking.used)?;
+        let (all, shared) = self.usage_given(&taking.used, &mut || true)?;
         let unpackable = self.unpackable_layers()?;
         let may_go = |usage: &Usage| {
             let is_kept = usage.is_of_image && (keeps_images || !unpackable.contains(&usage.name));
             !usage.is_in_use && !is_kept && is_wanted(usage)
         };
-        let total_bytes = other_bytes + all.iter().map(|usage| usage.size_bytes).sum::<u64>();
+        let things_bytes: u64 = all.iter().map(|usage| usage.size_bytes).sum();
+        let total_bytes = (other_bytes + things_bytes).saturating_sub(shared.counted_again_bytes());
         let excess_bytes = bounds.excess_bytes(total_bytes, free_bytes(self.root())?);
-        let gone = choose(&all, may_go, excess_bytes);
+        let gone = choose(&all, &shared, may_go, excess_bytes);
         let names: HashSet<&str> = gone.iter().map(|usage| usage.name.as_str()).collect();
         let snapshots: Vec<i64> = self
             .stacks()?
@@ -195,8 +209,11 @@ impl Store {
                             UsageKind::CacheMount | UsageKind::Clone => continue,
                         };
                         c.prepare_cached(query)?.execute(params![name])?;
-                        c.prepare_cached("DELETE FROM facts WHERE kind = ?1 AND key = ?2")?
-                            .execute(params![FACTS_OF_LAYERS, name])?;
+                        c.prepare_cached("DELETE FROM facts WHERE kind IN (?1, ?2) AND key = ?3")?.execute(params![
+                            FACTS_OF_LAYERS,
+                            INODES_OF_LAYERS,
+                            name
+                        ])?;
                         c.prepare_cached("DELETE FROM usage WHERE name = ?1")?.execute(params![name])?;
                     }
                     Ok(())
@@ -255,8 +272,9 @@ impl Store {
     }
 }
 
-/// What goes of `all`: least recently used first, what lies on a layer before it, until it is `excess_bytes` together.
-fn choose(all: &[Usage], may_go: impl Fn(&Usage) -> bool, excess_bytes: u64) -> Vec<Usage> {
+/// What goes of `all`: least recently used first, what lies on a layer before it, until that frees `excess_bytes`. The
+/// answer has the sizes that are freed.
+fn choose(all: &[Usage], shared: &SharedFiles, may_go: impl Fn(&Usage) -> bool, excess_bytes: u64) -> Vec<Usage> {
     let mut children: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, usage) in all.iter().enumerate() {
         for parent in &usage.parents {
@@ -276,25 +294,24 @@ fn choose(all: &[Usage], may_go: impl Fn(&Usage) -> bool, excess_bytes: u64) -> 
         }
     }
     let mut order: Vec<usize> = (0..all.len()).filter(|index| may_go[*index]).collect();
-    // Facts are small and dear: last.
-    order.sort_by_key(|index| {
-        let usage = &all[*index];
-        (usage.kind == UsageKind::Facts, usage.last_used_ns.or(usage.created_ns), Reverse(usage.created_ns))
-    });
-    let (mut gone, mut gone_bytes) = (BTreeSet::new(), 0_u64);
+    order.sort_by_key(|index| all[*index].order_of_going());
+    let (mut gone, mut names, mut gone_bytes) = (BTreeMap::new(), BTreeSet::new(), 0_u64);
     for index in order {
         if gone_bytes >= excess_bytes {
             break;
         }
         let mut pending = vec![index];
         while let Some(index) = pending.pop() {
-            if gone.insert(index) {
-                gone_bytes += all[index].size_bytes;
+            let Usage { name, size_bytes, .. } = &all[index];
+            if names.insert(name.as_str()) {
+                let freed_bytes = shared.freed_bytes(name, *size_bytes, &names);
+                gone.insert(index, Usage { size_bytes: freed_bytes, ..all[index].clone() });
+                gone_bytes += freed_bytes;
                 pending.extend(on(index));
             }
         }
     }
-    gone.into_iter().map(|index| all[index].clone()).collect()
+    gone.into_values().collect()
 }
 
 fn free_bytes(root: &Path) -> Result<u64, FsError> {

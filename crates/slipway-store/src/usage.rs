@@ -8,13 +8,16 @@
 //! | `git/<hash>` | a clone of a remote repository |
 //! | `facts/<kind>` | all facts of one kind |
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::shared_files::{BLOCK_BYTES, INODES_OF_LAYERS, SharedFiles};
 use crate::{DbError, FACTS_OF_LAYERS, FsError, LayerId, Store};
 
 /// Larger blobs are no manifests.
@@ -38,6 +41,7 @@ pub struct Usage {
     pub last_used_ns: Option<i64>,
     /// How many builds used it.
     pub n_uses: u64,
+    /// What it takes. A file that layers share is counted at one of them: the one that would go last.
     pub size_bytes: u64,
     /// A living process uses it.
     pub is_in_use: bool,
@@ -60,6 +64,11 @@ impl Usage {
     pub fn is_mutable(&self) -> bool {
         matches!(self.kind, UsageKind::CacheMount | UsageKind::Clone | UsageKind::Facts)
     }
+
+    /// What goes first comes first. Facts are small and dear: last.
+    pub(crate) fn order_of_going(&self) -> impl Ord + use<> {
+        (self.kind == UsageKind::Facts, self.last_used_ns.or(self.created_ns), Reverse(self.created_ns))
+    }
 }
 
 /// Why the space cannot be found out.
@@ -69,6 +78,8 @@ pub enum UsageError {
     Fs(#[from] FsError),
     #[error("cannot find out what takes space in the store")]
     Db(#[from] DbError),
+    #[error("measuring what is in the store takes longer than allowed")]
+    GaveUp,
 }
 
 /// What the table `usage` knows about a thing.
@@ -100,19 +111,32 @@ impl Store {
     ///
     /// Needs the root of the user namespace in which the files were made.
     pub fn usage(&self) -> Result<Vec<Usage>, UsageError> {
-        let used = self.used_by_living()?;
-        self.usage_given(&used)
+        self.usage_while(|| true)
     }
 
-    /// As [`Store::usage`], where it is known what living processes use.
-    pub(crate) fn usage_given(&self, used: &HashSet<String>) -> Result<Vec<Usage>, UsageError> {
+    /// As [`Store::usage`], as long as `keep_measuring` answers `true`, which is asked before each folder. What was measured
+    /// of layers by then is remembered.
+    pub fn usage_while(&self, mut keep_measuring: impl FnMut() -> bool) -> Result<Vec<Usage>, UsageError> {
+        let used = self.used_by_living()?;
+        let (mut found, shared) = self.usage_given(&used, &mut keep_measuring)?;
+        shared.count_once(&mut found, Usage::order_of_going);
+        Ok(found)
+    }
+
+    /// As [`Store::usage`], where it is known what living processes use; but each layer takes as much as if it were alone,
+    /// and beside it is what layers share.
+    pub(crate) fn usage_given(
+        &self,
+        used: &HashSet<String>,
+        keep_measuring: &mut dyn FnMut() -> bool,
+    ) -> Result<(Vec<Usage>, SharedFiles), UsageError> {
         let known = self.database().run(known)?;
         let named = self.database().run(|c| texts(c, "SELECT record FROM images WHERE name <> config"))?;
         let images = self.needed_by(&named, &self.held()?);
-        let mut found = self.layers_in_use(&known, &images)?;
+        let mut found = self.layers_in_use(&known, &images, keep_measuring)?;
         found.extend(self.blobs(&images)?);
-        found.extend(self.folders("cache-mounts", UsageKind::CacheMount)?);
-        found.extend(self.folders("git", UsageKind::Clone)?);
+        found.extend(self.folders("cache-mounts", UsageKind::CacheMount, keep_measuring)?);
+        found.extend(self.folders("git", UsageKind::Clone, keep_measuring)?);
         found.extend(self.database().run(facts)?);
         let recorded = self.recorded_uses()?;
         for usage in &mut found {
@@ -127,10 +151,17 @@ impl Store {
             usage.description = known.description.clone().unwrap_or_else(|| usage.description.clone());
         }
         found.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-        Ok(found)
+        let layers = found.iter().filter(|usage| usage.kind == UsageKind::Layer);
+        let shared = self.shared_files(&layers.map(|usage| usage.name.as_str()).collect())?;
+        Ok((found, shared))
     }
 
-    fn layers_in_use(&self, known: &HashMap<String, Known>, images: &Needed) -> Result<Vec<Usage>, UsageError> {
+    fn layers_in_use(
+        &self,
+        known: &HashMap<String, Known>,
+        images: &Needed,
+        keep_measuring: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Usage>, UsageError> {
         let mut parents = parents(&self.stacks()?);
         let rows: Vec<(String, Option<String>, i64)> = self.database().run(|c| {
             c.prepare("SELECT id, diff_id, created_ns FROM layers")?
@@ -140,11 +171,18 @@ impl Store {
         let mut found = Vec::new();
         let mut measured = Vec::new();
         for (name, diff_id, created_ns) in rows {
-            let known_bytes = known.get(&name).and_then(|known| known.size_bytes);
-            let size_bytes = known_bytes.unwrap_or_else(|| disk_bytes(&self.root().join("layers").join(&name)));
-            if known_bytes.is_none() {
-                measured.push((name.clone(), size_bytes));
-            }
+            let size_bytes = match known.get(&name).and_then(|known| known.size_bytes) {
+                Some(known) => known,
+                None if !keep_measuring() => {
+                    self.remember_sizes(&measured)?;
+                    return Err(UsageError::GaveUp);
+                }
+                None => {
+                    let n_bytes = disk_bytes(&self.root().join("layers").join(&name));
+                    measured.push((name.clone(), n_bytes));
+                    n_bytes
+                }
+            };
             found.push(Usage {
                 parents: parents.remove(&name).unwrap_or_default(),
                 created_ns: Some(created_ns),
@@ -213,7 +251,12 @@ impl Store {
     }
 
     /// Cache mounts (`<folder>/<hash>/<n>`) or clones (`<folder>/<hash>`).
-    fn folders(&self, folder: &str, kind: UsageKind) -> Result<Vec<Usage>, FsError> {
+    fn folders(
+        &self,
+        folder: &str,
+        kind: UsageKind,
+        keep_measuring: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Usage>, UsageError> {
         let mut found = Vec::new();
         for hash in subfolders(&self.root().join(folder))? {
             let paths = match kind {
@@ -222,6 +265,9 @@ impl Store {
             };
             for path in paths {
                 let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+                if !keep_measuring() {
+                    return Err(UsageError::GaveUp);
+                }
                 let name = path.strip_prefix(self.root()).unwrap_or(&path).display().to_string();
                 let record_type = match kind {
                     UsageKind::CacheMount => "exec.cachemount",
@@ -357,9 +403,10 @@ fn known(connection: &Connection) -> rusqlite::Result<HashMap<String, Known>> {
 fn facts(connection: &Connection) -> rusqlite::Result<Vec<Usage>> {
     connection
         .prepare(
-            "SELECT kind, sum(length(CAST(key AS BLOB)) + length(value)) FROM facts WHERE kind != ?1 GROUP BY kind",
+            "SELECT kind, sum(length(CAST(key AS BLOB)) + length(value)) FROM facts WHERE kind NOT IN (?1, ?2)
+             GROUP BY kind",
         )?
-        .query_map([FACTS_OF_LAYERS], |row| {
+        .query_map([FACTS_OF_LAYERS, INODES_OF_LAYERS], |row| {
             let kind: String = row.get(0)?;
             let description = format!("remembered between builds: {kind}");
             let size_bytes = row.get::<_, i64>(1)? as u64;
@@ -391,18 +438,25 @@ fn digests_in(value: &serde_json::Value, digests: &mut Vec<String>) {
 fn disk_bytes(path: &Path) -> u64 {
     let mut n_bytes = 0;
     let mut linked = HashSet::new();
+    walk(path, |file| {
+        // A file with several names counts once.
+        if file.is_dir() || file.nlink() == 1 || linked.insert((file.dev(), file.ino())) {
+            n_bytes += file.blocks() * BLOCK_BYTES;
+        }
+    });
+    n_bytes
+}
+
+/// Calls `see` with each file and folder of a tree; what cannot be read is passed over.
+pub(crate) fn walk(path: &Path, mut see: impl FnMut(&Metadata)) {
     let mut pending = vec![path.to_owned()];
     while let Some(path) = pending.pop() {
         let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
-        // A file with several names counts once.
-        if metadata.is_dir() || metadata.nlink() == 1 || linked.insert((metadata.dev(), metadata.ino())) {
-            n_bytes += metadata.blocks() * 512;
-        }
+        see(&metadata);
         if metadata.is_dir() {
             pending.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
         }
     }
-    n_bytes
 }
 
 /// The folders in `folder`; none if it is not there.
@@ -418,7 +472,7 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, FsError> {
         .collect())
 }
 
-fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
+fn modified_ns(metadata: &Metadata) -> i64 {
     metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()
 }
 

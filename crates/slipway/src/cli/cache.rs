@@ -1,6 +1,9 @@
 //! The flags of `du` and `prune` (`spec/cli.md` section 7).
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
+use slipway_graph::duration::duration_of;
 use slipway_graph::size::bytes_of;
 
 use crate::cache_filter;
@@ -17,9 +20,9 @@ pub(crate) struct DiskUsageArgs {
     /// The same as --format=pretty
     #[arg(long)]
     pub(crate) verbose: bool,
-    /// Without effect; there is no daemon to wait for
-    #[arg(long, hide = true)]
-    timeout: Option<String>,
+    /// Give up if it takes longer to measure what is new (such as 20s)
+    #[arg(long, value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// The flags of `prune`.
@@ -49,9 +52,18 @@ pub(crate) struct PruneArgs {
     /// Say all that is known of what goes
     #[arg(long)]
     pub(crate) verbose: bool,
-    /// Without effect; there is no daemon to wait for
-    #[arg(long, hide = true)]
-    timeout: Option<String>,
+    /// Take nothing away if builds are in the way for longer (such as 20s)
+    #[arg(long, value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Whether the time that `--timeout` gives, if it gives any, has not passed since `begin`.
+pub(crate) fn has_time_left(begin: Instant, timeout: Option<Duration>) -> bool {
+    timeout.is_none_or(|timeout| begin.elapsed() < timeout)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    duration_of(text).ok_or_else(|| format!("invalid duration: '{text}'"))
 }
 
 /// A number of bytes; 0 is no bound.

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipway_store::{Store, Usage};
 
 use crate::cache_filter::CacheFilter;
-use crate::cli::cache::DiskUsageArgs;
+use crate::cli::cache::{DiskUsageArgs, has_time_left};
 use crate::commands::images::age;
 use crate::go_template::TemplateError;
 use crate::listing::Listing;
@@ -48,7 +49,9 @@ pub(crate) fn run(args: &DiskUsageArgs) -> Result<(), CommandError> {
     let place = place::find(None)?;
     let flavor = place::enter(place)?;
     let store = Store::open(&place::store_root(place), flavor).map_err(|error| CommandError::Options(error.into()))?;
-    let mut usages = store.usage().map_err(|error| CommandError::Options(error.into()))?;
+    let begin = Instant::now();
+    let usages = store.usage_while(|| has_time_left(begin, args.timeout));
+    let mut usages = usages.map_err(|error| CommandError::Options(error.into()))?;
     let now = Timestamp::now();
     usages.retain(|usage| filter.matches(usage, now_ns(now)));
     // Those used last come first.

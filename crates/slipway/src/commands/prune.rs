@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use slipway_store::{Bounds, Store, Usage};
 
 use crate::cache_filter::CacheFilter;
-use crate::cli::cache::PruneArgs;
+use crate::cli::cache::{PruneArgs, has_time_left};
 use crate::commands::du::{fields, last_used, now_ns, size};
 use crate::report::CommandError;
 use crate::{client_config, place};
@@ -35,7 +36,9 @@ pub(crate) fn run(args: &PruneArgs) -> Result<(), CommandError> {
         min_free_bytes: args.min_free_space,
     };
     let is_wanted = |usage: &Usage| (args.all || usage.record_type != "internal") && filter.matches(usage, now_ns(now));
-    let gone = store.prune(!args.all, bounds, is_wanted).map_err(|error| failed(error.into()))?;
+    let begin = Instant::now();
+    let gone = store.prune_while(!args.all, bounds, is_wanted, || has_time_left(begin, args.timeout));
+    let gone = gone.map_err(|error| failed(error.into()))?;
     let text = list(&gone, args.verbose, now);
     io::stdout().write_all(text.as_bytes()).map_err(|error| failed(error.into()))
 }

@@ -1,6 +1,11 @@
 //! What takes space, and what goes: while builds run, after kills, and for the words that users type.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
+
+use slipway_store::{Bounds, Usage, UsageKind};
 
 use crate::process::{Running, wait_until};
 use crate::site::{Outcome, Site, files_below, run};
@@ -13,6 +18,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_cap_holds_while_builds_go_on", a_cap_holds_while_builds_go_on),
     test("a_mistake_in_the_configuration_is_told", a_mistake_in_the_configuration_is_told),
     test("a_cap_is_crossed_in_the_middle_of_a_build", a_cap_is_crossed_in_the_middle_of_a_build),
+    test("files_that_layers_share_count_once", files_that_layers_share_count_once),
+    test("no_longer_than_the_timeout", no_longer_than_the_timeout),
     test("words", words),
     test("what_goes_is_told_at_length", what_goes_is_told_at_length),
 ];
@@ -49,7 +56,7 @@ fn while_a_build_runs() {
     let mounts = site.store().usage().unwrap();
     let mount = mounts.iter().find(|usage| usage.record_type == "exec.cachemount").unwrap();
     assert!(mount.is_in_use);
-    std::fs::write(site.path("store").join(&mount.name).join("go"), "").unwrap();
+    fs::write(site.path("store").join(&mount.name).join("go"), "").unwrap();
     build.finish().success();
     assert_eq!(site.store().fsck().unwrap(), []);
     command(&site, &["prune", "-af"]).success();
@@ -89,6 +96,26 @@ fn what_went_is_built_again() {
     assert_eq!(site.summary(&[]), expected);
 }
 
+fn no_longer_than_the_timeout() {
+    let site = site();
+    site.build(&["--output=type=cacheonly"]).success();
+    let late = command(&site, &["du", "--timeout=0"]).failure();
+    assert_eq!(late, "ERROR: measuring what is in the store takes longer than allowed\n");
+    command(&site, &["du", "--timeout=1h"]).success();
+    // As a build that has nothing to do, until it ends.
+    let looks = site.store();
+    let layer = looks.usage().unwrap().into_iter().find(|usage| usage.kind == UsageKind::Layer).unwrap();
+    assert!(looks.layer(&layer.name).unwrap().is_some());
+    let late = command(&site, &["prune", "-af", "--timeout=2s"]).failure();
+    assert_eq!(late, "ERROR: builds have been using the store for longer than allowed; nothing was taken away\n");
+    drop(looks);
+    assert!(!site.store().usage().unwrap().is_empty(), "nothing went");
+    command(&site, &["prune", "-af", "--timeout=1h"]).success();
+    assert_eq!(site.store().usage().unwrap(), []);
+    let bad = command(&site, &["du", "--timeout=soon"]);
+    assert!(bad.exit_code == Some(125) && bad.stderr.contains("invalid duration: 'soon'"), "{}", bad.stderr);
+}
+
 fn words() {
     let site = site();
     site.build(&["--output=type=cacheonly"]).success();
@@ -125,8 +152,8 @@ fn words() {
 
 fn configure(site: &Site, text: &str) {
     let folder = site.path("home/.config/slipway");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("config.toml"), text).unwrap();
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.toml"), text).unwrap();
 }
 
 /// The bytes of everything below the store.
@@ -175,11 +202,58 @@ fn a_cap_is_crossed_in_the_middle_of_a_build() {
     let mine: Vec<_> = all.iter().filter(|(description, ..)| description.contains("/made-")).collect();
     assert!(mine.len() == 3 && mine.iter().all(|(_, _, is_in_use)| *is_in_use), "{all:?}");
     let mount = site.store().usage().unwrap().into_iter().find(|usage| usage.record_type == "exec.cachemount").unwrap();
-    std::fs::write(site.path("store").join(&mount.name).join("go"), "").unwrap();
+    fs::write(site.path("store").join(&mount.name).join("go"), "").unwrap();
     let steps = build.finish().success().steps();
     assert_eq!(steps.ran.iter().filter(|step| step.contains("/made-")).count(), 4, "{steps:?}");
     assert!(store_bytes(&site) > CAP, "what the build itself uses stays, however much it is");
     assert_eq!(site.store().fsck().unwrap(), []);
+    site.assert_tidy();
+}
+
+/// What is below `layers/` takes on the disk, each inode once.
+fn layer_bytes(site: &Site) -> u64 {
+    let mut inodes = BTreeMap::new();
+    let mut pending = vec![site.path("store/layers")];
+    while let Some(path) = pending.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        inodes.insert(metadata.ino(), metadata.blocks() * 512);
+        if metadata.is_dir() {
+            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    inodes.values().sum()
+}
+
+fn files_that_layers_share_count_once() {
+    let site = site();
+    // The second COPY links all files but one from the layer of the first.
+    for content in ["text\n", "other\n", "more\n"] {
+        site.write("many/0/0", content);
+        site.build(&["--output=type=cacheonly"]).success();
+    }
+    let of_copies = |usage: &Usage| usage.description.contains("COPY many");
+    let top_bytes = fs::metadata(site.path("store/layers")).unwrap().blocks() * 512;
+    let layers = || {
+        let mut usages = site.store().usage().unwrap();
+        usages.retain(|usage| usage.kind == UsageKind::Layer);
+        usages
+    };
+    let sum = |usages: &[Usage]| usages.iter().map(|usage| usage.size_bytes).sum::<u64>();
+    assert_eq!(sum(&layers()) + top_bytes, layer_bytes(&site));
+    let copies: Vec<Usage> = layers().into_iter().filter(of_copies).collect();
+    let sizes: Vec<u64> = copies.iter().map(|usage| usage.size_bytes).collect();
+    assert_eq!(sizes.len(), 3);
+    assert_eq!(sizes.iter().filter(|bytes| **bytes >= 500 * 4096).count(), 1, "{sizes:?}");
+    for copy in copies {
+        let before = layer_bytes(&site);
+        // With the steps that lie on it.
+        let gone = site.store().prune(false, Bounds::default(), |usage| {
+            usage.name == copy.name || usage.kind == UsageKind::Layer && !of_copies(usage)
+        });
+        assert_eq!(sum(&gone.unwrap()), before - layer_bytes(&site));
+        assert_eq!(sum(&layers()) + top_bytes, layer_bytes(&site));
+    }
+    assert_eq!(layers(), []);
     site.assert_tidy();
 }
 
@@ -189,8 +263,8 @@ fn what_goes_is_told_at_length() {
     let kept = command(&site, &["prune", "-af", "--filter", "description~=nothing has this"]).success();
     assert_eq!(text(&kept), "Total:\t0B\n");
     let docker = site.path("home/.docker");
-    std::fs::create_dir_all(&docker).unwrap();
-    std::fs::write(docker.join("config.json"), r#"{"pruneFilters":["type=exec.cachemount"]}"#).unwrap();
+    fs::create_dir_all(&docker).unwrap();
+    fs::write(docker.join("config.json"), r#"{"pruneFilters":["type=exec.cachemount"]}"#).unwrap();
     let told = command(&site, &["prune", "-af", "--verbose", "--keep-storage=0"]).success();
     assert_eq!(
         told.stderr,
@@ -198,7 +272,7 @@ fn what_goes_is_told_at_length() {
     );
     let blocks = text(&told);
     assert!(blocks.starts_with("ID:\t\tcache-mounts/") && blocks.contains("\nType:\t\texec.cachemount\n\nTotal:\t"));
-    std::fs::remove_file(docker.join("config.json")).unwrap();
+    fs::remove_file(docker.join("config.json")).unwrap();
     let of_last = |pattern: &str| text(&command(&site, &["prune", "-af", "--filter", pattern]).success());
     assert_eq!(of_last("description~=RUN echo a"), "Total:\t0B\n", "another step lies on it");
     let rows = of_last("description~=ls -R");
