@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use slipway_oci::Digest;
 use slipway_test::actions_cache::ActionsCache;
 use slipway_test::capability::Capability;
 use slipway_test::registry::{Canned, TestRegistry};
 
-use crate::cache_remote::{assert_no_warning, ran, site, uploads};
+use crate::cache_remote::{assert_no_warning, digest_in, ran, site, uploads};
 use crate::process::wait_until;
 use crate::site::{Outcome, Site, files_below, run};
 use crate::{Test, test};
@@ -116,8 +115,7 @@ fn a_registry_that_falls_silent_is_given_up() {
     let place = format!("type=registry,ref={}/cache:x", registry.host());
     site.build(&[&format!("--cache-to={place},mode=max")]).success();
     // The list is the last blob that was sent.
-    let list = uploads(&registry).pop().unwrap();
-    let digest: Digest = list.rsplit("digest=").next().unwrap().replace("%3A", ":").parse().unwrap();
+    let digest = digest_in(&uploads(&registry).pop().unwrap());
     let body = registry.blob(&digest).unwrap();
     registry.set_canned(&format!("/v2/cache/blobs/{digest}"), Canned { body, ..Canned::default() });
     registry.redirect_blobs_to(&format!("http://{}", server.address));

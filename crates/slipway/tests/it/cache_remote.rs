@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use slipway_oci::Digest;
 use slipway_test::registry::TestRegistry;
 
 use crate::process::wait_until;
@@ -222,7 +223,7 @@ fn a_folder_is_an_oci_layout() {
     let tags = manifests.iter().map(|m| m["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap());
     assert_eq!(tags.collect::<Vec<_>>(), ["latest", "other"]);
     for path in files_below(&site.path("cache/blobs/sha256")) {
-        let digest = slipway_oci::Digest::of(&fs::read(&path).unwrap());
+        let digest = Digest::of(&fs::read(&path).unwrap());
         assert_eq!(path.file_name().unwrap().to_str().unwrap(), digest.hex());
     }
     let manifest = manifests[0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
@@ -288,7 +289,7 @@ fn a_cache_of_buildkit_is_read() {
     let manifest_path = blob(&index["manifests"][0]["digest"]);
     let mut manifest: Value = serde_json::from_slice(&fs::read(&manifest_path).unwrap()).unwrap();
     let layers: Vec<Value> = manifest["layers"].as_array().unwrap().clone();
-    let digest = |text: &str| slipway_oci::Digest::of(text.as_bytes()).to_string();
+    let digest = |text: &str| Digest::of(text.as_bytes()).to_string();
     let records = serde_json::json!({
         "layers": [{ "blob": layers[0]["digest"], "parent": -1 }, { "blob": layers[1]["digest"] }],
         "records": [
@@ -299,12 +300,12 @@ fn a_cache_of_buildkit_is_read() {
         ],
     });
     let bytes = serde_json::to_vec(&records).unwrap();
-    let config = slipway_oci::Digest::of(&bytes);
+    let config = Digest::of(&bytes);
     fs::write(site.path("cache/blobs/sha256").join(config.hex()), &bytes).unwrap();
     manifest["config"]["digest"] = config.to_string().into();
     manifest["config"]["size"] = bytes.len().into();
     let bytes = serde_json::to_vec(&manifest).unwrap();
-    let digest = slipway_oci::Digest::of(&bytes);
+    let digest = Digest::of(&bytes);
     fs::write(site.path("cache/blobs/sha256").join(digest.hex()), &bytes).unwrap();
     site.renew_store();
     let from = format!("{},digest={digest}", from_folder(&site));
@@ -371,24 +372,40 @@ fn a_changed_file_of_a_mount_costs_its_pieces() {
     let dockerfile = |step: &str| format!("FROM busybox\nRUN {mount} {step}\n");
     let site = Site::new(&dockerfile("dd if=/dev/urandom of=/c/big bs=1M count=24 && echo one > /c/small"));
     let to = format!("--cache-to=type=registry,ref={}/cache:x,mounts=deps", registry.host());
-    let n_uploads = |outcome: Outcome| {
+    // How many blobs were sent, and their bytes.
+    let sent = |outcome: Outcome| {
         assert_no_warning(&outcome);
-        let requests = registry.requests();
+        let uploads = uploads(&registry);
         registry.forget_requests();
-        requests.iter().filter(|request| request.method == "POST").count()
+        let bytes = |target: &String| registry.blob(&digest_in(target)).unwrap().len();
+        (uploads.len(), uploads.iter().map(bytes).sum::<usize>())
     };
-    let n_at_first = n_uploads(site.build(&[&to]).success());
-    assert!(n_at_first > 10, "{n_at_first} blobs");
-    assert_eq!(n_uploads(site.build(&[&to]).success()), 0);
-    site.write("Dockerfile", &dockerfile("echo changed > /c/small"));
-    let n_later = n_uploads(site.build(&[&to]).success());
-    // The records, and the piece that the small file is in, or two of them; the step's layer is the same.
-    assert!((2..=3).contains(&n_later), "{n_later} blobs");
+    let at_first = sent(site.build(&[&to]).success());
+    assert!(at_first.0 > 10 && at_first.1 > 24 << 20, "{at_first:?}");
+    assert_eq!(sent(site.build(&[&to]).success()), (0, 0));
+    for (what, change) in [
+        ("a small file", "echo changed > /c/small"),
+        ("a byte of a large one", "printf x | dd of=/c/big bs=1 seek=12000000 conv=notrunc"),
+    ] {
+        site.write("Dockerfile", &dockerfile(change));
+        let later = sent(site.build(&[&to]).success());
+        // The records, and the piece that the change is in, or two of them; the step's layer is the same. No piece is
+        // larger than 4 MiB.
+        assert!((2..=3).contains(&later.0) && later.1 < 9 << 20, "{what}: {later:?}");
+    }
 
-    let limit = format!("{to},mounts-max-size=1m");
-    let too_large = site.build(&[&limit]).success();
+    let elsewhere = to.replace("cache:x", "cache-without:x");
+    let too_large = site.build(&[&format!("{elsewhere},mounts-max-size=1m")]).success();
     let message = "the cache mount `deps` is not exported: it holds more than 1048576 bytes";
     assert!(too_large.stderr.contains(message), "{}", too_large.stderr);
+    let names: Vec<String> = uploads(&registry);
+    assert!(names.iter().all(|target| registry.blob(&digest_in(target)).unwrap().len() < 5 << 20), "{names:?}");
+    assert_eq!(names.len(), 2, "the base's layer and the records, and no piece: {names:?}");
+}
+
+/// The digest of the blob that an upload to `target` completes.
+pub(crate) fn digest_in(target: &str) -> Digest {
+    target.rsplit("digest=").next().unwrap().replace("%3A", ":").parse().unwrap()
 }
 
 /// Where each upload of a blob was completed, in their order; the digest is at the end of the target.
