@@ -107,8 +107,9 @@ impl Store {
         let refers_to: Vec<&str> = build.refers_to.iter().map(Digest::as_str).collect();
         let uses = self.0.uses.names();
         let head = format!("{n_note_bytes} {}\n{} {}\n", refers_to.join(" "), build.ended_ns, uses.join(" "));
+        let body = [head.as_bytes(), build.record].concat();
         let part = self.build_path(build.id, PART);
-        if let Err(error) = std::fs::write(&part, [head.as_bytes(), build.record].concat()) {
+        if let Err(error) = std::fs::write(&part, [Digest::of(&body).hex().as_bytes(), b" ", &body].concat()) {
             // The disk is full, mostly.
             let _ = std::fs::remove_file(&part);
             return Err(FsError::on("write", &part)(error).into());
@@ -332,12 +333,12 @@ struct RecordFile {
     record: Vec<u8>,
 }
 
-/// Reads the file of a record: a line with the size of the notes that it brought and the names of those that it refers
-/// to, one with the time when the build ended and the names of what it used, then the record. `None` if it is damaged
-/// or gone.
+/// Reads the file of a record: the digest of what follows; a line with the size of the notes that it brought and the names of
+/// those that it refers to; one with the time when the build ended and the names of what it used; then the record. `None` if
+/// it is damaged or gone.
 fn read_record(path: &Path) -> Option<RecordFile> {
     let bytes = std::fs::read(path).ok()?;
-    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut parts = sound(&bytes)?.splitn(3, |byte| *byte == b'\n');
     let mut line = || Some(std::str::from_utf8(parts.next()?).ok()?.split(' '));
     let (mut notes, mut used) = (line()?, line()?);
     let n_note_bytes = notes.next()?.parse().ok()?;
@@ -345,6 +346,16 @@ fn read_record(path: &Path) -> Option<RecordFile> {
     let names = |words: std::str::Split<'_, char>| words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let (refers_to, uses) = (names(notes), names(used));
     Some(RecordFile { n_note_bytes, refers_to, ended_ns, uses, record: parts.next()?.to_vec() })
+}
+
+/// What follows the digest in front of it, if it is what that says. Older versions wrote none.
+fn sound(bytes: &[u8]) -> Option<&[u8]> {
+    let (word, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b' ')?);
+    if word.len() != Digest::of(b"").hex().len() {
+        return Some(bytes);
+    }
+    let rest = &rest[1..];
+    (Digest::of(rest).hex().as_bytes() == word).then_some(rest)
 }
 
 impl Write for BuildLogWriter {
@@ -464,10 +475,20 @@ mod tests {
     #[test]
     fn a_damaged_record_is_skipped() {
         let (_folder, store) = empty_store();
-        add(&store, "good", "r", None, "n", BuildLimits::default());
-        std::fs::write(store.root().join("builds/bad.record"), "torn").unwrap();
+        for id in ["good", "changed"] {
+            add(&store, id, "record", None, "n", BuildLimits::default());
+        }
+        let path = |id: &str| store.root().join("builds").join(format!("{id}.record"));
+        std::fs::write(path("bad"), "torn").unwrap();
+        let text = std::fs::read_to_string(path("changed")).unwrap();
+        std::fs::write(path("changed"), text.replace("record", "recorD")).unwrap();
         assert_eq!(ids(&store), ["good"]);
-        store.remove_builds(&["bad".to_owned()]).unwrap();
+        let mut damaged = store.damaged_builds();
+        damaged.sort();
+        assert_eq!(damaged, ["bad", "changed"]);
+        store.remove_builds(&damaged).unwrap();
         assert_eq!(std::fs::read_dir(store.root().join("builds")).unwrap().count(), 1);
+        std::fs::write(path("old"), format!("0 {}\n1 \nr", digest("n"))).unwrap();
+        assert!(ids(&store).contains(&"old".to_owned()), "of a version that wrote no digest");
     }
 }

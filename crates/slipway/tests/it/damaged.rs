@@ -10,6 +10,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_blob_that_an_export_reads", a_blob_that_an_export_reads),
     test("a_layer_that_is_gone", a_layer_that_is_gone),
     test("a_database_of_garbage", a_database_of_garbage),
+    test("records_of_builds_that_changed", records_of_builds_that_changed),
     test("fsck_finds_and_sets_aside", fsck_finds_and_sets_aside),
     test("files_of_layers_that_changed_are_found_and_made_anew", files_of_layers_that_changed_are_found_and_made_anew),
     test("a_newer_store_is_refused_with_both_versions", a_newer_store_is_refused_with_both_versions),
@@ -79,6 +80,26 @@ fn a_database_of_garbage() {
         assert_eq!(site.summary(&[]), expected);
         site.assert_tidy();
     }
+}
+
+fn records_of_builds_that_changed() {
+    let site = site();
+    let expected = site.summary(&[]);
+    let records = files_below(&site.path("store/builds"));
+    let record = records.iter().find(|path| path.extension().is_some_and(|kind| kind == "record")).unwrap();
+    damage(record);
+    let outcome = site.build(&[]).success();
+    assert_eq!(outcome.steps().ran, Vec::<String>::new());
+    let id = record.file_stem().unwrap().to_str().unwrap();
+    let listed = run(site.slipway().args(["builds", "ls"])).success();
+    assert!(!String::from_utf8_lossy(&listed.stdout).contains(id), "it is not believed");
+    let found = run(site.slipway().arg("fsck"));
+    assert_eq!(found.exit_code, Some(1));
+    assert!(String::from_utf8_lossy(&found.stdout).contains(id), "it is named");
+    run(site.slipway().args(["fsck", "--repair"])).success();
+    assert!(files_below(&site.path("store/quarantine")).iter().any(|path| path.file_name() == record.file_name()));
+    assert_eq!(site.summary(&[]), expected);
+    site.assert_tidy();
 }
 
 fn fsck_finds_and_sets_aside() {

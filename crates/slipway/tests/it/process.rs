@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,10 +82,10 @@ impl Running {
         kill_process_group(self.id(), signal).unwrap();
     }
 
-    /// `kill -9` of the process that was started, and of nothing else.
-    pub(crate) fn kill(mut self) {
+    /// `kill -9` of the process that was started, and of nothing else; whether that ended it.
+    pub(crate) fn kill(mut self) -> bool {
         self.signal(Signal::KILL);
-        self.child.wait().unwrap();
+        self.child.wait().unwrap().signal() == Some(Signal::KILL.as_raw())
     }
 
     /// Waits for its end.
