@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use slipway_oci::Digest;
+use slipway_test::capability::Capability;
 use slipway_test::registry::TestRegistry;
 
 use crate::process::wait_until;
 use crate::sharing::{GATED, open_gate};
-use crate::site::{Outcome, Site, files_below};
+use crate::site::{Outcome, SLIPWAY, Site, busybox_flag, files_below, run};
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -23,9 +25,15 @@ pub(crate) const TESTS: &[Test] = &[
     test("layers_behind_a_hit_are_not_fetched", layers_behind_a_hit_are_not_fetched),
     test("what_was_imported_is_exported_again", what_was_imported_is_exported_again),
     test("an_unchanged_export_sends_nothing", an_unchanged_export_sends_nothing),
+    Test {
+        name: "an_unchanged_export_looks_at_no_file",
+        needs: &[Capability::Strace],
+        run: an_unchanged_export_looks_at_no_file,
+    },
     test("a_folder_is_an_oci_layout", a_folder_is_an_oci_layout),
     test("caches_that_are_no_caches_are_named_and_left_out", caches_that_are_no_caches_are_named_and_left_out),
     test("a_broken_layer_is_named_and_made_anew", a_broken_layer_is_named_and_made_anew),
+    test("broken_records_are_named_and_left_out", broken_records_are_named_and_left_out),
     test("an_export_that_fails_spoils_nothing_unless_asked", an_export_that_fails_spoils_nothing_unless_asked),
     test("a_cache_of_buildkit_is_read", a_cache_of_buildkit_is_read),
     test("cache_mounts_travel_if_asked", cache_mounts_travel_if_asked),
@@ -211,6 +219,30 @@ fn an_unchanged_export_sends_nothing() {
     assert_eq!(n_uploads, 2, "the new layer and the records: {:?}", registry.requests());
 }
 
+/// What it does is the same however many files the layers hold.
+fn an_unchanged_export_looks_at_no_file() {
+    let registry = TestRegistry::start().unwrap();
+    let site = Site::new("FROM busybox\nCOPY many /many\nRUN ls /many | wc -l > /n\n");
+    for number in 0..2000 {
+        site.write(&format!("many/{}/{number}", number % 9), "text\n");
+    }
+    let to = format!("--cache-to=type=registry,ref={}/cache:x,mode=max", registry.host());
+    // How many system calls take a path, or list a folder.
+    let n_calls = |arguments: &[&str]| {
+        let log = site.path("strace.log");
+        let mut strace = site.with_own_environment(Command::new("strace"));
+        strace.args(["-f", "-qq", "-e", "trace=%file,getdents64", "-e", "signal=none", "-o"]).arg(&log);
+        strace.args(["--", SLIPWAY, "build", "--output=type=cacheonly", &busybox_flag()]).args(arguments).arg(".");
+        run(&mut strace).success();
+        // Calls that another thread was in the way of take two lines.
+        fs::read_to_string(log).unwrap().lines().filter(|line| !line.contains(" resumed>")).count()
+    };
+    n_calls(&[&to]);
+    let (without, with) = (n_calls(&[]), n_calls(&[&to]));
+    assert!(without > 2000, "the context is looked at: {without} calls");
+    assert!(with < without + 200, "{with} calls, {without} without a cache");
+}
+
 fn a_folder_is_an_oci_layout() {
     let site = site();
     site.build(&[&to_folder(&site, "max")]).success();
@@ -266,6 +298,28 @@ fn a_broken_layer_is_named_and_made_anew() {
     assert!(outcome.stderr.contains(&warning), "{}", outcome.stderr);
     assert_eq!(fs::read_to_string(site.path("out/built")).unwrap(), "tool\n");
     site.assert_tidy();
+}
+
+fn broken_records_are_named_and_left_out() {
+    let site = site();
+    site.build(&[&to_folder(&site, "max")]).success();
+    site.renew_store();
+    let (mut digest, mut n_broken) = (String::new(), 0);
+    for path in files_below(&site.path("cache/blobs/sha256")) {
+        let text = fs::read(&path).unwrap();
+        if text.starts_with(b"{\"layers\"") {
+            fs::write(&path, String::from_utf8(text).unwrap().replace("\"parent\":-1", "\"parent\":-2")).unwrap();
+            digest = path.file_name().unwrap().to_str().unwrap().to_owned();
+            n_broken += 1;
+        }
+    }
+    assert_eq!(n_broken, 1);
+    let outcome = site.build(&[&from_folder(&site), "--output=../out"]).success();
+    let warning = format!("WARNING: failed to import the local cache `{}`", site.name("cache"));
+    let told = outcome.stderr.lines().find(|line| line.contains(&warning));
+    assert!(told.is_some_and(|line| line.contains(&digest)), "{}", outcome.stderr);
+    assert_eq!(ran(&outcome).len(), 5, "{}", outcome.stderr);
+    assert_eq!(fs::read_to_string(site.path("out/built")).unwrap(), "tool\n");
 }
 
 fn an_export_that_fails_spoils_nothing_unless_asked() {
@@ -400,7 +454,7 @@ fn a_changed_file_of_a_mount_costs_its_pieces() {
     assert!(too_large.stderr.contains(message), "{}", too_large.stderr);
     let names: Vec<String> = uploads(&registry);
     assert!(names.iter().all(|target| registry.blob(&digest_in(target)).unwrap().len() < 5 << 20), "{names:?}");
-    assert_eq!(names.len(), 2, "the base's layer and the records, and no piece: {names:?}");
+    assert_eq!(names.len(), 3, "two layers and the records, and no piece: {names:?}");
 }
 
 /// The digest of the blob that an upload to `target` completes.

@@ -11,6 +11,7 @@ mod attestations;
 mod bad_input;
 mod bake;
 mod baking;
+mod buildkit_caches;
 mod cache_places;
 mod cache_remote;
 mod cached;
@@ -62,6 +63,7 @@ mod prune;
 mod pulling;
 mod registry;
 mod registry_settings;
+mod remembered;
 mod reported;
 mod reproduced;
 mod results;
@@ -109,6 +111,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("bad_input", bad_input::TESTS),
     ("bake", bake::TESTS),
     ("baking", baking::TESTS),
+    ("buildkit_caches", buildkit_caches::TESTS),
     ("completion", completion::TESTS),
     ("compose", compose::TESTS),
     ("compose_commands", compose_commands::TESTS),
@@ -159,6 +162,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("pulling", pulling::TESTS),
     ("registry", registry::TESTS),
     ("registry_settings", registry_settings::TESTS),
+    ("remembered", remembered::TESTS),
     ("reported", reported::TESTS),
     ("reproduced", reproduced::TESTS),
     ("results", results::TESTS),
