@@ -96,7 +96,9 @@ impl Shell {
 
     pub(crate) fn of(words: &[&str]) -> Shell {
         let program = words.first().map_or("", |word| word.rsplit(['/', '\\']).next().unwrap_or(word));
-        let fails_in_pipes = words.iter().any(|word| *word == "pipefail" || word.ends_with("o pipefail"));
+        // What is called `sh` may be a shell that has no such option.
+        let has_option = !matches!(program, "sh" | "dash");
+        let fails_in_pipes = has_option && words.iter().any(|word| *word == "pipefail" || word.ends_with("o pipefail"));
         let dialect = match program {
             "sh" => Some(Dialect::Sh),
             "bash" => Some(Dialect::Bash),

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use slipway_lint::{Edit, Finding, Options, Severity, all_rules, fixed, lint};
@@ -41,6 +41,58 @@ fn dockerfiles() -> Vec<String> {
     texts
 }
 
+/// What a rule rewrites it finds nothing wrong with afterwards.
+fn assert_fixes_cure(text: &str, findings: &[Finding]) {
+    let ids: BTreeSet<&str> = findings.iter().filter(|f| !f.edits.is_empty()).map(|f| f.id.as_ref()).collect();
+    for id in ids {
+        let own = || findings.iter().filter(|finding| finding.id == id);
+        let edits: Vec<Edit> = own().flat_map(|finding| finding.edits.clone()).collect();
+        let after = fixed(text, &edits);
+        let n_left = judge(&after).0.iter().filter(|finding| finding.id == id && !finding.edits.is_empty()).count();
+        assert_eq!(n_left, 0, "{id} is not cured in\n{text}\nwhich became\n{after}");
+    }
+}
+
+/// Rules that speak only if options say what of: their tests name hits and misses with the options.
+const ASKED_FOR: [&str; 13] = [
+    "DL1000",
+    "DL1001",
+    "DL3026",
+    "DL3049",
+    "DL3050",
+    "DL3051",
+    "DL3052",
+    "DL3053",
+    "DL3054",
+    "DL3055",
+    "DL3056",
+    "DL3058",
+    "MissingDockerignore",
+];
+
+/// Each rule has a list of texts in which it finds something, and one in which it does not.
+#[test]
+fn every_rule_has_hits_and_misses() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut texts = String::new();
+    for place in [folder.join("rules"), folder] {
+        for entry in std::fs::read_dir(place).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(path).unwrap();
+                texts.extend(text.split_whitespace());
+            }
+        }
+    }
+    let builds: BTreeSet<&str> = slipway_dockerfile::lint::RULES.iter().map(|rule| rule.name).collect();
+    let rules = all_rules().into_iter().filter(|rule| !builds.contains(rule.id) && !ASKED_FOR.contains(&rule.id));
+    for rule in rules {
+        for list in ["check_hits", "check_silent"] {
+            assert!(texts.contains(&format!("{list}(\"{}\"", rule.id)), "{} has no list for {list}", rule.id);
+        }
+    }
+}
+
 #[test]
 fn every_dockerfile_can_be_judged_and_fixed() {
     let texts = dockerfiles();
@@ -50,6 +102,9 @@ fn every_dockerfile_can_be_judged_and_fixed() {
         let (findings, is_valid) = judge(text);
         for finding in &findings {
             *seen.entry(finding.id.clone()).or_insert(0) += 1;
+        }
+        if is_valid {
+            assert_fixes_cure(text, &findings);
         }
         let edits: Vec<Edit> = findings.into_iter().flat_map(|finding| finding.edits).collect();
         if is_valid && !edits.is_empty() {

@@ -19,7 +19,9 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
         for pair in stage.steps.windows(2) {
             let [first, second] = pair else { continue };
             let are_runs = [first, second].iter().all(|step| step.is(Keyword::Run) && !step.is_trigger);
-            if are_runs && flags(first) == flags(second) {
+            // Who wrote a chain has joined what belongs together.
+            let are_chains = [first, second].iter().any(|step| step.commands.len() > 1);
+            if are_runs && !are_chains && flags(first) == flags(second) {
                 findings.add_at(&CONSECUTIVE, second);
             }
         }
@@ -37,10 +39,24 @@ mod tests {
 
     #[test]
     fn runs() {
-        check_hits("DL3059", &["RUN a\nRUN b\n", "RUN a\n# c\nRUN b\n"]);
+        check_hits(
+            "DL3059",
+            &[
+                "RUN a\nRUN b\n",
+                "RUN a\n# c\nRUN b\n",
+                "RUN --mount=type=secret,id=x a\nRUN --mount=type=secret,id=x b\n",
+                "RUN a && b\nRUN c\nRUN d\n",
+            ],
+        );
         check_silent(
             "DL3059",
-            &["RUN a\nENV b=c\nRUN d\n", "RUN a\nRUN --network=none b\n", "RUN a\nFROM b:1\nRUN c\n"],
+            &[
+                "RUN a\nENV b=c\nRUN d\n",
+                "RUN a\nRUN --network=none b\n",
+                "RUN a\nFROM b:1\nRUN c\n",
+                "RUN a && b\nRUN c\n",
+                "RUN a\nRUN b; c\n",
+            ],
         );
     }
 }

@@ -3,7 +3,7 @@
 use super::Family;
 use crate::source::Source;
 use crate::{Findings, Rule, Severity};
-use slipway_dockerfile::{Args, Keyword};
+use slipway_dockerfile::{Args, Keyword, Word};
 
 const SELF: Rule = Rule::new(
     "DL3044",
@@ -26,9 +26,14 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
                 continue;
             };
             let is_used = |name: &str| pairs.iter().any(|(key, value)| key.text != name && uses(&value.text, name));
-            if let Some((key, _)) =
-                pairs.iter().find(|(key, _)| !known.contains(&key.text.as_str()) && is_used(&key.text))
-            {
+            let is_set_twice = |place: usize, name: &str| {
+                pairs[place + 1..].iter().any(|(later, value)| later.text == name && uses(&value.text, name))
+            };
+            let is_lost = |(place, (key, _)): &(usize, &(Word, Word))| {
+                let is_new = !known.contains(&key.text.as_str()) && is_used(&key.text);
+                is_new || is_set_twice(*place, &key.text)
+            };
+            if let Some((_, (key, _))) = pairs.iter().enumerate().find(is_lost) {
                 findings.add(&SELF, step.lines, format!("{}: {}", SELF.summary, key.text));
             }
             known.extend(pairs.iter().map(|(key, _)| key.text.as_str()));
@@ -64,7 +69,7 @@ mod tests {
 
     #[test]
     fn variables() {
-        check_hits("DL3044", &["ENV A=1 B=$A\n", "ENV A=1 B=\"x${A}y\"\n"]);
+        check_hits("DL3044", &["ENV A=1 B=$A\n", "ENV A=1 B=\"x${A}y\"\n", "ENV PATH=/x:$PATH PATH=/y:$PATH\n"]);
         check_silent(
             "DL3044",
             &[

@@ -44,7 +44,8 @@ fn unpinned_npm(command: &Command) -> Option<&Word> {
         let text = &package.text;
         let after_scope = text.strip_prefix('@').unwrap_or(text);
         let is_git = text.starts_with("git") && text.contains(':');
-        let is_file = text.starts_with(['.', '/', '~']) || text.ends_with(".tgz") || text.ends_with(".tar.gz");
+        let is_file =
+            text.starts_with(['.', '/', '~']) || [".tgz", ".tar.gz", ".tar"].iter().any(|end| text.ends_with(end));
         match is_git {
             true => text.contains('#'),
             false => package.is_variable() || is_file || text.contains("://") || after_scope.contains('@'),
@@ -98,7 +99,7 @@ mod tests {
             &[
                 "RUN npm install\n",
                 "RUN npm ci\n",
-                "RUN npm install -g express@4 @scope/x@1 ./y z.tgz git://x/y.git#v1\n",
+                "RUN npm install -g express@4 @scope/x@1 ./y z.tgz w.tar git://x/y.git#v1\n",
                 "RUN npm install $X\n",
                 "RUN npm run install\n",
             ],

@@ -60,6 +60,7 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
             || command.assignments.iter().any(|word| is_no_cache(word.text.split_once('=')))
             || step.mounts_over("/root/.cache/pip")
             || step.mounts().iter().any(|mount| mount.kind == "cache" && mount.target.ends_with("pip"))
+            || exports_no_cache(step)
             || sets_no_cache(source, index, step);
         if !is_clean {
             findings.add_at(&CACHE, step);
@@ -73,7 +74,7 @@ fn packages(command: &Command) -> Option<Vec<&Word>> {
     let program = command.program();
     if program.starts_with("python") && command.flag_value("-m").is_some_and(|module| module == "pip") {
         operands.retain(|word| word.text != "pip");
-    } else if !matches!(program, "pip" | "pip2" | "pip3" | "pipx") && !program.starts_with("pip3.") {
+    } else if !matches!(program, "pip" | "pip2" | "pip3") && !program.starts_with("pip3.") {
         return None;
     }
     let (verb, packages) = operands.split_first()?;
@@ -88,7 +89,14 @@ fn is_pinned(package: &Word) -> bool {
 }
 
 fn is_no_cache(pair: Option<(&str, &str)>) -> bool {
-    pair.is_some_and(|(name, value)| name == "PIP_NO_CACHE_DIR" && !value.is_empty())
+    let is_true = |value: &str| !matches!(value.to_lowercase().as_str(), "" | "0" | "off" | "no" | "false");
+    pair.is_some_and(|(name, value)| name == "PIP_NO_CACHE_DIR" && is_true(value))
+}
+
+/// Whether the script exports a variable that turns the cache off.
+fn exports_no_cache(step: &Step<'_>) -> bool {
+    let exports = step.commands.iter().filter(|command| command.program() == "export");
+    exports.flat_map(Command::arguments).any(|word| is_no_cache(word.text.split_once('=')))
 }
 
 /// Whether an `ENV` of the stage, or of one that it stands on, turns the cache off in front of `step`.
@@ -130,13 +138,23 @@ mod tests {
 
     #[test]
     fn cache() {
-        check_hits("DL3042", &["RUN pip install a==1\n"]);
+        check_hits(
+            "DL3042",
+            &[
+                "RUN pip install a==1\n",
+                "ENV PIP_NO_CACHE_DIR=0\nRUN pip install a\n",
+                "RUN PIP_NO_CACHE_DIR=off pip install a\n",
+                "RUN export PIP_NO_CACHE_DIR=False && pip install a\n",
+            ],
+        );
         check_silent(
             "DL3042",
             &[
                 "RUN pip install --no-cache-dir a\n",
                 "ENV PIP_NO_CACHE_DIR=1\nRUN pip install a\n",
                 "RUN PIP_NO_CACHE_DIR=1 pip install a\n",
+                "RUN export PIP_NO_CACHE_DIR=1 && pip install a\n",
+                "RUN pipx install a\n",
                 "RUN --mount=type=cache,target=/root/.cache pip install a\n",
                 "FROM a:1 AS b\nENV PIP_NO_CACHE_DIR=on\nFROM b\nRUN pip install a\n",
             ],

@@ -37,6 +37,7 @@ mod tests {
             &[
                 "RUN a | b\n",
                 "SHELL [\"/bin/bash\", \"-c\"]\nRUN a | b\n",
+                "SHELL [\"/bin/sh\", \"-o\", \"pipefail\", \"-c\"]\nRUN a | b\n",
                 "FROM a:1\nSHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nFROM b:1\nRUN a | b\n",
             ],
         );
@@ -45,6 +46,7 @@ mod tests {
             &[
                 "SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nRUN a | b\n",
                 "SHELL [\"/bin/ash\", \"-eo\", \"pipefail\", \"-c\"]\nRUN a | b\n",
+                "SHELL [\"/usr/local/bin/zsh\", \"-o\", \"pipefail\", \"-c\"]\nRUN a | b\n",
                 "RUN set -euo pipefail; a | b\n",
                 "RUN a || b\n",
                 "RUN echo 'a | b'\n",

@@ -127,6 +127,7 @@ mod tests {
         check_hits("DL3030", &["RUN yum install httpd-2.4 && yum clean all\n"]);
         check_silent("DL3030", &["RUN yum install -y httpd\n", "RUN yum -y install httpd\n", "RUN yum clean all\n"]);
         check_hits("DL3038", &["RUN microdnf install httpd-2.4\n"]);
+        check_silent("DL3038", &["RUN dnf install -y httpd-2.4\n", "RUN dnf clean all\n"]);
         check_fix("DL3038", "FROM a:1\nRUN dnf install x\n", "FROM a:1\nRUN dnf install -y x\n");
     }
 
@@ -154,6 +155,7 @@ mod tests {
     #[test]
     fn versions() {
         check_hits("DL3033", &["RUN yum install -y httpd\n"]);
+        check_silent("DL3033", &["RUN yum install -y httpd-2.4.6\n", "RUN yum update -y\n"]);
         check_hits("DL3041", &["RUN dnf install -y httpd-2.4 python3-devel\n"]);
         check_silent(
             "DL3041",
