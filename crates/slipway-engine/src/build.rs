@@ -44,7 +44,7 @@ use crate::pins;
 use crate::platforms::{Blueprint, ImagePlan};
 use crate::prepare::Prepared;
 use crate::records::audience::Audience;
-use crate::records::{BuildRecord, LayerRecord};
+use crate::records::{BuildRecord, LayerRecord, MaterialRecord};
 use crate::remote::{self, Fetching, RootFs};
 use crate::reproduce::{self, TracedStep};
 use crate::shared_cache::export::{self as cache_export, CacheExport};
@@ -62,6 +62,8 @@ pub struct Built {
     pub image: Option<ExportedImage>,
     /// How large the image is: the first of several. `None` if there is none.
     pub size: Option<LayerSizes>,
+    /// What it was made of, as far as that is from outside of the machine.
+    pub materials: Vec<MaterialRecord>,
     /// The layers of its images, one image after the other, bottom first, and the steps that made them.
     pub layers: Vec<LayerRecord>,
     /// What happened on the way; also kept in the store. `None` if nobody asked for a result.
@@ -371,7 +373,14 @@ impl Engine {
             made_layers(graph, plan.result, diff_ids, plan.config.rootfs.diff_ids.len(), &solved.steps)
         });
         let layers = layers.collect();
-        Ok(Built { image_id: exported.id, image: exported.image, provenance, size, layers, ..Built::default() })
+        let mut materials: Vec<MaterialRecord> = Vec::new();
+        for material in result.images.iter().flat_map(|plan| attest::sources(made, plan)) {
+            if !materials.contains(&material) {
+                materials.push(material);
+            }
+        }
+        let (image_id, image) = (exported.id, exported.image);
+        Ok(Built { image_id, image, provenance, size, materials, layers, ..Built::default() })
     }
 
     /// The packages in an image, and those in each other file system that was to be searched.

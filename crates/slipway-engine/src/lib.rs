@@ -90,8 +90,9 @@ pub use ops::exec::guests::{Guest, GuestEnds, GuestError, GuestHost};
 pub use ops::network::JoinedNetwork;
 pub use ops::shell::ShellSeat;
 pub use records::{
-    Break, BuildRecord, Explanation, FileChange, HitKind, LayerRecord, LogError, LogPiece, LogReader, Outcome,
-    PartKind, Reason, RequestSummary, Status, StepExplanation, StepRecord, VertexRecord, explain, read_log, step_sizes,
+    AttachmentRecord, Break, BuildRecord, BundleError, Explanation, FileChange, HitKind, LayerRecord, LogError,
+    LogPiece, LogReader, MaterialRecord, Outcome, PartKind, Reason, RequestSettings, RequestSummary, Status,
+    StepExplanation, StepRecord, VertexRecord, explain, read_bundle, read_log, step_sizes, write_bundle,
 };
 pub use reproduce::{Cause, TracedStep, UnlikeFile, UnlikeStep, Unlikeness, Variation, blame_folder_order};
 pub use stored::{Loaded, Pulled, StoredImageError};

@@ -139,6 +139,26 @@ impl Store {
         }
     }
 
+    /// Keeps a build that is not of today, as [`Store::add_build`] does, at its place among the others.
+    pub fn add_past_build(&self, build: NewBuild<'_>, limits: BuildLimits) -> Result<(), BuildRecordError> {
+        let path = self.build_path(build.id, RECORD);
+        let ended = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(build.ended_ns).unwrap_or(0));
+        self.add_build(build, limits)?;
+        match File::open(&path).and_then(|file| file.set_modified(ended)) {
+            // It was more than what is kept.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => Ok(outcome.map_err(FsError::on("utimensat", &path))?),
+        }
+    }
+
+    /// The notes that the record of a build refers to, as far as they are known.
+    pub fn notes_of_build(&self, id: &str) -> Result<Vec<(Digest, Vec<u8>)>, DbError> {
+        let record = read_record(&self.build_path(id, RECORD));
+        let names = record.into_iter().flat_map(|record| record.refers_to).filter_map(|name| name.parse().ok());
+        let note = |name: Digest| Some(self.build_note(&name).transpose()?.map(|note| (name, note)));
+        names.filter_map(note).collect()
+    }
+
     /// The note called `name`.
     pub fn build_note(&self, name: &Digest) -> Result<Option<Vec<u8>>, DbError> {
         self.database().run(|c| {
@@ -427,6 +447,18 @@ mod tests {
         store.remove_builds(&["b".to_owned()]).unwrap();
         assert_eq!(store.build_note(&digest("note")).unwrap(), None);
         assert_eq!(store.fsck().unwrap(), []);
+    }
+
+    #[test]
+    fn a_build_of_another_day_has_its_place() {
+        let (_folder, store) = empty_store();
+        add(&store, "new", "record", None, "note", BuildLimits::default());
+        let (refers_to, notes) = ([digest("n")], [(digest("n"), b"n".to_vec())]);
+        let past = NewBuild { id: "old", ended_ns: 1, record: b"r", log: None, refers_to: &refers_to, notes: &notes };
+        store.add_past_build(past, BuildLimits::default()).unwrap();
+        assert_eq!(ids(&store), ["new", "old"]);
+        assert_eq!(store.notes_of_build("old").unwrap(), notes);
+        assert_eq!(store.notes_of_build("unknown").unwrap(), []);
     }
 
     #[test]

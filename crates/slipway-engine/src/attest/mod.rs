@@ -29,6 +29,7 @@ use slipway_solver::Cancel;
 
 use crate::export;
 use crate::platforms::{ImagePlan, ResultPlan};
+use crate::records::MaterialRecord;
 use provenance::{Made, Provenance};
 
 /// A statement that lacks its subjects.
@@ -82,6 +83,16 @@ pub(crate) fn lists_packages(request: &BuildRequest) -> bool {
 fn list_name(part: Option<&str>) -> String {
     let part = part.map(|part| format!("-{part}")).unwrap_or_default();
     format!("sbom{part}")
+}
+
+/// The sources of the image that `plan` is about.
+pub(crate) fn sources(made: Made<'_>, plan: &ImagePlan) -> Vec<MaterialRecord> {
+    let used = materials::used(made.graph, plan.result, made.pins);
+    let record = |material: materials::Material| MaterialRecord {
+        digest: material.digest.as_ref().and_then(statement::DigestSet::spelled),
+        uri: material.uri,
+    };
+    used.materials.into_iter().map(record).collect()
 }
 
 /// The packages in the files below `root`, which are those of an image or of what `part` names. `epoch`: the time that

@@ -41,6 +41,12 @@ impl DigestSet {
     pub(crate) fn of_commit(commit: &str) -> DigestSet {
         DigestSet { sha256: None, sha1: Some(commit.to_owned()) }
     }
+
+    /// With the algorithm in front.
+    pub(crate) fn spelled(&self) -> Option<String> {
+        let sha256 = self.sha256.as_ref().map(|hex| format!("sha256:{hex}"));
+        sha256.or_else(|| self.sha1.as_ref().map(|hex| format!("sha1:{hex}")))
+    }
 }
 
 impl Statement {

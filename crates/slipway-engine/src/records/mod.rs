@@ -7,6 +7,7 @@
 //! log        what the steps wrote
 //! note       the ingredients of one step's key
 //! explain    compares the notes of two builds
+//! bundle     records on their way to another machine
 //! sizes      what steps added to the file system, as far as that is still in the store
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! of it: values of variables that are called like secrets, and logins in URLs, are left out.
 
 pub(crate) mod audience;
+mod bundle;
 mod explain;
 mod log;
 mod note;
@@ -22,13 +24,15 @@ pub(crate) mod recorder;
 mod sizes;
 
 use serde::{Deserialize, Serialize};
-use slipway_graph::request::{BuildRequest, ContextLocation, DockerfileLocation};
+use slipway_graph::op::{HostAddress, Network};
+use slipway_graph::request::{BuildRequest, CacheBypass, ContextLocation, DockerfileLocation, NamedContext};
 use slipway_graph::step_name::StepName;
 use slipway_graph::{LineRange, git};
 use slipway_oci::{DiffId, Digest};
 use slipway_solver::Hit;
 use slipway_store::{FsError, Store};
 
+pub use bundle::{BundleError, read_bundle, write_bundle};
 pub use explain::{Break, Explanation, FileChange, Outcome, Reason, StepExplanation, explain};
 pub use log::{LogError, LogPiece, LogReader, read_log};
 pub use note::PartKind;
@@ -54,6 +58,12 @@ pub struct BuildRecord {
     /// The same of its compressed layers, if they were made.
     #[serde(default)]
     pub compressed_bytes: Option<u64>,
+    /// What it was made of.
+    #[serde(default)]
+    pub materials: Vec<MaterialRecord>,
+    /// Index, manifest and config, as far as they were made.
+    #[serde(default)]
+    pub attachments: Vec<AttachmentRecord>,
     /// The layers of its images, one image after the other, bottom first.
     #[serde(default)]
     pub layers: Vec<LayerRecord>,
@@ -95,6 +105,42 @@ pub struct RequestSummary {
     pub tags: Vec<String>,
     /// Their ids.
     pub secrets: Vec<String>,
+    /// Named contexts and what they are, without logins.
+    #[serde(default)]
+    pub named_contexts: Vec<(String, String)>,
+    #[serde(default)]
+    pub settings: RequestSettings,
+}
+
+/// What was asked for about the steps, as flags spell it. What was not asked for is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestSettings {
+    pub network: String,
+    pub extra_hosts: Vec<String>,
+    pub ignores_cache: bool,
+    /// Stages for which results of earlier builds were not to be used.
+    pub ignores_cache_of: Vec<String>,
+    pub shm_size_bytes: Option<u64>,
+    pub ulimits: Vec<String>,
+    /// Whether tags were asked for again.
+    pub pulls: bool,
+}
+
+/// A source from outside of the machine that a build used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaterialRecord {
+    pub uri: String,
+    /// `sha256:…`, `sha1:…` of a commit.
+    pub digest: Option<String>,
+}
+
+/// A document that a build made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentRecord {
+    pub digest: Digest,
+    pub media_type: String,
+    pub platform: Option<String>,
 }
 
 /// What became of one step.
@@ -231,7 +277,47 @@ impl RequestSummary {
             labels: request.labels.iter().map(shown).collect(),
             tags: request.tags.iter().map(|tag| tag.familiar()).collect(),
             secrets: request.secrets.iter().map(|secret| secret.id.clone()).collect(),
+            named_contexts: request.named_contexts.iter().map(|(name, c)| (name.clone(), shown_context(c))).collect(),
+            settings: RequestSettings::of(request),
         }
+    }
+}
+
+impl RequestSettings {
+    fn of(request: &BuildRequest) -> RequestSettings {
+        let network = match request.network {
+            Network::Default => "",
+            Network::None => "none",
+            Network::Host => "host",
+        };
+        let host = |(name, address): &(String, HostAddress)| match address {
+            HostAddress::Fixed(address) => format!("{name}:{address}"),
+            HostAddress::Gateway => format!("{name}:host-gateway"),
+        };
+        let ignores_cache_of = match &request.cache_bypass {
+            CacheBypass::Stages(stages) => stages.clone(),
+            CacheBypass::Nothing | CacheBypass::Everything => Vec::new(),
+        };
+        RequestSettings {
+            network: network.to_owned(),
+            extra_hosts: request.extra_hosts.iter().map(host).collect(),
+            ignores_cache: request.cache_bypass == CacheBypass::Everything,
+            ignores_cache_of,
+            shm_size_bytes: request.shm_size_bytes,
+            ulimits: request.ulimits.iter().map(|u| format!("{}={}:{}", u.kind, u.soft, u.hard)).collect(),
+            pulls: request.pulls_always,
+        }
+    }
+}
+
+fn shown_context(context: &NamedContext) -> String {
+    match context {
+        NamedContext::Folder(path) => path.display().to_string(),
+        NamedContext::Image(Some(reference)) => format!("docker-image://{}", reference.familiar()),
+        NamedContext::Image(None) => "docker-image://scratch".to_owned(),
+        NamedContext::OciLayout { path, .. } => format!("oci-layout://{}", path.display()),
+        NamedContext::Url(url) => git::redacted(url),
+        NamedContext::Target(name) => format!("target:{name}"),
     }
 }
 

@@ -8,13 +8,13 @@ use slipway_dockerfile::{Dockerfile, Keyword};
 use slipway_graph::op::{Op, Source};
 use slipway_graph::request::BuildRequest;
 use slipway_graph::{Event, StepId, VertexId};
-use slipway_oci::Digest;
+use slipway_oci::{Digest, media_type};
 use slipway_solver::Hit;
 use slipway_store::{BuildLimits, NewBuild, Store};
 
 use super::log::LogWriter;
 use super::note::{Note, PartKind};
-use super::{BuildRecord, RequestSummary, Status, StepRecord, VertexRecord, lines_of};
+use super::{AttachmentRecord, BuildRecord, RequestSummary, Status, StepRecord, VertexRecord, lines_of};
 use crate::build::Built;
 use crate::failure::BuildFailure;
 use crate::ops::EngineOps;
@@ -145,6 +145,8 @@ impl<'a> Recorder<'a> {
             image_id: outcome.ok().and_then(|built| built.image_id.clone()),
             image_bytes: size.and_then(|size| size.plain_bytes),
             compressed_bytes: size.and_then(|size| size.compressed_bytes),
+            materials: outcome.map(|built| built.materials.clone()).unwrap_or_default(),
+            attachments: outcome.map(attachments).unwrap_or_default(),
             layers: outcome.map(|built| built.layers.clone()).unwrap_or_default(),
             warnings: seen.warnings,
             steps: seen.steps.into_values().collect(),
@@ -209,6 +211,22 @@ impl Seen {
             Event::StepCached { .. } | Event::StepStatus { .. } | Event::Remark { .. } | Event::Warning(_) => {}
         }
     }
+}
+
+/// The documents that were made, the one that names point to first.
+fn attachments(built: &Built) -> Vec<AttachmentRecord> {
+    let named = built.image.as_ref().map(|image| AttachmentRecord {
+        digest: image.descriptor.digest.clone(),
+        media_type: image.descriptor.media_type.clone(),
+        platform: image.descriptor.platform.as_ref().map(ToString::to_string),
+    });
+    let config = built.image.as_ref().map_or(built.image_id.as_ref(), |image| image.config.as_ref());
+    let config = config.map(|digest| AttachmentRecord {
+        digest: digest.clone(),
+        media_type: media_type::OCI_CONFIG.to_owned(),
+        platform: None,
+    });
+    named.into_iter().chain(config).collect()
 }
 
 /// Whether the definition key of a step was not known.

@@ -1,5 +1,7 @@
 //! The flags of what looks at builds that are over: `builds` and `explain`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// What can be asked about builds that are over. Builds are named by the beginning of an id or `^N`, the N-th before
@@ -9,8 +11,9 @@ pub(crate) enum BuildsCommand {
     /// List builds, the newest first
     #[command(name = "ls", alias = "list")]
     List {
-        #[arg(long, value_enum, default_value = "table")]
-        format: ListFormat,
+        /// How to write it: table, json, or a Go template
+        #[arg(long, default_value = "table")]
+        format: String,
         /// Which ones: ref=, repository=, status= (also !=), startedAt>, completedAt>, duration> (also >=, <, <=)
         #[arg(long = "filter", value_name = "FILTER")]
         filters: Vec<String>,
@@ -22,10 +25,14 @@ pub(crate) enum BuildsCommand {
         no_trunc: bool,
     },
     /// Show what was asked for, what came of it, and how long each step took
+    #[command(args_conflicts_with_subcommands = true)]
     Inspect {
         build: Option<String>,
-        #[arg(long, value_enum, default_value = "pretty")]
-        format: ListFormat,
+        /// How to write it: pretty, json, or a Go template
+        #[arg(long, default_value = "pretty")]
+        format: String,
+        #[command(subcommand)]
+        part: Option<InspectCommand>,
     },
     /// Show what the steps of a build wrote; of one step, its output alone
     Logs {
@@ -43,23 +50,29 @@ pub(crate) enum BuildsCommand {
         #[arg(long, value_name = "BUILD")]
         compare: Option<String>,
     },
-    /// Not here: `slipway report` writes a page, which a browser opens
-    #[command(hide = true, disable_help_flag = true)]
-    Open {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
-    /// Not here: records are in the store, and the page of `slipway report` can be given to others
-    #[command(hide = true, disable_help_flag = true)]
+    /// Write a page about a build for a browser, and say its address
+    Open { build: Option<String> },
+    /// Write builds into a file, for another machine; the newest if none is named
     Export {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
+        builds: Vec<String>,
+        /// All builds that are remembered
+        #[arg(long)]
+        all: bool,
+        /// The file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Accepted for scripts: what is remembered does not change any more
+        #[arg(long, hide = true)]
+        finalize: bool,
     },
-    /// Not here: see `export`
-    #[command(hide = true, disable_help_flag = true)]
+    /// Take in builds of another machine
     Import {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
+        /// A file that `export` wrote; standard input if none is named
+        #[arg(short, long = "file", value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Standard input
+        #[arg(value_parser = ["-"], hide = true)]
+        stdin: Option<String>,
     },
     /// Forget builds
     #[command(name = "rm")]
@@ -71,14 +84,20 @@ pub(crate) enum BuildsCommand {
     },
 }
 
-/// How something is listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ListFormat {
-    /// For people
-    #[value(alias = "pretty")]
-    Table,
-    /// For programs
-    Json,
+/// A part of what is known of a build.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InspectCommand {
+    /// Print a document that the build made
+    Attachment {
+        build: Option<String>,
+        digest: Option<String>,
+        /// Of several, the one for this platform
+        #[arg(long)]
+        platform: Option<String>,
+        /// Which one: index, manifest, image, or its media type
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+    },
 }
 
 /// The flags of `explain`.

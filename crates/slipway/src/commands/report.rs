@@ -22,6 +22,16 @@ struct PageError {
 
 /// Writes the page, and says where it is.
 pub(crate) fn run(args: &ReportArgs) -> Result<(), CommandError> {
+    write(args)?;
+    if args.output == Path::new("-") {
+        return Ok(());
+    }
+    let said = format!("The report is in {}\n", args.output.display());
+    io::stderr().write_all(said.as_bytes()).map_err(|error| CommandError::Options(error.into()))
+}
+
+/// Writes the page.
+pub(crate) fn write(args: &ReportArgs) -> Result<(), CommandError> {
     let failed = |error: NoBuildError| CommandError::Options(error.into());
     // Before the first thread. What layers measure only their owner can find out.
     let place = place::find(None)?;
@@ -36,7 +46,5 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), CommandError> {
         return io::stdout().write_all(page.as_bytes()).map_err(|error| CommandError::Options(error.into()));
     }
     let failed = |source| CommandError::Options(PageError { path: args.output.clone(), source }.into());
-    fs::write(&args.output, page).map_err(failed)?;
-    let said = format!("The report is in {}\n", args.output.display());
-    io::stderr().write_all(said.as_bytes()).map_err(|error| CommandError::Options(error.into()))
+    fs::write(&args.output, page).map_err(failed)
 }

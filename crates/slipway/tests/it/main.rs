@@ -12,6 +12,7 @@ mod bad_input;
 mod bake;
 mod baking;
 mod buildkit_caches;
+mod builds;
 mod cache_places;
 mod cache_remote;
 mod cached;
@@ -118,6 +119,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("compose_up", compose_up::TESTS),
     ("compressed_once", compressed_once::TESTS),
     ("compose_watch", compose_watch::TESTS),
+    ("builds", builds::TESTS),
     ("cache_places", cache_places::TESTS),
     ("cache_remote", cache_remote::TESTS),
     ("cached", cached::TESTS),
