@@ -324,6 +324,53 @@ mod tests {
         assert_eq!(export("bin/sh:9", Detail::Plain), expected);
     }
 
+    /// Hard links, removals, opaque folders, a folder that became a file, empty files, and a file three times, counted by
+    /// hand (`spec/analyze.md` sections 2.2 and 3).
+    #[test]
+    fn odd_layers_are_told_to_the_byte() {
+        let text = export("a:100 z:0 d/ d/x:5 h=a | a:100 -z d/ d! d/y:7 | a:100 d:3", Detail::Plain);
+        // (100 + 3 + 5 + 7 + 0 + 0) / (300 + 3 + 5 + 7 + 0 + 0); the links and what is empty count nothing.
+        let image = r#"  "image": {
+    "sizeBytes": 315,
+    "inefficientBytes": 300,
+    "efficiencyScore": 0.36507936507936506,
+    "fileReference": [
+      {
+        "count": 3,
+        "sizeBytes": 300,
+        "file": "/a"
+      },
+      {
+        "count": 2,
+        "sizeBytes": 0,
+        "file": "/z"
+      }
+    ]
+  }
+}"#;
+        assert!(text.ends_with(image), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let files = |layer: usize| -> Vec<String> {
+            let list = json["layer"][layer]["fileList"].as_array().unwrap();
+            let told = |file: &serde_json::Value| {
+                let text = |key: &str| file[key].as_str().unwrap().to_owned();
+                format!(
+                    "{} {} {} {}>{}",
+                    file["typeFlag"],
+                    file["size"],
+                    file["fileMode"],
+                    text("path"),
+                    text("linkName")
+                )
+            };
+            list.iter().map(told).collect()
+        };
+        let first = ["48 100 420 a>", "48 5 420 d/x>", "53 0 2147484141 d>", "49 0 420 h>a", "48 0 420 z>"];
+        assert_eq!(files(0), first);
+        assert_eq!(files(1), ["48 0 420 .wh.z>", "48 100 420 a>", "48 7 420 d/y>", "53 0 2147484141 d>"]);
+        assert_eq!(files(2), ["48 100 420 a>", "48 3 420 d>"]);
+    }
+
     #[test]
     fn whiteouts_keep_their_names_and_references_have_slashes() {
         let json: serde_json::Value = serde_json::from_str(&export("d/ d/a:100 | d/-a", Detail::Plain)).unwrap();

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufReader, Cursor, Read};
 use std::panic;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use slipway_archive::decompress::{Compression, MAGIC_BYTES};
@@ -91,8 +91,28 @@ pub fn with_commands<'a>(config: &ImageConfig, layers: Vec<StoredLayer<'a>>) -> 
     layers.into_iter().map(source).collect()
 }
 
-/// Reads layers side by side.
-pub(crate) fn read_all(sources: &[LayerSource<'_>], ignores_errors: bool) -> Result<Vec<Layer>, LayerError> {
+/// How far reading is, for those who look on.
+#[derive(Debug)]
+pub struct Reading(Vec<OnceLock<u64>>);
+
+impl Reading {
+    /// Of so many layers none is read.
+    pub fn of(n_layers: usize) -> Reading {
+        Reading((0..n_layers).map(|_| OnceLock::new()).collect())
+    }
+
+    /// What each layer holds, in bytes; `None` as long as it is not read.
+    pub fn sizes(&self) -> impl Iterator<Item = Option<u64>> {
+        self.0.iter().map(|size| size.get().copied())
+    }
+}
+
+/// Reads layers side by side, and says of each when it is read.
+pub(crate) fn read_all(
+    sources: &[LayerSource<'_>],
+    ignores_errors: bool,
+    reading: &Reading,
+) -> Result<Vec<Layer>, LayerError> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Layer, LayerError>)>> = Mutex::new(Vec::with_capacity(sources.len()));
     let n_threads = thread::available_parallelism().map_or(1, usize::from).min(sources.len());
@@ -102,6 +122,9 @@ pub(crate) fn read_all(sources: &[LayerSource<'_>], ignores_errors: bool) -> Res
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(index) else { return };
                 let layer = read(source, index, ignores_errors);
+                if let (Ok(layer), Some(size)) = (&layer, reading.0.get(index)) {
+                    size.get_or_init(|| layer.size_bytes);
+                }
                 done.lock().expect("because nothing panics while it is locked").push((index, layer));
             }
         };
@@ -239,7 +262,18 @@ fn content_of(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::layers;
+
+    #[test]
+    fn who_looks_on_sees_layers_come() {
+        let mut sources = layers("a:3 | b:5");
+        let reading = Reading::of(2);
+        assert_eq!(reading.sizes().collect::<Vec<_>>(), [None, None]);
+        sources[1].open = Box::new(|| Err(io::Error::other("not here")));
+        read_all(&sources, false, &reading).unwrap_err();
+        assert_eq!(reading.sizes().collect::<Vec<_>>(), [Some(3), None]);
+    }
 
     #[test]
     fn the_last_entry_of_a_file_is_the_one_that_counts() {

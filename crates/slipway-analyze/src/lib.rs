@@ -35,7 +35,7 @@ pub use growth::{GrownFile, GrownLayer, Growth};
 pub use hidden::Hidden;
 pub use image_files::{OpenError, chosen, open};
 pub use json::{Detail, growth_to_json, to_json};
-pub use layer::{Layer, LayerError, LayerSource, OpenLayer, StoredLayer, with_commands};
+pub use layer::{Layer, LayerError, LayerSource, OpenLayer, Reading, StoredLayer, with_commands};
 pub use origin::{Origin, Place, Share, Supplier, grown_shares, shares};
 pub use rules::{RuleError, RuleValues, Rules, Status, Verdict};
 pub use slipway_archive::tar_reader::TarError;
@@ -54,7 +54,17 @@ impl Analysis {
     ///
     /// With `ignores_errors` a layer that breaks off is taken as far as it could be read.
     pub fn of(sources: &[LayerSource<'_>], compat: Compat, ignores_errors: bool) -> Result<Analysis, LayerError> {
-        let layers = layer::read_all(sources, ignores_errors)?;
+        Analysis::observed(sources, compat, ignores_errors, &Reading::of(sources.len()))
+    }
+
+    /// The same, for somebody who looks on.
+    pub fn observed(
+        sources: &[LayerSource<'_>],
+        compat: Compat,
+        ignores_errors: bool,
+        reading: &Reading,
+    ) -> Result<Analysis, LayerError> {
+        let layers = layer::read_all(sources, ignores_errors, reading)?;
         // The two walks need the layers only, and each about as long as the other.
         let (efficiency, hidden) = thread::scope(|scope| {
             let efficiency = layer::spawn(scope, || Efficiency::of(&layers, compat));

@@ -21,11 +21,19 @@ const MIN_COLUMNS_FOR_BOTH: u16 = 80;
 const FIRST_LAYER_ID: usize = 15;
 const DETAIL_ROWS: u16 = 11;
 
-/// What is shown while layers are still read.
-pub fn loading(frame: &mut Frame<'_>, name: &str, commands: &[&str]) {
-    let mut lines = vec![Line::raw(format!("Reading {} layers of {}", commands.len(), clean(name))), Line::default()];
-    lines.extend(commands.iter().map(|command| Line::raw(format!("  {}", on_one_line(command)))));
-    frame.render_widget(Paragraph::new(lines), frame.area());
+/// What is shown while layers are still read: they stand where they will, and sizes come one by one. `titles` are the
+/// commands, `sizes` what is known of what they hold.
+pub fn loading(frame: &mut Frame<'_>, name: &str, titles: &[&str], sizes: &[Option<u64>]) {
+    let n_read = sizes.iter().flatten().count();
+    let mut lines = vec![heading("Layers", true), Line::raw("Cmp    Size  Command")];
+    for (title, bytes) in titles.iter().zip(sizes) {
+        let bytes = bytes.map_or_else(|| "…".to_owned(), size);
+        lines.push(Line::raw(format!("   {bytes:>7}  {}", on_one_line(title))));
+    }
+    let [list, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(frame.area());
+    frame.render_widget(Paragraph::new(lines), list);
+    let told = format!("Reading {}: {n_read} of {} layers  ^C Quit", clean(name), titles.len());
+    frame.render_widget(Paragraph::new(told), bottom);
 }
 
 pub(crate) fn screen(explorer: &mut Explorer<'_>, frame: &mut Frame<'_>) {

@@ -84,7 +84,17 @@ struct Key {
 
 /// Keys and what they do.
 #[derive(Clone, Debug)]
-pub struct KeyBindings(Vec<(Action, Place, Vec<Key>)>);
+pub struct KeyBindings(Vec<Binding>);
+
+#[derive(Clone, Debug)]
+struct Binding {
+    action: Action,
+    /// In settings.
+    name: &'static str,
+    spelled: String,
+    place: Place,
+    keys: Vec<Key>,
+}
 
 impl KeyBindings {
     /// The defaults, but for the actions for which `setting` has a list of keys, separated by commas.
@@ -92,13 +102,19 @@ impl KeyBindings {
     /// # Errors
     /// A key that does not exist.
     pub fn of(setting: impl Fn(&str) -> Option<String>) -> Result<KeyBindings, BadKey> {
-        let bindings = ACTIONS.iter().map(|(action, name, default, place)| {
-            let spelled = setting(name).unwrap_or_else(|| (*default).to_owned());
+        let bindings = ACTIONS.iter().map(|&(action, name, default, place)| {
+            let spelled = setting(name).unwrap_or_else(|| default.to_owned());
             let keys = spelled.split(',').map(str::trim).filter(|key| !key.is_empty());
             let keys = keys.map(|key| Key::parse(key).ok_or_else(|| BadKey { action: name, key: key.to_owned() }));
-            Ok((*action, *place, keys.collect::<Result<_, _>>()?))
+            let keys = keys.collect::<Result<_, _>>()?;
+            Ok(Binding { action, name, spelled, place, keys })
         });
         bindings.collect::<Result<_, _>>().map(KeyBindings)
+    }
+
+    /// The names of all actions in settings, and their keys as spelled there.
+    pub fn spelled(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|binding| (binding.name, binding.spelled.as_str()))
     }
 
     /// What `event` means in a place.
@@ -108,14 +124,14 @@ impl KeyBindings {
             Place::Layers => !is_tree,
             Place::Tree => is_tree,
         };
-        let binding = self.0.iter().find(|(_, place, keys)| here(*place) && keys.iter().any(|key| key.is(event)));
-        binding.map(|(action, _, _)| *action)
+        let is_meant = |binding: &&Binding| here(binding.place) && binding.keys.iter().any(|key| key.is(event));
+        self.0.iter().find(is_meant).map(|binding| binding.action)
     }
 
     /// The first key of an action, for people.
     pub(crate) fn label(&self, action: Action) -> &str {
-        let keys = self.0.iter().find(|(known, _, _)| *known == action).map(|(_, _, keys)| keys.as_slice());
-        keys.and_then(<[Key]>::first).map_or("", |key| &key.label)
+        let binding = self.0.iter().find(|binding| binding.action == action);
+        binding.and_then(|binding| binding.keys.first()).map_or("", |key| &key.label)
     }
 }
 

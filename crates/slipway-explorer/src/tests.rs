@@ -238,12 +238,31 @@ fn lines_and_stages_are_shown_where_they_are_known() {
 }
 
 #[test]
+fn layers_stand_there_before_they_are_read() {
+    let mut terminal = Terminal::new(TestBackend::new(60, 6)).unwrap();
+    let titles = ["ADD root", "RUN a &&\n b"];
+    terminal.draw(|frame| crate::loading(frame, "app:1", &titles, &[None, Some(15_000)])).unwrap();
+    let buffer = terminal.backend().buffer();
+    let cells: Vec<&str> = buffer.content.iter().map(|cell| cell.symbol()).collect();
+    let lines: Vec<String> = cells.chunks(60).map(|row| row.concat().trim_end().to_owned()).collect();
+    let expected = [
+        "┃● Layers",
+        "Cmp    Size  Command",
+        "         …  ADD root",
+        "     15 kB  RUN a &&↵ b",
+        "",
+        "Reading app:1: 1 of 2 layers  ^C Quit",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
 fn any_size_can_be_drawn() {
     let image = image();
     for (columns, rows) in [(0, 0), (1, 1), (3, 200), (79, 5), (80, 2), (500, 3)] {
         let mut screen = Screen::new(&image, columns, rows);
         screen.press("Down Tab Down ^f x");
-        screen.terminal.draw(|frame| crate::loading(frame, "app", &["RUN x\ny"])).unwrap();
+        screen.terminal.draw(|frame| crate::loading(frame, "app", &["RUN x\ny"], &[None])).unwrap();
     }
     let mut narrow = Screen::new(&image, 60, 24);
     assert!(narrow.lines()[0].contains("Layers") && !narrow.lines()[0].contains("Contents"));

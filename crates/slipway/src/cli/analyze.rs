@@ -80,6 +80,29 @@ fn name_and_value(text: &str) -> Result<(String, String), &'static str> {
 pub(crate) enum AnalyzeCommand {
     /// Build an image, and analyze it
     Build(Box<BuildArgs>),
+    /// Print the settings that are in force, as a settings file
+    Config {
+        /// Accepted for scripts: settings are always read
+        #[arg(long, hide = true)]
+        load: bool,
+        /// File with settings
+        #[arg(short, long, value_name = "PATH")]
+        config: Option<String>,
+    },
+    /// Print the version
+    Version {
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t = VersionFormat::Text, hide_default_value = true)]
+        output: VersionFormat,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VersionFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

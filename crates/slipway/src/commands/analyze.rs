@@ -3,6 +3,7 @@
 //! `dive` is the spelling of scripts: it behaves as the program of that name does in CI (`spec/analyze.md` part A), and
 //! so takes one image only.
 
+mod config_text;
 mod image_source;
 mod origins;
 mod report;
@@ -14,7 +15,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use slipway_analyze::{Analysis, Detail, Growth, LayerSource, RuleError, Rules, Status, growth_to_json, to_json};
+use slipway_analyze::{
+    Analysis, Detail, Growth, LayerSource, Reading, RuleError, Rules, Status, growth_to_json, to_json,
+};
 use slipway_engine::BuildRecord;
 use slipway_explorer::{Subject, size};
 use slipway_store::{OverlayFlavor, Store};
@@ -22,7 +25,7 @@ use slipway_store::{OverlayFlavor, Store};
 use crate::cli::Rejected;
 use crate::cli::analyze::{AnalyzeArgs, AnalyzeCommand};
 use crate::cli::build::BuildArgs;
-use crate::commands::build;
+use crate::commands::{build, version};
 use crate::exit_code;
 use crate::place;
 use crate::report::CommandError;
@@ -77,9 +80,14 @@ pub(crate) fn run(args: AnalyzeArgs, is_debug: bool, words: &[OsString]) -> Resu
 
 /// Analyzes exactly one image.
 pub(crate) fn run_as_dive(mut args: AnalyzeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
+    if let Some(AnalyzeCommand::Config { config: Some(path), .. }) = &args.command {
+        args.config = Some(path.clone());
+    }
     let settings = Settings::of(&args).map_err(refused)?;
     let rules = Rules::parse(&settings.rules).map_err(|errors| refused(AnalyzeError::Rules { errors }))?;
     let found = match (args.command.take(), &args.images[..]) {
+        (Some(AnalyzeCommand::Config { .. }), []) => return print(&config_text::of(&settings)),
+        (Some(AnalyzeCommand::Version { output }), []) => return print(&version::analyze_text(output)),
         (Some(AnalyzeCommand::Build(build_args)), []) => built(*build_args, &settings, is_debug, words)?,
         (None, [name]) => find(&ImageSource::of(name, &settings), name, &settings)?,
         _ => return Err(CommandError::Rejected(exactly_one())),
@@ -134,7 +142,8 @@ fn look_through(found: Found, settings: &Settings) -> Result<(), CommandError> {
     let is_tag = !found.name.contains("://") && !found.name.starts_with(['/', '.']) && !found.name.contains('@');
     let subject = Subject { tags: is_tag.then(|| found.name.clone()).into_iter().collect(), name: found.name };
     let (compat, ignores_errors) = (settings.compat, settings.ignores_errors);
-    let analyze = |layers: &[LayerSource<'_>]| Analysis::of(layers, compat, ignores_errors);
+    let analyze =
+        |layers: &[LayerSource<'_>], reading: &Reading| Analysis::observed(layers, compat, ignores_errors, reading);
     screen::explore(found.layers, subject, settings.screens.clone(), analyze).map_err(refused)
 }
 

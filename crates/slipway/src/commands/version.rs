@@ -9,6 +9,7 @@ use std::thread;
 use serde_json::{Value, json};
 use slipway_oci::Platform;
 
+use crate::cli::analyze::VersionFormat;
 use crate::cli::compose::ComposeVersionArgs;
 use crate::cli::docker::VersionArgs;
 use crate::cli::link_name;
@@ -33,6 +34,20 @@ pub(crate) fn line(words: &[std::ffi::OsString]) -> String {
         "docker" => format!("Docker version {ENGINE}, build slipway-{OWN}\n"),
         "buildx" => buildx_line(),
         _ => format!("slipway {OWN}\n"),
+    }
+}
+
+/// `dive version`: slipway's own, in the lines and fields of that program.
+pub(crate) fn analyze_text(format: VersionFormat) -> String {
+    let platform = Platform::host().to_string();
+    match format {
+        VersionFormat::Text => {
+            let lines = [("Application:", "slipway"), ("Version:", OWN), ("Platform:", &platform)];
+            lines.map(|(title, value)| format!("{title:<16} {value}\n")).concat()
+        }
+        VersionFormat::Json => {
+            format!("{:#}\n", json!({"application": "slipway", "version": OWN, "platform": platform}))
+        }
     }
 }
 

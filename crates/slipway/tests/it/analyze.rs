@@ -15,11 +15,14 @@ pub(crate) const TESTS: &[Test] = &[
     test("shares_of_nothing", shares_of_nothing),
     test("flags_beat_the_file_which_beats_the_environment", flags_beat_the_file_which_beats_the_environment),
     test("settings_files_are_found", settings_files_are_found),
+    test("settings_and_version_are_printed", settings_and_version_are_printed),
     test("the_export_comes_before_the_rules", the_export_comes_before_the_rules),
     test("sources_have_prefixes", sources_have_prefixes),
     test("images_of_the_store", images_of_the_store),
     test("what_is_built_is_analyzed", what_is_built_is_analyzed),
     test("two_images_are_compared", two_images_are_compared),
+    test("broken_layers_are_told_of", broken_layers_are_told_of),
+    test("who_reads_may_leave", who_reads_may_leave),
     test("lines_and_stages_of_what_was_built", lines_and_stages_of_what_was_built),
     test("lines_of_an_image_from_elsewhere", lines_of_an_image_from_elsewhere),
     test("lines_that_made_an_image_grow", lines_that_made_an_image_grow),
@@ -195,6 +198,38 @@ fn settings_files_are_found() {
     assert!(text(&dive(&site, &["--ci", "-c", "own.yaml"])).contains("  PASS  lowestEfficiency (0.35)\n"));
 }
 
+fn settings_and_version_are_printed() {
+    let site = wasteful();
+    let printed = |command: &mut std::process::Command| text(&run(command).success());
+    let defaults = printed(site.slipway().args(["dive", "config"]));
+    for part in [
+        "# evaluate the rules (env: DIVE_CI)\nci: false\n",
+        "\nrules:\n  # lowest share of the image that is needed, from 0 to 1 (env: DIVE_RULES_LOWEST_EFFICIENCY)\n  \
+         lowest-efficiency: '0.9'\n",
+        "  # (env: DIVE_KEYBINDING_QUIT)\n  quit: 'ctrl+c,q'\n",
+        "  hide: []\n",
+    ] {
+        assert!(defaults.contains(part), "{part} is not in\n{defaults}");
+    }
+    // What is printed says the same when it is read.
+    site.write(
+        "own.yaml",
+        "ci: true\nrules:\n  lowest-efficiency: 0.2\n  highest-user-wasted-percent: off\nkeybinding:\n  quit: x\n\
+         diff:\n  hide: [added, removed]\nfiletree:\n  pane-width: 0.25\njson-path: out.json\n",
+    );
+    let own = printed(site.slipway().args(["dive", "config", "--load", "-c", "own.yaml"]));
+    assert!(own.contains("pane-width: 0.25\n") && own.contains("hide: [added, removed]\n"), "{own}");
+    site.write("again.yaml", &own);
+    assert_eq!(printed(site.slipway().args(["dive", "config"]).env("DIVE_CONFIG", "again.yaml")), own);
+    // And it is what happens: an export, then the rules of CI mode are not asked for.
+    printed(site.slipway().args(["dive", "img.tar", "-c", "again.yaml"]));
+    assert!(site.path("ctx/out.json").exists());
+    let version = printed(site.slipway().args(["dive", "version"]));
+    assert!(version.starts_with("Application:     slipway\nVersion:         "), "{version}");
+    let version = printed(site.slipway().args(["dive", "version", "-o", "json"]));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&version).unwrap()["application"], "slipway");
+}
+
 fn the_export_comes_before_the_rules() {
     let site = wasteful();
     let outcome = run(site.slipway().args(["dive", "img.tar", "--json", "out.json"]).env("CI", "true")).success();
@@ -205,7 +240,9 @@ fn the_export_comes_before_the_rules() {
     assert_eq!(json["layer"][0]["id"], "l0");
     assert_eq!(dive(&site, &["-j", "out.json", "--ci"]).exit_code, Some(1));
     let missing = dive(&site, &["--json", "missing/dir/x"]).failure();
-    assert!(missing.contains("cannot write `missing/dir/x`"), "{missing}");
+    assert!(missing.contains("directory for JSON export does not exist: missing/dir"), "{missing}");
+    run(site.slipway().args(["dive", "img.tar"]).env("DIVE_JSON_PATH", "from-variable.json")).success();
+    assert!(site.path("ctx/from-variable.json").exists());
     dive(&site, &["--json-extended", "more.json"]).success();
     let json: serde_json::Value = serde_json::from_slice(&fs::read(site.path("ctx/more.json")).unwrap()).unwrap();
     assert_eq!(json["image"]["x-slipway"]["reclaimableBytes"], 100);
@@ -396,4 +433,75 @@ Change    File Path
     run(site.slipway().args(["analyze", "app:1", "app:2", "--json", "growth.json"])).success();
     let json: serde_json::Value = serde_json::from_slice(&fs::read(site.path("ctx/growth.json")).unwrap()).unwrap();
     assert_eq!(json["layers"][0]["origin"]["place"]["firstLine"], 10);
+}
+
+/// An archive whose second layer has these bytes; none if there are none.
+fn with_second_layer(site: &Site, bytes: Option<&[u8]>) {
+    let entry = |path: &str, data: Vec<u8>| Entry {
+        path: path.to_owned(),
+        kind: Kind::File,
+        mode: 0o644,
+        data,
+        ..Entry::default()
+    };
+    let good = tar::write(&[entry("a", vec![b'x'; 100])]).unwrap();
+    let config = serde_json::json!({
+        "architecture": std::env::consts::ARCH, "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{:064}", 1), format!("sha256:{:064}", 2)]},
+    });
+    let manifest =
+        serde_json::json!([{"Config": "config.json", "RepoTags": null, "Layers": ["1/layer.tar", "2/layer.tar"]}]);
+    let mut members = vec![
+        entry("1/layer.tar", good),
+        entry("config.json", config.to_string().into_bytes()),
+        entry("manifest.json", manifest.to_string().into_bytes()),
+    ];
+    members.extend(bytes.map(|bytes| entry("2/layer.tar", bytes.to_vec())));
+    fs::write(site.path("ctx").join("img.tar"), tar::write(&members).unwrap()).unwrap();
+}
+
+fn broken_layers_are_told_of() {
+    let site = Site::new("");
+    let whole = tar::write(&[Entry {
+        path: "b".to_owned(),
+        kind: Kind::File,
+        mode: 0o644,
+        data: vec![b'y'; 2000],
+        ..Entry::default()
+    }])
+    .unwrap();
+    let gzip_head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
+    let garbage = vec![b'?'; 2048];
+    for (bytes, told) in [
+        (Some(&whole[..1024]), "cannot analyze image: cannot read layer 1 (sha256:"),
+        (Some(&gzip_head[..]), "cannot analyze image: cannot read layer 1 (sha256:"),
+        (Some(&garbage[..]), "cannot analyze image: cannot read layer 1 (sha256:"),
+        (None, "cannot analyze image: cannot open layer 1 (sha256:"),
+    ] {
+        with_second_layer(&site, bytes);
+        for arguments in [&[][..], &["--ci"], &["--json", "out.json"]] {
+            let outcome = dive(&site, arguments);
+            assert_eq!(outcome.exit_code, Some(1), "{}", outcome.stderr);
+            assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+        }
+        assert!(!site.path("ctx/out.json").exists(), "nothing is written about half an image");
+        if bytes.is_some() {
+            let outcome = dive(&site, &["-i"]).success();
+            assert!(outcome.stderr.contains("[layers:2 files:1 size:100 B]"), "{}", outcome.stderr);
+        }
+    }
+}
+
+/// Pipes that nobody reads any more end a command, without a panic.
+fn who_reads_may_leave() {
+    let site = Site::new("FROM busybox\nRUN sudo cd /x && apt-get install a\n");
+    let many: Vec<(String, usize)> = (0..5000).map(|n| (format!("folder/file-with-a-long-name-{n}"), 1)).collect();
+    let files: Vec<(&str, usize)> = many.iter().map(|(path, size)| (path.as_str(), *size)).collect();
+    image(&site, &[&files, &files], true);
+    for line in ["dive --ci img.tar", "analyze img.tar", "dive config", "graph", "lint", "builds ls", "sizes --help"] {
+        let mut command = site.with_own_environment(std::process::Command::new("sh"));
+        let script = format!("{SLIPWAY} {line} 2>../told | head -c 1 >/dev/null; cat ../told");
+        let told = text(&run(command.args(["-c", &script])));
+        assert!(!told.contains("panicked"), "{line}: {told}");
+    }
 }

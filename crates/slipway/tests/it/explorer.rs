@@ -17,6 +17,8 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test { name: "a_file_is_taken_out_of_a_layer", needs: &[Capability::Tmux], run: a_file_is_taken_out },
     Test { name: "without_its_terminal_nothing_goes_on", needs: &[Capability::Tmux], run: without_its_terminal },
+    Test { name: "a_terminal_without_a_size", needs: &[Capability::Tmux], run: a_terminal_without_a_size },
+    Test { name: "stages_are_shown_at_a_key", needs: &[Capability::Tmux], run: stages_are_shown_at_a_key },
     Test {
         name: "a_narrow_terminal_shows_one_side",
         needs: &[Capability::Tmux],
@@ -135,4 +137,27 @@ fn a_narrow_terminal_shows_one_side() {
     terminal.tmux(&["resize-window", "-x", "120", "-y", "30"]);
     let screen = terminal.wait_for("Image Details");
     assert!(screen.contains("Current Layer Contents"), "{screen}");
+}
+
+/// It is drawn on as if it were of the usual size.
+fn a_terminal_without_a_size() {
+    let site = wasteful();
+    let terminal = Terminal::start_with(&site, "120", "stty cols 0 rows 0; ");
+    let screen = terminal.wait_for("Image efficiency score: 60 %");
+    assert!(screen.contains("│ Current Layer Contents"), "{screen}");
+    terminal.press(&["q"]);
+    terminal.wait_for("ended 0");
+}
+
+fn stages_are_shown_at_a_key() {
+    let site = wasteful();
+    let terminal = Terminal::start(&site, "120");
+    terminal.wait_for("Made by: not known");
+    terminal.press(&["s"]);
+    let screen = terminal.wait_for("Where the bytes come from");
+    assert!(screen.contains("     150 B       250 B  not known") && !screen.contains("Image Details"), "{screen}");
+    terminal.press(&["s"]);
+    terminal.wait_for("Image Details");
+    terminal.press(&["q"]);
+    terminal.wait_for("ended 0");
 }

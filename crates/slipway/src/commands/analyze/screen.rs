@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use slipway_analyze::{Analysis, LayerError, LayerSource};
+use slipway_analyze::{Analysis, LayerError, LayerSource, Reading};
 use slipway_explorer::ratatui::backend::{Backend as _, CrosstermBackend};
 use slipway_explorer::ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use slipway_explorer::ratatui::crossterm::terminal::{
@@ -44,12 +44,12 @@ pub(super) fn is_possible() -> bool {
 }
 
 /// Reads the layers and lets somebody look through them, until they have seen enough. The first picture is there before
-/// the layers are read.
+/// any layer is read, and has the layers in it; what they hold comes as it is known.
 pub(super) fn explore(
     sources: Vec<LayerSource<'_>>,
     subject: Subject,
     settings: Settings,
-    analyze: impl FnOnce(&[LayerSource<'_>]) -> Result<Analysis, LayerError> + Send,
+    analyze: impl FnOnce(&[LayerSource<'_>], &Reading) -> Result<Analysis, LayerError> + Send,
 ) -> Result<(), ScreenError> {
     let ended = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&ended))?;
@@ -57,10 +57,12 @@ pub(super) fn explore(
     let sources: Vec<LayerSource<'_>> = sources.into_iter().map(|source| stoppable(source, &stop)).collect();
     let mut seat = Seat::take()?;
     let commands: Vec<&str> = sources.iter().map(|source| source.command.as_str()).collect();
+    let reading = Reading::of(sources.len());
     let analysis = thread::scope(|scope| {
-        let work = scope.spawn(|| analyze(&sources));
+        let work = scope.spawn(|| analyze(&sources, &reading));
         while !work.is_finished() {
-            seat.terminal.draw(|frame| loading(frame, &subject.name, &commands))?;
+            let sizes: Vec<Option<u64>> = reading.sizes().collect();
+            seat.terminal.draw(|frame| loading(frame, &subject.name, &commands, &sizes))?;
             let has_left = matches!(next_key()?, Some(key) if is_quit(key));
             if has_left || ended.load(Ordering::Relaxed) {
                 stop.store(true, Ordering::Relaxed);

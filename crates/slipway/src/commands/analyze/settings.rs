@@ -31,6 +31,8 @@ pub(super) enum SettingsError {
     CiConfigForm { path: PathBuf, reason: &'static str },
     #[error("cannot understand the settings in `{}`", path.display())]
     Config { path: PathBuf, source: ComposeError },
+    #[error("directory for JSON export does not exist: {}", .0.display())]
+    JsonFolder(PathBuf),
     #[error(transparent)]
     Key(#[from] slipway_explorer::BadKey),
     #[error("the setting {name} is `{value}`, which is not {expected}")]
@@ -47,6 +49,7 @@ pub(super) struct Settings {
     pub(super) ignores_errors: bool,
     pub(super) json: Option<String>,
     pub(super) evaluates: bool,
+    pub(super) ci_config: PathBuf,
     pub(super) rules: RuleValues,
     pub(super) compat: Compat,
     /// What an image from elsewhere is said to be built from.
@@ -58,21 +61,40 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn of(args: &AnalyzeArgs) -> Result<Settings, SettingsError> {
-        let config = app_config(args.config.as_deref())?;
+        let named = args.config.clone().or_else(|| env_vars::DIVE_CONFIG.get());
+        let config = app_config(named.as_deref())?;
         let setting = |key: &str| config.get(key).map(|node| node.value.spelled());
         let is_true = |text: String| parse_bool(&text).unwrap_or_default();
         let platform = args.platform.as_deref().map(str::parse).transpose()?.unwrap_or_else(Platform::host);
+        let asked = args.json.clone().or_else(|| args.json_extended.clone());
+        let json = asked.or_else(|| env_vars::DIVE_JSON_PATH.get()).or_else(|| setting("json-path"));
+        let json = json.filter(|path| !path.is_empty());
+        if let Some(folder) = json.as_deref().and_then(|path| Path::new(path).parent())
+            && !folder.as_os_str().is_empty()
+            && !folder.exists()
+        {
+            return Err(SettingsError::JsonFolder(folder.to_owned()));
+        }
         let settings = Settings {
             source: args
                 .source
                 .clone()
                 .or_else(|| env_vars::DIVE_CONTAINER_ENGINE.get())
-                .or_else(|| setting("container-engine")),
+                .or_else(|| setting("container-engine"))
+                .filter(|source| !source.is_empty()),
             ignores_errors: args.ignore_errors.unwrap_or_else(|| {
                 env_vars::DIVE_IGNORE_ERRORS.get().or_else(|| setting("ignore-errors")).is_some_and(is_true)
             }),
-            json: args.json.clone().or_else(|| args.json_extended.clone()).or_else(|| env_vars::DIVE_JSON.get()),
-            evaluates: args.ci.unwrap_or_else(|| is_ci() || env_vars::DIVE_CI.get().is_some_and(is_true)),
+            json,
+            evaluates: args
+                .ci
+                .unwrap_or_else(|| is_ci() || env_vars::DIVE_CI.get().or_else(|| setting("ci")).is_some_and(is_true)),
+            ci_config: args
+                .ci_config
+                .clone()
+                .or_else(|| env_vars::DIVE_CI_CONFIG.get())
+                .or_else(|| setting("ci-config"))
+                .map_or_else(|| PathBuf::from(DEFAULT_CI_CONFIG), PathBuf::from),
             rules: RuleValues::default(),
             compat: args.dive_compat.into(),
             dockerfile: args.file.as_ref().map(|path| DockerfileQuestion {
@@ -92,10 +114,7 @@ impl Settings {
     fn rules(&self, args: &AnalyzeArgs, config: &Node) -> Result<RuleValues, SettingsError> {
         // A file that nobody needs may be broken.
         let file = match self.evaluates {
-            true => {
-                let path = args.ci_config.clone().or_else(|| env_vars::DIVE_CI_CONFIG.get());
-                ci_config(Path::new(path.as_deref().unwrap_or(DEFAULT_CI_CONFIG)))?
-            }
+            true => ci_config(&self.ci_config)?,
             false => None,
         };
         let rule = |flag: &Option<String>, variable: EnvVar, [camel, kebab]: [&str; 2], default: String| {
