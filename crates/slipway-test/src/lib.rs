@@ -5,6 +5,7 @@
 
 pub mod actions_cache;
 pub mod base;
+pub mod browser;
 pub mod builder;
 pub mod capability;
 pub mod case;

@@ -19,7 +19,7 @@ pub(super) fn section(report: &Report, against: &Against) -> String {
         let _ = write!(text, "; image {}", growth(before, after));
     }
     text.push_str(
-        ".</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Comparison\"><table>\n<thead><tr>\
+        ".</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Comparison\"><table aria-label=\"Comparison\">\n<thead><tr>\
          <th scope=\"col\">Step</th><th scope=\"col\">Then</th><th scope=\"col\">Now</th><th scope=\"col\">Difference</th>\
          </tr></thead>\n<tbody>\n",
     );

@@ -82,7 +82,7 @@ pub(super) fn troubles(page: &mut String, report: &Report) {
 }
 
 pub(super) fn section(report: &Report) -> String {
-    let mut text = "<table class=\"facts\">\n<tbody>\n".to_owned();
+    let mut text = "<table class=\"facts\" aria-label=\"About the build\">\n<tbody>\n".to_owned();
     for (title, value) in &report.facts {
         let _ = writeln!(text, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escaped(title), escaped(value));
     }

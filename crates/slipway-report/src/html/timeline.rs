@@ -18,6 +18,9 @@ struct Bar<'a> {
     lane: usize,
 }
 
+/// Where, in hundredths of the width, labels begin to stand before their marks.
+const LAST_LABEL: f64 = 85.0;
+
 pub(super) fn section(report: &Report) -> String {
     let (bars, n_lanes) = lanes(&report.steps);
     if bars.is_empty() {
@@ -31,7 +34,9 @@ pub(super) fn section(report: &Report) -> String {
             .to_owned();
     for tick in ticks(total) {
         let left = 100.0 * tick / total;
-        let _ = writeln!(text, "<span style=\"left:{left:.3}%\">{}</span>", tick_label(tick));
+        // Near the end there is no room to the right of the mark.
+        let class = if left > LAST_LABEL { " class=\"last\"" } else { "" };
+        let _ = writeln!(text, "<span{class} style=\"left:{left:.3}%\">{}</span>", tick_label(tick));
     }
     let _ = writeln!(text, "</div>\n<ul class=\"lanes\" style=\"--lanes:{n_lanes}\" aria-label=\"Steps over time\">");
     for bar in &bars {
@@ -94,7 +99,7 @@ fn write_bar(text: &mut String, bar: &Bar<'_>, report: &Report, total: f64) {
 fn write_table(text: &mut String, bars: &[Bar<'_>], report: &Report) {
     text.push_str(
         "<details class=\"fallback\"><summary>The timeline as a table</summary>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" \
-         aria-label=\"Timeline as a table\"><table>\n<thead><tr><th scope=\"col\">Step</th><th scope=\"col\">Begins after</th>\
+         aria-label=\"Timeline as a table\"><table aria-label=\"Timeline\">\n<thead><tr><th scope=\"col\">Step</th><th scope=\"col\">Begins after</th>\
          <th scope=\"col\">Takes</th><th scope=\"col\">Critical path</th></tr></thead>\n<tbody>\n",
     );
     for bar in bars {

@@ -84,7 +84,7 @@ fn write_layer(text: &mut String, step: &ReportStep, area: Area) {
 fn write_table(text: &mut String, sized: &[&ReportStep]) {
     text.push_str(
         "<details class=\"fallback\"><summary>The sizes as a table</summary>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" \
-         aria-label=\"Sizes as a table\"><table>\n<thead><tr><th scope=\"col\">Step</th><th scope=\"col\">Added</th>\
+         aria-label=\"Sizes as a table\"><table aria-label=\"Sizes\">\n<thead><tr><th scope=\"col\">Step</th><th scope=\"col\">Added</th>\
          <th scope=\"col\">In the image</th></tr></thead>\n<tbody>\n",
     );
     for step in sized {
