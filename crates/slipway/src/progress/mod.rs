@@ -457,6 +457,23 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_is_an_interval_after_the_last_one_however_many_messages_come() {
+        let interval = Duration::from_secs(3600);
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        for _ in 0..100 {
+            sender.send(Message::Event(Event::StepCached { step: StepId(0) })).unwrap();
+        }
+        let begun = Instant::now();
+        let mut next_tick = Some(begun);
+        let mut n_ticks = 0;
+        for _ in 0..101 {
+            n_ticks += usize::from(matches!(receive(&receiver, &mut next_tick, Some(interval)), Received::Tick));
+        }
+        assert_eq!((n_ticks, receiver.len()), (1, 0));
+        assert!(next_tick.is_some_and(|next| next >= begun + interval));
+    }
+
+    #[test]
     fn steps_get_different_numbers_and_nothing_waits_for_a_silent_screen() {
         let reporter = Reporter::start(Style::Silent, false);
         assert_ne!(reporter.new_step(), reporter.new_step());

@@ -95,6 +95,9 @@ impl Tty {
         };
         let has_colors = self.terminal.has_colors;
         let fitted: Vec<String> = lines.iter().map(|line| line.fitted(width, has_colors)).collect();
+        if width == self.drawn.width && fitted == self.drawn.lines {
+            return;
+        }
         let n_above = self.drawn.n_rows(width);
         // What is above the window cannot be drawn over.
         let n_up = n_above.min(height.saturating_sub(1));
@@ -248,6 +251,52 @@ mod tests {
         let second = picture(&mut tty, 1.4, false);
         assert!(second.contains("Building 1.4s") && !second.contains("third"), "{second}");
         assert_eq!(second.matches('\n').count(), first.matches('\n').count());
+    }
+
+    #[test]
+    fn a_picture_like_the_last_one_is_not_written() {
+        let mut tty = tty(|| (60, 24));
+        let bytes_of = |tty: &mut Tty, seconds| {
+            let mut out = Vec::new();
+            tty.draw(at(seconds), false, &mut out);
+            out.len()
+        };
+        assert!(bytes_of(&mut tty, 1.2) > 0);
+        assert_eq!(bytes_of(&mut tty, 1.2), 0);
+        // Times are shown in tenths of a second.
+        assert_eq!(bytes_of(&mut tty, 1.201), 0);
+        assert!(bytes_of(&mut tty, 1.3) > 0);
+        tty.terminal.size = || (61, 24);
+        assert!(bytes_of(&mut tty, 1.3) > 0, "the window has another size");
+        tty.let_go();
+        assert!(bytes_of(&mut tty, 1.3) > 0, "somebody else wrote on it");
+    }
+
+    /// However many steps run and however much they write, a picture is no larger than the window that it is for.
+    #[test]
+    fn a_picture_is_as_large_as_the_window_at_most() {
+        for (width, height) in [(80, 24), (200, 50), (20, 5)] {
+            let mut tty = tty(|| (80, 24));
+            for number in 10..1000 {
+                let step = StepId(number);
+                let name = format!("[s{number} 1/1] RUN {}", "x".repeat(500));
+                tty.event(&Event::StepPlanned { step, name, inputs: Vec::new() }, &mut Vec::new());
+                tty.event(&Event::StepStarted { step, at: at(0.1) }, &mut Vec::new());
+                let bytes = "y".repeat(3000).into_bytes();
+                let log = Event::StepLog { step, stream: LogStream::Stdout, bytes, at: at(0.2) };
+                tty.event(&log, &mut Vec::new());
+            }
+            let mut out = Vec::new();
+            let size: fn() -> (usize, usize) = match width {
+                80 => || (80, 24),
+                200 => || (200, 50),
+                _ => || (20, 5),
+            };
+            tty.terminal.size = size;
+            tty.draw(at(1.0), false, &mut out);
+            // A character takes four bytes at most; a line ends in a few more.
+            assert!(out.len() <= height * (4 * width + 16) + 64, "{} bytes for {width}x{height}", out.len());
+        }
     }
 
     #[test]
