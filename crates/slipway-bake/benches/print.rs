@@ -39,6 +39,7 @@ fn definition(n_targets: usize) -> String {
 fn print(files: &[SourceFile], n_targets: usize) -> Duration {
     let started = Instant::now();
     let inputs = Inputs {
+        command_context: "cwd://",
         variables: &[],
         environment: &|_| None,
         local_platform: "linux/amd64",

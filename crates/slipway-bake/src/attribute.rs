@@ -60,7 +60,8 @@ pub(crate) fn decode(value: &Value, kind: Kind) -> Result<Value, String> {
         _ if value.is_null() => Ok(Value::tuple(Vec::new())),
         _ => {
             let Some(items) = value.items() else {
-                return Err("list of map of string required".to_owned());
+                let entry = if matches!(kind, Kind::Secret | Kind::Ssh) { "object" } else { "map of string" };
+                return Err(format!("list of {entry} required"));
             };
             let entries = items.iter().map(|item| entries(item, kind)).collect::<Result<Vec<_>, _>>()?;
             Ok(Value::tuple(entries.concat()))
@@ -82,6 +83,27 @@ fn entries(item: &Value, kind: Kind) -> Result<Vec<Value>, String> {
     Ok(fields.into_iter().map(as_value).collect())
 }
 
+/// A decoded value as references see it: entries have all fields of their kind, with empty texts for those not set.
+pub(crate) fn as_referred(value: &Value, block: &str, name: &str) -> Value {
+    let fields: &[&str] = match kind(block, name) {
+        Some(Kind::Output) => &["dest"],
+        Some(Kind::Secret) => &["env", "id", "src"],
+        Some(Kind::Ssh) => &["id", "paths"],
+        _ => return value.clone(),
+    };
+    let whole = |entry: &Value| {
+        let mut entry = entry.entries().cloned().unwrap_or_default();
+        for field in fields {
+            let text = entry.entry((*field).to_owned()).or_insert_with(|| Value::string(""));
+            if *field == "paths" {
+                *text = Value::strings(text.as_str().unwrap_or_default().split(',').filter(|path| !path.is_empty()));
+            }
+        }
+        Value::object(entry)
+    };
+    Value::tuple(value.items().unwrap_or_default().iter().map(whole).collect())
+}
+
 /// What can be said of a secret.
 const SECRET_FIELDS: [&str; 5] = ["id", "src", "source", "env", "type"];
 
@@ -90,7 +112,7 @@ pub(crate) type Fields = BTreeMap<String, String>;
 
 /// The entries that a text in short notation stands for.
 pub(crate) fn from_text(text: &str, kind: Kind) -> Result<Vec<Fields>, String> {
-    let csv_fields = || csv::fields(text).map_err(|problem| format!("invalid value {text}: {problem}"));
+    let csv_fields = || csv::fields(text);
     match kind {
         Kind::Cache if !text.contains('=') => {
             let registry =
@@ -113,11 +135,19 @@ pub(crate) fn from_text(text: &str, kind: Kind) -> Result<Vec<Fields>, String> {
             Ok(vec![fields])
         }
         Kind::Secret => {
-            let fields = csv_fields()?;
+            let fields = csv_fields().map_err(|problem| format!("failed to parse csv secret: {problem}"))?;
             match fields.iter().find(|field| !field.contains('=')) {
                 Some(field) => Err(format!("invalid field '{field}' must be a key=value pair")),
                 None => Ok(vec![checked(pairs(&fields)?, kind, text)?]),
             }
+        }
+        Kind::Attest => {
+            let mut fields = pairs(&csv_fields()?)?;
+            if let Some(text) = fields.get_mut("disabled") {
+                let problem = |problem| format!("invalid value disabled={text}: {problem}");
+                *text = parse_bool(text).map_err(problem)?.to_string();
+            }
+            Ok(vec![checked(fields, kind, text)?])
         }
         _ => Ok(vec![checked(pairs(&csv_fields()?)?, kind, text)?]),
     }
@@ -136,7 +166,7 @@ fn from_object(given: &BTreeMap<String, Value>, kind: Kind) -> Result<Fields, St
     for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
         let text = match (kind, value.items()) {
             (Kind::Ssh, Some(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
-            _ => match convert(value, &Type::String)? {
+            _ => match convert(value, &Type::String).map_err(|problem| format!("element {name:?}: {problem}"))? {
                 Value::String(text) => text.to_string(),
                 _ => continue,
             },
@@ -148,7 +178,23 @@ fn from_object(given: &BTreeMap<String, Value>, kind: Kind) -> Result<Fields, St
             fields.insert(name.clone(), text);
         }
     }
+    if kind == Kind::Attest {
+        // An object may leave out what a text may not.
+        fields.entry("type".to_owned()).or_default();
+        if let Some(text) = fields.get_mut("disabled") {
+            *text = parse_bool(text)?.to_string();
+        }
+    }
     checked(fields, kind, &to_json(&Value::object(given.clone())))
+}
+
+/// A bool in one of the spellings that flags have.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+    }
 }
 
 /// An entry with all that its kind asks for.

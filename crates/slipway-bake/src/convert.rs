@@ -19,6 +19,9 @@ pub(crate) fn convert(value: &Value, want: &Type) -> Result<Value, String> {
         return Ok(value.clone());
     }
     let refused = || mismatch(&value.type_of(), want);
+    // Where the types would do, it is a single value that does not.
+    let within =
+        |problem: Option<String>| problem.filter(|_| may_convert(&value.type_of(), want)).unwrap_or_else(refused);
     if value.is_null() {
         return if may_convert(&value.type_of(), want) { Ok(Value::Null(want.clone())) } else { Err(refused()) };
     }
@@ -41,29 +44,29 @@ pub(crate) fn convert(value: &Value, want: &Type) -> Result<Value, String> {
         }
         (_, Type::List(element)) => {
             let items = value.items().ok_or_else(refused)?;
-            let (element, items) = convert_items(items, element).map_err(|()| refused())?;
+            let (element, items) = convert_items(items, element).map_err(within)?;
             Ok(Value::list(element, items))
         }
         (_, Type::Set(element)) => {
             let items = value.items().ok_or_else(refused)?;
-            let (element, items) = convert_items(items, element).map_err(|()| refused())?;
+            let (element, items) = convert_items(items, element).map_err(within)?;
             Ok(Value::set(element, items))
         }
         (_, Type::Map(element)) => {
             let entries = value.entries().ok_or_else(refused)?;
             let items: Vec<Value> = entries.values().cloned().collect();
-            let (element, items) = convert_items(&items, element).map_err(|()| refused())?;
+            let (element, items) = convert_items(&items, element).map_err(within)?;
             Ok(Value::map(element, entries.keys().cloned().zip(items).collect()))
         }
         (Value::Tuple(items), Type::Tuple(types)) if items.len() == types.len() => {
             let items = items.iter().zip(types).map(|(item, ty)| convert(item, ty));
-            Ok(Value::tuple(items.collect::<Result<_, _>>().map_err(|_| refused())?))
+            Ok(Value::tuple(items.collect::<Result<_, _>>().map_err(|problem| within(Some(problem)))?))
         }
         (Value::Object(entries) | Value::Map(_, entries), Type::Object(types)) => {
             let mut converted = BTreeMap::new();
             for (name, ty) in types {
                 let item = match entries.get(name) {
-                    Some(item) => convert(item, ty.of_present()).map_err(|_| refused())?,
+                    Some(item) => convert(item, ty.of_present()).map_err(|problem| within(Some(problem)))?,
                     None if ty.is_optional() => Value::Null(ty.of_present().clone()),
                     None => return Err(refused()),
                 };
@@ -75,13 +78,14 @@ pub(crate) fn convert(value: &Value, want: &Type) -> Result<Value, String> {
     }
 }
 
-/// Items as one type, which is found out if it is not said.
-fn convert_items(items: &[Value], want: &Type) -> Result<(Type, Vec<Value>), ()> {
+/// Items as one type, which is found out if it is not said. The error is that of an item; there is none if the items
+/// have no type in common.
+fn convert_items(items: &[Value], want: &Type) -> Result<(Type, Vec<Value>), Option<String>> {
     let element = match want {
-        Type::Dynamic => unify(&items.iter().map(Value::type_of).collect::<Vec<_>>()).ok_or(())?,
+        Type::Dynamic => unify(&items.iter().map(Value::type_of).collect::<Vec<_>>()).ok_or(None)?,
         _ => want.clone(),
     };
-    let items = items.iter().map(|item| convert(item, &element)).collect::<Result<_, _>>().map_err(|_| ())?;
+    let items = items.iter().map(|item| convert(item, &element)).collect::<Result<_, _>>()?;
     Ok((element, items))
 }
 

@@ -1,7 +1,21 @@
 //! Comma-separated texts as in RFC 4180 (`spec/bake.md` section 9.1).
 
+/// Why a text has no fields, and at which byte that shows.
+#[derive(Debug, PartialEq)]
+pub(crate) struct CsvError {
+    at: usize,
+    pub(crate) reason: &'static str,
+}
+
+impl CsvError {
+    /// The line of `text`, counted from 1.
+    pub(crate) fn line(&self, text: &str) -> usize {
+        text[..self.at.min(text.len())].matches('\n').count() + 1
+    }
+}
+
 /// All records of a text; empty lines are none.
-pub(crate) fn records(text: &str) -> Result<Vec<Vec<String>>, String> {
+pub(crate) fn records(text: &str) -> Result<Vec<Vec<String>>, CsvError> {
     let mut records = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -9,30 +23,38 @@ pub(crate) fn records(text: &str) -> Result<Vec<Vec<String>>, String> {
             rest = after;
             continue;
         }
-        let (record, after) = record(rest)?;
+        let (record, after) = record(text, rest)?;
         records.push(record);
         rest = after;
     }
     Ok(records)
 }
 
-/// The fields of the first record.
+/// The fields of the first record; the error names the column, counted from 1.
 pub(crate) fn fields(text: &str) -> Result<Vec<String>, String> {
-    records(text)?.into_iter().next().ok_or_else(|| "EOF".to_owned())
+    if text.is_empty() {
+        return Err("EOF".to_owned());
+    }
+    let problem = |CsvError { at, reason }: CsvError| format!("parse error on line 1, column {}: {reason}", at + 1);
+    record(text, text).map(|(fields, _)| fields).map_err(problem)
 }
 
-/// One record, and what follows its line end.
-fn record(text: &str) -> Result<(Vec<String>, &str), String> {
+const STRAY_QUOTE: &str = "extraneous or missing \" in quoted-field";
+
+/// The record that the end `rest` of `text` begins with, and what follows its line end.
+fn record<'a>(text: &str, mut rest: &'a str) -> Result<(Vec<String>, &'a str), CsvError> {
     let mut fields = Vec::new();
-    let mut rest = text;
     loop {
+        let at = text.len() - rest.len();
         let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_field(quoted)?,
+            Some(quoted) => {
+                quoted_field(quoted).map_err(|offset| CsvError { at: at + 1 + offset, reason: STRAY_QUOTE })?
+            }
             None => {
                 let end = rest.find([',', '\n']).unwrap_or(rest.len());
                 let field = &rest[..end];
-                if field.contains('"') {
-                    return Err("bare \" in non-quoted field".to_owned());
+                if let Some(quote) = field.find('"') {
+                    return Err(CsvError { at: at + quote, reason: "bare \" in non-quoted-field" });
                 }
                 (field.trim_end_matches('\r').to_owned(), &rest[end..])
             }
@@ -48,12 +70,13 @@ fn record(text: &str) -> Result<(Vec<String>, &str), String> {
     }
 }
 
-/// Behind the opening quote.
-fn quoted_field(text: &str) -> Result<(String, &str), String> {
+/// Behind the opening quote: the field, and what follows it; or where the quote is that is too much or missing.
+fn quoted_field(text: &str) -> Result<(String, &str), usize> {
     let mut field = String::new();
     let mut rest = text;
     loop {
-        let Some(quote) = rest.find('"') else { return Err("extraneous or missing \" in quoted-field".to_owned()) };
+        let at = text.len() - rest.len();
+        let Some(quote) = rest.find('"') else { return Err(at) };
         field.push_str(&rest[..quote]);
         rest = &rest[quote + 1..];
         if let Some(after) = rest.strip_prefix('"') {
@@ -64,7 +87,7 @@ fn quoted_field(text: &str) -> Result<(String, &str), String> {
         if rest.is_empty() || rest.starts_with([',', '\n', '\r']) {
             return Ok((field, rest));
         }
-        return Err("extraneous or missing \" in quoted-field".to_owned());
+        return Err(at + quote);
     }
 }
 

@@ -182,7 +182,7 @@ impl Resolver<'_> {
             return Ok((Target::default(), true));
         }
         let (mut target, mut is_cut) = (Target::default(), false);
-        for parent in own.inherits.iter().filter(|parent| !parent.is_empty()) {
+        for parent in &own.inherits {
             let (parent, parent_is_cut) = self.resolve(parent)?;
             target.merge(parent);
             is_cut |= parent_is_cut;
@@ -197,5 +197,60 @@ impl Resolver<'_> {
             self.known.insert(name.to_owned(), target.clone());
         }
         Ok((target, is_cut))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Reads `text`, and says how many random values it asked for: each takes one evaluation.
+    fn n_evaluations(text: String) -> usize {
+        let count = Cell::new(0);
+        let random = || {
+            count.set(count.get() + 1);
+            [0; 16]
+        };
+        let inputs = Inputs {
+            variables: &[],
+            environment: &|_| None,
+            command_context: "cwd://",
+            local_platform: "linux/amd64",
+            home: "/root",
+            now_seconds: 0,
+            random: &random,
+        };
+        let files = [SourceFile { name: "docker-bake.hcl".to_owned(), text }];
+        let definition = Definition::read(&files, &inputs).unwrap();
+        let names: Vec<String> = definition.targets.keys().cloned().collect();
+        assert_eq!(definition.select(&names, &[], None).unwrap().targets.len(), names.len());
+        count.get()
+    }
+
+    #[test]
+    fn each_attribute_is_evaluated_once() {
+        let definition = |n: usize| {
+            format!(
+                r#"
+                variable "ONCE" {{
+                  default = uuidv4()
+                }}
+                target "base" {{
+                  args = {{ U = uuidv4() }}
+                }}
+                target "each" {{
+                  name     = "each-${{i}}"
+                  matrix   = {{ i = range({n}) }}
+                  inherits = ["base"]
+                  args     = {{ OWN = uuidv4(), U = target.base.args.U, V = ONCE }}
+                  labels   = {{ own = target.base.args.U, other = ONCE }}
+                }}
+                "#
+            )
+        };
+        // One for the variable, one for the base, and one for each of the others.
+        assert_eq!([10, 200].map(|n| n_evaluations(definition(n))), [12, 202]);
     }
 }

@@ -57,6 +57,11 @@ impl Diagnostic {
     pub(crate) fn new(span: Span, summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
         Diagnostic { summary: summary.into(), detail: detail.into(), span: Some(span), n_followers: 0 }
     }
+
+    /// The same, with so many more that come of it.
+    pub(crate) fn followed_by(self, n_followers: usize) -> Diagnostic {
+        Diagnostic { n_followers, ..self }
+    }
 }
 
 /// One or more findings; the first is the one that is shown.

@@ -98,7 +98,9 @@ impl Program<'_> {
         if let Some(value) = self.global(root, span)? {
             return Ok((value, 0));
         }
-        if let "target" | "group" = root {
+        if let "target" | "group" = root
+            && self.sees_targets.get()
+        {
             let constant = |step: Option<&Step>| -> Evaluated<Option<String>> {
                 match step.map(|step| &step.kind) {
                     Some(StepKind::Attribute(name)) => Ok(Some(name.clone())),
@@ -110,8 +112,16 @@ impl Program<'_> {
                 }
             };
             let (name, attribute) = (constant(steps.first())?, constant(steps.get(1))?);
-            if let Some(found) = self.reference(root, name.as_deref(), attribute.as_deref(), span)? {
+            let Some(name) = name else {
+                return self.invalid(&format!("cannot access {root} as a variable"));
+            };
+            let step_span = |index: usize| steps.get(index).map_or(span, |step| step.span);
+            if let Some(found) = self.reference(root, &name, attribute.as_deref(), step_span(1))? {
                 return Ok(found);
+            }
+            if root == "target" && self.instances.iter().any(|instance| instance.block.kind == root) {
+                let detail = format!("This map does not have an element with the key {name:?}.");
+                return fail(step_span(0), "Missing map element", detail);
             }
         }
         let hint = self.similar_variable(root).map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
@@ -137,7 +147,7 @@ impl Program<'_> {
             }
             let Ok(Value::String(key)) = convert(&key, &Type::String) else {
                 let detail = "Can't use this value as a key: string required.";
-                return fail(item.key.start(), "Incorrect key type", detail);
+                return fail(item.key.span, "Incorrect key type", detail);
             };
             entries.insert(key.to_string(), self.eval(&item.value, scope)?);
         }

@@ -2,6 +2,7 @@
 
 mod collection;
 mod encoding;
+mod encryption;
 mod format;
 mod network;
 mod numeric;
@@ -15,7 +16,7 @@ pub(crate) use encoding::{from_json, to_json};
 pub(crate) use text::clean_path;
 
 use crate::convert::convert;
-use crate::diagnostic::{Diagnostic, Located};
+use crate::diagnostic::{Diagnostic, Located, place_text};
 use crate::eval::{Evaluated, Scope, fail};
 use crate::number::Number;
 use crate::program::Program;
@@ -46,6 +47,9 @@ enum Kind {
     Number,
     Bool,
     Texts,
+    /// A list whose items have one type, whichever.
+    List,
+    Set,
 }
 
 /// Why a function gives no value.
@@ -93,6 +97,14 @@ const fn texts(name: &'static str) -> Parameter {
     Parameter { name, kind: Kind::Texts, takes_null: false }
 }
 
+const fn list(name: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::List, takes_null: false }
+}
+
+const fn set(name: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::Set, takes_null: false }
+}
+
 const fn fixed(
     name: &'static str,
     parameters: &'static [Parameter],
@@ -117,6 +129,7 @@ fn tables() -> impl Iterator<Item = &'static Function> {
     [
         collection::FUNCTIONS,
         encoding::FUNCTIONS,
+        encryption::FUNCTIONS,
         format::FUNCTIONS,
         network::FUNCTIONS,
         numeric::FUNCTIONS,
@@ -152,21 +165,30 @@ fn bool_of(value: &Value) -> bool {
 }
 
 /// The whole number of an argument.
-fn whole(arguments: &[Value], index: usize) -> Result<i64, Problem> {
+fn whole(arguments: &[Value], index: usize) -> Result<i64, String> {
     let number = number_of(&arguments[index]);
-    number.to_i64().ok_or_else(|| Problem::Argument(index, "value must be a whole number".to_owned()))
+    let problem = || format!("value must be a whole number, between {} and {}", i64::MIN, i64::MAX);
+    number.to_i64().ok_or_else(problem)
 }
 
-fn items_of(arguments: &[Value], index: usize) -> Result<&[Value], Problem> {
-    let problem = || Problem::Argument(index, "argument must be list, tuple or set".to_owned());
-    arguments[index].items().ok_or_else(problem)
+/// The items of a list or tuple.
+fn sequence(value: &Value) -> Option<&[Value]> {
+    if matches!(value, Value::Set(..)) { None } else { value.items() }
+}
+
+/// The items of an argument that its parameter has made a list or set.
+fn items_of(value: &Value) -> &[Value] {
+    value.items().unwrap_or_default()
 }
 
 impl Program<'_> {
     pub(crate) fn call(&self, call: &Call, scope: &Scope<'_>) -> Evaluated<Value> {
         match call.name.as_str() {
             "try" => return self.first_that_works(call, scope),
-            "can" => return Ok(Value::Bool(self.only_argument(call).is_ok_and(|expr| self.eval(expr, scope).is_ok()))),
+            "can" => {
+                self.check_count(call, &["expression"], false, call.arguments.len())?;
+                return Ok(Value::Bool(self.attempt(&call.arguments[0], scope).is_ok()));
+            }
             "convert" => return self.convert_call(call, scope),
             _ => {}
         }
@@ -193,7 +215,7 @@ impl Program<'_> {
         {
             let Some(items) = last.items() else {
                 let detail = "The expanding argument (indicated by ...) must be of a tuple, list, or set type.";
-                return fail(expr.start(), "Invalid expanding argument value", detail);
+                return fail(expr.span, "Invalid expanding argument value", detail);
             };
             values.extend_from_slice(items);
         }
@@ -210,7 +232,11 @@ impl Program<'_> {
             return fail(call.close, "Not enough function arguments", detail);
         }
         if n_given > n_wanted && !is_variadic {
-            let span = call.arguments.get(n_wanted).map_or(call.close, Expr::start);
+            let last = call.arguments.len().saturating_sub(1);
+            let span = match call.arguments.get(n_wanted.min(last)) {
+                Some(list) if call.is_spread && n_wanted >= last => list.span,
+                argument => argument.map_or(call.close, Expr::start),
+            };
             let detail = format!("Function {:?} expects only {n_wanted} argument(s).", call.name);
             return fail(span, "Too many function arguments", detail);
         }
@@ -235,6 +261,8 @@ impl Program<'_> {
                 Kind::Number => Type::Number,
                 Kind::Bool => Type::Bool,
                 Kind::Texts => Type::List(Box::new(Type::String)),
+                Kind::List => Type::List(Box::new(Type::Dynamic)),
+                Kind::Set => Type::Set(Box::new(Type::Dynamic)),
             };
             match convert(argument, &ty) {
                 Ok(value) if value.is_null() && !parameter.takes_null => {
@@ -278,26 +306,32 @@ impl Program<'_> {
         })
     }
 
-    fn only_argument<'c>(&self, call: &'c Call) -> Evaluated<&'c Expr> {
-        self.check_count(call, &["expression"], false, call.arguments.len())?;
-        Ok(&call.arguments[0])
+    /// The value of an expression that may fail.
+    fn attempt(&self, expr: &Expr, scope: &Scope<'_>) -> Evaluated<Value> {
+        let depth = self.depth.get();
+        let value = self.eval(expr, scope);
+        // An evaluation that was given up did not count back.
+        self.depth.set(depth);
+        value
     }
 
     fn first_that_works(&self, call: &Call, scope: &Scope<'_>) -> Evaluated<Value> {
-        let works = |expr: &Expr| {
-            let depth = self.depth.get();
-            let value = self.eval(expr, scope);
-            // An evaluation that was given up did not count back.
-            self.depth.set(depth);
-            value
-        };
-        if let Some(value) = call.arguments.iter().find_map(|expr| works(expr).ok()) {
-            return Ok(value);
-        }
         if call.arguments.is_empty() {
             return self.failed_call(call, "at least one argument is required");
         }
-        self.failed_call(call, "no expression succeeded; every one of them failed")
+        let mut failures = String::new();
+        for expr in &call.arguments {
+            match self.attempt(expr, scope) {
+                Ok(value) => return Ok(value),
+                Err(diagnostics) => diagnostics.0.iter().for_each(|Diagnostic { summary, span, detail, .. }| {
+                    let place = span.and_then(|span| place_text(span, self.files)).unwrap_or_default();
+                    failures += &format!("- {summary} (at {place})\n  {detail}\n");
+                }),
+            }
+        }
+        let problem =
+            format!("no expression succeeded:\n{failures}\nAt least one expression must produce a successful result");
+        self.failed_call(call, &problem)
     }
 
     fn convert_call(&self, call: &Call, scope: &Scope<'_>) -> Evaluated<Value> {

@@ -5,6 +5,22 @@ pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', ']'])
 }
 
+/// Whether a pattern is one: each set has an end, and a backslash something to stand before.
+pub(crate) fn is_valid(pattern: &str) -> bool {
+    let characters: Vec<char> = pattern.chars().collect();
+    let mut rest = &characters[..];
+    while let Some(first) = rest.first() {
+        let n_taken = match first {
+            '[' => rest.iter().skip(2).position(|c| *c == ']').map(|end| end + 3),
+            '\\' => (rest.len() > 1).then_some(2),
+            _ => Some(1),
+        };
+        let Some(n_taken) = n_taken else { return false };
+        rest = &rest[n_taken..];
+    }
+    true
+}
+
 /// Whether the whole of `name` matches.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
@@ -79,6 +95,7 @@ mod tests {
             ("[", "[", false),
         ] {
             assert_eq!(matches(pattern, name), is_match, "{pattern} {name}");
+            assert_eq!(is_valid(pattern), pattern != "[", "{pattern}");
         }
     }
 }

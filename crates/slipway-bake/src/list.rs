@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 use crate::convert::{convert, wanted_name};
 use crate::definition::{Definition, Variable};
 use crate::functions::to_json;
+use crate::print::escaped;
 use crate::value::{Type, Value};
 
 impl Definition {
@@ -104,7 +105,7 @@ fn array(rows: impl Iterator<Item = Map<String, Json>>) -> String {
     if rows.is_empty() {
         return "null\n".to_owned();
     }
-    format!("{:#}\n", Json::from(rows))
+    format!("{}\n", escaped(&format!("{:#}", Json::from(rows))))
 }
 
 /// Columns that begin at multiples of eight; all but the last are filled up with tabs.

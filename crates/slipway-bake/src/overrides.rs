@@ -1,6 +1,6 @@
 //! `--set PATTERN.KEY[+]=VALUE` (`spec/bake.md` section 11).
 
-use crate::attribute::{Fields, Kind, from_text};
+use crate::attribute::{Fields, Kind, from_text, parse_bool};
 use crate::definition::{BakeError, Definition};
 use crate::glob;
 use crate::target::{Target, put};
@@ -46,6 +46,9 @@ impl Override {
 
     /// Refuses a pattern that matches no target.
     pub(crate) fn check(&self, definition: &Definition) -> Result<(), BakeError> {
+        if !glob::is_valid(&self.pattern) {
+            return problem(format!("could not match targets with '{}': syntax error in pattern", self.pattern));
+        }
         match definition.targets.keys().any(|name| self.applies_to(name)) {
             true => Ok(()),
             false => problem(format!("could not find any target matching '{}'", self.pattern)),
@@ -61,11 +64,8 @@ impl Override {
     }
 
     fn bool(&self) -> Result<bool, BakeError> {
-        match self.value() {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            value => problem(format!("invalid value {value} for boolean key {}", self.key)),
-        }
+        let problem = |_| BakeError::Other(format!("invalid value {} for boolean key {}", self.value(), self.key));
+        parse_bool(self.value()).map_err(problem)
     }
 
     fn subkey(&self) -> Result<&str, BakeError> {
@@ -151,7 +151,12 @@ pub(crate) fn settle(target: &mut Target, overrides: &[Override], name: &str) ->
         let texts: Vec<String> = values.clone().map(str::to_owned).collect();
         let entries = |kind: Kind| -> Result<Vec<Fields>, BakeError> {
             let parsed = values.clone().map(|value| from_text(value, kind)).collect::<Result<Vec<_>, _>>();
-            Ok(parsed.map_err(BakeError::Other)?.concat())
+            let prefix = match kind {
+                Kind::Attest => "invalid value for attest: ",
+                Kind::Output | Kind::Secret => "invalid value for outputs: ",
+                _ => "",
+            };
+            Ok(parsed.map_err(|reason| BakeError::Other(format!("{prefix}{reason}")))?.concat())
         };
         let adds = last.is_appended;
         match key {
@@ -205,7 +210,10 @@ fn load_result(target: &mut Target) {
 fn push_result(target: &mut Target, pushes: bool) {
     let outputs = target.outputs.get_or_insert_default();
     if !pushes {
-        outputs.retain(|output| kind_of(output) != "registry");
+        // In the order that the reference leaves: the last one takes the place of one that goes.
+        while let Some(index) = outputs.iter().position(|output| kind_of(output) == "registry") {
+            outputs.swap_remove(index);
+        }
         let images = outputs.iter_mut().filter(|output| kind_of(output) == "image");
         images.for_each(|output| drop(output.insert("push".to_owned(), "false".to_owned())));
         return;

@@ -14,7 +14,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// Only texts have these characters, so the whole document can be gone over at once.
-fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     json.replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026")
@@ -25,16 +25,31 @@ fn escaped(json: &str) -> String {
 impl Selection {
     /// The document, with a line end.
     pub fn to_json(&self) -> String {
+        let targets = self.targets.iter().map(|(name, target)| (name.clone(), target.to_json()));
+        self.document(targets.collect())
+    }
+
+    /// The document with targets that were asked something instead of built: each of them, the name of the method, and
+    /// the answer.
+    pub fn answers_to_json(&self, answers: Vec<(String, &'static str, Json)>) -> String {
+        let targets = answers.into_iter().map(|(name, method, answer)| {
+            let build = self.targets.get(&name).map_or(Json::Null, Target::to_json);
+            let object = [("build".to_owned(), build), (method.to_owned(), answer)];
+            (name, Json::from(Map::from_iter(object)))
+        });
+        self.document(targets.collect())
+    }
+
+    fn document(&self, targets: Map<String, Json>) -> String {
         let groups = self.groups.iter().map(|(name, group)| {
             let mut object = Map::new();
             add_text(&mut object, "description", Some(&group.description).filter(|text| !text.is_empty()));
             object.insert("targets".to_owned(), group.targets.clone().into());
             (name.clone(), Json::from(object))
         });
-        let targets = self.targets.iter().map(|(name, target)| (name.clone(), target.to_json()));
         let mut document = Map::new();
         document.insert("group".to_owned(), Json::from(groups.collect::<Map<_, _>>()));
-        document.insert("target".to_owned(), Json::from(targets.collect::<Map<_, _>>()));
+        document.insert("target".to_owned(), Json::from(targets));
         format!("{}\n", escaped(&format!("{:#}", Json::from(document))))
     }
 }

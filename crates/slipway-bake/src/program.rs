@@ -13,7 +13,7 @@ use crate::convert::convert;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceFile, Span};
 use crate::eval::{Evaluated, Scope, fail};
 use crate::functions::{distance, is_standard};
-use crate::syntax::{Attribute, Block, Body, Expr};
+use crate::syntax::{Attribute, Block, Body, Expr, ExprKind};
 use crate::type_expression;
 use crate::value::{Type, Value};
 
@@ -26,6 +26,8 @@ pub struct Inputs<'a> {
     pub variables: &'a [(String, String)],
     /// The environment, as far as the definition may see it.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// What `BAKE_CMD_CONTEXT` stands for: where the command was given, or the URL that it named for that.
+    pub command_context: &'a str,
     /// The platform of this machine.
     pub local_platform: &'a str,
     /// The user's folder.
@@ -56,6 +58,8 @@ pub(crate) struct Program<'a> {
     current: Cell<Span>,
     pub(crate) depth: Cell<usize>,
     pub(crate) work: Cell<u64>,
+    /// Whether an expression may refer to targets and groups.
+    pub(crate) sees_targets: Cell<bool>,
 }
 
 /// Names that blocks begin with, and no variables have.
@@ -76,6 +80,7 @@ impl<'a> Program<'a> {
             current: Cell::default(),
             depth: Cell::default(),
             work: Cell::default(),
+            sees_targets: Cell::new(true),
         };
         let attributes = bodies.iter().flat_map(|body| &body.attributes);
         program.attributes.extend(attributes.map(|attribute| (attribute.name.as_str(), attribute)));
@@ -93,6 +98,7 @@ impl<'a> Program<'a> {
             }
         }
         program.refuse_recursion()?;
+        program.refuse_unknown_names()?;
         for block in bodies.iter().flat_map(|body| &body.blocks) {
             if let "target" | "group" = block.kind.as_str() {
                 program.add_instances(block)?;
@@ -107,6 +113,7 @@ impl<'a> Program<'a> {
             self.global(name, Span::default())?;
         }
         let mut found = Vec::new();
+        self.sees_targets.set(false);
         for block in self.variables.values() {
             for rule in block.body.blocks.iter().filter(|rule| rule.kind == "validation") {
                 if let Err(diagnostics) = self.validate(rule) {
@@ -114,6 +121,7 @@ impl<'a> Program<'a> {
                 }
             }
         }
+        self.sees_targets.set(true);
         if found.is_empty() { Ok(()) } else { Err(Diagnostics(found)) }
     }
 
@@ -150,14 +158,21 @@ impl<'a> Program<'a> {
         value
     }
 
-    pub(crate) fn cycle<T>(&self, what: &str) -> Evaluated<T> {
+    /// Refuses the whole expression that is being evaluated.
+    pub(crate) fn invalid<T>(&self, what: &str) -> Evaluated<T> {
         fail(self.current.get(), "Invalid expression", what)
+    }
+
+    fn is_global(&self, name: &str) -> bool {
+        matches!(name, "BAKE_CMD_CONTEXT" | "BAKE_LOCAL_PLATFORM")
+            || self.variables.contains_key(name)
+            || self.attributes.contains_key(name)
     }
 
     /// The value of a global name; `None` if there is none.
     pub(crate) fn global(&self, name: &str, _span: Span) -> Evaluated<Option<Value>> {
         match name {
-            "BAKE_CMD_CONTEXT" => return Ok(Some(Value::string("cwd://"))),
+            "BAKE_CMD_CONTEXT" => return Ok(Some(Value::string(self.inputs.command_context))),
             "BAKE_LOCAL_PLATFORM" => return Ok(Some(Value::string(self.inputs.local_platform))),
             _ => {}
         }
@@ -168,7 +183,7 @@ impl<'a> Program<'a> {
         let known = self.globals.borrow().get(name).cloned();
         match known {
             Some(State::Done(value)) => return Ok(Some(value)),
-            Some(State::InProgress) => return self.cycle(&format!("variable cycle not allowed for {name}")),
+            Some(State::InProgress) => return self.invalid(&format!("variable cycle not allowed for {name}")),
             None => {}
         }
         self.globals.borrow_mut().insert(name.to_owned(), State::InProgress);
@@ -183,9 +198,13 @@ impl<'a> Program<'a> {
     }
 
     fn resolve_global(&self, name: &str, variable: Option<&Block>, default: Option<&Attribute>) -> Evaluated<Value> {
-        let default = default.map(|default| self.eval_whole(&default.expr, &Scope::default())).transpose()?;
+        // Variables come before targets, but for those that global attributes stand for.
+        let sees_targets = self.sees_targets.replace(variable.is_none());
+        let default = default.map(|default| self.eval_whole(&default.expr, &Scope::default())).transpose();
+        self.sees_targets.set(sees_targets);
+        let default = default?;
         let Some(block) = variable else { return Ok(default.unwrap_or_else(Value::null)) };
-        let ty = block.body.attribute("type").map(|ty| type_expression::parse(&ty.expr)).transpose()?;
+        let ty = type_attribute(block).map(|ty| type_expression::parse(&ty.expr)).transpose()?;
         let place = self.start_of_body(block);
         let default = match (&ty, default) {
             (Some(ty), Some(default)) => Some(convert(&default, ty).map_err(|problem| {
@@ -205,12 +224,17 @@ impl<'a> Program<'a> {
     /// The declared type of a variable, if it has one.
     pub(crate) fn declared_type(&self, name: &str) -> Option<Type> {
         let block = self.variables.get(name)?;
-        type_expression::parse(&block.body.attribute("type")?.expr).ok()
+        type_expression::parse(&type_attribute(block)?.expr).ok()
     }
 
     pub(crate) fn similar_variable(&self, name: &str) -> Option<&'a str> {
         self.variables.keys().chain(self.attributes.keys()).copied().find(|other| distance(name, other) < 3)
     }
+}
+
+/// Where a variable says its type; null says nothing.
+fn type_attribute(block: &Block) -> Option<&Attribute> {
+    block.body.attribute("type").filter(|ty| !matches!(ty.expr.kind, ExprKind::Null))
 }
 
 /// Refuses blocks with more labels than one, or none.
@@ -242,6 +266,10 @@ impl Program<'_> {
 
     /// Where messages about a block as a whole point to: its brace, or its attribute if it has but one line.
     fn start_of_body(&self, block: &Block) -> Span {
+        // A block of a JSON file is known by its end.
+        if self.files[block.open.file].text.get(block.open.start..block.open.end) == Some("}") {
+            return block.open;
+        }
         let is_on_line = |attribute: &&Attribute| {
             let between = block.open.start..attribute.name_span.start;
             self.files[block.open.file].text.get(between).is_some_and(|text| !text.contains('\n'))

@@ -177,7 +177,8 @@ impl Expr {
     pub(crate) fn start(&self) -> Span {
         match &self.kind {
             ExprKind::Traversal { root_span, .. } => *root_span,
-            ExprKind::Call(call) => call.name_span,
+            // With the parenthesis.
+            ExprKind::Call(call) => Span { end: call.name_span.end + 1, ..call.name_span },
             ExprKind::Binary { left, .. } => left.start(),
             ExprKind::Conditional { condition, .. } => condition.start(),
             ExprKind::Relative { source, .. } | ExprKind::Splat { source, .. } => source.start(),

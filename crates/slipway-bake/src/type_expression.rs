@@ -19,21 +19,10 @@ pub(crate) fn parse(expr: &Expr) -> Evaluated<Type> {
             "bool" => Ok(Type::Bool),
             "number" => Ok(Type::Number),
             "string" => Ok(Type::String),
-            "list" | "set" | "map" => {
-                let detail =
-                    format!("The {keyword} type constructor requires one argument specifying the element type.");
-                fail(expr.span, SUMMARY, detail)
-            }
-            "object" => {
-                let detail = "The object type constructor requires one argument specifying the attribute types and \
-                              values as a map.";
-                fail(expr.span, SUMMARY, detail)
-            }
-            "tuple" => {
-                let detail = "The tuple type constructor requires one argument specifying the element types as a list.";
-                fail(expr.span, SUMMARY, detail)
-            }
-            _ => fail(expr.span, SUMMARY, format!("The keyword {keyword:?} is not a valid type specification.")),
+            _ => match only_argument(keyword) {
+                Some(detail) => fail(expr.span, SUMMARY, detail),
+                None => fail(expr.span, SUMMARY, format!("The keyword {keyword:?} is not a valid type specification.")),
+            },
         };
     }
     let ExprKind::Call(call) = &expr.kind else { return fail(expr.span, SUMMARY, GENERAL) };
@@ -41,9 +30,18 @@ pub(crate) fn parse(expr: &Expr) -> Evaluated<Type> {
         let detail = "Keyword \"optional\" is valid only as a modifier for object type attributes.";
         return fail(call.name_span, SUMMARY, detail);
     }
-    let [argument] = &call.arguments[..] else {
-        let detail = format!("The {} type constructor requires one argument.", call.name);
-        return fail(expr.span, SUMMARY, detail);
+    let brackets = Span { start: call.name_span.end, ..call.close };
+    if let "any" | "bool" | "number" | "string" = call.name.as_str() {
+        let detail = format!("Primitive type keyword {:?} does not expect arguments.", call.name);
+        return fail(brackets, SUMMARY, detail);
+    }
+    let Some(wanted) = only_argument(&call.name) else {
+        return fail(expr.span, SUMMARY, format!("Keyword {:?} is not a valid type constructor.", call.name));
+    };
+    let argument = match &call.arguments[..] {
+        [argument] => argument,
+        [] => return fail(brackets, SUMMARY, wanted),
+        [_, further @ ..] => return fail(further[0].span.to(further[further.len() - 1].span), SUMMARY, wanted),
     };
     match (call.name.as_str(), &argument.kind) {
         ("list", _) => Ok(Type::List(Box::new(parse(argument)?))),
@@ -61,8 +59,24 @@ pub(crate) fn parse(expr: &Expr) -> Evaluated<Type> {
             }
             Ok(Type::Object(types))
         }
-        _ => fail(expr.span, SUMMARY, format!("Keyword {:?} is not a valid type constructor.", call.name)),
+        ("tuple", _) => fail(argument.span, SUMMARY, "Tuple type constructor requires a list of element types."),
+        _ => {
+            let detail = "Object type constructor requires a map whose keys are attribute names and whose values are \
+                          the corresponding attribute types.";
+            fail(argument.span, SUMMARY, detail)
+        }
     }
+}
+
+/// What the one argument of a constructor has to be; `None` if there is no such constructor.
+fn only_argument(constructor: &str) -> Option<String> {
+    let what = match constructor {
+        "list" | "set" | "map" => "the element type",
+        "object" => "the attribute types and values as a map",
+        "tuple" => "the element types as a list",
+        _ => return None,
+    };
+    Some(format!("The {constructor} type constructor requires one argument specifying {what}."))
 }
 
 /// The type of an attribute of an object, which may be `optional(…)`.

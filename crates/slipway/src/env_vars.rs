@@ -114,6 +114,8 @@ pub(crate) const HADOLINT_NOFAIL: EnvVar = EnvVar("HADOLINT_NOFAIL");
 pub(crate) const BUILDX_BAKE_FILE: EnvVar = EnvVar("BUILDX_BAKE_FILE");
 /// `0` lets bake files name any file of the machine.
 pub(crate) const BUILDX_BAKE_ENTITLEMENTS_FS: EnvVar = EnvVar("BUILDX_BAKE_ENTITLEMENTS_FS");
+/// If true, bake files of a repository may name any file of the machine.
+pub(crate) const BAKE_ALLOW_REMOTE_FS_ACCESS: EnvVar = EnvVar("BAKE_ALLOW_REMOTE_FS_ACCESS");
 /// What stands between the names in `BUILDX_BAKE_FILE`; default `:`.
 pub(crate) const BUILDX_BAKE_PATH_SEPARATOR: EnvVar = EnvVar("BUILDX_BAKE_PATH_SEPARATOR");
 /// Agents and keys for definitions of `bake` in repositories.

@@ -32,6 +32,10 @@ pub(super) fn attribute(value: &Value, name: &str, span: Span) -> Evaluated<Valu
             },
             Ok,
         ),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            let detail = format!("Can't access attributes on a primitive-typed value ({}).", value.type_of());
+            fail(span, "Unsupported attribute", detail)
+        }
         _ => fail(span, "Unsupported attribute", "This value does not have any attributes."),
     }
 }
@@ -51,7 +55,16 @@ pub(super) fn index(value: &Value, key: &Value, span: Span) -> Evaluated<Value> 
         Value::List(_, items) | Value::Tuple(items) => match convert(key, &Type::Number) {
             Ok(Value::Number(number)) => match number.to_count().and_then(|index| items.get(index)) {
                 Some(item) => Ok(item.clone()),
-                None => fail(span, SUMMARY, format!("{UNKNOWN}.")),
+                None => {
+                    let reason = match number.is_negative() {
+                        true => ": a negative number is not a valid index for a sequence",
+                        false if number.floor() != number => {
+                            ": indexing a sequence requires a whole number, but the given index has a fractional part"
+                        }
+                        false => "",
+                    };
+                    fail(span, SUMMARY, format!("{UNKNOWN}{reason}."))
+                }
             },
             other => fail(span, SUMMARY, format!("{UNKNOWN}: {}.", other.err().unwrap_or_default())),
         },
@@ -148,11 +161,11 @@ impl Program<'_> {
             Ok(Value::Bool(is_true)) => Ok(is_true),
             Ok(_) => {
                 let detail = "The value of the 'if' clause must not be null.";
-                fail(condition.start(), "Condition is null", detail)
+                fail(condition.span, "Condition is null", detail)
             }
             Err(problem) => {
                 let detail = format!("The 'if' clause value is invalid: {problem}.");
-                fail(condition.start(), "Invalid 'for' condition", detail)
+                fail(condition.span, "Invalid 'for' condition", detail)
             }
         }
     }

@@ -44,8 +44,7 @@ impl Program<'_> {
                 Ok(Value::Bool(is_true))
             }
             _ => {
-                let a = self.number_operand(left, "left", scope)?;
-                let b = self.number_operand(right, "right", scope)?;
+                let (a, b) = self.number_operands(left, right, scope)?;
                 let comparison = match operator {
                     Op::Greater => Some(a > b),
                     Op::GreaterOrEqual => Some(a >= b),
@@ -69,10 +68,21 @@ impl Program<'_> {
         }
     }
 
-    fn number_operand(&self, expr: &Expr, side: &str, scope: &Scope<'_>) -> Evaluated<Number> {
-        match self.operand(expr, side, &Type::Number, scope)? {
-            Value::Number(number) => Ok(number),
-            _ => fail(expr.span, "Operation failed", "Error during operation: argument must not be null."),
+    /// Both are looked at, even if the first is no number.
+    fn number_operands(&self, left: &Expr, right: &Expr, scope: &Scope<'_>) -> Evaluated<(Number, Number)> {
+        let operands =
+            (self.operand(left, "left", &Type::Number, scope), self.operand(right, "right", &Type::Number, scope));
+        match operands {
+            (Ok(Value::Number(a)), Ok(Value::Number(b))) => Ok((a, b)),
+            (Ok(_), Ok(_)) => {
+                let detail = "Error during operation: argument must not be null.";
+                fail(left.span.to(right.span), "Operation failed", detail)
+            }
+            (Err(mut found), Err(more)) => {
+                found.0.extend(more.0);
+                Err(found)
+            }
+            (Err(found), Ok(_)) | (Ok(_), Err(found)) => Err(found),
         }
     }
 

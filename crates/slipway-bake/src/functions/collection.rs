@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Answer, Function, Problem, any, fixed, items_of, nullable, number, number_of, str_of, text, texts, variadic, whole,
+    Answer, Function, Problem, any, fixed, items_of, list, nullable, number, sequence, str_of, text, texts, variadic,
+    whole,
 };
 use crate::convert::{convert, unify};
 use crate::number::Number;
@@ -11,7 +12,7 @@ use crate::program::Program;
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("chunklist", &[any("list"), number("size")], chunk_list),
+    fixed("chunklist", &[list("list"), number("size")], chunk_list),
     variadic("coalesce", &[], nullable("vals"), |a, _| {
         let types: Vec<Type> = a.iter().map(Value::type_of).collect();
         let common = unify(&types).filter(|_| !a.is_empty()).ok_or("all arguments must have the same type")?;
@@ -19,35 +20,47 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(convert(found, &common)?)
     }),
     variadic("coalescelist", &[], nullable("vals"), |a, _| {
-        let is_filled = |value: &&Value| value.items().is_some_and(|items| !items.is_empty());
-        a.iter().find(is_filled).cloned().ok_or_else(|| "no non-null arguments".into())
+        if a.is_empty() {
+            return Err("at least one argument is required".into());
+        }
+        if a.iter().any(|value| sequence(value).is_none()) {
+            return Err("coalescelist arguments must be lists or tuples".into());
+        }
+        a.iter().find(|value| !items_of(value).is_empty()).cloned().ok_or_else(|| "no non-null arguments".into())
     }),
     fixed("compact", &[texts("list")], |a, _| {
-        let items = a[0].items().unwrap_or_default().iter().filter_map(Value::as_str).filter(|text| !text.is_empty());
+        let items = items_of(&a[0]).iter().filter_map(Value::as_str).filter(|text| !text.is_empty());
         Ok(Value::strings(items))
     }),
     variadic("concat", &[], any("seqs"), concat),
     fixed("contains", &[any("list"), any("value")], |a, _| {
-        Ok(Value::Bool(items_of(a, 0)?.iter().any(|item| item.equals(&a[1]))))
+        let items = a[0].items().ok_or("argument must be list, tuple, or set")?;
+        Ok(Value::Bool(items.iter().any(|item| item.equals(&a[1]))))
     }),
-    fixed("distinct", &[any("list")], distinct),
+    fixed("distinct", &[list("list")], distinct),
     fixed("element", &[any("list"), number("index")], |a, _| {
-        let (items, index) = (items_of(a, 0)?, whole(a, 1)?);
+        let items = sequence(&a[0]).ok_or_else(|| format!("cannot read elements from {}", a[0].type_of()))?;
+        let index = whole(a, 1).map_err(|problem| format!("invalid index: {problem}"))?;
         if items.is_empty() {
             return Err("cannot use element function with an empty list".into());
         }
         Ok(items[index.rem_euclid(items.len() as i64) as usize].clone())
     }),
     fixed("flatten", &[any("list")], |a, _| {
-        items_of(a, 0)?;
+        a[0].items().ok_or("can only flatten lists, sets and tuples")?;
         let mut flat = Vec::new();
         flatten(&a[0], &mut flat);
         Ok(Value::tuple(flat))
     }),
-    fixed("hasindex", &[any("collection"), any("key")], |a, _| Ok(Value::Bool(item(&a[0], &a[1]).is_some()))),
-    fixed("index", &[any("collection"), any("key")], |a, _| item(&a[0], &a[1]).ok_or_else(|| "invalid index".into())),
+    fixed("hasindex", &[any("collection"), any("key")], |a, _| {
+        if !is_indexed(&a[0]) {
+            return Err(NOT_INDEXED.into());
+        }
+        Ok(Value::Bool(item(&a[0], &a[1]).is_some()))
+    }),
+    fixed("index", &[any("collection"), any("key")], index),
     fixed("indexof", &[any("list"), any("value")], |a, _| {
-        let items = items_of(a, 0)?;
+        let items = sequence(&a[0]).ok_or("argument must be a list or tuple")?;
         if items.is_empty() {
             return Err("cannot search an empty list".into());
         }
@@ -55,7 +68,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Number(Number::from_count(found)))
     }),
     fixed("keys", &[any("inputMap")], |a, _| {
-        let keys = entries_of(a, 0)?.keys().map(Value::string).collect();
+        let problem = || Problem::Argument(0, "must have map or object type".to_owned());
+        let keys = a[0].entries().ok_or_else(problem)?.keys().map(Value::string).collect();
         Ok(match &a[0] {
             Value::Object(_) => Value::tuple(keys),
             _ => Value::list(Type::String, keys),
@@ -65,40 +79,61 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Value::Map(_, entries) => Ok(Value::Number(Number::from_count(entries.len()))),
         other => match other.items() {
             Some(items) => Ok(Value::Number(Number::from_count(items.len()))),
-            None => Err("collection must be a list, a map or a tuple".into()),
+            None => Err(NOT_INDEXED.into()),
         },
     }),
     fixed("lookup", &[any("inputMap"), text("key"), nullable("default")], |a, _| {
-        Ok(entries_of(a, 0)?.get(str_of(&a[1])).unwrap_or(&a[2]).clone())
+        let problem = || Problem::Argument(0, "lookup() requires a map as the first argument".to_owned());
+        let found = a[0].entries().ok_or_else(problem)?.get(str_of(&a[1])).unwrap_or(&a[2]);
+        match &a[0] {
+            Value::Map(element, _) => {
+                let problem = "the default value must have the same type as the map elements";
+                convert(found, element).map_err(|_| Problem::Argument(2, problem.to_owned()))
+            }
+            _ => Ok(found.clone()),
+        }
     }),
     variadic("merge", &[], nullable("maps"), merge),
     fixed("reverselist", &[any("list")], |a, _| {
-        let items = items_of(a, 0)?.iter().rev().cloned().collect();
+        let problem = || format!("can only reverse list or tuple values, not {}", a[0].type_of());
+        let items = a[0].items().ok_or_else(|| Problem::Argument(0, problem()))?.iter().rev().cloned().collect();
         Ok(same_kind(&a[0], items))
     }),
     fixed("slice", &[any("list"), number("start_index"), number("end_index")], |a, _| {
-        let (items, start, end) = (items_of(a, 0)?, number_of(&a[1]).to_count(), number_of(&a[2]).to_count());
-        let start = start.filter(|start| *start <= items.len());
-        let Some(start) = start else {
-            return Err(Problem::Argument(1, "start index must not be greater than the length of the list".to_owned()));
-        };
-        match end.filter(|end| (start..=items.len()).contains(end)) {
-            Some(end) => Ok(same_kind(&a[0], items[start..end].to_vec())),
-            None => Err(Problem::Argument(
-                2,
-                "end index must be between the start index and the length of the list".to_owned(),
-            )),
+        let refused = |index: usize, problem: &str| Problem::Argument(index, problem.to_owned());
+        if let Value::Set(..) = &a[0] {
+            let problem = "cannot slice a set, because its elements do not have indices; explicitly convert to a list \
+                           if the ordering of the result is not important";
+            return Err(refused(0, problem));
         }
+        let items = sequence(&a[0]).ok_or_else(|| refused(0, "must be a list or tuple value"))?;
+        let position = |index: usize, name: &str| {
+            let position =
+                whole(a, index).map_err(|problem| refused(index, &format!("invalid {name} index: {problem}")))?;
+            let position = usize::try_from(position);
+            let position = position.map_err(|_| refused(index, &format!("{name} index must not be less than zero")))?;
+            let too_far = format!("{name} index must not be greater than the length of the list");
+            if position > items.len() { Err(refused(index, &too_far)) } else { Ok(position) }
+        };
+        let (start, end) = (position(1, "start")?, position(2, "end")?);
+        if start > end {
+            return Err(refused(1, "start index must not be greater than end index"));
+        }
+        Ok(same_kind(&a[0], items[start..end].to_vec()))
     }),
     fixed("values", &[any("mapping")], |a, _| {
-        let values = entries_of(a, 0)?.values().cloned().collect();
+        let values = a[0].entries().ok_or("values() requires a map as the first argument")?.values().cloned().collect();
         Ok(match &a[0] {
             Value::Map(element, _) => Value::list(element.clone(), values),
             _ => Value::tuple(values),
         })
     }),
     fixed("zipmap", &[texts("keys"), any("values")], |a, _| {
-        let (keys, values) = (a[0].items().unwrap_or_default(), items_of(a, 1)?);
+        let (keys, values) = (items_of(&a[0]), sequence(&a[1]));
+        let values = values.ok_or("values argument must be a list or tuple value")?;
+        if let Some(index) = keys.iter().position(Value::is_null) {
+            return Err(format!("keys list has null value at index {index}").into());
+        }
         if keys.len() != values.len() {
             let (n, m) = (keys.len(), values.len());
             return Err(format!("number of keys ({n}) does not match number of values ({m})").into());
@@ -111,8 +146,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-fn entries_of(a: &[Value], index: usize) -> Result<&BTreeMap<String, Value>, Problem> {
-    a[index].entries().ok_or_else(|| Problem::Argument(index, "must have map or object type".to_owned()))
+const NOT_INDEXED: &str = "collection must be a list, a map or a tuple";
+
+fn is_indexed(value: &Value) -> bool {
+    matches!(value, Value::Map(..)) || sequence(value).is_some()
 }
 
 /// A list stays a list, a tuple a tuple.
@@ -125,18 +162,18 @@ fn same_kind(model: &Value, items: Vec<Value>) -> Value {
 }
 
 fn chunk_list(a: &[Value], _: &Program<'_>) -> Answer {
-    let (items, size) = (items_of(a, 0)?, whole(a, 1)?);
-    let Ok(size) = usize::try_from(size) else {
-        return Err(Problem::Argument(1, "the size argument must be positive".to_owned()));
-    };
+    let items = items_of(&a[0]);
+    let size = whole(a, 1).map_err(|problem| format!("invalid size: {problem}"))?;
+    let size = usize::try_from(size).map_err(|_| "the size argument must be positive")?;
     let chunks = items.chunks(if size == 0 { items.len().max(1) } else { size });
-    Ok(Value::tuple(chunks.map(|chunk| same_kind(&a[0], chunk.to_vec())).collect()))
+    Ok(Value::list(a[0].type_of(), chunks.map(|chunk| same_kind(&a[0], chunk.to_vec())).collect()))
 }
 
 fn concat(a: &[Value], _: &Program<'_>) -> Answer {
     let mut all = Vec::new();
-    for index in 0..a.len() {
-        all.extend_from_slice(items_of(a, index)?);
+    for (index, list) in a.iter().enumerate() {
+        let problem = || format!("all arguments must be lists or tuples; got {}", list.type_of());
+        all.extend_from_slice(sequence(list).ok_or_else(|| Problem::Argument(index, problem()))?);
     }
     let types: Vec<Type> = a.iter().map(Value::type_of).collect();
     match (a.iter().all(|list| matches!(list, Value::List(..))), unify(&types)) {
@@ -150,17 +187,13 @@ fn concat(a: &[Value], _: &Program<'_>) -> Answer {
 }
 
 fn distinct(a: &[Value], _: &Program<'_>) -> Answer {
-    let items = items_of(a, 0)?;
-    let types: Vec<Type> = items.iter().map(Value::type_of).collect();
-    let element = unify(&types).ok_or_else(|| Problem::Argument(0, "list of any single type required".to_owned()))?;
     let mut distinct: Vec<Value> = Vec::new();
-    for item in items {
-        let item = convert(item, &element)?;
-        if !distinct.contains(&item) {
-            distinct.push(item);
+    for item in items_of(&a[0]) {
+        if !distinct.contains(item) {
+            distinct.push(item.clone());
         }
     }
-    Ok(Value::list(element, distinct))
+    Ok(same_kind(&a[0], distinct))
 }
 
 fn flatten(value: &Value, flat: &mut Vec<Value>) {
@@ -173,23 +206,36 @@ fn flatten(value: &Value, flat: &mut Vec<Value>) {
 fn item(collection: &Value, key: &Value) -> Option<Value> {
     match collection {
         Value::List(_, items) | Value::Tuple(items) => {
-            let Ok(Value::Number(number)) = convert(key, &Type::Number) else { return None };
+            let Value::Number(number) = key else { return None };
             items.get(number.to_count()?).cloned()
         }
-        Value::Map(_, entries) => {
-            let Ok(Value::String(name)) = convert(key, &Type::String) else { return None };
-            entries.get(&*name).cloned()
-        }
+        Value::Map(_, entries) => entries.get(key.as_str()?).cloned(),
         _ => None,
+    }
+}
+
+fn index(a: &[Value], _: &Program<'_>) -> Answer {
+    let (collection, key) = (&a[0], &a[1]);
+    match (collection, key) {
+        (Value::Tuple(items), Value::Number(_)) => {
+            let position = whole(a, 1).map_err(|problem| format!("invalid key for tuple: {problem}"))?;
+            let item = usize::try_from(position).ok().and_then(|position| items.get(position));
+            item.cloned().ok_or_else(|| format!("key must be between 0 and {} inclusive", items.len()).into())
+        }
+        (Value::Tuple(_), _) => Err("key for tuple must be number".into()),
+        (Value::List(..), key) if !matches!(key, Value::Number(_)) => Err("key for list must be number".into()),
+        (Value::Map(..), key) if key.as_str().is_none() => Err("key for map must be string".into()),
+        (Value::List(..) | Value::Map(..), _) => item(collection, key).ok_or_else(|| "invalid index".into()),
+        _ => Err(NOT_INDEXED.into()),
     }
 }
 
 /// Later arguments win; nulls are passed over.
 fn merge(a: &[Value], _: &Program<'_>) -> Answer {
     let mut merged = BTreeMap::new();
-    for (index, value) in a.iter().enumerate().filter(|(_, value)| !value.is_null()) {
-        merged.extend(entries_of(a, index)?.clone());
-        debug_assert!(value.entries().is_some(), "just looked at");
+    for value in a.iter().filter(|value| !value.is_null()) {
+        let problem = || format!("arguments must be maps or objects, got {:?}", value.type_of().to_string());
+        merged.extend(value.entries().ok_or_else(problem)?.clone());
     }
     let types: Vec<Type> = a.iter().filter(|value| !value.is_null()).map(Value::type_of).collect();
     match unify(&types) {

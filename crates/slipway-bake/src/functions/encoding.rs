@@ -9,15 +9,15 @@ use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
 use super::{Answer, Function, Problem, any, fixed, nullable, number, str_of, text};
 use crate::csv;
 use crate::program::Program;
-use crate::syntax::json::{Json, JsonKind, document};
+use crate::syntax::json::{Json, JsonKind, decoder_reason, document};
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("base64decode", &[text("str")], |a, _| {
         let bytes =
             STANDARD.decode(str_of(&a[0])).map_err(|_| format!("failed to decode base64 data '{}'", str_of(&a[0])))?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| "the result of decoding the provided string is not valid UTF-8")?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| "the result of decoding the the provided string is not valid UTF-8")?;
         Ok(Value::string(text))
     }),
     fixed("base64encode", &[text("str")], |a, _| Ok(Value::string(STANDARD.encode(str_of(&a[0]))))),
@@ -28,10 +28,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("csvdecode", &[text("str")], csv_decode),
     fixed("jsondecode", &[text("str")], |a, _| {
-        let json = document(str_of(&a[0]), 0).map_err(|problem| problem.detail)?;
-        Ok(from_json(json))
+        let text = str_of(&a[0]);
+        Ok(from_json(document(text, 0).map_err(|problem| decoder_reason(text, &problem))?))
     }),
-    fixed("jsonencode", &[nullable("val")], |a, _| Ok(Value::string(to_json(&a[0])))),
+    fixed("jsonencode", &[nullable("val")], |a, _| match is_finite(&a[0]) {
+        true => Ok(Value::string(to_json(&a[0]))),
+        false => Err("cannot serialize infinity as JSON".into()),
+    }),
     fixed("md5", &[text("str")], |a, _| Ok(Value::string(hex(&md5(str_of(&a[0]).as_bytes()))))),
     fixed("sha1", &[text("str")], |a, _| Ok(digest_of(&SHA1_FOR_LEGACY_USE_ONLY, &a[0]))),
     fixed("sha256", &[text("str")], |a, _| Ok(digest_of(&SHA256, &a[0]))),
@@ -63,6 +66,17 @@ pub(crate) fn from_json(json: Json) -> Value {
     }
 }
 
+/// Whether all numbers in a value can be written as JSON.
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_infinite(),
+        other => {
+            let entries = other.entries().map(|entries| entries.values());
+            other.items().unwrap_or_default().iter().chain(entries.into_iter().flatten()).all(is_finite)
+        }
+    }
+}
+
 /// JSON without blanks, `<`, `>` and `&` escaped.
 pub(crate) fn to_json(value: &Value) -> String {
     match value {
@@ -81,7 +95,9 @@ pub(crate) fn to_json(value: &Value) -> String {
 }
 
 fn csv_decode(a: &[Value], _: &Program<'_>) -> Answer {
-    let rows = csv::records(str_of(&a[0]))?;
+    let text = str_of(&a[0]);
+    let rows = csv::records(text)
+        .map_err(|error| format!("CSV parse error on line {}: {}", error.line(text), error.reason))?;
     let Some((head, rows)) = rows.split_first() else { return Err("missing header line".into()) };
     let mut items = Vec::new();
     if let Some(name) = head.iter().enumerate().find_map(|(index, name)| head[..index].contains(name).then_some(name)) {
@@ -130,7 +146,12 @@ fn uuid_v5(a: &[Value], _: &Program<'_>) -> Answer {
     let byte = |index: usize| u8::from_str_radix(namespace.get(index * 2..index * 2 + 2)?, 16).ok();
     let bytes: Option<Vec<u8>> = (0..16).map(byte).collect();
     let Some(bytes) = bytes.filter(|_| namespace.len() == 32) else {
-        return Err(format!("uuidv5() doesn't support namespace {}", str_of(&a[0])).into());
+        let given = str_of(&a[0]);
+        let why = match given.len() {
+            32 | 36 | 38 | 45 => "invalid UUID format".to_owned(),
+            n => format!("invalid UUID length: {n}"),
+        };
+        return Err(format!("uuidv5() doesn't support namespace {given} ({why})").into());
     };
     let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[&bytes[..], str_of(&a[1]).as_bytes()].concat());
     let mut first = [0; 16];

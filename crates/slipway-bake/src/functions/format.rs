@@ -1,6 +1,6 @@
 //! `format` and `formatlist`: values into texts by a pattern with verbs.
 
-use super::{Answer, Function, Problem, nullable, str_of, text, to_json, variadic};
+use super::{Answer, Function, Problem, items_of, nullable, str_of, text, to_json, variadic};
 use crate::convert::convert;
 use crate::number::Number;
 use crate::program::Program;
@@ -37,9 +37,17 @@ fn formatted(pattern: &str, arguments: &[Value]) -> Result<String, Problem> {
     while let Some(at) = rest.find('%') {
         result.push_str(&rest[..at]);
         let start = pattern.len() - rest.len() + at;
-        let (verb, after) = read_verb(&rest[at + 1..])
-            .ok_or_else(|| Problem::Argument(0, format!("unrecognized or incomplete format verb at offset {start}")))?;
+        let (verb, after) = read_verb(&rest[at + 1..]).map_err(|unread| {
+            let offset = pattern.len() - unread.len();
+            match unread.chars().next() {
+                Some(character) => format!("unrecognized format character {character:?} at offset {offset}"),
+                None => format!("invalid format string starting at offset {offset}"),
+            }
+        })?;
         let spelled = &rest[at..rest.len() - after.len()];
+        if !"%vtbdoxXeEfgGsq".contains(verb.letter) {
+            return Err(format!("unsupported format verb {:?} in {spelled:?} at offset {start}", verb.letter).into());
+        }
         rest = after;
         if verb.letter == '%' {
             result.push('%');
@@ -60,24 +68,21 @@ fn formatted(pattern: &str, arguments: &[Value]) -> Result<String, Problem> {
     }
     result.push_str(rest);
     if n_used < arguments.len() {
-        return Err(match n_used {
-            0 => "too many arguments; no verbs in format string".into(),
-            _ => {
-                let problem = format!("too many arguments; only {n_used} used by format string");
-                // The pattern itself is the first argument.
-                Problem::Argument(n_used + 1, problem)
-            }
-        });
+        let problem = match n_used {
+            0 => "too many arguments; no verbs in format string".to_owned(),
+            _ => format!("too many arguments; only {n_used} used by format string"),
+        };
+        // The pattern itself is the first argument.
+        return Err(Problem::Argument(n_used + 1, problem));
     }
     Ok(result)
 }
 
-/// Behind the percent sign: the verb, and what follows it.
-fn read_verb(text: &str) -> Option<(Verb, &str)> {
+/// Behind the percent sign: the verb, and what follows it. Where there is none, the rest that cannot be read.
+fn read_verb(text: &str) -> Result<(Verb, &str), &str> {
     let mut verb = Verb::default();
     let mut rest = text;
-    loop {
-        let (flag, after) = (rest.chars().next()?, rest.get(1..));
+    while let Some(flag) = rest.chars().next() {
         match flag {
             '#' => verb.is_sharp = true,
             '+' => verb.has_plus = true,
@@ -86,7 +91,7 @@ fn read_verb(text: &str) -> Option<(Verb, &str)> {
             '-' => verb.is_left = true,
             _ => break,
         }
-        rest = after?;
+        rest = &rest[1..];
     }
     let number = |rest: &mut &str| {
         let n_digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -101,11 +106,11 @@ fn read_verb(text: &str) -> Option<(Verb, &str)> {
     }
     if let Some(after) = rest.strip_prefix('[') {
         rest = after;
-        verb.index = Some(number(&mut rest).filter(|index| *index > 0)?);
-        rest = rest.strip_prefix(']')?;
+        verb.index = Some(number(&mut rest).filter(|index| *index > 0).ok_or(after)?);
+        rest = rest.strip_prefix(']').ok_or(rest)?;
     }
-    verb.letter = rest.chars().next().filter(|letter| "%vtbdoxXeEfgGsq".contains(*letter))?;
-    Some((verb, &rest[1..]))
+    verb.letter = rest.chars().next().filter(|letter| letter.is_ascii_alphabetic() || *letter == '%').ok_or(rest)?;
+    Ok((verb, &rest[1..]))
 }
 
 fn shown(verb: &Verb, value: &Value) -> Result<String, String> {
@@ -215,24 +220,25 @@ fn padded(verb: &Verb, text: String) -> String {
 /// Once for each item of the lists, which have one length; other arguments stay.
 fn format_list(a: &[Value], _: &Program<'_>) -> Answer {
     let is_list = |value: &Value| value.items().is_some();
-    let mut n_items = None;
-    for (index, argument) in a.iter().enumerate().skip(1).filter(|(_, argument)| is_list(argument)) {
-        let n = argument.items().map_or(0, <[Value]>::len);
-        if n_items.is_some_and(|n_items| n_items != n) {
-            let expected = n_items.unwrap_or_default();
-            let problem = format!(
-                "argument {index} has length {n}, which is inconsistent with the length {expected} of the others"
-            );
-            return Err(Problem::Argument(index, problem));
-        }
-        n_items = Some(n);
+    let lists = a.iter().enumerate().skip(1).filter(|(_, argument)| is_list(argument));
+    let mut lengths = lists.map(|(index, list)| (index, items_of(list).len()));
+    let first = lengths.next();
+    if let Some((first, n_items)) = first
+        && let Some((index, n)) = lengths.find(|(_, n)| *n != n_items)
+    {
+        let problem =
+            format!("argument {index} has length {n}, which is inconsistent with argument {first} of length {n_items}");
+        return Err(Problem::Argument(index, problem));
     }
-    let rows = (0..n_items.unwrap_or(1)).map(|row| {
+    let rows = (0..first.map_or(1, |(_, n_items)| n_items)).map(|row| {
         let arguments: Vec<Value> = a[1..]
             .iter()
             .map(|argument| argument.items().and_then(|items| items.get(row)).unwrap_or(argument).clone())
             .collect();
-        formatted(str_of(&a[0]), &arguments)
+        formatted(str_of(&a[0]), &arguments).map_err(|problem| match problem {
+            Problem::Argument(_, text) | Problem::Call(text) if a.len() == 1 => text,
+            Problem::Argument(_, text) | Problem::Call(text) => format!("error on format iteration {row}: {text}"),
+        })
     });
     Ok(Value::strings(rows.collect::<Result<Vec<_>, _>>()?))
 }

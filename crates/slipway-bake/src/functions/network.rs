@@ -67,6 +67,24 @@ impl Network {
         n_prefix.filter(|n_prefix| *n_prefix <= self.n_bits).ok_or_else(problem)
     }
 
+    /// The prefix of one subnet of several, which has at least one bit and at most 32 bits more.
+    fn subnet_prefix(&self, n_new: i64) -> Result<u32, String> {
+        if n_new < 1 {
+            return Err("must extend prefix by at least one bit".to_owned());
+        }
+        if n_new > 32 {
+            return Err("may not extend prefix by more than 32 bits".to_owned());
+        }
+        let n_prefix = self.n_prefix + n_new as u32;
+        if n_prefix > self.n_bits {
+            let version = if self.n_bits == 32 { 4 } else { 6 };
+            return Err(format!(
+                "would extend prefix to {n_prefix} bits, which is too long for an IPv{version} address"
+            ));
+        }
+        Ok(n_prefix)
+    }
+
     fn address_text(&self, address: u128) -> String {
         match self.n_bits {
             32 => std::net::Ipv4Addr::from_bits(address as u32).to_string(),
@@ -99,7 +117,8 @@ fn subnets(a: &[Value], _: &Program<'_>) -> Answer {
     let mut next = 0u128;
     let mut networks = Vec::new();
     for index in 1..a.len() {
-        let n_prefix = network.extended(whole(a, index)?)?;
+        let n_prefix = whole(a, index).and_then(|n_new| network.subnet_prefix(n_new));
+        let n_prefix = n_prefix.map_err(|problem| Problem::Argument(index, problem))?;
         let host_bits = network.host_bits(n_prefix);
         let start = next.checked_add(host_bits).map(|end| end & !host_bits);
         let fits = |start: &u128| *start <= network.host_bits(network.n_prefix);

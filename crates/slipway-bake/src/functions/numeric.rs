@@ -46,16 +46,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("pow", &[number("num"), number("power")], |a, _| {
         from_machine(number_of(&a[0]).to_f64().powf(number_of(&a[1]).to_f64()))
     }),
-    fixed("signum", &[number("num")], |a, _| {
-        let number = number_of(&a[0]);
-        Ok(Value::int(if number.is_zero() {
-            0
-        } else if number.is_negative() {
-            -1
-        } else {
-            1
-        }))
-    }),
+    fixed("signum", &[number("num")], |a, _| Ok(Value::int(whole(a, 0)?.signum()))),
     fixed("subtract", &[number("a"), number("b")], |a, _| {
         arithmetic(a, Number::minus, "can't subtract infinity from itself")
     }),
@@ -84,7 +75,7 @@ fn parse_int(a: &[Value], _: &crate::program::Program<'_>) -> Answer {
     let Value::String(digits) = &a[0] else {
         return Err(Problem::Argument(0, format!("first argument must be a string, not {}", a[0].type_of())));
     };
-    let base = whole(a, 1)?;
+    let base = whole(a, 1).map_err(|problem| Problem::Argument(1, problem))?;
     let Some(base) = u32::try_from(base).ok().filter(|base| (2..=62).contains(base)) else {
         return Err(Problem::Argument(1, "base must be a whole number between 2 and 62 inclusive".to_owned()));
     };

@@ -1,23 +1,23 @@
 //! Functions of sets.
 
-use super::{Answer, Function, Problem, any, fixed, items_of, variadic};
+use super::{Answer, Function, Problem, any, fixed, items_of, set, variadic};
 use crate::convert::{convert, unify};
 use crate::program::Program;
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("sethaselement", &[any("set"), any("elem")], |a, _| {
-        Ok(Value::Bool(items_of(a, 0)?.iter().any(|item| item.equals(&a[1]))))
+    fixed("sethaselement", &[set("set"), any("elem")], |a, _| {
+        Ok(Value::Bool(items_of(&a[0]).iter().any(|item| item.equals(&a[1]))))
     }),
-    variadic("setintersection", &[any("first_set")], any("other_sets"), |a, _| {
+    variadic("setintersection", &[set("first_set")], set("other_sets"), |a, _| {
         combine(a, |item, others| others.iter().all(|other| other.contains(item)))
     }),
     variadic("setproduct", &[], any("sets"), product),
-    fixed("setsubtract", &[any("a"), any("b")], |a, _| {
+    fixed("setsubtract", &[set("a"), set("b")], |a, _| {
         combine(a, |item, others| others.iter().all(|other| !other.contains(item)))
     }),
-    variadic("setsymmetricdifference", &[any("first_set")], any("other_sets"), symmetric_difference),
-    variadic("setunion", &[any("first_set")], any("other_sets"), |a, _| {
+    variadic("setsymmetricdifference", &[set("first_set")], set("other_sets"), symmetric_difference),
+    variadic("setunion", &[set("first_set")], set("other_sets"), |a, _| {
         let (element, sets) = as_sets(a)?;
         Ok(Value::set(element, sets.into_iter().flatten().collect()))
     }),
@@ -26,12 +26,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// All arguments as sets of one type.
 fn as_sets(a: &[Value]) -> Result<(Type, Vec<Vec<Value>>), Problem> {
     let mut types = Vec::new();
-    for index in 0..a.len() {
-        types.extend(items_of(a, index)?.iter().map(Value::type_of));
+    for set in a {
+        types.extend(items_of(set).iter().map(Value::type_of));
     }
     let element = unify(&types).ok_or("given sets must all have compatible element types")?;
     let sets = a.iter().map(|set| {
-        let items = set.items().unwrap_or_default().iter().map(|item| convert(item, &element));
+        let items = items_of(set).iter().map(|item| convert(item, &element));
         items.collect::<Result<Vec<_>, _>>()
     });
     let sets = sets.collect::<Result<_, _>>()?;
@@ -64,8 +64,9 @@ fn product(a: &[Value], _: &Program<'_>) -> Answer {
         return Err("at least two arguments are required".into());
     }
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
-    for index in 0..a.len() {
-        let items = items_of(a, index)?;
+    for (index, sequence) in a.iter().enumerate() {
+        let problem = || Problem::Argument(index, "a set or a list is required".to_owned());
+        let items = sequence.items().ok_or_else(problem)?;
         if rows.len().saturating_mul(items.len()) > MAX_PRODUCT {
             return Err(format!("there would be more than {MAX_PRODUCT} combinations").into());
         }

@@ -2,7 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Answer, Function, Problem, any, fixed, number, str_of, text, texts, variadic, whole};
+use super::{Answer, Function, Problem, any, fixed, items_of, number, str_of, text, texts, variadic, whole};
 use crate::program::Program;
 use crate::value::{Type, Value};
 
@@ -17,7 +17,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::string(str_of(&a[1]).replace('\n', &line_start)))
     }),
     variadic("join", &[text("separator")], any("lists"), join),
-    fixed("lower", &[text("str")], |a, _| Ok(Value::string(str_of(&a[0]).to_lowercase()))),
+    fixed("lower", &[text("str")], |a, _| Ok(Value::string(lower(str_of(&a[0]))))),
     fixed("replace", &[text("str"), text("substr"), text("replace")], |a, program| {
         let (text, from, to) = (str_of(&a[0]), str_of(&a[1]), str_of(&a[2]));
         let n_found = (text.len() + 1) as u64;
@@ -44,9 +44,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let text = str_of(&a[0]);
         Ok(Value::string(text.strip_suffix(str_of(&a[1])).unwrap_or(text)))
     }),
-    fixed("upper", &[text("str")], |a, _| Ok(Value::string(str_of(&a[0]).to_uppercase()))),
+    fixed("upper", &[text("str")], |a, _| Ok(Value::string(str_of(&a[0]).chars().map(upper).collect::<String>()))),
     fixed("sort", &[texts("list")], |a, _| {
-        let mut items: Vec<&str> = a[0].items().unwrap_or_default().iter().map(str_of).collect();
+        let items = items_of(&a[0]);
+        if let Some(index) = items.iter().position(Value::is_null) {
+            return Err(format!("given list element {index} is null; a null string cannot be sorted").into());
+        }
+        let mut items: Vec<&str> = items.iter().map(str_of).collect();
         items.sort_unstable();
         Ok(Value::strings(items))
     }),
@@ -91,6 +95,16 @@ fn substr(a: &[Value], _: &Program<'_>) -> Answer {
     Ok(Value::string(characters[start as usize..end as usize].concat()))
 }
 
+/// One letter for each: those that would become several stay.
+fn upper(letter: char) -> char {
+    let mut letters = letter.to_uppercase();
+    letters.next().filter(|_| letters.next().is_none()).unwrap_or(letter)
+}
+
+fn lower(text: &str) -> String {
+    text.chars().filter_map(|letter| letter.to_lowercase().next()).collect()
+}
+
 /// The first letter of each word in upper case; a word goes on over letters, digits and `_`.
 fn title(text: &str) -> String {
     let mut is_within = false;
@@ -98,7 +112,7 @@ fn title(text: &str) -> String {
     for character in text.chars() {
         match is_within {
             true => result.push(character),
-            false => result.extend(character.to_uppercase()),
+            false => result.push(upper(character)),
         }
         is_within = character.is_alphanumeric() || character == '_';
     }

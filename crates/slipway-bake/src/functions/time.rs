@@ -16,9 +16,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("formattimestamp", &[text("format"), any("time")], format_timestamp),
     fixed("timeadd", &[text("timestamp"), text("duration")], |a, _| {
-        let time = parse_time(a, 0)?;
-        let duration = parse_duration(str_of(&a[1]))
-            .ok_or_else(|| Problem::Argument(1, format!("time: invalid duration {:?}", str_of(&a[1]))))?;
+        let time = time_of(str_of(&a[0]))?;
+        let duration = parse_duration(str_of(&a[1]))?;
         let sum = time.checked_add(duration).map_err(|_| "the result is beyond the calendar")?;
         Ok(Value::string(rfc3339(&sum)))
     }),
@@ -32,8 +31,11 @@ fn utc(seconds: i64) -> Result<Zoned, Problem> {
 }
 
 fn parse_time(a: &[Value], index: usize) -> Result<Zoned, Problem> {
-    let text = str_of(&a[index]);
-    let problem = || Problem::Argument(index, format!("not a valid RFC3339 timestamp: {}", why_no_time(text)));
+    time_of(str_of(&a[index])).map_err(|problem| Problem::Argument(index, problem))
+}
+
+fn time_of(text: &str) -> Result<Zoned, String> {
+    let problem = || format!("not a valid RFC3339 timestamp: {}", why_no_time(text));
     // The parser takes other letters between date and time, too.
     if text.as_bytes().get(10) != Some(&b'T') {
         return Err(problem());
@@ -107,20 +109,25 @@ fn zone(time: &Zoned, separator: &str, says_z: bool) -> String {
 }
 
 /// `1h30m`, `-1.5s`, `200ms`.
-fn parse_duration(text: &str) -> Option<SignedDuration> {
+fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    let invalid = || format!("time: invalid duration {text:?}");
     let (is_negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     if rest == "0" {
-        return Some(SignedDuration::ZERO);
+        return Ok(SignedDuration::ZERO);
     }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let is_of_number = |c: char| c.is_ascii_digit() || c == '.';
     let mut nanoseconds = 0f64;
-    while !rest.is_empty() || nanoseconds == 0.0 && text.is_empty() {
-        let n_digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let amount: f64 = rest[..n_digits].parse().ok()?;
+    while !rest.is_empty() {
+        let n_digits = rest.find(|c| !is_of_number(c)).unwrap_or(rest.len());
+        let amount: f64 = rest[..n_digits].parse().map_err(|_| invalid())?;
         rest = &rest[n_digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let end = rest.find(is_of_number).unwrap_or(rest.len());
         let unit = match &rest[..end] {
             "ns" => 1.0,
             "us" | "µs" => 1e3,
@@ -128,13 +135,14 @@ fn parse_duration(text: &str) -> Option<SignedDuration> {
             "s" => 1e9,
             "m" => 60e9,
             "h" => 3600e9,
-            _ => return None,
+            "" => return Err(format!("time: missing unit in duration {text:?}")),
+            unit => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
         };
         nanoseconds += amount * unit;
         rest = &rest[end..];
     }
     let duration = SignedDuration::from_nanos(nanoseconds as i64);
-    (!text.is_empty()).then_some(if is_negative { -duration } else { duration })
+    Ok(if is_negative { -duration } else { duration })
 }
 
 fn format_timestamp(a: &[Value], _: &Program<'_>) -> Answer {
@@ -225,12 +233,28 @@ fn verb_text(verb: &str, time: &Zoned) -> Result<String, Problem> {
         "ZZZ" | "ZZZZ" => zone(time, "", false),
         "ZZZZZ" => zone(time, ":", false),
         _ => {
-            let problem = format!(
-                "invalid date format verb {verb:?}: unsupported; to write it as it is, put it in single quotes"
-            );
+            let problem = format!("invalid date format verb {verb:?}{}", accepted_verbs(verb));
             return Err(Problem::Argument(0, problem));
         }
     })
+}
+
+/// What runs of this letter there are, if any.
+fn accepted_verbs(verb: &str) -> &'static str {
+    match verb.as_bytes().first() {
+        Some(b'Y') => r#": year must either be "YY" or "YYYY""#,
+        Some(b'M') => r#": month must be "M", "MM", "MMM", or "MMMM""#,
+        Some(b'D') => r#": day of month must either be "D" or "DD""#,
+        Some(b'E') => r#": day of week must either be "EEE" or "EEEE""#,
+        Some(b'h') => r#": 24-hour must either be "h" or "hh""#,
+        Some(b'H') => r#": 12-hour must either be "H" or "HH""#,
+        Some(b'A') => r#": must be "AA""#,
+        Some(b'a') => r#": must be "aa""#,
+        Some(b'm') => r#": minute must either be "m" or "mm""#,
+        Some(b's') => r#": second must either be "s" or "ss""#,
+        Some(b'Z') => ": timezone must be Z, ZZZZ, or ZZZZZ",
+        _ => "",
+    }
 }
 
 fn unix_timestamp_parse(a: &[Value], _: &Program<'_>) -> Answer {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Program;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::eval::{Evaluated, fail};
+use crate::functions::is_standard;
 use crate::syntax::{Block, Expr, ExprKind, Part, Step, StepKind};
 
 pub(crate) struct OwnFunction<'a> {
@@ -29,15 +30,38 @@ pub(super) fn declared(block: &Block) -> Evaluated<OwnFunction<'_>> {
         _ => Err(Diagnostic::new(expr.span, "Invalid param element", "Each parameter name must be an identifier.")),
     };
     let ExprKind::Tuple(items) = &params.expr.kind else {
-        let detail = "The parameters must be a list of names.";
-        return fail(params.expr.span, "Invalid param element", detail);
+        return fail(params.expr.span, "Invalid expression", "A static list expression is required.");
     };
     let parameters = items.iter().map(name_of).collect::<Result<_, _>>()?;
-    let rest = block.body.attribute("variadic_params").map(|rest| name_of(&rest.expr)).transpose()?;
+    let rest = block.body.attribute("variadic_params").map(|rest| {
+        let whole = rest.name_span.to(rest.expr.span);
+        name_of(&rest.expr).map_err(|diagnostic| Diagnostic { span: Some(whole), ..diagnostic })
+    });
+    let rest = rest.transpose()?;
     Ok(OwnFunction { parameters, rest, result: &result.expr })
 }
 
 impl Program<'_> {
+    /// A function may look up its parameters and global names, whether or not anybody calls it.
+    pub(super) fn refuse_unknown_names(&self) -> Evaluated<()> {
+        self.functions.values().try_for_each(|function| {
+            let unknown = |kind: &str, name: &str| {
+                let detail = format!("{kind} {name:?} does not exist: undefined");
+                fail(function.result.span, "Invalid expression", detail)
+            };
+            let lookups = Lookups::of(function.result);
+            let is_function = |name: &&&str| is_standard(name) || self.functions.contains_key(**name);
+            if let Some(name) = lookups.functions.iter().find(|name| !is_function(name)) {
+                return unknown("function", name);
+            }
+            let is_own = |name: &str| function.parameters.iter().chain(&function.rest).any(|own| own == name);
+            match lookups.variables.iter().find(|name| !is_own(name) && !self.is_global(name)) {
+                Some(name) => unknown("variable", name),
+                None => Ok(()),
+            }
+        })
+    }
+
     /// A function that calls itself, through others too, would never end.
     pub(super) fn refuse_recursion(&self) -> Evaluated<()> {
         let mut done = BTreeSet::new();
@@ -62,11 +86,9 @@ impl Program<'_> {
         if !done.insert(name) {
             return Ok(());
         }
-        let mut called = Vec::new();
-        add_calls(function.result, &mut called);
         path.push(name);
         // Within the path a name may come again, which is what is looked for.
-        for callee in called {
+        for callee in Lookups::of(function.result).functions {
             done.retain(|name| !path.contains(name));
             self.follow_calls(callee, Some(function.result.span), path, done)?;
         }
@@ -76,63 +98,95 @@ impl Program<'_> {
     }
 }
 
-/// The names of all functions that are called in `expr`.
-fn add_calls<'e>(expr: &'e Expr, called: &mut Vec<&'e str>) {
-    match &expr.kind {
-        ExprKind::Null | ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::Text(_) => {}
-        ExprKind::Template(parts) => add_part_calls(parts, called),
-        ExprKind::Wrapped(inner) | ExprKind::Parentheses(inner) => add_calls(inner, called),
-        ExprKind::Traversal { steps, .. } => add_step_calls(steps, called),
-        ExprKind::Relative { source, steps } | ExprKind::Splat { source, steps } => {
-            add_calls(source, called);
-            add_step_calls(steps, called);
-        }
-        ExprKind::Tuple(items) => items.iter().for_each(|item| add_calls(item, called)),
-        ExprKind::Object(items) => items.iter().for_each(|item| {
-            add_calls(&item.key, called);
-            add_calls(&item.value, called);
-        }),
-        ExprKind::For(expression) => {
-            add_calls(&expression.collection, called);
-            add_calls(&expression.value, called);
-            expression.key.iter().chain(&expression.condition).for_each(|expr| add_calls(expr, called));
-        }
-        ExprKind::Call(call) => {
-            called.push(&call.name);
-            call.arguments.iter().for_each(|argument| add_calls(argument, called));
-        }
-        ExprKind::Unary { operand, .. } => add_calls(operand, called),
-        ExprKind::Binary { left, right, .. } => {
-            add_calls(left, called);
-            add_calls(right, called);
-        }
-        ExprKind::Conditional { condition, yes, no } => {
-            [condition, yes, no].into_iter().for_each(|expr| add_calls(expr, called));
-        }
-    }
+/// The names that an expression looks up.
+#[derive(Default)]
+struct Lookups<'e> {
+    functions: Vec<&'e str>,
+    variables: Vec<&'e str>,
+    /// Names that loops around the place make.
+    bound: Vec<&'e str>,
 }
 
-fn add_step_calls<'e>(steps: &'e [Step], called: &mut Vec<&'e str>) {
-    for step in steps {
-        if let StepKind::Index(key) = &step.kind {
-            add_calls(key, called);
-        }
+impl<'e> Lookups<'e> {
+    fn of(expr: &'e Expr) -> Lookups<'e> {
+        let mut lookups = Lookups::default();
+        lookups.add(expr);
+        lookups
     }
-}
 
-fn add_part_calls<'e>(parts: &'e [Part], called: &mut Vec<&'e str>) {
-    for part in parts {
-        match part {
-            Part::Text(_) => {}
-            Part::Value(expr) => add_calls(expr, called),
-            Part::If { condition, yes, no } => {
-                add_calls(condition, called);
-                add_part_calls(yes, called);
-                add_part_calls(no, called);
+    fn add(&mut self, expr: &'e Expr) {
+        match &expr.kind {
+            ExprKind::Null | ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::Text(_) => {}
+            ExprKind::Template(parts) => self.add_parts(parts),
+            ExprKind::Wrapped(inner) | ExprKind::Parentheses(inner) => self.add(inner),
+            ExprKind::Traversal { root, steps, .. } => {
+                if !self.bound.contains(&root.as_str()) {
+                    self.variables.push(root);
+                }
+                self.add_steps(steps);
             }
-            Part::For { collection, body, .. } => {
-                add_calls(collection, called);
-                add_part_calls(body, called);
+            ExprKind::Relative { source, steps } | ExprKind::Splat { source, steps } => {
+                self.add(source);
+                self.add_steps(steps);
+            }
+            ExprKind::Tuple(items) => items.iter().for_each(|item| self.add(item)),
+            ExprKind::Object(items) => items.iter().for_each(|item| {
+                self.add(&item.key);
+                self.add(&item.value);
+            }),
+            ExprKind::For(expression) => {
+                self.add(&expression.collection);
+                self.within(&expression.key_name, &expression.value_name, |lookups| {
+                    lookups.add(&expression.value);
+                    expression.key.iter().chain(&expression.condition).for_each(|expr| lookups.add(expr));
+                });
+            }
+            ExprKind::Call(call) => {
+                self.functions.push(&call.name);
+                call.arguments.iter().for_each(|argument| self.add(argument));
+            }
+            ExprKind::Unary { operand, .. } => self.add(operand),
+            ExprKind::Binary { left, right, .. } => {
+                self.add(left);
+                self.add(right);
+            }
+            ExprKind::Conditional { condition, yes, no } => {
+                [condition, yes, no].into_iter().for_each(|expr| self.add(expr));
+            }
+        }
+    }
+
+    /// Adds what stands inside a loop with these names.
+    fn within(&mut self, key: &'e Option<String>, value: &'e str, add: impl FnOnce(&mut Self)) {
+        let n_before = self.bound.len();
+        self.bound.extend(key.as_deref());
+        self.bound.push(value);
+        add(self);
+        self.bound.truncate(n_before);
+    }
+
+    fn add_steps(&mut self, steps: &'e [Step]) {
+        for step in steps {
+            if let StepKind::Index(key) = &step.kind {
+                self.add(key);
+            }
+        }
+    }
+
+    fn add_parts(&mut self, parts: &'e [Part]) {
+        for part in parts {
+            match part {
+                Part::Text(_) => {}
+                Part::Value(expr) => self.add(expr),
+                Part::If { condition, yes, no } => {
+                    self.add(condition);
+                    self.add_parts(yes);
+                    self.add_parts(no);
+                }
+                Part::For { key_name, value_name, collection, body } => {
+                    self.add(collection);
+                    self.within(key_name, value_name, |lookups| lookups.add_parts(body));
+                }
             }
         }
     }

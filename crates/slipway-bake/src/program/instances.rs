@@ -51,7 +51,7 @@ impl<'a> Program<'a> {
                 None => label.clone(),
                 Some(name) => match convert(&self.eval_whole(&name.expr, &scope)?, &Type::String) {
                     Ok(Value::String(name)) => name.to_string(),
-                    _ => return fail(name.expr.start(), "Unsuitable value type", "Unsuitable value: string required"),
+                    _ => return invalid("string required"),
                 },
             };
             if !is_name(&name) {

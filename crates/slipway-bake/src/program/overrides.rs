@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::Program;
+use crate::attribute::parse_bool;
 use crate::convert::convert;
 use crate::csv;
 use crate::functions::from_json;
 use crate::number::Number;
-use crate::syntax::json::document;
+use crate::syntax::json::{beginning, decoder_reason, is_about_value};
 use crate::value::{Type, Value};
 
 impl Program<'_> {
@@ -26,8 +27,7 @@ impl Program<'_> {
         };
         if let (Some(ty), Some(json)) = (ty, &json) {
             let problem = |problem: String| format!("failed to convert variable {name} from JSON: {problem}");
-            let document = document(json, 0).map_err(|diagnostic| problem(diagnostic.detail))?;
-            return value_of_json(&from_json(document), ty).map(Some).map_err(problem);
+            return read_json(json, ty).map(Some).map_err(problem);
         }
         let Some(text) = self.given_text(name).or(json) else { return Ok(None) };
         let is_declared = ty.is_some();
@@ -44,6 +44,30 @@ impl Program<'_> {
         let given = self.inputs.variables.iter().rev().find(|(given, _)| given == name);
         given.map(|(_, value)| value.clone()).or_else(|| (self.inputs.environment)(name))
     }
+}
+
+/// The value of type `ty` that `text` begins with; nobody reads on.
+fn read_json(text: &str, ty: &Type) -> Result<Value, String> {
+    let json = beginning(text).map_err(|diagnostic| {
+        let reason = decoder_reason(text, &diagnostic);
+        let (bracket, kind) = match ty {
+            Type::List(_) => ('[', "list"),
+            Type::Set(_) => ('[', "set"),
+            Type::Tuple(_) => ('[', "tuple"),
+            Type::Map(_) => ('{', "map"),
+            Type::Object(_) => ('{', "object"),
+            _ => return reason,
+        };
+        let trimmed = text.trim_start();
+        match is_about_value(&diagnostic) {
+            true if trimmed.starts_with(bracket) => format!("failed to read {kind} value: {reason}"),
+            _ if trimmed.starts_with(['[', '{']) && !trimmed.starts_with(bracket) => {
+                format!("missing expected {bracket}")
+            }
+            _ => reason,
+        }
+    })?;
+    value_of_json(&from_json(json), ty)
 }
 
 /// `value`, which was JSON, as one of type `ty`. Objects may lack attributes, and have no others than those of the type.
@@ -83,9 +107,17 @@ fn value_of_json(value: &Value, ty: &Type) -> Result<Value, String> {
         }
         // The type stands beside the value, but that can be seen.
         Type::Dynamic => {
-            entries()?.get("value").cloned().ok_or_else(|| "missing value in dynamically-typed value".to_owned())
+            let entries = entries()?;
+            let missing = |name: &str| format!("missing {name} in dynamically-typed value");
+            entries.get("type").ok_or_else(|| missing("type"))?;
+            entries.get("value").cloned().ok_or_else(|| missing("value"))
         }
-        _ => convert(value, ty),
+        _ => {
+            let is_collection = value.items().is_some() || value.entries().is_some();
+            let is_text = value.as_str().is_some() || *ty == Type::String && !is_collection;
+            let is_fit = is_text || value.type_of() == *ty;
+            if is_fit { convert(value, ty) } else { Err(format!("{ty} is required")) }
+        }
     }
 }
 
@@ -95,11 +127,7 @@ fn unsupported(ty: &Type, name: &str) -> String {
 
 fn primitive(name: &str, text: &str, ty: &Type) -> Result<Value, String> {
     match ty {
-        Type::Bool => match text {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(Value::Bool(true)),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(Value::Bool(false)),
-            _ => Err(format!("failed to parse {name} as bool: strconv.ParseBool: parsing {text:?}: invalid syntax")),
-        },
+        Type::Bool => parse_bool(text).map(Value::Bool).map_err(|why| format!("failed to parse {name} as bool: {why}")),
         Type::Number => {
             machine_number(text).map(Value::Number).map_err(|why| format!("failed to parse {name} as number: {why}"))
         }
@@ -111,12 +139,33 @@ fn primitive(name: &str, text: &str, ty: &Type) -> Result<Value, String> {
 /// A number as programs read it, which know fewer digits than definitions.
 fn machine_number(text: &str) -> Result<Number, String> {
     let refused = |why: &str| format!("strconv.ParseFloat: parsing {text:?}: {why}");
-    let value: f64 = text.parse().map_err(|_| refused("invalid syntax"))?;
+    let value = go_float(text).ok_or_else(|| refused("invalid syntax"))?;
     match (value.is_finite(), text.contains(|c: char| c.is_ascii_digit())) {
         (true, _) => Number::from_f64(value).ok_or_else(|| refused("invalid syntax")),
         (false, true) => Err(refused("value out of range")),
         (false, false) => Err("invalid number value".to_owned()),
     }
+}
+
+/// Decimal digits as everywhere, `_` between digits, and hexadecimal ones with a binary exponent: `0x1.8p-2`.
+fn go_float(text: &str) -> Option<f64> {
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_hexdigit());
+    let is_between =
+        |(at, _): (usize, &str)| is_digit(text[..at].chars().next_back()) && is_digit(text[at + 1..].chars().next());
+    if !text.match_indices('_').all(is_between) {
+        return None;
+    }
+    let digits = text.replace('_', "").to_lowercase();
+    let (sign, magnitude) = match digits.strip_prefix('-') {
+        Some(magnitude) => (-1.0, magnitude),
+        None => (1.0, digits.strip_prefix('+').unwrap_or(&digits)),
+    };
+    let Some(hexadecimal) = magnitude.strip_prefix("0x") else { return digits.parse().ok() };
+    let (mantissa, exponent) = hexadecimal.split_once('p')?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let value = u64::from_str_radix(&format!("{whole}{fraction}"), 16).ok()? as f64;
+    let exponent = exponent.parse::<i32>().ok()?.checked_sub(4 * fraction.len() as i32)?;
+    Some(sign * value * 2f64.powi(exponent))
 }
 
 /// Comma-separated items; those of maps are `key:value`. An empty text is an empty collection.

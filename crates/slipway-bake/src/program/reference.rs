@@ -14,14 +14,10 @@ impl Program<'_> {
     pub(crate) fn reference(
         &self,
         root: &str,
-        name: Option<&str>,
+        name: &str,
         attribute: Option<&str>,
         span: Span,
     ) -> Evaluated<Option<(Value, usize)>> {
-        let Some(name) = name else {
-            let detail = "A reference to a target or group must name it: target.name.attribute.";
-            return fail(span, "Invalid reference", detail);
-        };
         let is_meant = |index: &usize| {
             let instance = &self.instances[*index];
             instance.name == name && instance.block.kind == root
@@ -34,7 +30,7 @@ impl Program<'_> {
             // Of several blocks the last one that says something counts.
             for index in indexes.iter().rev() {
                 if let Some(value) = self.attribute_of(*index, attribute)? {
-                    return Ok(Some((value, 2)));
+                    return Ok(Some((attribute::as_referred(&value, root, attribute), 2)));
                 }
             }
             if attribute == "name" {
@@ -50,6 +46,7 @@ impl Program<'_> {
         for index in indexes {
             for attribute in &self.instances[index].block.body.attributes {
                 if let Some(value) = self.attribute_of(index, &attribute.name)? {
+                    let value = attribute::as_referred(&value, root, &attribute.name);
                     all.insert(attribute.name.clone(), value);
                 }
             }
@@ -68,7 +65,7 @@ impl Program<'_> {
             Some(State::Done(value)) => return Ok(Some(value)),
             Some(State::InProgress) => {
                 let (kind, target) = (&instance.block.kind, &instance.name);
-                return self.cycle(&format!("reference cycle not allowed for {kind}.{target}.{name}"));
+                return self.invalid(&format!("reference cycle not allowed for {kind}.{target}.{name}"));
             }
             None => {}
         }

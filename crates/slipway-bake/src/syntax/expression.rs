@@ -265,7 +265,7 @@ fn object_item(scanner: &mut Scanner<'_>) -> Parsed<ObjectItem> {
     } else if matches!(key.kind, ExprKind::Traversal { .. }) {
         let detail = "If this expression is intended to be a reference, wrap it in parentheses. If it's instead \
                       intended as a literal name containing periods, wrap it in quotes to create a string literal.";
-        return scanner.error(key.span, "Ambiguous attribute key", detail);
+        return Err(Diagnostic::new(key.span, "Ambiguous attribute key", detail).followed_by(1));
     }
     scanner.skip_blanks();
     if !scanner.take("=") && !scanner.take(":") {

@@ -102,8 +102,8 @@ fn block(scanner: &mut Scanner<'_>, files: &[SourceFile], kind: String, kind_spa
         } else if scanner.is_next("\"") {
             labels.push(quoted_label(scanner)?);
         } else {
-            if labels.is_empty() && (scanner.is_next("\n") || scanner.is_next(".") || scanner.at == scanner.text.len())
-            {
+            let is_lone = |c: char| c == '\n' || c == '.' || c.is_ascii_digit();
+            if labels.is_empty() && (scanner.rest().is_empty() || scanner.rest().starts_with(is_lone)) {
                 let detail = "An argument or block definition is required here. To set an argument, use the equals \
                               sign \"=\" to introduce the argument value.";
                 return scanner.error(kind_span, "Argument or block definition required", detail);
@@ -122,7 +122,7 @@ fn block(scanner: &mut Scanner<'_>, files: &[SourceFile], kind: String, kind_spa
                 }
                 _ => "Either a quoted string block label or an opening brace (\"{\") is expected here.",
             };
-            return scanner.error(scanner.next_span(), "Invalid block definition", detail);
+            return scanner.unexpected("Invalid block definition", detail);
         }
     }
 }
@@ -134,12 +134,22 @@ fn quoted_label(scanner: &mut Scanner<'_>) -> Parsed<(String, Span)> {
         super::ExprKind::Template(parts) => match &parts[..] {
             [] => Ok((String::new(), expr.span)),
             [super::Part::Text(text)] => Ok((text.clone(), expr.span)),
-            _ => {
-                scanner.error(expr.span, "Invalid string literal", "Template sequences are not allowed in this string.")
-            }
+            _ => template_in_label(scanner, expr.span),
         },
-        _ => scanner.error(expr.span, "Invalid string literal", "Template sequences are not allowed in this string."),
+        _ => template_in_label(scanner, expr.span),
     }
+}
+
+fn template_in_label<T>(scanner: &Scanner<'_>, label: Span) -> Parsed<T> {
+    let text = &scanner.text[label.start..label.end];
+    let at = text.find("${").into_iter().chain(text.find("%{")).min().unwrap_or_default();
+    let sign = &text[at..at + 1];
+    let span = scanner.span(label.start + at, label.start + at + 2);
+    let detail = format!(
+        "Template sequences are not allowed in this string. To include a literal {sign:?}, double it (as \"{sign}{sign}\") \
+         to escape it."
+    );
+    scanner.error(span, "Invalid string literal", detail)
 }
 
 /// Behind `{`: several lines, or one argument on the same line.

@@ -82,15 +82,24 @@ impl<'a> Scanner<'a> {
                            separate items in collection values.";
                 ("Invalid character", why.to_owned())
             }
+            '\u{2018}'..='\u{201f}' => {
+                let why = "\"Curly quotes\" are not valid here. These can sometimes be inadvertently introduced when \
+                           sharing code via documents or discussion forums. It might help to replace the character \
+                           with a \"straight quote\".";
+                ("Invalid character", why.to_owned())
+            }
             '@' | '$' | '\\' | '^' => {
+                ("Invalid character", "This character is not used within the language.".to_owned())
+            }
+            _ if next != '\n' && next.is_control() || !next.is_ascii() && !next.is_alphanumeric() => {
                 ("Invalid character", "This character is not used within the language.".to_owned())
             }
             _ => return self.error(self.next_token(), summary, detail),
         };
-        let mut diagnostic = Diagnostic::new(self.next_span(), kind, reason);
-        // That it stands in the wrong place is counted, too.
-        diagnostic.n_followers = 1;
-        Err(diagnostic)
+        // All quotes of that kind are, and that the first stands in the wrong place is counted, too.
+        let is_curly = |c: &char| ('\u{2018}'..='\u{201f}').contains(c);
+        let n_quotes = if is_curly(&next) { self.rest().chars().filter(is_curly).count() } else { 1 };
+        Err(Diagnostic::new(self.next_span(), kind, reason).followed_by(n_quotes))
     }
 
     /// The next name or number as a whole, or the next character.

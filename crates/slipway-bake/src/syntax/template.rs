@@ -3,7 +3,8 @@
 use super::expression::{for_head, parse, with_newlines};
 use super::scanner::Scanner;
 use super::{Expr, ExprKind, Part};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::functions::distance;
 
 type Parsed<T> = Result<T, Diagnostic>;
 
@@ -11,10 +12,10 @@ type Parsed<T> = Result<T, Diagnostic>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Quoted,
-    /// To the end of the text; at most so many blanks are left out at the start of each line.
-    Plain {
-        n_indent: usize,
-    },
+    /// To the end of the text, one line after the other.
+    Heredoc,
+    /// To the end of the text.
+    Plain,
 }
 
 struct Reader<'s, 'a> {
@@ -24,13 +25,13 @@ struct Reader<'s, 'a> {
     trims_next: bool,
 }
 
-/// What ended a list of parts.
-#[derive(Debug, PartialEq, Eq)]
+/// What ended a list of parts; a directive with its place.
+#[derive(Clone, Copy, Debug)]
 enum End {
     Template,
-    Else,
-    If,
-    For,
+    Else(Span),
+    If(Span),
+    For(Span),
 }
 
 /// A text in double quotes.
@@ -66,26 +67,82 @@ pub(super) fn heredoc(scanner: &mut Scanner<'_>) -> Parsed<Expr> {
         }
         line_start += line.len();
     };
-    let n_indent = if is_flush { common_indent(&scanner.text[text_start..text_end]) } else { 0 };
     let mut inner = Scanner::new(&scanner.text[..text_end], scanner.file, scanner.base);
     (inner.at, inner.n_open) = (text_start, scanner.n_open);
-    let mut reader = Reader { scanner: &mut inner, form: Form::Plain { n_indent }, trims_next: false };
-    let parts = reader.whole()?;
+    let mut reader = Reader { scanner: &mut inner, form: Form::Heredoc, trims_next: false };
+    let mut parts = reader.whole()?;
+    if is_flush {
+        flush(&mut parts);
+    }
     let closing = &scanner.text[text_end..];
     let n_blanks = closing.len() - closing.trim_start().len();
     scanner.at = text_end + n_blanks + marker.len();
     Ok(Expr { kind: ExprKind::Template(parts), span: scanner.span_from(start) })
 }
 
-fn common_indent(text: &str) -> usize {
-    let indents = text.lines().filter(|line| !line.trim().is_empty()).map(|line| line.len() - line.trim_start().len());
-    indents.min().unwrap_or(0)
+/// Takes the blanks away that all lines begin with. A line of blanks has no say, and keeps them.
+fn flush(parts: &mut [Part]) {
+    let mut starts = LineStarts { is_at_start: true, n_least: usize::MAX, texts: Vec::new() };
+    starts.add(parts);
+    let n_least = starts.n_least;
+    for text in starts.texts {
+        let n_bytes: usize = text.chars().take(n_least).map(char::len_utf8).sum();
+        text.drain(..n_bytes);
+    }
+}
+
+/// The texts that lines begin with, and how many blanks all of them have.
+struct LineStarts<'p> {
+    is_at_start: bool,
+    n_least: usize,
+    texts: Vec<&'p mut String>,
+}
+
+impl<'p> LineStarts<'p> {
+    fn add(&mut self, parts: &'p mut [Part]) {
+        for part in parts {
+            match part {
+                Part::Text(text) => self.add_text(text),
+                Part::Value(_) => self.add_sequence(),
+                Part::If { yes, no, .. } => {
+                    self.add_sequence();
+                    self.add(yes);
+                    self.add_sequence();
+                    self.add(no);
+                    self.add_sequence();
+                }
+                Part::For { body, .. } => {
+                    self.add_sequence();
+                    self.add(body);
+                    self.add_sequence();
+                }
+            }
+        }
+    }
+
+    fn add_text(&mut self, text: &'p mut String) {
+        let ends_line = text.ends_with('\n');
+        if std::mem::replace(&mut self.is_at_start, ends_line) {
+            let n_blanks = text.chars().take_while(|c| c.is_whitespace()).count();
+            let is_blank = ends_line && n_blanks == text.chars().count();
+            if !is_blank {
+                self.n_least = self.n_least.min(n_blanks);
+                self.texts.push(text);
+            }
+        }
+    }
+
+    fn add_sequence(&mut self) {
+        if std::mem::take(&mut self.is_at_start) {
+            self.n_least = 0;
+        }
+    }
 }
 
 /// A text that is a template as a whole, as those of JSON are.
 pub(crate) fn plain(text: &str, file: usize, base: usize) -> Parsed<Expr> {
     let mut scanner = Scanner::new(text, file, base);
-    let mut reader = Reader { scanner: &mut scanner, form: Form::Plain { n_indent: 0 }, trims_next: false };
+    let mut reader = Reader { scanner: &mut scanner, form: Form::Plain, trims_next: false };
     let parts = reader.whole()?;
     Ok(template(parts, &scanner, 0))
 }
@@ -106,9 +163,9 @@ impl Reader<'_, '_> {
     fn whole(&mut self) -> Parsed<Vec<Part>> {
         match self.parts()? {
             (parts, End::Template) => Ok(parts),
-            (_, end) => {
-                let detail = format!("Unexpected {} directive.", keyword(&end));
-                self.scanner.error(self.scanner.next_span(), "Unexpected directive", detail)
+            (_, end @ (End::Else(span) | End::If(span) | End::For(span))) => {
+                let summary = format!("Unexpected {} directive", keyword(end));
+                self.scanner.error(span, &summary, "The control directives within this template are unbalanced.")
             }
         }
     }
@@ -118,18 +175,23 @@ impl Reader<'_, '_> {
         let mut parts = Vec::new();
         loop {
             let mut text = self.text()?;
+            let is_line = self.form == Form::Heredoc && text.ends_with('\n');
             if std::mem::take(&mut self.trims_next) {
                 text = text.trim_start().to_owned();
-            }
-            let is_at_end = !self.scanner.is_next("${") && !self.scanner.is_next("%{");
-            if !is_at_end && self.scanner.text[self.scanner.at + 2..].starts_with('~') {
-                text.truncate(text.trim_end().len());
             }
             if !text.is_empty() {
                 parts.push(Part::Text(text));
             }
-            if is_at_end {
+            if is_line {
+                continue;
+            }
+            if !self.scanner.is_next("${") && !self.scanner.is_next("%{") {
                 return Ok((parts, End::Template));
+            }
+            if self.scanner.text[self.scanner.at + 2..].starts_with('~')
+                && let Some(Part::Text(before)) = parts.last_mut()
+            {
+                before.truncate(before.trim_end().len());
             }
             self.scanner.open()?;
             if self.scanner.take("${") {
@@ -175,38 +237,44 @@ impl Reader<'_, '_> {
                 })?;
                 self.end_sequence(extra)?;
                 let (yes, end) = self.parts()?;
-                let (no, end) = if end == End::Else { self.parts()? } else { (Vec::new(), end) };
-                self.expect(end, End::If, start)?;
+                let (no, end) = if let End::Else(_) = end { self.parts()? } else { (Vec::new(), end) };
+                if !matches!(end, End::If(_)) {
+                    return self.unclosed("endif", end, start);
+                }
                 parts.push(Part::If { condition, yes, no });
             }
             "for" => {
                 let (key_name, value_name, collection) = with_newlines(self.scanner, true, for_head)?;
                 self.end_sequence(extra)?;
                 let (body, end) = self.parts()?;
-                self.expect(end, End::For, start)?;
+                if !matches!(end, End::For(_)) {
+                    return self.unclosed("endfor", end, start);
+                }
                 parts.push(Part::For { key_name, value_name, collection, body });
             }
             "else" | "endif" | "endfor" => {
                 self.end_sequence(extra)?;
+                let span = self.scanner.span_from(start);
                 return Ok(Err(match word.as_str() {
-                    "else" => End::Else,
-                    "endif" => End::If,
-                    _ => End::For,
+                    "else" => End::Else(span),
+                    "endif" => End::If(span),
+                    _ => End::For(span),
                 }));
             }
             _ => {
-                let detail = format!("{word:?} is not a valid template directive.");
-                return self.scanner.error(self.scanner.span_from(start), "Invalid template directive", detail);
+                let known =
+                    ["if", "for", "else", "endif", "endfor"].into_iter().find(|known| distance(&word, known) < 3);
+                let hint = known.map(|known| format!(" Did you mean {known:?}?")).unwrap_or_default();
+                let detail = format!("{word:?} is not a valid template control keyword.{hint}");
+                let span = self.scanner.span(self.scanner.at - word.len(), self.scanner.at);
+                return self.scanner.error(span, "Invalid template control keyword", detail);
             }
         }
         Ok(Ok(()))
     }
 
-    fn expect(&self, end: End, wanted: End, start: usize) -> Parsed<()> {
-        if end == wanted {
-            return Ok(());
-        }
-        let detail = format!("The directive must be closed with {}, but found {}.", keyword(&wanted), keyword(&end));
+    fn unclosed<T>(&self, wanted: &str, end: End, start: usize) -> Parsed<T> {
+        let detail = format!("The directive must be closed with {wanted}, but found {}.", keyword(end));
         self.scanner.error(self.scanner.span(start, start + 2), "Unexpected end of template", detail)
     }
 
@@ -214,13 +282,10 @@ impl Reader<'_, '_> {
     fn text(&mut self) -> Parsed<String> {
         let mut text = String::new();
         loop {
-            if let Form::Plain { n_indent } = self.form {
-                self.skip_indent(n_indent);
-            }
             let scanner = &mut *self.scanner;
             let Some(next) = scanner.rest().chars().next() else {
                 return match self.form {
-                    Form::Plain { .. } => Ok(text),
+                    Form::Plain | Form::Heredoc => Ok(text),
                     Form::Quoted => {
                         let detail = "No closing marker was found for the string.";
                         scanner.error(scanner.next_span(), "Unterminated template string", detail)
@@ -239,34 +304,28 @@ impl Reader<'_, '_> {
                     let detail = "Quoted strings may not be split over multiple lines. To produce a multi-line string, \
                                   either use the \\n escape to represent a newline character or use the \"heredoc\" \
                                   multi-line template syntax.";
-                    return scanner.error(scanner.next_span(), "Invalid multi-line string", detail);
+                    let problem = Diagnostic::new(scanner.next_span(), "Invalid multi-line string", detail);
+                    return Err(problem.followed_by(1));
                 }
                 '\\' if self.form == Form::Quoted => text.push(escape(scanner)?),
                 _ => {
                     text.push(next);
                     scanner.at += next.len_utf8();
+                    if next == '\n' && self.form == Form::Heredoc {
+                        return Ok(text);
+                    }
                 }
             }
         }
     }
-
-    /// At the start of a line, goes over the blanks that all lines have.
-    fn skip_indent(&mut self, n_indent: usize) {
-        if n_indent == 0 || !self.scanner.text[..self.scanner.at].ends_with('\n') {
-            return;
-        }
-        let rest = self.scanner.rest();
-        let n_blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-        self.scanner.at += n_blanks.min(n_indent);
-    }
 }
 
-fn keyword(end: &End) -> &'static str {
+fn keyword(end: End) -> &'static str {
     match end {
         End::Template => "the end of the template",
-        End::Else => "else",
-        End::If => "endif",
-        End::For => "endfor",
+        End::Else(_) => "else",
+        End::If(_) => "endif",
+        End::For(_) => "endfor",
     }
 }
 
@@ -296,8 +355,12 @@ fn escape(scanner: &mut Scanner<'_>) -> Parsed<char> {
         }
     };
     let digits = scanner.rest().get(2..2 + n_digits).unwrap_or_default();
-    let character = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
-    let Some(character) = character else {
+    let code = u32::from_str_radix(digits, 16).ok();
+    let Some(character) = code.and_then(char::from_u32) else {
+        if let Some(code) = code {
+            let detail = format!("Cannot encode character U+{code:04x} in UTF-8.");
+            return scanner.error(scanner.span(start, start + 2 + n_digits), "Invalid escape sequence", detail);
+        }
         let detail = format!("The \\{kind} escape sequence must be followed by {n_digits} hexadecimal digits.");
         return scanner.error(scanner.span(start, start + 2), "Invalid escape sequence", detail);
     };

@@ -30,7 +30,13 @@ pub(crate) struct BakeArgs {
     pub(crate) print: bool,
     /// List targets or variables
     #[arg(long)]
-    pub(crate) list: Option<String>,
+    list: Option<String>,
+    /// The same as --list=targets
+    #[arg(long, hide = true)]
+    list_targets: bool,
+    /// The same as --list=variables
+    #[arg(long, hide = true)]
+    list_variables: bool,
     /// Shorthand for --set=*.output=type=registry
     #[arg(long)]
     push: bool,
@@ -50,10 +56,10 @@ pub(crate) struct BakeArgs {
     #[arg(long)]
     sbom: Option<String>,
     /// Method for evaluating the builds (build, check, outline, targets)
-    #[arg(long)]
+    #[arg(long, overrides_with = "check")]
     call: Option<String>,
     /// Shorthand for --call=check
-    #[arg(long)]
+    #[arg(long, overrides_with = "call")]
     check: bool,
     /// Allow builds to access specified resources
     #[arg(long = "allow")]
@@ -81,9 +87,106 @@ pub(crate) struct BakeArgs {
     pub(crate) run_tty: bool,
 }
 
+/// How all targets are evaluated: `--call=NAME[,format=json][,ignorestatus=BOOL]`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallFlag {
+    /// May be empty, which is a build.
+    name: String,
+    pub(crate) is_json: bool,
+    /// All fields but the name, as `build --call` takes them.
+    pub(crate) fields: String,
+}
+
+impl CallFlag {
+    fn parse(text: &str) -> Result<CallFlag, String> {
+        let mut call = CallFlag::default();
+        for field in text.split(',') {
+            match field.split_once('=') {
+                Some(("format", format)) => {
+                    call.is_json = format == "json";
+                    call.fields += &format!(",{field}");
+                }
+                Some(("ignorestatus", value)) => {
+                    go_bool(value).map_err(|_| format!("invalid ignorestatus print value: {value}"))?;
+                    call.fields += &format!(",{field}");
+                }
+                Some(_) => return Err(format!("invalid print field: {field}")),
+                None if !call.name.is_empty() => return Err(format!("invalid print value: {text}")),
+                None if field == "check" => call.name = "lint".to_owned(),
+                None => call.name = field.to_owned(),
+            }
+        }
+        Ok(call)
+    }
+}
+
+/// What `--list` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListFlag {
+    pub(crate) of_variables: bool,
+    pub(crate) as_json: bool,
+}
+
+impl ListFlag {
+    /// `targets`, `variables`, or `type=…,format=table|json`.
+    fn parse(text: &str) -> Result<ListFlag, String> {
+        let (mut kind, mut format) = (text, "table");
+        if text.contains(',') || text.starts_with("type=") {
+            kind = "";
+            for field in text.split(',') {
+                let (name, value) = field.split_once('=').ok_or_else(|| format!("invalid value {field}"))?;
+                match name.trim().to_lowercase().as_str() {
+                    "type" => kind = value,
+                    "format" => format = value,
+                    name => return Err(format!("unexpected key '{name}' in '{field}'")),
+                }
+            }
+        }
+        let of_variables = match kind {
+            "targets" => false,
+            "variables" => true,
+            _ => return Err(format!("invalid list type {kind:?}")),
+        };
+        match format {
+            "table" | "" => Ok(ListFlag { of_variables, as_json: false }),
+            "json" => Ok(ListFlag { of_variables, as_json: true }),
+            _ => Err(format!("invalid list format {format:?}")),
+        }
+    }
+}
+
 impl BakeArgs {
+    /// What is to be listed, if anything.
+    pub(crate) fn list(&self) -> Result<Option<ListFlag>, String> {
+        match self.list.as_deref() {
+            None if self.list_targets => Ok(Some(ListFlag { of_variables: false, as_json: false })),
+            None if self.list_variables => Ok(Some(ListFlag { of_variables: true, as_json: false })),
+            None | Some("") => Ok(None),
+            Some(list) => ListFlag::parse(list).map(Some),
+        }
+    }
+
+    /// What is said about a flag that has another spelling today.
+    pub(crate) fn deprecation(&self) -> Option<String> {
+        let what = match (self.list_targets, self.list_variables) {
+            (true, _) => "targets",
+            (_, true) => "variables",
+            _ => return None,
+        };
+        Some(format!("Flag --list-{what} has been deprecated, list-{what} is deprecated, use list={what} instead\n"))
+    }
+
+    /// How targets are evaluated, if a flag says so.
+    pub(crate) fn call(&self) -> Result<Option<CallFlag>, String> {
+        match self.call.as_deref() {
+            _ if self.check => CallFlag::parse("check").map(Some),
+            None | Some("") => Ok(None),
+            Some(text) => CallFlag::parse(text).map(Some),
+        }
+    }
+
     /// All that is to be set: what the user typed, then what other flags stand for.
-    pub(crate) fn overrides(&self) -> Vec<String> {
+    pub(crate) fn overrides(&self, call: Option<&CallFlag>) -> Vec<String> {
         let mut sets = self.sets.clone();
         let mut add = |text: String| sets.push(format!("*.{text}"));
         if self.push {
@@ -92,11 +195,8 @@ impl BakeArgs {
         if self.load {
             add("load=true".to_owned());
         }
-        match self.call.as_deref() {
-            _ if self.check => add("call=lint".to_owned()),
-            Some("check") => add("call=lint".to_owned()),
-            Some(call) => add(format!("call={call}")),
-            None => {}
+        if let Some(call) = call {
+            add(format!("call={}", call.name));
         }
         if let Some(value) = self.no_cache {
             add(format!("no-cache={value}"));
@@ -105,7 +205,7 @@ impl BakeArgs {
             add(format!("pull={value}"));
         }
         for (kind, value) in [("sbom", &self.sbom), ("provenance", &self.provenance)] {
-            let Some(value) = value else { continue };
+            let Some(value) = value.as_ref().filter(|value| !value.is_empty()) else { continue };
             match go_bool(value) {
                 Ok(true) => add(format!("attest=type={kind}")),
                 Ok(false) => add(format!("attest=type={kind},disabled=true")),

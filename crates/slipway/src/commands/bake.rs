@@ -5,25 +5,27 @@ mod definition;
 mod definition_files;
 mod entitlements;
 mod flags;
+mod questions;
 mod remote;
 mod watched;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 
 use slipway_bake::{BakeError, Definition, Override, Selection, SourceFile};
 use slipway_engine::Built;
 use slipway_graph::request::flags::Surroundings as _;
 use slipway_graph::request::{BuildRequest, NamedRequest};
 
-use crate::cli::bake::BakeArgs;
+use crate::cli::bake::{BakeArgs, CallFlag};
 use crate::commands::build::{self, TerminalUse};
-use crate::commands::call;
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
 use crate::surroundings::ThisMachine;
 use crate::{env_vars, lock_file, metadata, place, summary, watch, work_tree};
 use entitlements::Rights;
+use questions::Question;
 use remote::Remote;
 
 /// How targets are built, apart from what they say themselves.
@@ -38,11 +40,13 @@ pub(crate) struct BuildSettings<'a> {
     pub(crate) run_tty: bool,
     /// The end has a summary, whatever the screen.
     pub(crate) summary: bool,
+    /// What `--call` says beside the name of a method.
+    pub(crate) call_fields: &'a str,
     pub(crate) names: NameUse,
 }
 
 impl<'a> BuildSettings<'a> {
-    fn of(args: &'a BakeArgs) -> BuildSettings<'a> {
+    fn of(args: &'a BakeArgs, call: Option<&'a CallFlag>) -> BuildSettings<'a> {
         BuildSettings {
             progress: &args.progress,
             is_quiet: false,
@@ -50,6 +54,7 @@ impl<'a> BuildSettings<'a> {
             metadata_file: args.metadata_file.as_deref(),
             run_tty: args.run_tty,
             summary: args.summary,
+            call_fields: call.map_or("", |call| &call.fields),
             names: NameUse { lock: args.lock, locked: args.locked, offline: args.offline },
         }
     }
@@ -70,38 +75,49 @@ pub(crate) fn build_definition(
     is_debug: bool,
     words: &[OsString],
 ) -> Result<(), CommandError> {
-    let definition = definition::evaluated(&[file], &[])?;
+    let definition = definition::evaluated(&[file])?;
     let selection = select(&definition, &[], &[]).map_err(told)?;
-    build_all(&selection, settings, is_debug, words)
+    build_all(&selection, settings, false, is_debug, words)
 }
 
 /// Shows or builds the targets that `args` name.
 pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result<(), CommandError> {
-    if args.print && args.list.is_some() {
+    let (list, call) = (args.list().map_err(told)?, args.call().map_err(told)?);
+    if args.print && list.is_some() {
         return Err(told("--print and --list are mutually exclusive"));
     }
+    Style::choose(&args.progress, false).map_err(told)?;
+    let here = ThisMachine.working_dir();
+    let allowed = Rights::of_flags(&args.allow, &here).map_err(told)?.with_folder(&here);
     if args.watch {
         return watch::run(words, || watched::plan(args));
     }
     let mut remote = args.targets.first().and_then(|first| Remote::of_argument(first));
+    let is_second_remote = |second: &&String| remote.is_some() && Remote::of_argument(second).is_some();
+    let command_context = args.targets.get(1).filter(is_second_remote);
     let targets = match &args.only[..] {
-        [] => &args.targets[usize::from(remote.is_some())..],
+        [] => &args.targets[usize::from(remote.is_some()) + usize::from(command_context.is_some())..],
         only => only,
     };
+    let command_context = command_context.map_or(definition::WORKING_DIR, String::as_str);
     let files = match &mut remote {
         Some(remote) => remote.fetch(&args.files, &args.progress, args.offline)?,
         None => definition_files::find(&args.files)?,
     };
-    let mut definition = definition::read(files, &args.variables)?;
+    let mut definition = definition::read(files, &args.variables, command_context)?;
     definition.is_remote = remote.is_some();
     for warning in &definition.warnings {
         // Nobody is left to be told that the terminal is gone.
         let _ = writeln!(io::stderr(), "WARNING: {warning}");
     }
-    if let Some(list) = &args.list {
-        return write_out(&listed(&definition, list)?);
+    if let Some(list) = list {
+        let rows = match list.of_variables {
+            true => definition.list_variables(list.as_json),
+            false => definition.list_targets(list.as_json),
+        };
+        return write_out(&(args.deprecation().unwrap_or_default() + &rows));
     }
-    let mut selection = select(&definition, targets, &args.overrides()).map_err(told)?;
+    let mut selection = select(&definition, targets, &args.overrides(call.as_ref())).map_err(told)?;
     selection.targets.values().try_for_each(checks::check).map_err(told)?;
     if args.print {
         return write_out(&selection.to_json());
@@ -111,8 +127,10 @@ pub(crate) fn run(args: &BakeArgs, is_debug: bool, words: &[OsString]) -> Result
         remote.rebase(&mut selection)?;
         unchanged.as_mut().map(|unchanged| remote.rebase(unchanged)).transpose()?;
     }
-    check_rights(&selection, unchanged.as_ref(), &args.allow, words)?;
-    build_all(&selection, BuildSettings::of(args), is_debug, words)
+    let lacking = lacking_rights(&selection, unchanged.as_ref(), allowed, &here);
+    entitlements::ask_for(lacking, &here, remote.is_some(), words)?;
+    let as_json = call.as_ref().is_some_and(|call| call.is_json);
+    build_all(&selection, BuildSettings::of(args, call.as_ref()), as_json, is_debug, words)
 }
 
 fn told(message: impl std::fmt::Display) -> CommandError {
@@ -123,22 +141,16 @@ fn write_out(text: &str) -> Result<(), CommandError> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Options(error.into()))
 }
 
-/// Refuses what the definition asks for, unless the user has given it: with `--allow`, or by naming it with `--set`,
-/// without which the targets are `unchanged`.
-fn check_rights(
-    selection: &Selection,
-    unchanged: Option<&Selection>,
-    allow: &[String],
-    words: &[OsString],
-) -> Result<(), CommandError> {
-    let here = ThisMachine.working_dir();
-    let rights = |selection: &Selection| Rights::of_targets(selection.targets.values(), &here);
-    let mut given = Rights::of_flags(allow, &here).map_err(told)?.with_folder(&here);
+/// What the definition asks for and the user has not given: with `--allow`, or by naming it with `--set`, without which
+/// the targets are `unchanged`.
+fn lacking_rights(selection: &Selection, unchanged: Option<&Selection>, allowed: Rights, here: &Path) -> Rights {
+    let rights = |selection: &Selection| Rights::of_targets(selection.targets.values(), here);
+    let mut given = allowed;
     let asked = rights(selection);
     if let Some(unchanged) = unchanged {
         given.add(asked.without(&rights(unchanged)));
     }
-    entitlements::ask_for(asked.without(&given), &here, words)
+    asked.without(&given)
 }
 
 fn select(definition: &Definition, targets: &[String], overrides: &[String]) -> Result<Selection, BakeError> {
@@ -150,33 +162,11 @@ fn select(definition: &Definition, targets: &[String], overrides: &[String]) -> 
     definition.select(targets, &overrides, source_date_epoch.as_deref())
 }
 
-/// `targets`, `variables`, or `type=…,format=table|json`.
-fn listed(definition: &Definition, list: &str) -> Result<String, CommandError> {
-    let (mut kind, mut format) = ("", "table");
-    for field in list.split(',') {
-        match field.split_once('=') {
-            Some(("type", value)) => kind = value,
-            Some(("format", value)) => format = value,
-            Some(_) => return Err(told(format!("invalid list option {field:?}"))),
-            None => kind = field,
-        }
-    }
-    let as_json = match format {
-        "table" => false,
-        "json" => true,
-        _ => return Err(told(format!("invalid list format {format:?}"))),
-    };
-    match kind {
-        "targets" => Ok(definition.list_targets(as_json)),
-        "variables" => Ok(definition.list_variables(as_json)),
-        _ => Err(told(format!("invalid list type {kind:?}"))),
-    }
-}
-
-/// All targets together: what they share is done once.
+/// All targets together: what they share is done once. Answers to questions are one document if wanted `as_json`.
 fn build_all(
     selection: &Selection,
     settings: BuildSettings<'_>,
+    as_json: bool,
     is_debug: bool,
     words: &[OsString],
 ) -> Result<(), CommandError> {
@@ -191,16 +181,11 @@ fn build_all(
         })?;
         lock_file::read_into(&mut request).map_err(|error| CommandError::Options(error.into()))?;
         match request.call {
-            Some(call) => questions.push((name, target, call, request)),
+            Some(call) => questions.push(Question { target: name, call, request }),
             None => builds.push(NamedRequest { name: name.clone(), request }),
         }
     }
-    for (index, (name, target, call, request)) in questions.iter().enumerate() {
-        let gap = if index > 0 { "\n" } else { "" };
-        let description = if target.description.is_empty() { "" } else { &format!("{}\n", target.description) };
-        write_out(&format!("{gap}{name}\n{description}\n"))?;
-        call::run(*call, request, None, style, is_debug, Vec::new())?;
-    }
+    questions::ask(selection, &questions, as_json, style, is_debug)?;
     if builds.is_empty() {
         return Ok(());
     }

@@ -15,17 +15,35 @@ use crate::report::CommandError;
 use crate::{client_config, place};
 
 /// Prints the answer to `call`.
-///
-/// No namespace is entered unless files are fetched: nothing is mounted, and the store, which is opened only to look a
-/// base image up, holds nothing there that belongs to anybody else.
 pub(crate) fn run(
     call: Call,
     request: &BuildRequest,
     sandbox: Option<Rung>,
     style: Style,
     is_debug: bool,
-    mut remarks: Vec<String>,
+    remarks: Vec<String>,
 ) -> Result<(), CommandError> {
+    let answer = answer(call, request, sandbox, style, is_debug, remarks)?;
+    io::stdout().write_all(answer.text.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
+    match answer.failure {
+        Some(text) => Err(CommandError::Checked(text)),
+        None if answer.has_findings && !call.ignores_status => Err(CommandError::Findings),
+        None => Ok(()),
+    }
+}
+
+/// Finds the answer to `call` out.
+///
+/// No namespace is entered unless files are fetched: nothing is mounted, and the store, which is opened only to look a
+/// base image up, holds nothing there that belongs to anybody else.
+pub(crate) fn answer(
+    call: Call,
+    request: &BuildRequest,
+    sandbox: Option<Rung>,
+    style: Style,
+    is_debug: bool,
+    mut remarks: Vec<String>,
+) -> Result<Answer, CommandError> {
     let (store_root, flavor) = match request.fetches_inputs() {
         // Before the first thread.
         true => {
@@ -42,21 +60,16 @@ pub(crate) fn run(
     let answer = ask(call, request, &inspector, &reporter);
     remarks.extend(registry.warnings());
     reporter.finish(remarks);
-    let answer = answer?;
-    io::stdout().write_all(answer.text.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
-    match answer.failure {
-        Some(text) => Err(CommandError::Checked(text)),
-        None if answer.has_findings && !call.ignores_status => Err(CommandError::Findings),
-        None => Ok(()),
-    }
+    answer
 }
 
-struct Answer {
-    text: String,
+/// What a Dockerfile answers.
+pub(crate) struct Answer {
+    pub(crate) text: String,
     /// Something is doubtful.
-    has_findings: bool,
+    pub(crate) has_findings: bool,
     /// The file cannot be built, and why.
-    failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 fn ask(

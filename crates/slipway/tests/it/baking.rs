@@ -15,6 +15,8 @@ pub(crate) const TESTS: &[Test] = &[
     test("each_target_has_its_own_folders_and_secrets", each_target_has_its_own_folders_and_secrets),
     test("steps_and_results_are_told_by_target", steps_and_results_are_told_by_target),
     test("links_in_a_circle_are_refused", links_in_a_circle_are_refused),
+    test("mistakes_are_shown_and_nothing_is_built", mistakes_are_shown_and_nothing_is_built),
+    test("questions_are_answered_by_target", questions_are_answered_by_target),
     test("a_definition_may_be_in_a_repository", a_definition_may_be_in_a_repository),
     test("a_token_for_definitions_opens_their_contexts", a_token_for_definitions_opens_their_contexts),
 ];
@@ -193,6 +195,118 @@ fn links_in_a_circle_are_refused() {
     "#;
     let said = bake(&site, definition, &[]).failure();
     assert!(said.contains("ERROR: infinite loop from"), "{said}");
+}
+
+/// A definition that would write `../good`, with a mistake: file, text, a place that is told, and the marked line.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    ("docker-bake.hcl", "X = A\nA = X\n@", "docker-bake.hcl:1,5-6", "   1 | >>> X = A"),
+    (
+        "docker-bake.hcl",
+        "@target \"b\" {\n  tags = [NOPE]\n}\n",
+        "docker-bake.hcl:6,11-15",
+        "   6 | >>>   tags = [NOPE]",
+    ),
+    ("docker-bake.hcl", "@target \"b\" {\n  tags = 5\n}\n", "docker-bake.hcl:6,10-11", "   6 | >>>   tags = 5"),
+    (
+        "docker-bake.hcl",
+        "@target \"b\" {\n  args = { A = }\n}\n",
+        "docker-bake.hcl:6,16-17",
+        "   6 | >>>   args = { A = }",
+    ),
+    (
+        "docker-bake.hcl",
+        "variable \"V\" {\n  type = number\n  default = \"x\"\n}\n@",
+        "docker-bake.hcl:1,14-14",
+        "   1 | >>> variable \"V\" {",
+    ),
+    (
+        "docker-bake.json",
+        "{\n  \"target\": {\n    \"default\": {\n      \"output\": [\"../good\"],\n      \"tags\": [\"${NOPE}\"]\n    }\n  }\n}\n",
+        "docker-bake.json:5,19-23",
+        "   5 | >>>       \"tags\": [\"${NOPE}\"]",
+    ),
+    (
+        "docker-bake.json",
+        "{\n  \"target\": {\n    \"default\": {\n      \"output\": [\"../good\"],\n      \"tags\": \"a\"\n    }\n  }\n}\n",
+        "docker-bake.json:5,15-18",
+        "   5 | >>>       \"tags\": \"a\"",
+    ),
+    (
+        "docker-bake.json",
+        "{\n  \"variable\": {\n    \"A\": {\"default\": \"${B}\"},\n    \"B\": {\"default\": \"${A}\"}\n  },\n  \"target\": {\"default\": {\"output\": [\"../good\"]}}\n}\n",
+        "docker-bake.json:4",
+        "   4 | >>>     \"B\": {\"default\": \"${A}\"}",
+    ),
+    (
+        "docker-bake.json",
+        "{\n  \"target\": {\n    \"default\": {\"output\": [\"../good\"]},\n  }\n}\n",
+        "docker-bake.json:3,41-42",
+        "   3 | >>>     \"default\": {\"output\": [\"../good\"]},",
+    ),
+    (
+        "compose.yaml",
+        "services:\n  web:\n    build:\n      contxt: .\n",
+        "compose.yaml:4",
+        "   4 | >>>       contxt: .",
+    ),
+    (
+        "compose.yaml",
+        "x-a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\nx-b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
+         x-c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nx-d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n\
+         x-e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nx-f: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]\n\
+         x-g: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f]\nservices: {web: {build: {tags: *g}}}\n",
+        "hint: aliases (`*name`) stand for more than",
+        "   6 | >>> x-f: &f",
+    ),
+];
+
+fn mistakes_are_shown_and_nothing_is_built() {
+    let site = Site::new("FROM scratch\nCOPY Dockerfile /\n");
+    let good = "target \"default\" {\n  output = [\"../good\"]\n}\n";
+    for (file, text, place, line) in MISTAKES {
+        let text = text.replace('@', good).replace("}\ntarget \"b\"", "}\n\ntarget \"b\"");
+        site.write(file, &text);
+        let mut command = site.slipway();
+        command.env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+        let said = run(command.args(["bake", "--progress=plain"])).failure();
+        assert!(said.contains(place) && said.contains(line), "{text}\n{said}");
+        assert!(said.contains("ERROR: ") && !said.contains("#1 "), "{said}");
+        assert!(!site.path("good").exists(), "{said}");
+        fs::remove_file(site.path("ctx").join(file)).unwrap();
+    }
+    // What means nothing is told, with its place, and is no mistake.
+    let odd = good.replace("  output", "  outptu = 1\n  output");
+    let said = bake(&site, &odd, &[]).success().stderr;
+    assert!(
+        said.contains("WARNING: docker-bake.hcl:2,3-9: unknown attribute \"outptu\" in target \"default\""),
+        "{said}"
+    );
+}
+
+fn questions_are_answered_by_target() {
+    let site = Site::new("FROM scratch AS base\nARG X\nmaintainer me\n");
+    site.write("broken/Dockerfile", "FROM scratch\nFOO bar\n");
+    let definition = "target \"a\" {\n  description = \"first\"\n}\ntarget \"b\" {\n  context = \"broken\"\n}\n";
+    site.write("docker-bake.hcl", definition);
+    let ask = |arguments: &[&str]| {
+        let outcome = run(site.slipway().args(["bake", "--progress=quiet"]).args(arguments));
+        (outcome.exit_code, String::from_utf8_lossy(&outcome.stdout).into_owned())
+    };
+    let (code, text) = ask(&["--check", "a", "b"]);
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with("a\nfirst\n\nCheck complete, 2 warnings have been found!\n"), "{text}");
+    assert!(text.contains("\nb\n\nerror: dockerfile parse error on line 2: unknown instruction: FOO"), "{text}");
+    let (code, text) = ask(&["--call=outline,format=json", "a"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &json["target"]["a"]["build"]["call"]), (Some(0), &"outline".into()));
+    assert_eq!(json["target"]["a"]["outline"]["args"][0]["name"], "X");
+    let (code, text) = ask(&["--call=check,format=json", "a", "b"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(code, Some(1));
+    assert_eq!(json["group"]["default"]["targets"], serde_json::json!(["a", "b"]));
+    assert_eq!(json["target"]["a"]["check"]["warnings"].as_array().unwrap().len(), 2);
+    assert!(json["target"]["b"]["check"]["error"].as_str().unwrap().starts_with("dockerfile parse error"), "{text}");
+    assert_eq!(ask(&["--call=check,ignorestatus=true", "a"]).0, Some(0));
 }
 
 const REMOTE_FILES: &[(&str, Blob<'_>)] = &[

@@ -11,8 +11,11 @@ pub(super) fn check(target: &Target) -> Result<(), String> {
         let text = text.trim();
         let is_platform = text == "local" || text.parse::<Platform>().is_ok();
         if !is_platform {
-            return Err(format!("{text:?}: cannot parse platform specifier: invalid argument"));
+            return Err(why_no_platform(text));
         }
+    }
+    if target.secrets.iter().any(|secret| secret.get("id").is_none_or(String::is_empty)) {
+        return Err("secret missing ID".to_owned());
     }
     if let Some(text) = target.shm_size.as_deref().filter(|text| !text.is_empty())
         && size::bytes_of(text).is_none()
@@ -22,6 +25,25 @@ pub(super) fn check(target: &Target) -> Result<(), String> {
     target.ulimits.iter().try_for_each(|text| parse_ulimit(text).map(drop)).map_err(|error| error.to_string())?;
     check_annotations(&target.annotations).map_err(|error| {
         let text = error.to_string();
-        text.strip_prefix("parse annotations: ").unwrap_or(&text).to_owned()
+        let text = text.strip_prefix("parse annotations: ").unwrap_or(&text);
+        text.split("; expected `os").next().unwrap_or_default().to_owned()
     })
+}
+
+/// In the words of the reference: which part of a platform is none.
+fn why_no_platform(text: &str) -> String {
+    const SYSTEM: &str = r"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.%-]*)((?:\\+[A-Za-z0-9_.%-]+)*)\\))?$";
+    let is_plain = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    let wrong = text.split('/').enumerate().find(|(_, part)| part.is_empty() || !is_plain(part));
+    let reason = match wrong {
+        Some((0, part)) => format!(
+            "{part:?} is an invalid OS component of {text:?}: OSAndVersion specifier component must match \"{SYSTEM}\""
+        ),
+        Some((_, part)) => format!(
+            "{part:?} is an invalid component of {text:?}: platform specifier component must match \
+             \"^[A-Za-z0-9_.-]+$\""
+        ),
+        None => format!("{text:?}: cannot parse platform specifier"),
+    };
+    format!("{reason}: invalid argument")
 }

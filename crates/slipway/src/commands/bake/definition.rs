@@ -16,8 +16,15 @@ use crate::commands::compose::{ThisDisk, add_env_file};
 use crate::env_vars;
 use crate::report::{CommandError, excerpt, hint_line};
 
+/// The context of a command that names none.
+pub(super) const WORKING_DIR: &str = "cwd://";
+
 /// Reads all files; `typed` are the values of `--var`.
-pub(super) fn read(files: Vec<SourceFile>, typed: &[String]) -> Result<Definition, CommandError> {
+pub(super) fn read(
+    files: Vec<SourceFile>,
+    typed: &[String],
+    command_context: &str,
+) -> Result<Definition, CommandError> {
     let variables = typed.iter().map(|text| variable(text)).collect::<Result<Vec<_>, _>>()?;
     let environment = compose_environment(&variables)?;
     let (mut compose, mut bake) = (Vec::new(), Vec::new());
@@ -27,7 +34,7 @@ pub(super) fn read(files: Vec<SourceFile>, typed: &[String]) -> Result<Definitio
             Language::Bake => bake.push(with_extension(file)),
         }
     }
-    let own = evaluated(&bake, &variables)?;
+    let own = evaluated_with(&bake, &variables, command_context).map_err(|error| shown(&error, &bake))?;
     if compose.is_empty() {
         return Ok(own);
     }
@@ -36,7 +43,7 @@ pub(super) fn read(files: Vec<SourceFile>, typed: &[String]) -> Result<Definitio
     let text = project.to_bake_input().map_err(failed)?;
     let builds = [SourceFile { name: "compose.json".to_owned(), text }];
     // What is wrong there is wrong in no line of it: nobody has written it.
-    let builds = evaluated_with(&builds, &[]).map_err(|error| match error {
+    let builds = evaluated_with(&builds, &[], command_context).map_err(|error| match error {
         BakeError::Definition(Diagnostics(list)) => {
             let detail = list.first().map(|diagnostic| diagnostic.detail.as_str()).unwrap_or_default();
             let detail = detail.strip_prefix("Unsuitable value: ").unwrap_or(detail);
@@ -48,15 +55,20 @@ pub(super) fn read(files: Vec<SourceFile>, typed: &[String]) -> Result<Definitio
 }
 
 /// What bake files alone say.
-pub(super) fn evaluated(files: &[SourceFile], variables: &[(String, String)]) -> Result<Definition, CommandError> {
-    evaluated_with(files, variables).map_err(|error| shown(&error, files))
+pub(super) fn evaluated(files: &[SourceFile]) -> Result<Definition, CommandError> {
+    evaluated_with(files, &[], WORKING_DIR).map_err(|error| shown(&error, files))
 }
 
-fn evaluated_with(files: &[SourceFile], variables: &[(String, String)]) -> Result<Definition, BakeError> {
+fn evaluated_with(
+    files: &[SourceFile],
+    variables: &[(String, String)],
+    command_context: &str,
+) -> Result<Definition, BakeError> {
     let home = env_vars::HOME.get().unwrap_or_default();
     let inputs = Inputs {
         variables,
         environment: &variable_of_environment,
+        command_context,
         local_platform: &Platform::host().to_string(),
         home: &home,
         now_seconds: jiff::Timestamp::now().as_second(),

@@ -35,8 +35,8 @@ impl Rights {
         for text in allow {
             let (key, value) = text.split_once('=').map_or((text.as_str(), None), |(key, value)| (key, Some(value)));
             let path = || match value {
-                Some("*") | None => PathBuf::from("/"),
-                Some(path) => resolved(Path::new(path), working_dir),
+                Some("*") => PathBuf::from("/"),
+                path => resolved(Path::new(path.unwrap_or_default()), working_dir),
             };
             match (key, value) {
                 ("network.host", None) => rights.network_host = true,
@@ -44,9 +44,9 @@ impl Rights {
                 ("buildx.local.delete", None) => rights.local_delete = true,
                 ("ssh", None) => rights.ssh = true,
                 ("device", _) => rights.devices = true,
-                ("fs.read", Some(_)) => drop(rights.read.insert(path())),
-                ("fs.write", Some(_)) => drop(rights.write.insert(path())),
-                ("fs", Some(_)) => {
+                ("fs.read", _) => drop(rights.read.insert(path())),
+                ("fs.write", _) => drop(rights.write.insert(path())),
+                ("fs", _) => {
                     rights.read.insert(path());
                     rights.write.insert(path());
                 }
@@ -170,9 +170,14 @@ impl Rights {
 }
 
 /// Asks the user for what is `lacking`; without a terminal that is a refusal.
-pub(super) fn ask_for(mut lacking: Rights, working_dir: &Path, words: &[OsString]) -> Result<(), CommandError> {
+pub(super) fn ask_for(
+    mut lacking: Rights,
+    working_dir: &Path,
+    is_remote: bool,
+    words: &[OsString],
+) -> Result<(), CommandError> {
     let of_files = env_vars::BUILDX_BAKE_ENTITLEMENTS_FS.get().as_deref().and_then(parse_bool);
-    if of_files == Some(false) {
+    if of_files == Some(false) || is_remote && env_vars::BAKE_ALLOW_REMOTE_FS_ACCESS.is_true() {
         lacking.read.clear();
         lacking.write.clear();
     }
@@ -297,7 +302,7 @@ mod tests {
         let here = Path::new("/");
         let given = Rights::of_flags(&texts(&["network.host", "fs.read=/usr", "fs=*"]), here).unwrap();
         assert!(given.network_host && given.read.contains(Path::new("/usr")) && given.write.contains(Path::new("/")));
-        for wrong in ["foo", "buildx.local.delete=1", "fs"] {
+        for wrong in ["foo", "buildx.local.delete=1", "network.host,ssh"] {
             assert!(Rights::of_flags(&texts(&[wrong]), here).unwrap_err().starts_with("unknown entitlement key"));
         }
     }

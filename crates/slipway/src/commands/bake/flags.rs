@@ -8,7 +8,7 @@ use crate::client_config;
 
 /// The flags that stand for `target`.
 pub(super) fn of_target(target: &Target, settings: BuildSettings<'_>) -> BuildFlags {
-    let BuildSettings { allow, metadata_file, names: NameUse { lock, locked, offline }, .. } = settings;
+    let BuildSettings { allow, metadata_file, call_fields, names: NameUse { lock, locked, offline }, .. } = settings;
     let pairs = |map: &std::collections::BTreeMap<String, String>| -> Vec<String> {
         map.iter().map(|(key, value)| format!("{key}={value}")).collect()
     };
@@ -49,7 +49,7 @@ pub(super) fn of_target(target: &Target, settings: BuildSettings<'_>) -> BuildFl
         cache_from: entries(&target.cache_from),
         cache_to: entries(target.cache_to.as_deref().unwrap_or_default()),
         attest: entries(&target.attest),
-        call: text(&target.call),
+        call: target.call.as_ref().map(|call| call.clone() + call_fields).unwrap_or_default(),
         metadata_file: metadata_file.unwrap_or_default().to_owned(),
         lock,
         locked,

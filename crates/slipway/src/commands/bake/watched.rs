@@ -24,13 +24,14 @@ pub(super) fn plan(args: &BakeArgs) -> Result<Plan, CommandError> {
         names.extend(DEFAULT_NAMES.map(PathBuf::from));
     }
     names.push(PathBuf::from(".env"));
-    let selection =
-        select(&definition::read(files, &args.variables)?, &args.targets, &args.overrides()).map_err(told)?;
+    let call = args.call().map_err(told)?;
+    let definition = definition::read(files, &args.variables, definition::WORKING_DIR)?;
+    let selection = select(&definition, &args.targets, &args.overrides(call.as_ref())).map_err(told)?;
     let is_selected = |name: &String| {
         selection.groups.values().any(|group| group.targets.iter().flatten().any(|member| member == name))
     };
     let targets = selection.targets.iter().map(|(name, target)| {
-        let flags = flags::of_target(target, BuildSettings::of(args));
+        let flags = flags::of_target(target, BuildSettings::of(args, call.as_ref()));
         let request = BuildRequest::from_flags(&flags, &ThisMachine).map_err(|error| told(&error))?;
         let uses = target.contexts.values().filter_map(|context| context.strip_prefix("target:")).map(str::to_owned);
         Ok(WatchedTarget {

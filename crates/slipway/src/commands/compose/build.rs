@@ -52,6 +52,7 @@ pub(super) fn run(
         metadata_file: None,
         run_tty: false,
         names: NameUse::default(),
+        call_fields: "",
         summary: false,
     };
     let file = SourceFile { name: "compose.json".to_owned(), text: definition };
