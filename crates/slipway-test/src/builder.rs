@@ -46,6 +46,8 @@ pub enum Product {
     Image(Box<Image>),
     Folder(PathBuf),
     Archive(PathBuf),
+    /// What the targets of a bake file wrote, by name.
+    Several(Vec<(String, Product)>),
 }
 
 impl Product {
@@ -55,6 +57,12 @@ impl Product {
             Self::Image(image) => image.summary(base),
             Self::Folder(path) => image::folder_summary(path),
             Self::Archive(path) => image::archive_summary(path),
+            Self::Several(products) => {
+                let named = |(name, product): &(String, Product)| {
+                    product.summary(base).map(|summary| format!("output {name}\n{summary}"))
+                };
+                products.iter().map(named).collect()
+            }
         }
     }
 
@@ -64,6 +72,9 @@ impl Product {
             Self::Image(image) => Ok(image.contains(text)),
             Self::Archive(path) => Ok(image::contains(&fs::read(path)?, text.as_bytes())),
             Self::Folder(path) => Ok(image::folder_summary(path)?.contains(text)),
+            Self::Several(products) => {
+                products.iter().try_fold(false, |is_there, (_, product)| Ok(is_there || product.contains(text)?))
+            }
         }
     }
 }
@@ -85,10 +96,18 @@ impl Builder {
         let mut output_flag = OsString::from("type=oci,dest=");
         output_flag.push(&image);
         let mut words: Vec<&OsStr> = self.program.iter().map(OsString::as_os_str).collect();
-        words.push("build".as_ref());
-        words.extend(self.flags.iter().map(OsString::as_os_str));
-        if run.output().is_none() && !run.is_call() {
-            words.extend([OsStr::new("-o"), &output_flag]);
+        words.push(run.arguments[0].as_ref());
+        let bake_flags: Vec<OsString>;
+        if run.is_bake() {
+            fs::create_dir_all(workspace.beside(BAKED))?;
+            bake_flags = self.flags.iter().filter_map(|flag| bake_flag(flag)).collect();
+            words.extend(bake_flags.iter().map(OsString::as_os_str));
+            words.extend(["--allow=fs=*", "--allow=network.host"].map(OsStr::new));
+        } else {
+            words.extend(self.flags.iter().map(OsString::as_os_str));
+            if run.output().is_none() && !run.is_call() {
+                words.extend([OsStr::new("-o"), &output_flag]);
+            }
         }
         words.extend(run.arguments[1..].iter().map(OsStr::new));
 
@@ -112,8 +131,40 @@ impl Builder {
     }
 }
 
+/// Where the targets of bake files write, beside the context.
+const BAKED: &str = "baked";
+
+/// What `bake` has in the place of a flag of `build`; which network steps have, only the bake file can say.
+fn bake_flag(flag: &OsStr) -> Option<OsString> {
+    let text = flag.to_string_lossy();
+    match text.strip_prefix("--build-context=") {
+        Some(context) => Some(format!("--set=*.contexts.{context}").into()),
+        None => (!text.starts_with("--network=")).then(|| flag.to_owned()),
+    }
+}
+
+/// All that lies in `folder`, which several targets may have written to.
+fn baked(folder: &Path) -> Result<Product> {
+    let mut products = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("read_dir({})", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let product = match name.ends_with(".image.tar") {
+            _ if path.is_dir() => Product::Folder(path),
+            true => Product::Image(Box::new(Image::read(&path)?)),
+            false => Product::Archive(path),
+        };
+        products.push((name, product));
+    }
+    products.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(Product::Several(products))
+}
+
 /// Reads what `run` made, from where its `-o` says.
 fn product(run: &Run, workspace: &Workspace, image: &Path) -> Result<Product> {
+    if run.is_bake() {
+        return baked(&workspace.beside(BAKED));
+    }
     let Some(output) = run.output() else {
         return Ok(Product::Image(Box::new(Image::read(image)?)));
     };

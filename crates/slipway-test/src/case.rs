@@ -22,6 +22,9 @@
 //! result is an OCI archive that the runner reads. An output of type `local` or `tar` is read from its `dest`,
 //! which should lie outside the context (`dest=../out`).
 //!
+//! The targets of `bake` write what they make into `../baked/`: images as `NAME.image.tar`, other archives as
+//! `NAME.tar`, and folders. All of them are the answer, in the order of their names.
+//!
 //! The answer to a run with `--check` or `--call` is what it writes to standard output.
 //!
 //! # Files
@@ -81,7 +84,7 @@ pub struct Case {
 /// One `run:` or `fail:` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// What follows the builder's name: `build` and its flags.
+    /// What follows the builder's name: `build` or `bake`, and flags.
     pub arguments: Vec<String>,
     /// Variables to set for this run.
     pub env: Vec<(String, String)>,
@@ -226,18 +229,23 @@ impl Run {
             }
             None => None,
         };
-        let Some(command) = words.iter().position(|w| w == "build") else {
-            bail!("`{line}` holds no `build`");
+        let Some(command) = words.iter().position(|w| w == "build" || w == "bake") else {
+            bail!("`{line}` holds neither `build` nor `bake`");
         };
         let arguments = words.split_off(command);
         let mut env = Vec::new();
         for word in words {
             let Some((name, value)) = word.split_once('=') else {
-                bail!("`{word}` before `build` is no NAME=value");
+                bail!("`{word}` before the command is no NAME=value");
             };
             env.push((name.to_owned(), value.to_owned()));
         }
         Ok(Self { arguments, env, stdin, must_fail })
+    }
+
+    /// Whether it builds what a bake file describes.
+    pub fn is_bake(&self) -> bool {
+        self.arguments[0] == "bake"
     }
 
     /// The value of the `-o`/`--output` flag, if the line has one.

@@ -137,7 +137,7 @@ fn test(case: &Case, bench: &Bench) -> Result<Result<(), String>> {
 fn build_again(run: &Run, slipway: &Builder, workspace: &Workspace) -> Result<Result<(), String>> {
     let id_files: [PathBuf; 2] = ["first.id", "second.id"].map(|name| workspace.beside(name));
     // Only images have an id.
-    let makes_image = run.output().is_none_or(|o| o.contains("type=oci"));
+    let makes_image = !run.is_bake() && run.output().is_none_or(|o| o.contains("type=oci"));
     let mut ids = Vec::new();
     for file in &id_files {
         let mut again = run.clone();
