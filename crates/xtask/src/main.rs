@@ -1,9 +1,10 @@
 //! Development commands: `cargo xtask record [filter]`, `record-bake`, `record-compose`,
-//! `record-compose-images`, `record-tables`, `registry …` and `tidy`.
+//! `record-compose-images`, `record-help`, `record-tables`, `registry …` and `tidy`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development tool speaks to a terminal")]
 
 mod bake;
 mod compose;
+mod help;
 mod record;
 mod registry;
 mod tables;
@@ -22,6 +23,7 @@ usage: cargo xtask <command>
                    asks the reference again about every Compose project of the tables whose name contains FILTER
   record-compose-images [FILTER]
                    builds the Compose projects of the tables whose name contains FILTER, and stores what is in the images
+  record-help      asks the reference again for the help of each command of slipway's tests
   record-tables    asks the reference again about every word and path pattern of slipway-dockerfile's tables
   registry [--listen ADDRESS] --dir DIR
                    serves a registry on a loopback address, its images in DIR
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
             let enter = peers.join("enter");
             compose::run_images(&root(), &enter, &record::base(&enter)?, &filter.concat())
         }),
+        ["record-help"] => record::peers(&root()).and_then(|peers| help::run(&root(), &peers.join("enter"))),
         ["record-tables"] => record::peers(&root()).and_then(|peers| tables::run(&root(), &peers.join("enter"))),
         ["registry", ..] => registry::run(arguments.iter().skip(1).cloned()),
         ["tidy"] => tidy::run(&root()),

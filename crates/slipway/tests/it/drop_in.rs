@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("flags_without_effect_are_told_with_debug", flags_without_effect_are_told_with_debug),
     test("an_engine_elsewhere_is_refused", an_engine_elsewhere_is_refused),
     test("unknown_flags_are_refused", unknown_flags_are_refused),
+    test("flags_of_the_reference_are_known_or_refused", flags_of_the_reference_are_known_or_refused),
     test("names_of_images_go_with_prune", names_of_images_go_with_prune),
 ];
 
@@ -222,6 +223,74 @@ fn unknown_flags_are_refused() {
         assert_eq!(outcome.exit_code, Some(125), "{words:?}: {}", outcome.stderr);
         assert!(outcome.stderr.starts_with("unknown flag: --zzz\n\nUsage:  docker "), "{}", outcome.stderr);
     }
+}
+
+/// A flag as the reference's help has it: its spellings, and what kind of value it takes.
+struct HelpFlag {
+    names: Vec<String>,
+    kind: Option<String>,
+}
+
+/// The flags that a help text lists: `  -f, --file string   What it is for`.
+fn flags_of_help(text: &str) -> Vec<HelpFlag> {
+    let mut flags = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("  ")) {
+        let mut words = line.split_whitespace().peekable();
+        let is_name = |word: &&str| word.starts_with('-') && word.len() > 1;
+        let mut names = Vec::new();
+        while let Some(name) = words.next_if(is_name) {
+            names.push(name.trim_end_matches(',').to_owned());
+        }
+        if !names.iter().any(|name| name.starts_with("--")) || names.contains(&"--help".to_owned()) {
+            continue;
+        }
+        // What follows the last name after one blank is the kind of the value; a description has more blanks before it.
+        let rest = line.rsplit_once(names.last().unwrap()).unwrap().1;
+        let kind = rest.strip_prefix(' ').and_then(|rest| rest.split(' ').next()).filter(|kind| !kind.is_empty());
+        flags.push(HelpFlag { names, kind: kind.map(str::to_owned) });
+    }
+    flags
+}
+
+/// Something that a flag takes for a value of this kind.
+fn sample(kind: &str) -> &'static str {
+    match kind {
+        "int" | "int64" | "uint16" | "decimal" | "port" => "1",
+        "bytes" => "1m",
+        "duration" => "1s",
+        "ulimit" => "nofile=1:2",
+        "filter" => "until=1h",
+        "list" | "map" => "1.1.1.1",
+        _ => "x",
+    }
+}
+
+/// `tests/help` holds what the reference answers to `--help`; `cargo xtask record-help` asks again. What builds is known
+/// whole. Of other commands a flag is known or refused: none is passed over in silence.
+fn flags_of_the_reference_are_known_or_refused() {
+    let site = Site::new("");
+    let (mut n_known, mut wrong) = (0, Vec::new());
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help")).unwrap() {
+        let path = entry.unwrap().path();
+        let command = path.file_stem().unwrap().to_string_lossy().replace('_', " ");
+        let builds = ["build", "buildx build", "buildx bake"].contains(&command.as_str());
+        for HelpFlag { names, kind } in flags_of_help(&fs::read_to_string(&path).unwrap()) {
+            for name in names {
+                let value = kind.as_deref().map(|kind| if name == "--format" { "json" } else { sample(kind) });
+                let flag = value.map_or(name.clone(), |value| format!("{name}={value}"));
+                let words = command.split(' ').chain([flag.as_str(), "--help"]);
+                let outcome = run(with_links(&site, "docker").args(words));
+                let is_known = outcome.exit_code == Some(0);
+                let is_refused = outcome.exit_code == Some(125) && outcome.stderr.starts_with("unknown ");
+                n_known += usize::from(is_known);
+                if !is_known && (builds || !is_refused) {
+                    wrong.push(format!("{command} {flag}: {}", outcome.stderr.lines().next().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(n_known > 200, "only {n_known} flags are known");
 }
 
 fn names_of_images_go_with_prune() {
