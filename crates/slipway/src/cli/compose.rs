@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::containers::LogLines;
+
 /// The flags of `compose`, which stand before its command.
 #[derive(Debug, Args)]
 pub(crate) struct ComposeArgs {
@@ -529,21 +531,8 @@ pub(crate) struct ServiceLogsArgs {
     /// Only these services
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-    /// Go on with what will be written
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Only the last lines of each container (a number, or all)
-    #[arg(short = 'n', long, default_value = "all", hide_default_value = true)]
-    pub(crate) tail: String,
-    /// Only what was written after this: a time, or how long ago (10m)
-    #[arg(long)]
-    pub(crate) since: Option<String>,
-    /// Only what was written before this: a time, or how long ago (10m)
-    #[arg(long)]
-    pub(crate) until: Option<String>,
-    /// Show when each line was written
-    #[arg(short, long)]
-    pub(crate) timestamps: bool,
+    #[command(flatten)]
+    pub(crate) which: LogLines,
     /// No colours
     #[arg(long)]
     pub(crate) no_color: bool,

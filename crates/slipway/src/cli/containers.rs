@@ -30,10 +30,17 @@ pub(crate) struct PsArgs {
 pub(crate) struct LogsArgs {
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: String,
+    #[command(flatten)]
+    pub(crate) which: LogLines,
+}
+
+/// Which lines of a log are wanted, and how they are shown: the flags that `logs` and `compose logs` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct LogLines {
     /// Go on with what will be written, until the container ends
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Only the last lines (a number, or all)
+    /// Only the last lines of each container (a number, or all)
     #[arg(short = 'n', long, default_value = "all", hide_default_value = true)]
     pub(crate) tail: String,
     /// Only what was written after this: a time, or how long ago (10m)

@@ -113,9 +113,9 @@ pub(super) fn logs(args: &ServiceLogsArgs, all: &ComposeArgs, location: &Locatio
     let known = containers_of(&project, &args.services)?;
     let names: Vec<(String, String)> =
         known.iter().map(|known| (known.config.name.clone(), label(&project, &known.config.name))).collect();
-    let style = Style::of_flags(args.no_log_prefix, args.no_color, args.timestamps, wants_color(all));
+    let style = Style::of_flags(args.no_log_prefix, args.no_color, args.which.timestamps, wants_color(all));
     let lines = Lines::new(style, &names);
-    let wanted = log_flags::wanted(&args.tail, args.since.as_deref(), args.until.as_deref(), false).map_err(told)?;
+    let wanted = log_flags::wanted(&args.which).map_err(told)?;
     let mut so_far = Vec::new();
     let mut n_read = Vec::new();
     for known in &known {
@@ -139,7 +139,7 @@ pub(super) fn logs(args: &ServiceLogsArgs, all: &ComposeArgs, location: &Locatio
             return Ok(());
         }
     }
-    if !args.follow {
+    if !wanted.follows {
         return Ok(());
     }
     // One line at a time.

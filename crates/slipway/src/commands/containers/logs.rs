@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use jiff::Timestamp;
 
 use super::find;
-use crate::cli::containers::LogsArgs;
+use crate::cli::containers::{LogLines, LogsArgs};
 use crate::containers::log::{self, Stream, Wanted};
 use crate::containers::told;
 use crate::report::CommandError;
@@ -14,10 +14,9 @@ use slipway_graph::duration::duration_of;
 /// Prints the log: standard output and standard error where the container wrote them.
 pub(crate) fn run(args: &LogsArgs) -> Result<(), CommandError> {
     let known = find(&args.container)?;
-    let wanted = wanted(&args.tail, args.since.as_deref(), args.until.as_deref(), args.follow)
-        .map_err(|message| CommandError::Told(format!("Error: {message}\n")))?;
+    let wanted = wanted(&args.which).map_err(|message| CommandError::Told(format!("Error: {message}\n")))?;
     let show = |line: log::Line| {
-        let text = if args.timestamps { format!("{} {}", line.time, line.text) } else { line.text };
+        let text = if args.which.timestamps { format!("{} {}", line.time, line.text) } else { line.text };
         let written = match line.stream {
             Stream::Stdout => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
             Stream::Stderr => io::stderr().write_all(text.as_bytes()),
@@ -29,11 +28,11 @@ pub(crate) fn run(args: &LogsArgs) -> Result<(), CommandError> {
 }
 
 /// What flags ask for.
-pub(crate) fn wanted(tail: &str, since: Option<&str>, until: Option<&str>, follows: bool) -> Result<Wanted, String> {
+pub(crate) fn wanted(flags: &LogLines) -> Result<Wanted, String> {
     // A number that is none asks for everything, and so does a negative one, as with Docker.
-    let tail = tail.parse().ok();
-    let time = |text: Option<&str>| text.map(point_in_time).transpose();
-    Ok(Wanted { tail, since: time(since)?, until: time(until)?, follows })
+    let tail = flags.tail.parse().ok();
+    let time = |text: &Option<String>| text.as_deref().map(point_in_time).transpose();
+    Ok(Wanted { tail, since: time(&flags.since)?, until: time(&flags.until)?, follows: flags.follow })
 }
 
 /// A time (RFC 3339, or seconds since 1970), or how long ago it was.
