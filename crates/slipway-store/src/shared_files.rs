@@ -35,8 +35,7 @@ impl Store {
         let facts = self.facts_under(FACTS_OF_LAYERS, "")?;
         let mut groups = Vec::new();
         for relatives in relatives(&facts, layers) {
-            let inodes = relatives.iter().map(|layer| self.inodes(layer)).collect::<Result<Vec<_>, _>>()?;
-            groups.extend(grouped(&relatives, &inodes));
+            groups.extend(grouped(&relatives, |layer| self.inodes(layer))?);
         }
         Ok(SharedFiles { groups })
     }
@@ -96,9 +95,10 @@ fn relatives(facts: &[(String, Vec<u8>)], layers: &BTreeSet<&str>) -> Vec<Vec<St
         let text = String::from_utf8_lossy(fact);
         let mut family: BTreeSet<String> = text.split_ascii_whitespace().skip(1).map(str::to_owned).collect();
         family.insert(layer.clone());
-        let (own, others) = families.into_iter().partition(|other| !other.is_disjoint(&family));
+        let is_same = |other: &BTreeSet<String>| !other.is_disjoint(&family);
+        let (same, others): (Vec<_>, Vec<_>) = families.into_iter().partition(is_same);
         families = others;
-        family.extend(Vec::<BTreeSet<String>>::into_iter(own).flatten());
+        family.extend(same.into_iter().flatten());
         families.push(family);
     }
     let there = |family: BTreeSet<String>| -> Vec<String> {
@@ -107,16 +107,19 @@ fn relatives(facts: &[(String, Vec<u8>)], layers: &BTreeSet<&str>) -> Vec<Vec<St
     families.into_iter().map(there).filter(|family| family.len() > 1).collect()
 }
 
-/// What several of `layers` have, whose inodes are `inodes`.
-fn grouped(layers: &[String], inodes: &[BTreeMap<u64, u64>]) -> Vec<Group> {
+/// What several of `layers` have; `inodes` gives those of one, and how many blocks each takes.
+fn grouped(
+    layers: &[String],
+    inodes: impl Fn(&str) -> Result<BTreeMap<u64, u64>, DbError>,
+) -> Result<Vec<Group>, DbError> {
     // The first group is that of the files that were not seen yet.
     let mut groups = vec![Group { layers: BTreeSet::new(), n_bytes: 0 }];
     let mut group_of: HashMap<u64, usize> = HashMap::new();
-    for (layer, inodes) in layers.iter().zip(inodes) {
+    for layer in layers {
         // Where the files of a group come to that this layer has as well.
         let mut moved: HashMap<usize, usize> = HashMap::new();
-        for (inode, n_blocks) in inodes {
-            let group = group_of.entry(*inode).or_default();
+        for (inode, n_blocks) in inodes(layer)? {
+            let group = group_of.entry(inode).or_default();
             let next = *moved.entry(*group).or_insert_with(|| {
                 let mut layers = groups[*group].layers.clone();
                 layers.insert(layer.clone());
@@ -132,7 +135,7 @@ fn grouped(layers: &[String], inodes: &[BTreeMap<u64, u64>]) -> Vec<Group> {
         }
     }
     groups.retain(|group| group.layers.len() > 1 && group.n_bytes > 0);
-    groups
+    Ok(groups)
 }
 
 /// Numbers of seven bits a byte, the lowest first: the way from one inode to the next, and its blocks.
