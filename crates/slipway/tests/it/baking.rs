@@ -240,7 +240,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     (
         "docker-bake.json",
         "{\n  \"target\": {\n    \"default\": {\"output\": [\"../good\"]},\n  }\n}\n",
-        "docker-bake.json:3,41-42",
+        "docker-bake.json:3,39-40",
         "   3 | >>>     \"default\": {\"output\": [\"../good\"]},",
     ),
     (
