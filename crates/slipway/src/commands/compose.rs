@@ -92,7 +92,7 @@ fn check(args: &ComposeArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Whether lines have colours where nothing else is said: `--ansi`, `COMPOSE_ANSI`. `None` is for those who look on.
+/// Whether `--ansi` or `COMPOSE_ANSI` ask for colours; `None` where they leave that to whether somebody looks on.
 fn wants_color(args: &ComposeArgs) -> Option<bool> {
     let named = env_vars::named_by_user("COMPOSE_ANSI");
     match args.ansi.as_deref().or(named.as_deref()) {

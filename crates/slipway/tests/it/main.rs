@@ -20,6 +20,7 @@ mod calls;
 mod completion;
 mod compose;
 mod compose_commands;
+mod compose_flags;
 mod compose_up;
 mod compose_watch;
 mod compressed_once;
@@ -116,6 +117,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("completion", completion::TESTS),
     ("compose", compose::TESTS),
     ("compose_commands", compose_commands::TESTS),
+    ("compose_flags", compose_flags::TESTS),
     ("compose_up", compose_up::TESTS),
     ("compressed_once", compressed_once::TESTS),
     ("compose_watch", compose_watch::TESTS),

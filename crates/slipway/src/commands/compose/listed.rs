@@ -1,4 +1,4 @@
-//! `slipway compose images`, `ls`, `port` and `volumes`: what there is of projects.
+//! `slipway compose images`, `ls` and `port`: what there is of projects.
 
 use std::collections::BTreeMap;
 

@@ -13,7 +13,7 @@ use super::location::Location;
 use super::plan::volumes::forget_anonymous;
 use super::stack_client::Conversation;
 use super::told;
-use super::up::{model, read_project, warn};
+use super::up::{look_for_orphans, model, read_project, warn};
 use crate::cli::compose::{ComposeArgs, ServiceRunArgs};
 use crate::commands::containers::user_ends::{Seat, UserEnds};
 use crate::commands::run::{capabilities, environment, mounts, ports};
@@ -56,6 +56,9 @@ pub(super) fn run(args: &ServiceRunArgs, all: &ComposeArgs, location: &Location)
     }
     let mut plan = model.plan(&own, &[(service.clone(), 1)].into()).map_err(told)?;
     images::complete(&model, &mut plan)?;
+    if args.remove_orphans {
+        look_for_orphans(&model, &BTreeSet::new(), &plan, true)?;
+    }
     let Plan { networks, mut containers } = plan;
     let mut planned = containers.remove(0);
     forget_anonymous(&mut planned);

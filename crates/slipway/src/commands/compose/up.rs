@@ -13,6 +13,7 @@ use slipway_compose::{Files, Omit, Project};
 use slipway_engine::chain;
 
 use super::images::{self, Wish};
+use super::life;
 use super::lines::{Lines, Style, label};
 use super::location::Location;
 use super::plan::Model;
@@ -61,6 +62,9 @@ pub(super) fn warn(text: &str) {
 /// Starts services, and stays with them unless it is told not to.
 pub(super) fn run(args: &UpArgs, all: &ComposeArgs, location: &Location) -> Result<(), CommandError> {
     check(args)?;
+    if args.no_start {
+        return life::create(&args.to_create(), all, location);
+    }
     let project = read_project(&args.services, location)?;
     let model = model(&project, all, location)?;
     let services = match args.no_deps && !args.services.is_empty() {

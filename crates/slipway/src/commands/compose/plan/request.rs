@@ -74,7 +74,6 @@ impl Model {
                     service.ports.iter().map(port).collect::<Result<_, _>>().map_err(refused)?
                 }
             },
-            publishes_all: false,
             mounts: self.mounts(service).map_err(refused)?,
             is_root_readonly: service.read_only,
             has_terminal: service.tty,
@@ -89,6 +88,7 @@ impl Model {
                 pids,
                 ..StepLimits::default()
             },
+            ..ContainerRequest::default()
         })
     }
 
