@@ -12,7 +12,7 @@ pub(crate) mod environment;
 pub(crate) mod mounts;
 pub(crate) mod ports;
 pub(crate) mod seat;
-mod special;
+pub(crate) mod special;
 
 pub(crate) use mounts::of_tmpfs as tmpfs;
 

@@ -297,7 +297,7 @@ fn services_have_what_their_file_says() {
   web:
     build: {dockerfile_inline: \"FROM t\\nRUN echo built > /built\\n\"}
     entrypoint: [sh, -c]
-    command: [\"cat /built /run/secrets/token /etc/settings /data/file; echo $$A-$$B; pwd; id -u; hostname\"]
+    command: [\"cat /built /run/secrets/token /etc/settings /data/file; echo $$A-$$B; pwd; id -u; hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; grep NoNewPrivs /proc/self/status; test $$$$ != 1 && echo init\"]
     environment: {A: inline}
     env_file: [vars]
     working_dir: /tmp
@@ -308,6 +308,9 @@ fn services_have_what_their_file_says() {
     volumes: [\"./data:/data:ro\"]
     read_only: true
     cap_drop: [ALL]
+    init: true
+    sysctls: {net.ipv4.ip_unprivileged_port_start: 7}
+    security_opt: [\"no-new-privileges:true\"]
 secrets: {token: {file: ./token}}
 configs: {settings: {content: \"setting=1\\n\"}}
 ",
@@ -320,7 +323,7 @@ configs: {settings: {content: \"setting=1\\n\"}}
     let mut build = place.command(&["up", "--no-log-prefix"]);
     let outcome = run(&mut build).success();
     let text = String::from_utf8(outcome.stdout).unwrap();
-    let expected = "built\nsecret\nsetting=1\ndata\ninline-file\n/tmp\n7\nbox\nweb-1 exited with code 0\n";
+    let expected = "built\nsecret\nsetting=1\ndata\ninline-file\n/tmp\n7\nbox\n7\nNoNewPrivs:\t1\ninit\nweb-1 exited with code 0\n";
     assert_eq!(text, format!("Attaching to web-1\n{expected}"), "{}", outcome.stderr);
     place.0.write("compose.yaml", "services: {web: {image: t, runtime: kata}}\n");
     let refused = place.compose(&["up", "-d", "web"]).failure();

@@ -69,9 +69,15 @@ pub(crate) fn read(args: &RunArgs) -> Result<Special, SpecialError> {
         "host" => true,
         _ => return Err(SpecialError::HostName),
     };
-    let mut special = Special { has_init: args.init, shares_host_name, ..Special::default() };
-    special.kernel_settings = args.sysctls.iter().map(|text| setting(text)).collect::<Result<_, _>>()?;
-    args.security_options.iter().try_for_each(|text| add_security(&mut special, text))?;
+    let special = with_options(&args.sysctls, &args.security_options)?;
+    Ok(Special { has_init: args.init, shares_host_name, ..special })
+}
+
+/// What kernel settings (`NAME=value`) and security options come to.
+pub(crate) fn with_options(settings: &[String], security: &[String]) -> Result<Special, SpecialError> {
+    let kernel_settings = settings.iter().map(|text| setting(text)).collect::<Result<_, _>>()?;
+    let mut special = Special { kernel_settings, ..Special::default() };
+    security.iter().try_for_each(|text| add_security(&mut special, text))?;
     Ok(special)
 }
 

@@ -16,6 +16,7 @@ use slipway_sandbox::Capabilities;
 
 use super::document::{FileEntry, Grant, Port, Service};
 use super::{Model, PlanError};
+use crate::commands::run::special::with_options;
 use crate::stack::protocol::NetworkPlace;
 
 /// As with `--cpus`.
@@ -78,7 +79,7 @@ impl Model {
             is_root_readonly: service.read_only,
             has_terminal: service.tty,
             rights: rights(service).map_err(refused)?,
-            special: Special::default(),
+            special: special(service).map_err(refused)?,
             shm_size_bytes: service.shm_size.as_deref().and_then(|size| size.parse().ok()),
             ulimits: service.ulimits.iter().filter_map(|(kind, value)| ulimit(kind, value)).collect(),
             limits: StepLimits {
@@ -179,6 +180,12 @@ fn port(port: &Port) -> Result<PublishedPort, String> {
             Some(other) => return Err(format!("the protocol `{other}` is not known here: tcp or udp")),
         },
     })
+}
+
+fn special(service: &Service) -> Result<Special, String> {
+    let settings: Vec<String> = service.sysctls.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let special = with_options(&settings, &service.security_opt).map_err(|error| error.to_string())?;
+    Ok(Special { has_init: service.init, ..special })
 }
 
 fn rights(service: &Service) -> Result<Rights, String> {
