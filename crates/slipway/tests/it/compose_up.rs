@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("only_what_changed_is_replaced", only_what_changed_is_replaced),
     test("a_program_runs_in_the_place_of_a_service", a_program_runs_in_the_place_of_a_service),
     test("services_have_what_their_file_says", services_have_what_their_file_says),
+    test("services_may_have_devices_and_the_name_of_the_machine", services_may_have_devices),
     test("flags_that_exclude_each_other_are_refused", flags_that_exclude_each_other_are_refused),
     Test { name: "a_user_has_stacks", needs: &[Capability::NewUser], run: a_user_has_stacks },
 ];
@@ -328,6 +329,26 @@ configs: {settings: {content: \"setting=1\\n\"}}
     place.0.write("compose.yaml", "services: {web: {image: t, runtime: kata}}\n");
     let refused = place.compose(&["up", "-d", "web"]).failure();
     assert_eq!(refused, "service \"web\": `runtime` is not known here\n");
+    place.down();
+}
+
+fn services_may_have_devices() {
+    let place = Place::new(
+        "services:
+  web:
+    image: t
+    entrypoint: [sh, -c]
+    command: [\"echo lost > /dev/mine && echo lent; [ `hostname` = web ] || echo shared\"]
+    uts: host
+    devices: [\"/dev/null:/dev/mine\"]
+",
+    );
+    let outcome = run(&mut place.command(&["up", "--no-log-prefix"])).success();
+    let text = String::from_utf8(outcome.stdout).unwrap();
+    assert!(text.contains("lent\nshared\n"), "{text}\n{}", outcome.stderr);
+    place.0.write("compose.yaml", "services: {web: {image: t, devices: [/etc/passwd]}}\n");
+    let refused = place.compose(&["up", "-d", "web"]).failure();
+    assert!(refused.contains("not a device node"), "{refused}");
     place.down();
 }
 

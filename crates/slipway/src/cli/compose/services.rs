@@ -1,7 +1,8 @@
 //! The flags of the commands of `compose` about services that run, or are to: `up` and its kin.
 
-use crate::cli::containers::LogLines;
 use clap::Args;
+
+use crate::cli::containers::LogLines;
 
 /// The flags of `compose up`.
 #[derive(Debug, Args)]

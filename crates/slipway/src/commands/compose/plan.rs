@@ -53,12 +53,11 @@ pub(super) struct Model {
 }
 
 /// Attributes that change what runs so much that it is not run without them.
-const REFUSED: [&str; 12] = [
+const REFUSED: [&str; 11] = [
     "links",
     "external_links",
     "pid",
     "ipc",
-    "devices",
     "gpus",
     "device_cgroup_rules",
     "runtime",

@@ -63,14 +63,19 @@ const SETTING_FAMILIES: [&str; 2] = ["net.", "fs.mqueue."];
 
 pub(crate) fn read(args: &RunArgs) -> Result<Special, SpecialError> {
     refuse_foreign(&args.pid, &args.ipc)?;
-    let shares_host_name = match args.uts.as_str() {
-        "" | "private" => false,
-        "host" if args.hostname.is_some() => return Err(SpecialError::HostNameTwice),
-        "host" => true,
-        _ => return Err(SpecialError::HostName),
-    };
+    let shares_host_name = shares_host_name(&args.uts, args.hostname.is_some())?;
     let special = with_options(&args.sysctls, &args.security_options)?;
     Ok(Special { has_init: args.init, shares_host_name, ..special })
+}
+
+/// What `--uts` says.
+pub(crate) fn shares_host_name(mode: &str, has_own_name: bool) -> Result<bool, SpecialError> {
+    match mode {
+        "" | "private" => Ok(false),
+        "host" if has_own_name => Err(SpecialError::HostNameTwice),
+        "host" => Ok(true),
+        _ => Err(SpecialError::HostName),
+    }
 }
 
 /// What kernel settings (`NAME=value`) and security options come to.

@@ -83,6 +83,8 @@ pub(in super::super) struct Service {
     pub(super) read_only: bool,
     pub(super) privileged: bool,
     pub(super) init: bool,
+    pub(super) uts: Option<String>,
+    pub(super) devices: Vec<Device>,
     pub(super) sysctls: BTreeMap<String, String>,
     pub(super) security_opt: Vec<String>,
     pub(super) cap_add: Vec<String>,
@@ -107,6 +109,13 @@ pub(in super::super) struct Service {
     /// Everything else, for what is said about it.
     #[serde(flatten)]
     pub(super) others: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Device {
+    pub(super) source: String,
+    pub(super) target: Option<String>,
+    pub(super) permissions: Option<String>,
 }
 
 /// Of the build, what decides which files it reads.

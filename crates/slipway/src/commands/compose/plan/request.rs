@@ -14,9 +14,9 @@ use slipway_graph::request::StepLimits;
 use slipway_graph::request::flags::parse_extra_hosts;
 use slipway_sandbox::Capabilities;
 
-use super::document::{FileEntry, Grant, Port, Service};
+use super::document::{Device, FileEntry, Grant, Port, Service};
 use super::{Model, PlanError};
-use crate::commands::run::special::with_options;
+use crate::commands::run::special::{SpecialError, devices, shares_host_name, with_options};
 use crate::stack::protocol::NetworkPlace;
 
 /// As with `--cpus`.
@@ -79,7 +79,7 @@ impl Model {
             is_root_readonly: service.read_only,
             has_terminal: service.tty,
             rights: rights(service).map_err(refused)?,
-            special: special(service).map_err(refused)?,
+            special: special(service).map_err(|error| refused(error.to_string()))?,
             shm_size_bytes: service.shm_size.as_deref().and_then(|size| size.parse().ok()),
             ulimits: service.ulimits.iter().filter_map(|(kind, value)| ulimit(kind, value)).collect(),
             limits: StepLimits {
@@ -122,6 +122,8 @@ impl Model {
                 (other, _) => return Err(format!("volumes of type `{other}` are not known here")),
             });
         }
+        let lent: Vec<String> = service.devices.iter().map(device).collect();
+        mounts.extend(devices(&lent).map_err(|error| error.to_string())?);
         for text in &service.tmpfs {
             mounts.push(crate::commands::run::tmpfs(text).map_err(|error| error.to_string())?);
         }
@@ -182,10 +184,18 @@ fn port(port: &Port) -> Result<PublishedPort, String> {
     })
 }
 
-fn special(service: &Service) -> Result<Special, String> {
+fn special(service: &Service) -> Result<Special, SpecialError> {
+    let shares_host_name = shares_host_name(service.uts.as_deref().unwrap_or_default(), service.hostname.is_some())?;
     let settings: Vec<String> = service.sysctls.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let special = with_options(&settings, &service.security_opt).map_err(|error| error.to_string())?;
-    Ok(Special { has_init: service.init, ..special })
+    let special = with_options(&settings, &service.security_opt)?;
+    Ok(Special { has_init: service.init, shares_host_name, ..special })
+}
+
+/// As `--device` of `run` spells it.
+fn device(device: &Device) -> String {
+    let Device { source, target, permissions } = device;
+    let permissions = permissions.as_deref().filter(|text| !text.is_empty()).unwrap_or("rwm");
+    format!("{source}:{}:{permissions}", target.as_deref().unwrap_or(source))
 }
 
 fn rights(service: &Service) -> Result<Rights, String> {
