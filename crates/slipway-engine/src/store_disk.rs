@@ -44,6 +44,11 @@ pub(crate) fn is_limit_of_namespaces(error: &CallError) -> bool {
     makes_one && Errno::from_io_error(&error.source) == Some(Errno::NOSPC)
 }
 
+/// Whether some part of `error` is the kernel's word that the disk is full.
+pub(crate) fn is_about_full_disk(error: &(dyn Error + 'static)) -> bool {
+    says_full(error) || error.source().is_some_and(is_about_full_disk)
+}
+
 fn says_full(cause: &(dyn Error + 'static)) -> bool {
     let errno = cause.downcast_ref::<Errno>().copied();
     let errno = errno.or_else(|| cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error));

@@ -1,5 +1,6 @@
 //! How do bytes known by digest get in and out?
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use rusqlite::{Connection, OptionalExtension, params};
 use slipway_oci::{Digest, Sha256};
 
+use crate::database::texts;
 use crate::session::Temporary;
 use crate::{DbError, FsError, Store};
 
@@ -101,6 +103,11 @@ impl Store {
         let mut writer = self.blob_writer()?;
         writer.write_all(bytes).map_err(FsError::on("write", writer.temporary.path()))?;
         writer.commit(Some(&digest))
+    }
+
+    /// The digests of all blobs.
+    pub fn blob_names(&self) -> Result<HashSet<String>, DbError> {
+        Ok(self.database().run(|c| texts(c, "SELECT digest FROM blobs"))?.into_iter().collect())
     }
 
     /// Whether the blob is here, file and row.

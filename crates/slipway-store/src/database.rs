@@ -222,6 +222,11 @@ impl Database {
     }
 }
 
+/// The texts that `query` finds, one a row.
+pub(crate) fn texts(connection: &Connection, query: &str) -> rusqlite::Result<Vec<String>> {
+    connection.prepare(query)?.query_map([], |row| row.get(0))?.collect()
+}
+
 /// A transaction that holds the only write lock.
 pub(crate) struct Writing<'a> {
     transaction: Transaction<'a>,

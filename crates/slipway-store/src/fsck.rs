@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use slipway_oci::{DiffId, Digest};
 
+use crate::database::texts;
 use crate::{DbError, LayerId, Store};
 
 /// Something that a row promises and that is missing or wrong.
@@ -208,10 +209,6 @@ fn dangling_rows(connection: &Connection) -> rusqlite::Result<Vec<Finding>> {
         .collect::<Result<_, _>>()?;
     findings.extend(unknown);
     Ok(findings)
-}
-
-fn texts(connection: &Connection, query: &str) -> rusqlite::Result<Vec<String>> {
-    connection.prepare(query)?.query_map([], |row| row.get(0))?.collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::texts;
 use crate::shared_files::{BLOCK_BYTES, INODES_OF_LAYERS, SharedFiles};
 use crate::{DbError, FACTS_OF_LAYERS, FsError, LayerId, Store};
 
@@ -474,8 +475,4 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, FsError> {
 
 fn modified_ns(metadata: &Metadata) -> i64 {
     metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()
-}
-
-fn texts(connection: &Connection, query: &str) -> rusqlite::Result<Vec<String>> {
-    connection.prepare(query)?.query_map([], |row| row.get(0))?.collect()
 }

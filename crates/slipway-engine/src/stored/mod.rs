@@ -30,6 +30,7 @@ use crate::fetch::Progress;
 use crate::images::{self, ImageDigests, ImageError, Images};
 use crate::layers::{self, BlobForm, LayerError, Place};
 use crate::remote::Fetching;
+use crate::store_disk;
 
 pub(crate) use archive::ArchiveError;
 pub use load::Loaded;
@@ -38,6 +39,13 @@ pub use load::Loaded;
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StoredImageError(#[from] Reason);
+
+impl StoredImageError {
+    /// Whether there was no room for it.
+    pub fn is_about_full_disk(&self) -> bool {
+        store_disk::is_about_full_disk(self)
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Reason {

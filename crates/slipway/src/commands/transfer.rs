@@ -1,16 +1,17 @@
 //! `slipway pull`, `push`, `save` and `load`: images into the local store and out of it.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use slipway_engine::{Engine, Loaded};
+use slipway_engine::{Engine, Loaded, StoredImageError};
 use slipway_graph::request::flags::Surroundings as _;
 use slipway_oci::{Platform, Reference, ReferenceParseError};
 use slipway_registry::Registry;
 use slipway_solver::Cancel;
-use slipway_store::{Bounds, ImageRecord};
+use slipway_store::{Bounds, ImageRecord, Usage, UsageKind};
 
 use crate::cli::images::{LoadArgs, PullArgs, PushArgs, SaveArgs};
 use crate::commands::build::{Terminals, engine_within};
@@ -86,7 +87,17 @@ pub(crate) fn pull(args: &PullArgs) -> Result<(), CommandError> {
     if name.tag().is_none() && name.digest().is_none() && !args.quiet {
         print("Using default tag: latest\n")?;
     }
-    let pulled = session.run(|engine, reporter, cancel| engine.pull_image(&name, &platform, reporter, cancel))?;
+    let before = open_store()?.blob_names().map_err(|error| told(&error))?;
+    let mut is_full = false;
+    let pulled = session.run(|engine, reporter, cancel| {
+        let pulled = engine.pull_image(&name, &platform, reporter, cancel);
+        is_full = pulled.as_ref().is_err_and(StoredImageError::is_about_full_disk);
+        pulled
+    });
+    if is_full {
+        take_back(&before);
+    }
+    let pulled = pulled?;
     let full = full_name(&name);
     if args.quiet {
         return print(&format!("{full}\n"));
@@ -95,6 +106,16 @@ pub(crate) fn pull(args: &PullArgs) -> Result<(), CommandError> {
     print(&format!("{which}: Pulling from {}\n", name.repository()))?;
     let status = if pulled.is_new { "Downloaded newer image" } else { "Image is up to date" };
     print(&format!("Digest: {}\nStatus: {status} for {full}\n{full}\n", pulled.digest))
+}
+
+/// Takes the blobs away that came in since `before` and that nobody uses: on a full disk they are of no use to a later
+/// pull, and in the way of everything else.
+fn take_back(before: &HashSet<String>) {
+    let is_new = |usage: &Usage| usage.kind == UsageKind::Blob && !before.contains(&usage.name);
+    // The disk may be too full for that, too. Then `prune` is what helps, once there is some room.
+    if let Ok(store) = open_store() {
+        let _ = store.prune(true, Bounds::default(), is_new);
+    }
 }
 
 /// `slipway push`.

@@ -239,10 +239,10 @@ fn system_calls_that_fail() {
 }
 
 /// Mounts a file system of limited size, and takes it away again.
-struct SmallDisk<'a>(&'a Path);
+pub(crate) struct SmallDisk<'a>(pub(crate) &'a Path);
 
 impl SmallDisk<'_> {
-    fn mount(path: &Path, options: &str) -> Command {
+    pub(crate) fn mount(path: &Path, options: &str) -> Command {
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", options, "none"]).arg(path);
         command

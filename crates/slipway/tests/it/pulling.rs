@@ -8,11 +8,13 @@ use std::process::Stdio;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::{Value, json};
 use slipway_oci::{Digest, Platform, media_type};
+use slipway_test::capability::Capability;
 use slipway_test::registry::TestRegistry;
 use slipway_test::tar::{self, Entry};
 
+use crate::crashes::SmallDisk;
 use crate::hostile_registry::watched;
-use crate::site::{Site, run};
+use crate::site::{Site, files_below, run};
 use crate::{Test, test};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -20,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("lists_of_docker_lead_to_their_image", lists_of_docker_lead_to_their_image),
     test("blobs_are_unpacked_while_they_arrive", blobs_are_unpacked_while_they_arrive),
     test("layers_of_any_size_take_the_same_memory", layers_of_any_size_take_the_same_memory),
+    Test { name: "a_full_disk_leaves_the_store_as_it_was", needs: &[Capability::Root], run: a_full_disk },
 ];
 
 const OCI: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -240,4 +243,33 @@ fn layers_of_any_size_take_the_same_memory() {
     assert_little(&["build", &format!("--output=type=registry,name={copy}"), "."]);
     assert_little(&["build", "--output=type=oci,dest=../image.tar,compression=zstd", "."]);
     site.assert_tidy();
+}
+
+/// Neither the layer that fitted nor what says which layers there are stays behind.
+fn a_full_disk() {
+    let registry = TestRegistry::start().unwrap();
+    let site = Site::new("FROM scratch\n");
+    let noise = |n_bytes: usize, seed: u32| -> Vec<u8> {
+        (0..n_bytes / 4).flat_map(|i| (i as u32).wrapping_mul(0x9E37_79B1).wrapping_add(seed).to_le_bytes()).collect()
+    };
+    let layer = |path: &str, n_bytes, seed| Layer::new(OCI.to_owned(), path, noise(n_bytes, seed), <[u8]>::to_vec);
+    let small = publish(&registry, &[layer("a", 10_000, 1)]);
+    let store = site.path("store");
+    fs::create_dir_all(&store).unwrap();
+    run(&mut SmallDisk::mount(&store, "size=16m")).success();
+    let disk = SmallDisk(&store);
+    let pull = |name: &str| run(site.slipway().args(["pull", name]));
+    pull(&small).success();
+    let said = |arguments: &[&str]| String::from_utf8(run(site.slipway().args(arguments)).success().stdout).unwrap();
+    let state =
+        || (said(&["images", "--no-trunc"]), files_below(&store.join("blobs")), files_below(&store.join("layers")));
+    let before = state();
+    let large = publish(&registry, &[layer("b", 2_000_000, 2), layer("c", 20_000_000, 3)]);
+    let failure = pull(&large).failure();
+    assert!(failure.contains("No space left on device"), "{failure}");
+    assert_eq!(state(), before);
+    said(&["fsck"]);
+    run(&mut SmallDisk::mount(&store, "remount,size=100m")).success();
+    pull(&large).success();
+    drop(disk);
 }
