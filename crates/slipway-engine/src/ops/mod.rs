@@ -1,9 +1,11 @@
 //! What each op does: one file an op. This one is the border to the solver.
 
 mod begin;
+mod cache;
 mod context_reads;
 mod earlier_copy;
 mod emulators;
+mod error;
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod files;
@@ -26,94 +28,24 @@ use slipway_graph::request::{LockUse, Secret, Ssh, StepLimits};
 use slipway_graph::{Events, Graph, KeyWriter, Pins, StepId, Vertex, VertexId};
 use slipway_oci::Digest;
 use slipway_registry::Registry;
-use slipway_solver::{Cache, Cancel, Ops};
-use slipway_store::{DbError, FsError, KeyLock, OverlayFlavor, Snapshot, SnapshotError, Store};
+use slipway_solver::{Cancel, Ops};
+use slipway_store::{OverlayFlavor, Snapshot, Store};
 
-use crate::context::{DigestError, ScanError, SourcePattern, SourceTree, content_digest};
-use crate::contexts::{Contexts, ContextsError};
+use crate::context::{SourcePattern, SourceTree, content_digest};
+use crate::contexts::Contexts;
 use crate::fetch::Progress;
-use crate::images::{self, ImageDigests, ImageError};
+use crate::images::{self, ImageDigests};
 use crate::remote::{Fetching, RemoteSnapshot, RootFs};
-use crate::shared_cache::import::{Imports, LostCache};
+use crate::shared_cache::import::Imports;
 use crate::ssh::Agents;
+pub(crate) use cache::EngineCache;
 pub(crate) use context_reads::ContextReads;
 use context_reads::Reading;
-use exec::ExecError;
-use file::FileOpError;
-use files::FileError;
-use git::{GitInputs, GitSourceError, GitSources};
-use http::{HttpError, HttpInputs, HttpSources};
+pub(crate) use error::{OpError, is_of_user};
+use git::{GitInputs, GitSources};
+use http::{HttpInputs, HttpSources};
 use secret::SecretError;
 use shell::ShellSeat;
-
-/// Why a vertex failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpError {
-    /// The engine only looks: see [`OverlayFlavor::Outside`].
-    #[error("the step has to run, and this process cannot run it")]
-    Outside,
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    #[error(transparent)]
-    File(#[from] Box<FileError>),
-    #[error(transparent)]
-    Image(#[from] Box<ImageError>),
-    #[error(transparent)]
-    Http(#[from] Box<HttpError>),
-    #[error(transparent)]
-    Git(#[from] Box<GitSourceError>),
-    #[error(transparent)]
-    Context(#[from] Box<ContextsError>),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    #[error("cannot use the cache")]
-    Cache(#[from] DbError),
-    #[error("cannot lock the step")]
-    Lock(#[from] FsError),
-    #[error(transparent)]
-    LostCache(#[from] LostCache),
-    #[error("step results cannot be combined")]
-    NotAFileSystem,
-}
-
-/// Whether a step failed because of what the user's program or file says.
-pub(crate) fn is_of_user(error: &(dyn std::error::Error + 'static)) -> bool {
-    let of_program = |error: &ExecError| matches!(error, ExecError::Exit { .. } | ExecError::OutOfMemory { .. });
-    match error.downcast_ref() {
-        Some(OpError::Exec(error)) => of_program(error),
-        Some(OpError::Context(_)) => true,
-        _ => false,
-    }
-}
-
-impl OpError {
-    /// What people can do about it, if that is known for sure.
-    pub(crate) fn hint(&self) -> Option<String> {
-        let digest = match self {
-            OpError::Exec(error) => return error.hint(),
-            OpError::Http(error) => match error.as_ref() {
-                HttpError::Moved { url, .. } => return Some(format!("`slipway update {url}` moves the pin")),
-                _ => return None,
-            },
-            OpError::Context(error) => match error.as_ref() {
-                ContextsError::Digest(digest) => digest,
-                _ => return None,
-            },
-            OpError::File(error) => match error.as_ref() {
-                FileError::Op(FileOpError::Scan(ScanError::Select(select))) => return select.hint(),
-                FileError::Digest(digest) | FileError::Context(ContextsError::Digest(digest)) => digest,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        match digest {
-            DigestError::Scan(ScanError::Select(select)) => select.hint(),
-            _ => None,
-        }
-    }
-}
 
 /// What a vertex is worth.
 #[derive(Clone, Debug)]
@@ -509,7 +441,7 @@ impl EngineOps<'_> {
         let view = files::readable(self.store.view(snapshot)?).map_err(Box::new)?;
         let digest = |selection: &SourcePattern<'_>| {
             content_digest(SourceTree::Snapshot(&view), selection, None)
-                .map_err(|e| Box::new(FileError::from(e)).into())
+                .map_err(|e| Box::new(files::FileError::from(e)).into())
         };
         selections(op, index).iter().map(digest).collect()
     }
@@ -557,43 +489,5 @@ fn write_sources(key: &mut KeyWriter, op: &Op, index: usize) {
                 key.text(&copy.source);
             }
         }
-    }
-}
-
-/// The solver's memory: the store, and what other machines remember.
-pub(crate) struct EngineCache<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) registry: &'a Registry,
-    pub(crate) imports: &'a Imports<'a>,
-}
-
-impl Cache<EngineOps<'_>> for EngineCache<'_> {
-    type Lock = KeyLock;
-
-    fn lookup(&self, key: &Digest) -> Result<Option<Output>, OpError> {
-        if let Some(record) = self.store.lookup(key)? {
-            return Ok(Some(Output::Snapshot(record.snapshot)));
-        }
-        if let Some(imported) = self.imports.lookup(key) {
-            return Ok(Some(Output::Remote(imported)));
-        }
-        let promised = RemoteSnapshot::remembered(key, self.store, self.registry)?;
-        Ok(promised.map(|promised| Output::Remote(Arc::new(promised))))
-    }
-
-    fn record(&self, keys: &[Digest], output: &Output) -> Result<(), OpError> {
-        match output {
-            Output::Snapshot(snapshot) => Ok(self.store.record(keys, snapshot.id(), None)?),
-            Output::Remote(remote) => {
-                remote.add_keys(keys);
-                keys.first().map_or(Ok(()), |definition| Ok(remote.remember(definition, self.store)?))
-            }
-            // Folders of the host change without telling anybody.
-            Output::Context(_) => Ok(()),
-        }
-    }
-
-    fn lock(&self, key: &Digest, cancel: &Cancel) -> Result<Option<KeyLock>, OpError> {
-        Ok(self.store.lock_key(key, || !cancel.is_canceled())?)
     }
 }
