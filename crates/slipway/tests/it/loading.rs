@@ -136,7 +136,7 @@ fn an_engine_elsewhere_is_reached_by_ssh() {
     let engine = DockerEngine::start(&site.path("engine.sock"), true).unwrap();
     let (host, port) = engine.host().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
     let script = format!(
-        "#!/usr/bin/env bash\necho \"$@\" >> {}\nexec 3<>/dev/tcp/{host}/{port}\ncat <&3 &\ncat >&3\n",
+        "#!/usr/bin/env bash\necho \"$@\" >> {}\nexec 3<>/dev/tcp/{host}/{port} 2>/dev/null\ncat <&3 &\ncat >&3\nkill $!\n",
         site.name("ssh.log")
     );
     let folder = site.path("bin");
