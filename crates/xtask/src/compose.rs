@@ -1,68 +1,46 @@
 //! Answers one question: what does the reference's `compose` say to each case of `crates/slipway/tests/compose/`?
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use slipway_test::base::Base;
-use slipway_test::{recorded_images, recorded_table};
+use slipway_test::recorded_images;
+
+use crate::recorded::answer_all;
 
 /// Asks about every case of the tables whose name contains `filter`, and writes the answers into the tables.
 pub(crate) fn run(root: &Path, enter: &Path, filter: &str) -> Result<()> {
     let enter = enter.to_str().context("the path of the reference is no text")?;
-    for entry in fs::read_dir(root.join("crates/slipway/tests/compose"))? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().contains(filter) {
-            continue;
-        }
-        let path = entry.path();
-        let mut cases = recorded_table::parse(&fs::read_to_string(&path)?);
-        for case in &mut cases {
-            let temporary = tempfile::tempdir()?;
-            // The name of the folder is that of the project.
-            let folder = temporary.path().join("demo");
-            fs::create_dir(&folder)?;
-            case.answer = case.run(&[enter], &["docker"], &folder)?;
-            case.answer.stdout = with_sorted_targets(&case.answer.stdout);
-        }
-        fs::write(&path, recorded_table::format(&cases))?;
-        println!("{} cases in {}", cases.len(), path.display());
-    }
-    Ok(())
+    answer_all(&root.join("crates/slipway/tests/compose"), filter, |case, folder| {
+        case.answer = case.run(&[enter], &["docker"], &project_folder(folder)?)?;
+        case.answer.stdout = with_sorted_targets(&case.answer.stdout);
+        Ok(())
+    })
 }
 
 /// Builds every case of `crates/slipway/tests/compose_images/` whose table's name contains `filter`, and writes what is in
 /// the images into the tables.
 pub(crate) fn run_images(root: &Path, enter: &Path, base: &Base, filter: &str) -> Result<()> {
     let enter = enter.to_str().context("the path of the reference is no text")?;
-    for entry in fs::read_dir(root.join("crates/slipway/tests/compose_images"))? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().contains(filter) {
-            continue;
-        }
-        let path = entry.path();
-        let mut cases = recorded_table::parse(&fs::read_to_string(&path)?);
-        for case in &mut cases {
-            let temporary = tempfile::tempdir()?;
-            let folder = temporary.path().join("demo");
-            fs::create_dir(&folder)?;
-            let answer = case.run(&[enter], &["docker"], &folder)?;
-            ensure!(answer.error.is_empty(), "{}: {}", case.title, answer.error);
-            case.answer.stdout = recorded_images::contents(case, &[enter, "docker"], &[], base)?;
-            let names = recorded_images::names(case)?;
-            let removed = Command::new(enter).args(["docker", "rmi"]).args(names).output()?;
-            ensure!(
-                removed.status.success(),
-                "{}: the images stay: {}",
-                case.title,
-                String::from_utf8_lossy(&removed.stderr)
-            );
-        }
-        fs::write(&path, recorded_table::format(&cases))?;
-        println!("{} cases in {}", cases.len(), path.display());
-    }
-    Ok(())
+    answer_all(&root.join("crates/slipway/tests/compose_images"), filter, |case, folder| {
+        let answer = case.run(&[enter], &["docker"], &project_folder(folder)?)?;
+        ensure!(answer.error.is_empty(), "{}: {}", case.title, answer.error);
+        case.answer.stdout = recorded_images::contents(case, &[enter, "docker"], &[], base)?;
+        let names = recorded_images::names(case)?;
+        let removed = Command::new(enter).args(["docker", "rmi"]).args(names).output()?;
+        let said = String::from_utf8_lossy(&removed.stderr);
+        ensure!(removed.status.success(), "{}: the images stay: {said}", case.title);
+        Ok(())
+    })
+}
+
+/// A folder in `folder` whose name is that of the project.
+fn project_folder(folder: &Path) -> Result<PathBuf> {
+    let project = folder.join("demo");
+    fs::create_dir(&project)?;
+    Ok(project)
 }
 
 /// The order of the targets that `build --print` lists differs from run to run of the reference.

@@ -6,6 +6,7 @@ mod bake;
 mod compose;
 mod help;
 mod record;
+mod recorded;
 mod registry;
 mod tables;
 mod tidy;

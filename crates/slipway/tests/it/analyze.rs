@@ -28,15 +28,13 @@ pub(crate) const TESTS: &[Test] = &[
     test("lines_that_made_an_image_grow", lines_that_made_an_image_grow),
 ];
 
+/// A file of an archive.
+fn entry(path: &str, data: Vec<u8>) -> Entry {
+    Entry { path: path.to_owned(), kind: Kind::File, mode: 0o644, data, ..Entry::default() }
+}
+
 /// A docker archive `img.tar` in the context. Layers are lists of files with their sizes; `.wh.` names remove.
 fn image(site: &Site, layers: &[&[(&str, usize)]], history: bool) {
-    let entry = |path: &str, data: Vec<u8>| Entry {
-        path: path.to_owned(),
-        kind: Kind::File,
-        mode: 0o644,
-        data,
-        ..Entry::default()
-    };
     let mut members = Vec::new();
     let mut names = Vec::new();
     for (index, files) in layers.iter().enumerate() {
@@ -437,13 +435,6 @@ Change    File Path
 
 /// An archive whose second layer has these bytes; none if there are none.
 fn with_second_layer(site: &Site, bytes: Option<&[u8]>) {
-    let entry = |path: &str, data: Vec<u8>| Entry {
-        path: path.to_owned(),
-        kind: Kind::File,
-        mode: 0o644,
-        data,
-        ..Entry::default()
-    };
     let good = tar::write(&[entry("a", vec![b'x'; 100])]).unwrap();
     let config = serde_json::json!({
         "architecture": std::env::consts::ARCH, "os": "linux", "config": {},
