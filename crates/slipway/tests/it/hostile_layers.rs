@@ -239,7 +239,7 @@ fn bombs_are_streams() {
     fs::write(site.path("ctx/bomb.tgz"), encoder.finish().unwrap()).unwrap();
     assert!(site.path("ctx/bomb.tgz").metadata().unwrap().len() < N_BYTES / 100);
     let mut command = site.build_command(&["--output=type=cacheonly"]);
-    let (outcome, most_kib) = crate::hostile_registry::watched(&site, command.arg("."));
+    let (outcome, most_kib) = crate::hostile_registry::watched(command.arg("."));
     outcome.success();
     assert!(most_kib < N_BYTES / 1024 / 2, "{most_kib} KiB of memory");
     site.assert_tidy();

@@ -1,8 +1,8 @@
 //! Registries that are broken or want to do harm: a build gets the right image or says what is wrong, no login leaves
 //! the host that it belongs to, memory stays bounded, and the store is good for the next build.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -160,30 +160,42 @@ fn site_of(registry: &TestRegistry) -> Site {
 fn build(site: &Site, arguments: &[&str]) -> Outcome {
     let mut command = site.slipway();
     command.args(["build", "--progress=plain", "--pull", "--output=../out"]).args(arguments).arg(".");
-    let (outcome, most_kib) = watched(site, &mut command);
+    let (outcome, most_kib) = watched(&mut command);
     assert!(most_kib < MOST_MEMORY_KIB, "the build took {most_kib} KiB of memory:\n{}", outcome.stderr);
     outcome
 }
 
-/// Runs a command to its end; also says the most memory it was seen to have, in KiB.
-pub(crate) fn watched(site: &Site, command: &mut Command) -> (Outcome, u64) {
-    // A file, because nobody would empty a pipe while the memory is watched.
-    let log = site.path("log");
-    let mut child = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+/// Runs a command that says something on its standard error to its end; also says the most memory it was seen to have,
+/// in KiB.
+pub(crate) fn watched(command: &mut Command) -> (Outcome, u64) {
+    // Full, so that no command is at its end before it was seen.
+    let (mut reader, mut writer) = io::pipe().unwrap();
+    let filling = vec![0; rustix::pipe::fcntl_getpipe_size(&writer).unwrap()];
+    writer.write_all(&filling).unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    // It holds the other end, and the text would not end before that is gone.
+    command.stderr(Stdio::null());
     let status_file = format!("/proc/{}/status", child.id());
-    let mut most_kib = 0;
-    let status = loop {
+    let seen_kib = || -> Option<u64> {
         let status = fs::read_to_string(&status_file).unwrap_or_default();
-        let seen = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        most_kib = seen.map_or(0, |kib| kib.trim().parse().unwrap()).max(most_kib);
-        match child.try_wait().unwrap() {
-            Some(status) => break status,
-            None => thread::sleep(Duration::from_millis(2)),
-        }
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+        Some(kib.trim().parse().unwrap())
     };
-    assert!(most_kib > 0, "the build was never seen");
-    let stderr = fs::read_to_string(&log).unwrap();
-    (Outcome { exit_code: status.code(), stdout: Vec::new(), stderr }, most_kib)
+    let mut most_kib = seen_kib().expect("it says something before it ends");
+    thread::scope(|scope| {
+        let stderr = scope.spawn(|| {
+            reader.read_exact(&mut vec![0; filling.len()]).unwrap();
+            io::read_to_string(reader).unwrap()
+        });
+        let status = loop {
+            most_kib = seen_kib().map_or(most_kib, |kib| kib.max(most_kib));
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        (Outcome { exit_code: status.code(), stdout: Vec::new(), stderr: stderr.join().unwrap() }, most_kib)
+    })
 }
 
 /// The store is as it should be, and the next build gets the honest image.

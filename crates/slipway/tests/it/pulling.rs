@@ -233,7 +233,7 @@ fn layers_of_any_size_take_the_same_memory() {
     drop(layers);
     let site = Site::new(&format!("FROM {name} AS base\nFROM scratch\nCOPY --from=base / /\n"));
     let assert_little = |words: &[&str]| {
-        let (outcome, most_kib) = watched(&site, site.slipway().args(words));
+        let (outcome, most_kib) = watched(site.slipway().args(words));
         outcome.success();
         assert!(most_kib < MOST_MEMORY_KIB, "{words:?} took {most_kib} KiB");
     };
