@@ -12,8 +12,8 @@ use slipway_store::Store;
 use crate::now_ns;
 
 /// Beside a build of this length the sync is lost.
-const LONG_BUILD: Duration = Duration::from_secs(60);
-/// At most so much work is at the mercy of the power supply.
+const LONG_BUILD: Duration = Duration::from_secs(30);
+/// The work of about this time is at the mercy of the power supply.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 const KIND: &str = "durability";
@@ -22,19 +22,49 @@ const LAST: &str = "last sync, ns since 1970";
 /// Called at the end of a build that made something and took `took`. A failure changes nothing about the result; the
 /// next build tries again.
 pub(crate) fn after_build(store: &Store, took: Duration) {
-    if took < LONG_BUILD && since_last_sync(store) < LONGEST_WAIT {
-        let _ = store.shorten_log();
+    let waits = since_last_sync(store);
+    if is_due(took, waits) {
+        if store.mark_durable().is_ok() {
+            start_waiting(store);
+        }
         return;
     }
-    if store.mark_durable().is_ok() {
-        let _ = store.set_fact(KIND, LAST, &now_ns().to_le_bytes());
+    if waits.is_none() {
+        start_waiting(store);
     }
+    let _ = store.shorten_log();
 }
 
-fn since_last_sync(store: &Store) -> Duration {
-    let last = store.fact(KIND, LAST).ok().flatten().and_then(|bytes| bytes.try_into().ok()).map(i64::from_le_bytes);
-    match last {
-        Some(last) => Duration::from_nanos(u64::try_from(now_ns().saturating_sub(last)).unwrap_or(0)),
-        None => Duration::MAX,
+/// `waits` is `None` in a new store: a machine that is there for a few builds only need not keep them.
+fn is_due(took: Duration, waits: Option<Duration>) -> bool {
+    took >= LONG_BUILD || waits.is_some_and(|waits| waits >= LONGEST_WAIT)
+}
+
+fn start_waiting(store: &Store) {
+    let _ = store.set_fact(KIND, LAST, &now_ns().to_le_bytes());
+}
+
+fn since_last_sync(store: &Store) -> Option<Duration> {
+    let last = store.fact(KIND, LAST).ok().flatten()?.try_into().ok().map(i64::from_le_bytes)?;
+    Some(Duration::from_nanos(u64::try_from(now_ns().saturating_sub(last)).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_of_seconds_waits_for_the_disk_once_in_a_while() {
+        let second = Duration::from_secs(1);
+        for (took, waits, due) in [
+            (second, None, false),
+            (second, Some(Duration::ZERO), false),
+            (LONG_BUILD - second, Some(LONGEST_WAIT - second), false),
+            (second, Some(LONGEST_WAIT), true),
+            (LONG_BUILD, None, true),
+            (LONG_BUILD, Some(second), true),
+        ] {
+            assert_eq!(is_due(took, waits), due, "{took:?} {waits:?}");
+        }
     }
 }
