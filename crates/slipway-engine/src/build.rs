@@ -283,7 +283,8 @@ impl Engine {
         let (mut results, mut exported) = (Vec::new(), BTreeMap::new());
         for (build, result) in &blueprint.results {
             let request = &job.requests[*build].request;
-            let form = export::wanted_form(request, result.is_multi).or(cache_export::wanted_form(&request.cache_to));
+            let in_cache = cache_export::wanted_blobs(&request.cache_to);
+            let wish = export::wanted_blobs(request, result.is_multi).or(in_cache);
             for ImagePlan { result, .. } in &result.images {
                 results.push(*result);
                 let mut vertices = outboxes.wanted(*build);
@@ -291,8 +292,8 @@ impl Engine {
                     vertices.extend(observe::exported(&blueprint.graph, *result));
                 }
                 for vertex in vertices {
-                    let known = exported.entry(observe::maker_of_layer(&blueprint.graph, vertex)).or_insert(form);
-                    *known = known.or(form);
+                    let known = exported.entry(observe::maker_of_layer(&blueprint.graph, vertex)).or_insert(wish);
+                    *known = known.or(wish);
                 }
             }
             results.extend(result.scanned());

@@ -1,7 +1,8 @@
 //! Gives layers their diff IDs while the build goes on, and their compressed blobs when something leaves the store.
 //!
 //! A layer is hashed as soon as the step that made it commits, on a thread of its own while the next step runs. If an
-//! output of the build will need the compressed bytes, they are made in the same pass, so that files are read once. A layer
+//! output of the build will need the compressed bytes, they are made in the same pass, so that files are read once; so are
+//! those of small layers of an image that gets a name, because other tools find it in the store then. A layer
 //! is in the hands of one thread of one process at a time: who wants the same of it waits and takes what was made.
 
 use std::io::{self, BufReader, Write};
@@ -62,6 +63,30 @@ impl BlobForm {
     }
 }
 
+/// New layers of an image that are no longer than this together are compressed as soon as they are made.
+pub(crate) const MAX_SMALL_BYTES: u64 = 1 << 20;
+
+/// Whether a layer gets a blob together with its diff ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlobWish {
+    /// It stays where it is.
+    None,
+    /// It stays, but may be small enough that compressing it takes no time worth speaking of.
+    IfSmall(BlobForm),
+    /// It leaves the store.
+    Always(BlobForm),
+}
+
+impl BlobWish {
+    /// What satisfies both.
+    pub(crate) fn or(self, other: BlobWish) -> BlobWish {
+        match (self, other) {
+            (BlobWish::Always(_), _) | (_, BlobWish::None) | (BlobWish::IfSmall(_), BlobWish::IfSmall(_)) => self,
+            (BlobWish::None | BlobWish::IfSmall(_), _) => other,
+        }
+    }
+}
+
 /// A layer with its place in a stack: what is below it decides what its whiteouts mean.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -91,8 +116,7 @@ pub(crate) struct Unmade {
     /// What has made the snapshot.
     pub(crate) vertex: VertexId,
     pub(crate) snapshot: Snapshot,
-    /// The form in which the layer leaves the store, if it does.
-    pub(crate) form: Option<BlobForm>,
+    pub(crate) wish: BlobWish,
 }
 
 /// Takes layers.
@@ -132,12 +156,17 @@ impl<'scope, 'env> LayerMaker<'scope, 'env> {
         let (queue, all): (Queue, _) = mpsc::channel();
         let (store, cancel, made) = (self.store.clone(), self.cancel, self.made);
         self.scope.spawn(move || {
-            for Unmade { vertex, snapshot, form } in all {
+            let mut small_bytes_left = MAX_SMALL_BYTES;
+            for Unmade { vertex, snapshot, wish } in all {
                 let Some(top) = snapshot.layers().len().checked_sub(1) else { continue };
                 let place = Place::of(&snapshot, top);
-                if ensure(&store, &place, form, cancel).is_err() {
-                    return;
-                }
+                let blob = match wish {
+                    BlobWish::None => NewBlob::None,
+                    BlobWish::IfSmall(form) => NewBlob::UpTo(small_bytes_left, form),
+                    BlobWish::Always(form) => NewBlob::Whole(form),
+                };
+                let Ok((_, n_bytes)) = ensure(&store, &place, blob, cancel) else { return };
+                small_bytes_left = small_bytes_left.saturating_sub(n_bytes);
                 made(vertex, &snapshot);
             }
         });
@@ -147,7 +176,7 @@ impl<'scope, 'env> LayerMaker<'scope, 'env> {
 
 /// Makes sure that the layer has a diff ID, and returns it.
 pub(crate) fn finish(store: &Store, place: &Place, cancel: &Cancel) -> Result<DiffId, LayerError> {
-    ensure(store, place, None, cancel)
+    Ok(ensure(store, place, NewBlob::None, cancel)?.0)
 }
 
 /// The blob of the layer in the given form, made if it is not there.
@@ -157,7 +186,7 @@ pub(crate) fn blob(store: &Store, place: &Place, form: BlobForm, cancel: &Cancel
         None => Ok(None),
     };
     once(store, place.layer.as_str(), cancel, known, || {
-        let (_, blob) = make(store, place, Some(form), cancel)?;
+        let Written { blob, .. } = make(store, place, NewBlob::Whole(form), cancel)?;
         blob.ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))
     })
 }
@@ -218,7 +247,7 @@ pub(crate) fn no_younger_than(
     form: BlobForm,
     cancel: &Cancel,
 ) -> Result<(DiffId, Descriptor), LayerError> {
-    let made = write(store, place, Some(form), Some(latest), cancel)?;
+    let made = write(store, place, NewBlob::Whole(form), Some(latest), cancel)?;
     let blob = made.blob.ok_or_else(|| LayerError::Compress(io::Error::other("no blob was asked for")))?;
     Ok((made.diff_id, blob))
 }
@@ -246,42 +275,33 @@ fn make_in_form(
     let (file, _) = store.open_blob(&blob.digest)?.ok_or_else(missing)?;
     let source = Compression::of_layer(&blob.media_type).ok_or_else(missing)?;
     let mut plain = source.reader(BufReader::with_capacity(1 << 20, file)).map_err(LayerError::Decompress)?;
-    let compressor = Compressor::new(form.compression, form.level, store.blob_writer()?);
-    let compressor = compressor.map_err(LayerError::Compress)?;
-    let mut sink = TarSink { hasher: BackgroundHash::new(), n_bytes: 0, blob: Some(compressor), cancel };
+    let tar_blob = TarBlob::Compressed(compressor(store, form)?, form);
+    let mut sink = TarSink { hasher: BackgroundHash::new(), n_bytes: 0, blob: tar_blob, cancel };
     io::copy(&mut plain, &mut sink).map_err(LayerError::Decompress)?;
     let found = DiffId(sink.hasher.finish().map_err(LayerError::Hash)?);
     if found != *diff_id {
         return Err(LayerError::OtherContent { digest: blob.digest.clone(), expected: diff_id.clone(), found });
     }
-    committed(store, diff_id, sink.blob, form)?.ok_or_else(missing)
+    sink.blob.commit(store, diff_id)?.ok_or_else(missing)
 }
 
-/// Keeps the blob of the layer `diff_id`, if one was written.
-fn committed(
-    store: &Store,
-    diff_id: &DiffId,
-    compressor: Option<Compressor<BlobWriter>>,
-    form: BlobForm,
-) -> Result<Option<Descriptor>, LayerError> {
-    let Some(compressor) = compressor else { return Ok(None) };
-    let blob = compressor.finish().map_err(LayerError::Compress)?.commit(None)?;
-    let descriptor = Descriptor::new(layer_media_type(form.compression, true), blob.digest, blob.size_bytes);
-    store.add_layer_blob(diff_id, &descriptor)?;
-    Ok(Some(descriptor))
-}
-
-fn ensure(store: &Store, place: &Place, form: Option<BlobForm>, cancel: &Cancel) -> Result<DiffId, LayerError> {
+/// Makes the diff ID of a layer known, and `blob` along with it; also gives the length of its tar in bytes.
+fn ensure(store: &Store, place: &Place, blob: NewBlob, cancel: &Cancel) -> Result<(DiffId, u64), LayerError> {
     let known = || {
-        let Some((diff_id, _)) = store.diff_id(&place.layer)? else { return Ok(None) };
-        let is_complete = match form {
-            None => true,
+        let Some((diff_id, n_bytes)) = store.diff_id(&place.layer)? else { return Ok(None) };
+        let is_complete = match blob {
+            NewBlob::None | NewBlob::UpTo(..) => true,
             // What came with a base image is passed on as it came.
-            Some(form) => known_blob(store, &diff_id, form)?.is_some() || !store.layer_blobs(&diff_id)?.is_empty(),
+            NewBlob::Whole(form) => {
+                known_blob(store, &diff_id, form)?.is_some() || !store.layer_blobs(&diff_id)?.is_empty()
+            }
         };
-        Ok(is_complete.then_some(diff_id))
+        Ok(is_complete.then_some((diff_id, n_bytes)))
     };
-    once(store, place.layer.as_str(), cancel, known, || Ok(make(store, place, form, cancel)?.0))
+    once(store, place.layer.as_str(), cancel, known, || {
+        let made = make(store, place, blob, cancel)?;
+        Ok((made.diff_id, made.n_bytes))
+    })
 }
 
 fn known_blob(store: &Store, diff_id: &DiffId, form: BlobForm) -> Result<Option<Descriptor>, LayerError> {
@@ -294,22 +314,27 @@ fn known_blob(store: &Store, diff_id: &DiffId, form: BlobForm) -> Result<Option<
     Ok(None)
 }
 
-fn make(
-    store: &Store,
-    place: &Place,
-    form: Option<BlobForm>,
-    cancel: &Cancel,
-) -> Result<(DiffId, Option<Descriptor>), LayerError> {
-    let Written { diff_id, n_bytes, blob } = write(store, place, form, None, cancel)?;
+fn make(store: &Store, place: &Place, blob: NewBlob, cancel: &Cancel) -> Result<Written, LayerError> {
+    let written = write(store, place, blob, None, cancel)?;
     if let Some((known, _)) = store.diff_id(&place.layer)?
-        && known != diff_id
+        && known != written.diff_id
     {
         // It was unpacked from a tar that is gone now, and that was written by other rules, or its files were changed.
         store.report_damage(Finding::LayerContent { layer: place.layer.to_string() });
-        return Err(LayerError::Repacked { layer: place.layer.clone(), expected: known, found: diff_id });
+        let (layer, found) = (place.layer.clone(), written.diff_id);
+        return Err(LayerError::Repacked { layer, expected: known, found });
     }
-    store.set_diff_id(&place.layer, &diff_id, n_bytes)?;
-    Ok((diff_id, blob))
+    store.set_diff_id(&place.layer, &written.diff_id, written.n_bytes)?;
+    Ok(written)
+}
+
+/// The blob that is made of a layer while its tar is hashed.
+#[derive(Clone, Copy)]
+enum NewBlob {
+    None,
+    /// Only of a tar of up to so many bytes.
+    UpTo(u64, BlobForm),
+    Whole(BlobForm),
 }
 
 /// A layer as a tar.
@@ -323,26 +348,26 @@ struct Written {
 fn write(
     store: &Store,
     place: &Place,
-    form: Option<BlobForm>,
+    blob: NewBlob,
     latest: Option<i64>,
     cancel: &Cancel,
 ) -> Result<Written, LayerError> {
     let (upper, lower) = opened(store, &place.below, &place.layer)?;
-    let blob = match form {
-        None => None,
-        Some(form) => {
-            let writer = store.blob_writer()?;
-            Some(Compressor::new(form.compression, form.level, writer).map_err(LayerError::Compress)?)
-        }
+    let blob = match blob {
+        NewBlob::None => TarBlob::None,
+        NewBlob::UpTo(most_bytes, form) => TarBlob::Gathered { bytes: Vec::new(), most_bytes, form },
+        NewBlob::Whole(form) => TarBlob::Compressed(compressor(store, form)?, form),
     };
     let tar = TarSink { hasher: BackgroundHash::new(), n_bytes: 0, blob, cancel };
     let tar = diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), latest, tar)?;
     let (diff_id, n_bytes) = (DiffId(tar.hasher.finish().map_err(LayerError::Hash)?), tar.n_bytes);
-    let blob = match form {
-        Some(form) => committed(store, &diff_id, tar.blob, form)?,
-        None => None,
-    };
+    let blob = tar.blob.commit(store, &diff_id)?;
     Ok(Written { diff_id, n_bytes, blob })
+}
+
+fn compressor(store: &Store, form: BlobForm) -> Result<Box<Compressor<BlobWriter>>, LayerError> {
+    let compressor = Compressor::new(form.compression, form.level, store.blob_writer()?);
+    compressor.map(Box::new).map_err(LayerError::Compress)
 }
 
 /// The folder of `layer`, and a view of the layers `below` it, if there are any.
@@ -362,11 +387,11 @@ pub fn write_layer_tar(store: &Store, below: &[LayerId], layer: &LayerId, out: i
     diff::write_layer(upper.as_fd(), lower.as_ref().map(AsFd::as_fd), None, out).map(drop).map_err(io::Error::other)
 }
 
-/// Takes the tar: hashes it, counts it, and passes it on to the compressor if there is one.
+/// Takes the tar: hashes it, counts it, and makes a blob of it if one is wanted.
 struct TarSink<'a> {
     hasher: BackgroundHash,
     n_bytes: u64,
-    blob: Option<Compressor<BlobWriter>>,
+    blob: TarBlob,
     cancel: &'a Cancel,
 }
 
@@ -377,13 +402,54 @@ impl Write for TarSink<'_> {
         }
         self.hasher.update(bytes)?;
         self.n_bytes += bytes.len() as u64;
-        if let Some(blob) = &mut self.blob {
-            blob.write_all(bytes)?;
-        }
+        self.blob.take(bytes)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// What becomes of the bytes of a tar.
+enum TarBlob {
+    None,
+    /// They are kept until it is known whether there are too many.
+    Gathered {
+        bytes: Vec<u8>,
+        most_bytes: u64,
+        form: BlobForm,
+    },
+    Compressed(Box<Compressor<BlobWriter>>, BlobForm),
+}
+
+impl TarBlob {
+    fn take(&mut self, more: &[u8]) -> io::Result<()> {
+        match self {
+            TarBlob::None => {}
+            TarBlob::Gathered { bytes, most_bytes, .. } if (bytes.len() + more.len()) as u64 > *most_bytes => {
+                *self = TarBlob::None;
+            }
+            TarBlob::Gathered { bytes, .. } => bytes.extend_from_slice(more),
+            TarBlob::Compressed(compressor, _) => compressor.write_all(more)?,
+        }
+        Ok(())
+    }
+
+    /// Keeps the blob as one of the layer `diff_id`, if there is one.
+    fn commit(self, store: &Store, diff_id: &DiffId) -> Result<Option<Descriptor>, LayerError> {
+        let (compressor, form) = match self {
+            TarBlob::None => return Ok(None),
+            TarBlob::Gathered { bytes, form, .. } => {
+                let mut compressor = compressor(store, form)?;
+                compressor.write_all(&bytes).map_err(LayerError::Compress)?;
+                (compressor, form)
+            }
+            TarBlob::Compressed(compressor, form) => (compressor, form),
+        };
+        let blob = compressor.finish().map_err(LayerError::Compress)?.commit(None)?;
+        let descriptor = Descriptor::new(layer_media_type(form.compression, true), blob.digest, blob.size_bytes);
+        store.add_layer_blob(diff_id, &descriptor)?;
+        Ok(Some(descriptor))
     }
 }

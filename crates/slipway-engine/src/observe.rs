@@ -10,7 +10,7 @@ use slipway_oci::Digest;
 use slipway_solver::{Hit, Observer};
 
 use crate::chain;
-use crate::layers::{BlobForm, Unmade};
+use crate::layers::{BlobWish, Unmade};
 use crate::ops::exec::HostFiles;
 use crate::ops::{EngineOps, OpError, Output};
 use crate::records::audience::SharedSteps;
@@ -22,8 +22,8 @@ pub(crate) struct BuildObserver<'a> {
     pub(crate) audience: &'a SharedSteps<'a>,
     pub(crate) ops: &'a EngineOps<'a>,
     pub(crate) steps: &'a [StepId],
-    /// Vertices whose newest layer is part of an image, and the form in which it leaves the store, if it does.
-    pub(crate) exported: &'a BTreeMap<VertexId, Option<BlobForm>>,
+    /// Vertices whose newest layer is part of an image.
+    pub(crate) exported: &'a BTreeMap<VertexId, BlobWish>,
     /// Takes the snapshots whose newest layer is to be made.
     pub(crate) hand_in: &'a (dyn Fn(Unmade) + Sync),
     /// What goes to other machines meanwhile.
@@ -118,8 +118,8 @@ impl Observer<EngineOps<'_>> for BuildObserver<'_> {
 
     fn done(&self, vertex: VertexId, output: &Output) {
         self.audience.emit(Event::StepDone { step: self.steps[vertex.0], at: SystemTime::now() });
-        if let (Some(form), Output::Snapshot(snapshot)) = (self.exported.get(&vertex), output) {
-            (self.hand_in)(Unmade { vertex, snapshot: snapshot.clone(), form: *form });
+        if let (Some(wish), Output::Snapshot(snapshot)) = (self.exported.get(&vertex), output) {
+            (self.hand_in)(Unmade { vertex, snapshot: snapshot.clone(), wish: *wish });
         }
         (self.grown)();
     }

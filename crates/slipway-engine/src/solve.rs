@@ -14,7 +14,7 @@ use crate::build::Job;
 use crate::contexts::Contexts;
 use crate::engine::Engine;
 use crate::failure::{BuildFailure, Failed};
-use crate::layers::{BlobForm, LayerMaker};
+use crate::layers::{BlobWish, LayerMaker};
 use crate::observe::BuildObserver;
 use crate::ops::exec::HostFiles;
 use crate::ops::{ContextReads, EngineCache, EngineOps, OpError, Session};
@@ -35,8 +35,8 @@ pub(crate) struct Wanted<'a> {
     /// By vertex: all requests that need it, the owner first.
     pub(crate) users: &'a [Vec<usize>],
     pub(crate) contexts: &'a Contexts,
-    /// Vertices whose newest layers will be those of images, and the form of their blobs if they leave the store.
-    pub(crate) exported: BTreeMap<VertexId, Option<BlobForm>>,
+    /// Vertices whose newest layers will be those of images.
+    pub(crate) exported: BTreeMap<VertexId, BlobWish>,
     /// What goes to other machines meanwhile.
     pub(crate) outboxes: &'a Outboxes,
     /// Vertices whose files are needed whatever the steps do with them.

@@ -7,9 +7,7 @@ use slipway_store::ImageRecord;
 use super::documents::Documents;
 use super::{Export, ExportError, ExportedImage, Image, ImageLayer, registry};
 use crate::assemble::Assembled;
-
-/// New layers of no more than so many bytes are compressed as soon as they have a name.
-const MAX_SMALL_BYTES: u64 = 1 << 20;
+use crate::layers::MAX_SMALL_BYTES;
 
 /// Gives what the names point to, if that is in a form that can leave the store: one image is stored without.
 pub(super) fn export(export: &Export<'_>, options: &ImageOutput) -> Result<Option<ExportedImage>, ExportError> {

@@ -37,7 +37,7 @@ use crate::docker_api::DockerApiError;
 use crate::engine::FindDockerEngines;
 use crate::images::ImageError;
 use crate::layer::diff::DiffError;
-use crate::layers::{BlobForm, LayerError, Place};
+use crate::layers::{BlobForm, BlobWish, LayerError, Place};
 use crate::ops::OpError;
 use crate::remote::RootFs;
 use crate::shared_cache::import::LostCache;
@@ -262,20 +262,29 @@ pub(crate) fn makes_image(request: &BuildRequest) -> bool {
     request.outputs.is_empty() || request.outputs.iter().any(|output| *output != Output::CacheOnly)
 }
 
-/// The compressed form that the outputs of `request` want, if any does: made while the build goes on. An index, of
+/// The blobs of layers that the outputs of `request` want: made while the build goes on. An index, of
 /// several platforms (`is_multi`) or of an image and what is said about it, names compressed blobs wherever it is kept.
-pub(crate) fn wanted_form(request: &BuildRequest, is_multi: bool) -> Option<BlobForm> {
+pub(crate) fn wanted_blobs(request: &BuildRequest, is_multi: bool) -> BlobWish {
     let is_indexed = is_multi || attest::is_wanted(request);
-    if request.outputs.is_empty() && is_indexed {
-        return Some(BlobForm::of(&ImageOutput::stored(request.tags.clone())));
-    }
-    request.outputs.iter().find_map(|output| match output {
-        Output::Image(image) => (is_indexed || image.push.is_some()).then(|| BlobForm::of(image)),
-        Output::Oci { image, .. } | Output::Docker { image, .. } | Output::Load { image, .. } => {
-            Some(BlobForm::of(image))
+    let of_image = |image: &ImageOutput| {
+        if is_indexed || image.push.is_some() {
+            return BlobWish::Always(BlobForm::of(image));
         }
-        Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => None,
-    })
+        // Only what has a name is complete at once, see `image::is_small`.
+        let is_named = image.is_stored && !image.names.is_empty();
+        if is_named { BlobWish::IfSmall(BlobForm::of(image)) } else { BlobWish::None }
+    };
+    if request.outputs.is_empty() {
+        return of_image(&ImageOutput::stored(request.tags.clone()));
+    }
+    let wishes = request.outputs.iter().map(|output| match output {
+        Output::Image(image) => of_image(image),
+        Output::Oci { image, .. } | Output::Docker { image, .. } | Output::Load { image, .. } => {
+            BlobWish::Always(BlobForm::of(image))
+        }
+        Output::Local { .. } | Output::Tar { .. } | Output::CacheOnly => BlobWish::None,
+    });
+    wishes.fold(BlobWish::None, BlobWish::or)
 }
 
 impl Export<'_> {

@@ -98,19 +98,26 @@ struct Member {
     result: SyncSender<io::Result<Vec<u8>>>,
 }
 
-/// Cuts its input into members, compresses them on worker threads and writes them in order.
+/// Cuts its input into members, compresses them on worker threads and writes them in order. What is no longer than one
+/// member needs no threads.
 pub(crate) struct ParallelGzip<W: Write> {
     out: W,
     plain: Vec<u8>,
-    to_workers: Option<SyncSender<Member>>,
-    workers: Vec<JoinHandle<()>>,
-    in_flight: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+    n_workers: usize,
+    workers: Option<Workers>,
     level: Level,
     n_members: u64,
 }
 
-impl<W: Write> ParallelGzip<W> {
-    fn new(level: Option<u32>, n_workers: usize, out: W) -> Self {
+/// Threads that compress members.
+struct Workers {
+    members: SyncSender<Member>,
+    threads: Vec<JoinHandle<()>>,
+    in_flight: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+}
+
+impl Workers {
+    fn start(n_workers: usize) -> Workers {
         let (to_workers, members) = sync_channel::<Member>(n_workers);
         let members = Arc::new(Mutex::new(members));
         let work = move |members: Arc<Mutex<Receiver<Member>>>| {
@@ -122,46 +129,73 @@ impl<W: Write> ParallelGzip<W> {
                 let _ = member.result.send(compressors.compress(member.level, &member.plain));
             }
         };
-        let workers = (0..n_workers).map(|_| {
+        let threads = (0..n_workers).map(|_| {
             let members = Arc::clone(&members);
             std::thread::spawn(move || work(members))
         });
-        let workers = workers.collect();
+        Workers { threads: threads.collect(), members: to_workers, in_flight: VecDeque::new() }
+    }
+
+    fn send(&mut self, plain: Vec<u8>, level: u32) -> io::Result<()> {
+        let (result, receiver) = sync_channel(1);
+        self.members.send(Member { plain, level, result }).map_err(|_| lost())?;
+        self.in_flight.push_back(receiver);
+        Ok(())
+    }
+
+    /// The oldest member that was not asked for yet, once it is compressed.
+    fn oldest(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(receiver) = self.in_flight.pop_front() else { return Ok(None) };
+        receiver.recv().map_err(|_| lost())?.map(Some)
+    }
+
+    fn end(self) -> io::Result<()> {
+        drop(self.members);
+        self.threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| lost()))
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("a compression thread died")
+}
+
+impl<W: Write> ParallelGzip<W> {
+    fn new(level: Option<u32>, n_workers: usize, out: W) -> Self {
         let level = match level {
             Some(level) => Level::Given(level),
             None => Level::Chosen { current: THOROUGH_LEVEL, compressors: Compressors::default() },
         };
-        let (to_workers, in_flight) = (Some(to_workers), VecDeque::new());
-        ParallelGzip { out, plain: Vec::new(), to_workers, workers, in_flight, level, n_members: 0 }
+        ParallelGzip { out, plain: Vec::new(), n_workers, workers: None, level, n_members: 0 }
     }
 
     fn send_member(&mut self) -> io::Result<()> {
-        let plain = std::mem::replace(&mut self.plain, Vec::with_capacity(MEMBER_BYTES));
+        let plain = std::mem::take(&mut self.plain);
         let level = self.level.of_member(self.n_members, &plain)?;
         self.n_members += 1;
-        let (result, receiver) = sync_channel(1);
-        let to_workers = self.to_workers.as_ref().expect("the workers live until the end");
-        to_workers.send(Member { plain, level, result }).map_err(|_| io::Error::other("a compression thread died"))?;
-        self.in_flight.push_back(receiver);
-        if self.in_flight.len() > 2 * self.workers.len() { self.write_oldest() } else { Ok(()) }
-    }
-
-    fn write_oldest(&mut self) -> io::Result<()> {
-        let Some(receiver) = self.in_flight.pop_front() else { return Ok(()) };
-        let compressed = receiver.recv().map_err(|_| io::Error::other("a compression thread died"))??;
-        self.out.write_all(&compressed)
+        let workers = self.workers.get_or_insert_with(|| Workers::start(self.n_workers));
+        workers.send(plain, level)?;
+        if workers.in_flight.len() > 2 * workers.threads.len()
+            && let Some(compressed) = workers.oldest()?
+        {
+            self.out.write_all(&compressed)?;
+        }
+        Ok(())
     }
 
     fn finish(mut self) -> io::Result<W> {
-        if !self.plain.is_empty() || self.n_members == 0 {
+        if self.n_members == 0 {
+            let level = self.level.of_member(0, &self.plain)?;
+            self.out.write_all(&Compressors::default().compress(level, &self.plain)?)?;
+            return Ok(self.out);
+        }
+        if !self.plain.is_empty() {
             self.send_member()?;
         }
-        while !self.in_flight.is_empty() {
-            self.write_oldest()?;
-        }
-        self.to_workers = None;
-        for worker in self.workers.drain(..) {
-            worker.join().map_err(|_| io::Error::other("a compression thread died"))?;
+        if let Some(mut workers) = self.workers.take() {
+            while let Some(compressed) = workers.oldest()? {
+                self.out.write_all(&compressed)?;
+            }
+            workers.end()?;
         }
         Ok(self.out)
     }
@@ -169,11 +203,15 @@ impl<W: Write> ParallelGzip<W> {
 
 impl<W: Write> Write for ParallelGzip<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(MEMBER_BYTES - self.plain.len());
-        self.plain.extend_from_slice(&bytes[..taken]);
-        if self.plain.len() == MEMBER_BYTES {
+        // Only when there is more: then it is not the last member.
+        if self.plain.len() == MEMBER_BYTES && !bytes.is_empty() {
             self.send_member()?;
         }
+        if self.n_members > 0 && self.plain.capacity() == 0 {
+            self.plain.reserve_exact(MEMBER_BYTES);
+        }
+        let taken = bytes.len().min(MEMBER_BYTES - self.plain.len());
+        self.plain.extend_from_slice(&bytes[..taken]);
         Ok(taken)
     }
 

@@ -22,7 +22,7 @@ use super::mounts;
 use super::outbox::Outbox;
 use crate::assemble::rfc3339;
 use crate::build::internal_step;
-use crate::layers::{self, BlobForm, LayerError};
+use crate::layers::{self, BlobForm, BlobWish, LayerError};
 use crate::remote::{Holder, RemoteLayers, RemoteSnapshot};
 use crate::{chain, export, observe};
 
@@ -55,8 +55,9 @@ pub(crate) struct CacheExport<'a> {
 }
 
 /// The form of blobs that the targets want, if any is a place of its own.
-pub(crate) fn wanted_form(targets: &[CacheTarget]) -> Option<BlobForm> {
-    targets.iter().find(|target| target.place != CachePlace::Inline).map(form)
+pub(crate) fn wanted_blobs(targets: &[CacheTarget]) -> BlobWish {
+    let first = targets.iter().find(|target| target.place != CachePlace::Inline);
+    first.map_or(BlobWish::None, |target| BlobWish::Always(form(target)))
 }
 
 /// The vertices whose layers belong into a cache of `results`, inputs first.

@@ -13,6 +13,7 @@ use crate::site::{Outcome, SLIPWAY, Site, busybox_flag, busybox_layout, run};
 pub(crate) const TESTS: &[Test] = &[
     Test { name: "an_image_and_its_cache_share_blobs", needs: STRACE, run: an_image_and_its_cache_share_blobs },
     Test { name: "blobs_of_earlier_steps_are_shared", needs: STRACE, run: blobs_of_earlier_steps_are_shared },
+    Test { name: "small_layers_are_read_once", needs: STRACE, run: small_layers_are_read_once },
     Test { name: "targets_share_blobs", needs: STRACE, run: targets_share_blobs },
 ];
 
@@ -28,17 +29,23 @@ fn n_blobs(site: &Site) -> usize {
     fs::read_dir(site.path("store/blobs/sha256")).map_or(0, Iterator::count)
 }
 
-/// Runs slipway, and asserts that each blob that it wrote is one that was not there.
+/// Runs slipway; also gives what it opened, a line each.
 #[track_caller]
-fn run_writing_blobs_once(site: &Site, arguments: &[&str]) -> Outcome {
-    let before = n_blobs(site);
+fn run_and_list_opened(site: &Site, arguments: &[&str]) -> (Outcome, String) {
     let log = site.path("strace.log");
     let mut strace = site.with_own_environment(Command::new("strace"));
     strace.args(["-f", "-qq", "-e", "trace=openat", "-e", "signal=none", "-o"]).arg(&log);
     strace.env("BUILDX_BAKE_ENTITLEMENTS_FS", "0").args(["--", SLIPWAY]).args(arguments);
     let outcome = run(&mut strace).success();
     assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
-    let log = fs::read_to_string(log).unwrap();
+    (outcome, fs::read_to_string(log).unwrap())
+}
+
+/// Runs slipway, and asserts that each blob that it wrote is one that was not there.
+#[track_caller]
+fn run_writing_blobs_once(site: &Site, arguments: &[&str]) -> Outcome {
+    let before = n_blobs(site);
+    let (outcome, log) = run_and_list_opened(site, arguments);
     let begun = log.lines().filter(|line| line.contains(".blob\"") && line.contains("O_CREAT"));
     assert_eq!(begun.count(), n_blobs(site) - before, "{arguments:?}");
     outcome
@@ -80,6 +87,24 @@ fn blobs_of_earlier_steps_are_shared() {
     site.write("Dockerfile", &format!("{LAYERS}RUN true\nRUN echo more > /more\n"));
     let other = format!("--cache-to=type=local,dest={}", site.name("other"));
     build(&site, &[&to_folder(&site), &other]);
+}
+
+/// Their blobs are made along with their names. The limit is for all of them together.
+fn small_layers_are_read_once() {
+    let site = Site::new("FROM busybox\n");
+    site.build(&[]).success();
+    let base = busybox_flag();
+    let (small, large) = ("echo 1", "head -c 600000 /dev/zero");
+    // Layers, config and manifest, or the first layer and the config of an image that turned out to be large.
+    for (command, n_new_blobs) in [(small, 4), (large, 2)] {
+        site.write("Dockerfile", &format!("FROM busybox\nRUN {command} > /first\nRUN {command} > /second\n"));
+        let before = n_blobs(&site);
+        let (_, log) = run_and_list_opened(&site, &["build", "--progress=plain", "-t", "named", &base, "."]);
+        for name in ["\"first\"", "\"second\""] {
+            assert_eq!(log.lines().filter(|line| line.contains(name)).count(), 1, "{command} {name}");
+        }
+        assert_eq!(n_blobs(&site) - before, n_new_blobs, "{command}");
+    }
 }
 
 fn targets_share_blobs() {
