@@ -3,15 +3,17 @@
 //!
 //! The moments are drawn from a fixed seed, so a failure comes again; `killed.rs` has those that somebody chose.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slipway_test::capability::Capability;
 use slipway_test::registry::TestRegistry;
 
-use crate::process::Running;
+use crate::process::{Running, wait_until};
 use crate::site::{SLIPWAY, Site, busybox_flag, busybox_layout, run};
 use crate::{Test, test};
 
@@ -61,9 +63,6 @@ struct Subject {
 }
 
 const VARIANTS: u64 = 3;
-
-/// strace counts the calls of each thread by itself, and most make few of one kind.
-const CALLS_OF_ONE_THREAD: u64 = 30;
 
 impl Subject {
     fn new() -> Subject {
@@ -170,63 +169,92 @@ fn killed(kind: Kind) {
     subject.site.assert_tidy();
 }
 
-/// Calls by which something becomes visible, or stops to be, or is listed. (Reading is what the loader does first.)
-const CALLS: [&str; 14] = [
-    "rename",
-    "mkdir",
-    "openat",
-    "pwrite64",
-    "write",
-    "unlink",
-    "flock",
-    "fdatasync",
-    "mkdirat",
-    "unlinkat",
-    "linkat",
-    "ftruncate",
-    "getdents64",
-    "copy_file_range",
-];
+/// Calls with a path, and those that read, write or describe what is open.
+const CALLS: &str = "%file,read,pread64,write,pwrite64,writev,sendfile,copy_file_range,getdents64,lseek,fstat,fchmod,\
+                     fchown,flistxattr,fgetxattr,fsetxattr,ftruncate,fallocate,fsync,fdatasync,syncfs,flock";
 
-/// Runs `command` such that something happens at the `when`-th call of `call`; the exit code, and whether it did happen.
-fn traced(site: &Site, command: &Command, call: &str, what: &str, when: u64) -> (Option<i32>, bool) {
-    let mut strace = site.with_own_environment(Command::new("strace"));
-    let inject = format!("--inject={call}:{what}:when={when}");
-    let log = site.path("strace.log");
-    strace.args(["-f", "-qq", "-e", &format!("trace={call}"), &inject, "-o"]).arg(&log).args(["--", SLIPWAY]);
-    strace.args(command.get_args()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = strace.spawn().unwrap();
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            let log = fs::read_to_string(log).unwrap();
-            return (status.code(), log.contains("(INJECTED)") || status.code().is_none());
-        }
-        assert!(begin.elapsed() < Duration::from_secs(60), "{call}:{what}:when={when} never ends");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// How often that thread makes a call that makes it most often, of slipway and all that it starts: strace counts the calls
+/// of each thread by itself.
+type Counts = BTreeMap<String, u64>;
+
+/// The thread and the call in a line such as `1234  openat(AT_FDCWD, …`. Others are the rest of such a line, or a signal.
+fn call_in(line: &str) -> Option<(&str, &str)> {
+    let (thread, rest) = line.split_once(' ')?;
+    let call = rest.split_once('(')?.0.trim();
+    call.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then_some((thread, call))
 }
 
+fn counts_in(log: &Path) -> Counts {
+    let text = String::from_utf8_lossy(&fs::read(log).unwrap()).into_owned();
+    let mut of_threads = BTreeMap::<(&str, &str), u64>::new();
+    for call in text.lines().filter_map(call_in) {
+        *of_threads.entry(call).or_default() += 1;
+    }
+    let mut counts = Counts::new();
+    for ((_, call), n) in of_threads {
+        let most = counts.entry(call.to_owned()).or_default();
+        *most = n.max(*most);
+    }
+    counts
+}
+
+/// Runs slipway to its end, seen by an strace that has `flags`; the exit code, and what was seen.
+fn traced<'a>(
+    site: &Site,
+    store: &str,
+    arguments: impl IntoIterator<Item = &'a OsStr>,
+    flags: &[String],
+) -> (Option<i32>, Counts) {
+    let log = site.path("strace.log");
+    let mut strace = site.with_own_environment(Command::new("strace"));
+    strace.env("SLIPWAY_ROOT", site.path(store)).args(["-f", "-qq", "-e", "signal=none"]).args(flags);
+    strace.arg("-o").arg(&log).args(["--", SLIPWAY]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = strace.spawn().unwrap();
+    let mut code = None;
+    wait_until(&format!("slipway ends: {flags:?}"), || {
+        let status = child.try_wait().unwrap();
+        code = status.and_then(|status| status.code());
+        status.is_some()
+    });
+    (code, counts_in(&log))
+}
+
+/// Lets one of `outcomes` happen at calls that the command makes, as a rehearsal in a copy of the store has shown, until it
+/// did so [`N_CALLS`] times.
 fn at_calls(seed: u64, outcomes: &[&str], is_fine: impl Fn(Option<i32>) -> bool) {
     let subject = Subject::new();
+    let site = &subject.site;
     let mut chance = Chance(seed);
+    let all_calls = [format!("--trace={CALLS}")];
+    // What the loader does fails before there is a slipway.
+    let (_, loading) = traced(site, "store", [OsStr::new("--version")], &all_calls);
     let kinds = [Kind::Cold, Kind::Warm, Kind::Pulling, Kind::Exporting, Kind::Pruning];
-    let mut n_happened = 0;
-    for round in 0..N_CALLS {
-        let kind = kinds[(round % 5) as usize];
+    let (mut n_happened, mut round) = (0, 0);
+    while n_happened < N_CALLS {
+        // Who waits by looking again and again makes as many calls as there is time for, maybe fewer than in the rehearsal.
+        assert!(round < 2 * N_CALLS, "only {n_happened} of {round} happened");
+        let kind = kinds[(n_happened % 5) as usize];
         let variant = chance.below(VARIANTS);
         subject.prepare(kind, variant);
-        let call = CALLS[chance.below(CALLS.len() as u64) as usize];
+        let command = subject.command(kind);
+        site.copy_store("rehearsal");
+        let (_, counts) = traced(site, "rehearsal", command.get_args(), &all_calls);
+        let n_skipped = |call: &str| loading.get(call).copied().unwrap_or(0);
+        let choices: Vec<(&String, &u64)> = counts.iter().filter(|(call, n)| **n > n_skipped(call)).collect();
+        let (call, n) = choices[chance.below(choices.len() as u64) as usize];
+        let when = 1 + n_skipped(call) + chance.below(n - n_skipped(call));
         let outcome = outcomes[chance.below(outcomes.len() as u64) as usize];
-        let when = 1 + chance.below(CALLS_OF_ONE_THREAD);
-        let (code, has_happened) = traced(&subject.site, &subject.command(kind), call, outcome, when);
+        let flags = [format!("--trace={call}"), format!("--inject={call}:{outcome}:when={when}")];
+        let (code, seen) = traced(site, "store", command.get_args(), &flags);
+        // Whoever is killed leaves no log.
+        let has_happened = code.is_none() || seen.get(call).is_some_and(|n| *n >= when);
         n_happened += u64::from(has_happened);
+        round += 1;
         let what = format!("{kind:?}, round {round}, {outcome} at {call} number {when}, ended with {code:?}");
         assert!(is_fine(code), "{what}");
         subject.comes_back(chance.below(VARIANTS), &what);
     }
-    assert!(n_happened * 8 >= N_CALLS, "only {n_happened} of {N_CALLS} happened");
-    subject.site.wait_until_no_process();
+    site.wait_until_no_process();
 }
 
 fn killed_at_a_system_call() {

@@ -176,6 +176,15 @@ impl Site {
         fs::rename(self.path("store"), free).unwrap();
     }
 
+    /// Makes `name` beside the store the same as the store, or removes it if there is no store.
+    pub(crate) fn copy_store(&self, name: &str) {
+        let (store, copy) = (self.path("store"), self.path(name));
+        run(as_owner(&["rm", "-rf"]).arg(&copy)).success();
+        if store.exists() {
+            run(as_owner(&["cp", "-a"]).arg(store).arg(copy)).success();
+        }
+    }
+
     /// The store, opened by this process.
     pub(crate) fn store(&self) -> Store {
         let flavor = if is_root() { OverlayFlavor::Root } else { OverlayFlavor::UserNamespace };
@@ -229,11 +238,19 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if !is_root() {
-            // Files of steps belong to subordinate ids, which only root of such a namespace may remove.
-            let remove = ["-U", "--map-auto", "--map-root-user", "rm", "-rf", "--"];
-            Command::new("unshare").args(remove).arg(self.folder.path()).status().ok();
+            as_owner(&["rm", "-rf", "--"]).arg(self.folder.path()).status().ok();
         }
     }
+}
+
+/// A command that may do everything with the files of a store. Those of steps belong to subordinate ids, which are at the
+/// disposal of root of their namespace only.
+fn as_owner(words: &[&str]) -> Command {
+    let namespace: &[&str] = if is_root() { &[] } else { &["unshare", "-U", "--map-auto", "--map-root-user"] };
+    let words = [namespace, words].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    command
 }
 
 /// The flag that gives the base image the name `busybox`.
