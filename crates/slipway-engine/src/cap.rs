@@ -3,7 +3,7 @@
 //! While a build goes on, a thread looks after every step that ran, and again when the build is over. What this build or
 //! another uses, and images that have names, stay even if they are more than that.
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -66,23 +66,35 @@ impl CapWatch<'_, '_> {
         let (wake, woken) = mpsc::channel();
         let store = self.store.clone();
         self.scope.spawn(move || {
-            let mut next = Instant::now();
-            for () in woken {
-                // What comes too soon is left to the look at the end of the build.
-                if Instant::now() < next {
-                    continue;
-                }
+            let mut rest_ends = Instant::now();
+            while is_to_look(&woken, rest_ends) {
                 let begin = Instant::now();
                 keep(&store, bounds);
-                next = Instant::now() + begin.elapsed() * REST;
+                rest_ends = Instant::now() + begin.elapsed() * REST;
             }
         });
         wake
     }
 }
 
+/// Waits until a step has run and `rest_ends` has come. `false` if the build ends before, which looks by itself.
+fn is_to_look(woken: &mpsc::Receiver<()>, rest_ends: Instant) -> bool {
+    if woken.recv().is_err() {
+        return false;
+    }
+    loop {
+        match woken.recv_timeout(rest_ends.saturating_duration_since(Instant::now())) {
+            // One look does for all steps that end before it.
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}
+
 fn keep(store: &Store, bounds: Bounds) {
-    let begin = Instant::now();
+    // It begins when the store has been measured, which takes its time.
+    let mut begin = None;
     // A build is not worse for a store that is too large; the next look tries again.
-    let _ = store.keep_within(bounds, || begin.elapsed() < PATIENCE);
+    let _ = store.keep_within(bounds, || begin.get_or_insert_with(Instant::now).elapsed() < PATIENCE);
 }

@@ -43,8 +43,9 @@ pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The discard service: whatever comes of the packet, sending it makes the kernel ask who has [`ROUTER`].
 const ANY_PORT: u16 = 9;
 
-/// How long a helper has to answer. They take 5 to 20 ms.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a helper has to answer. They take 5 to 20 ms, and as many times as long on a machine with much else to do:
+/// steps are not to see the host's network for that.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait before looking again. A look takes 20 µs.
 const PAUSE: Duration = Duration::from_micros(100);

@@ -256,7 +256,7 @@ mod tests {
                     waiting.send(()).unwrap();
                 }
                 n_asked += 1;
-                n_asked < 1000
+                n_asked < 30_000
             };
             // The first one keeps its mount until it is joined.
             let second = store.cache_mount("id", Sharing::Shared, |_| panic!("seeded twice"), keep_waiting);

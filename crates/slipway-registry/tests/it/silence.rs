@@ -23,7 +23,8 @@ fn server() -> (SocketAddr, Arc<AtomicUsize>) {
             counter.fetch_add(1, Ordering::Relaxed);
             let lines = BufReader::new(&stream).lines();
             lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nnine byte").unwrap();
+            // Who gave up does not get it.
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nnine byte").ok();
             connections.push(stream);
         }
     });
@@ -36,12 +37,15 @@ fn a_server_that_falls_silent_in_the_middle_is_asked_once() {
     let reference: Reference = format!("{address}/app:1").parse().unwrap();
     let blob = Descriptor::new(media_type::OCI_LAYER, Digest::of(b"ten bytes."), 10);
     let impatient = client().with_silence_limit(Duration::from_millis(50));
-    let error = impatient.blob(&reference, &blob).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
-    assert!(error.to_string().ends_with("it said nothing for 50ms"), "{error}");
+    // A server that has much else to do may be silent from the beginning.
+    let told = match impatient.blob(&reference, &blob) {
+        Ok(mut bytes) => bytes.read_to_end(&mut Vec::new()).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(told.ends_with("it said nothing for 50ms"), "{told}");
     let error = impatient.blob(&reference, &blob).err().unwrap();
     assert!(error.to_string().ends_with("it said nothing for 50ms"), "{error}");
-    assert_eq!(n_asked.load(Ordering::Relaxed), 1);
-    // Others judge for themselves.
-    client().with_silence_limit(Duration::from_secs(50)).blob(&reference, &blob).unwrap();
-    assert_eq!(n_asked.load(Ordering::Relaxed), 2);
+    // Others judge for themselves. They are answered after who came before them.
+    client().with_silence_limit(Duration::from_secs(600)).blob(&reference, &blob).unwrap();
+    assert_eq!(n_asked.load(Ordering::Relaxed), 2, "the impatient one asked once");
 }

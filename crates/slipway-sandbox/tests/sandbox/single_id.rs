@@ -95,7 +95,7 @@ fn marks_go_where_files_go() {
 fn another_user_makes_files_of_its_own() {
     let root = OwnRoot::new();
     let script = "su web -c 'id; cd /tmp; umask 027; touch f; mkdir d; ln -s f l; mkfifo p; echo x > d/in; mkdir d/deep
-        (touch child &) ; sh -c \"touch grandchild\"'; cd /tmp; sleep 0.1
+        (touch child &) ; sh -c \"touch grandchild\"'; cd /tmp; until stat -c %u child 2>/dev/null | grep -q 1000; do sleep 0.01; done
         stat -c '%n %u:%g %a' f d p d/in d/deep child grandchild; stat -c %u:%g l; touch r; stat -c %u:%g r";
     let expected = "uid=1000(web) gid=1001(web) groups=1001(web),50(extra)
 f 1000:1001 640

@@ -15,7 +15,7 @@ use slipway_oci::{Digest, Platform};
 use super::*;
 
 /// Far more than a wake-up takes. No test passes because of it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What the explorer does next.
 #[derive(Clone, Copy, Debug)]

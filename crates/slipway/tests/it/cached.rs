@@ -12,7 +12,7 @@ use std::{fs, thread};
 
 use rustix::fs::inotify;
 
-use crate::sharing::log_of_cache_mount;
+use crate::sharing::{GATE, log_of_cache_mount, open_gate};
 use crate::site::{Site, files_below};
 use crate::{Test, test};
 
@@ -230,7 +230,7 @@ fn n_lists(watch: &OwnedFd) -> usize {
 
 /// Also if thousands of others are linked.
 fn one_of_many_files_that_changes_during_the_build_is_cached_as_what_was_copied() {
-    let site = many_files("FROM busybox AS app\nRUN echo started; sleep 2\nCOPY src /src\nRUN cp /src/0/0 /later\n");
+    let site = many_files(&format!("FROM busybox AS app\n{GATE}COPY src /src\nRUN cp /src/0/0 /later\n"));
     let build = |content: &str| {
         site.write("src/0/0", content);
         site.build(&["--output=../out"]).success()
@@ -240,12 +240,12 @@ fn one_of_many_files_that_changes_during_the_build_is_cached_as_what_was_copied(
             assert_eq!(fs::read_to_string(site.path("out").join(file)).unwrap(), content, "{file}");
         }
     };
-    build("first\n");
-    for content in ["second\n", "third\n"] {
+    for content in ["first\n", "second\n", "third\n"] {
         site.write("src/0/0", "old\n");
         let mut running = site.start(&["--output=../out", "--no-cache-filter=app"]);
         running.wait_for("started\n");
         site.write("src/0/0", content);
+        open_gate(&site);
         running.finish().success();
         assert_files(content);
         assert_eq!(build(content).steps().ran, Vec::<String>::new());
@@ -313,10 +313,9 @@ fn no_cache_filter_runs_the_steps_of_a_stage() {
 
 /// What is copied late is recorded as what it was when it was copied.
 fn a_file_that_changes_during_the_build_is_cached_as_what_was_copied() {
-    let site = Site::new(
-        "FROM busybox\nRUN echo started; sleep 2\nCOPY f /f\nRUN cat /f > /later\n\
-         RUN --mount=target=/c cat /c/f > /mounted\n",
-    );
+    let site = Site::new(&format!(
+        "FROM busybox\n{GATE}COPY f /f\nRUN cat /f > /later\nRUN --mount=target=/c cat /c/f > /mounted\n"
+    ));
     let build = |site: &Site, content: &str| {
         site.write("f", content);
         site.build(&["--output=../out"]).success()
@@ -330,6 +329,7 @@ fn a_file_that_changes_during_the_build_is_cached_as_what_was_copied() {
     let mut running = site.start(&["--output=../out"]);
     running.wait_for("started\n");
     site.write("f", "new\n");
+    open_gate(&site);
     running.finish().success();
     assert_files(&site, "new\n");
     assert_eq!(build(&site, "new\n").steps().ran, Vec::<String>::new());

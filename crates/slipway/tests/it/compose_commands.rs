@@ -6,6 +6,7 @@ use slipway_test::registry::TestRegistry;
 
 use crate::compose_up::Place;
 use crate::containers::{said_at, wait_until_said};
+use crate::ports::free_port;
 use crate::process::wait_until;
 use crate::{Test, test};
 
@@ -205,8 +206,7 @@ fn stages_of_a_guide_run_as_services() {
     let place = Place::new("services: {}\n");
     fs::remove_file(place.0.path("ctx/compose.yaml")).unwrap();
     place.0.build(&["-t", "node:20-alpine"]).success();
-    // A port that nobody has at the moment.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     place.0.write(
         "docker-compose.yml",
         &format!(

@@ -21,7 +21,7 @@ fn up_replaces_and_leaves_out_what_flags_say() {
         "services:
   web: {image: t, command: sleep 1000, stop_grace_period: 0s, depends_on: [db]}
   db: {image: t, command: sleep 1000, stop_grace_period: 0s}
-  well: {image: t, command: sleep 1000, stop_grace_period: 0s, profiles: [health], healthcheck: {test: \"test -e /well\", interval: 50ms, retries: 1000}}
+  well: {image: t, command: sleep 1000, stop_grace_period: 0s, profiles: [health], healthcheck: {test: \"test -e /well\", interval: 50ms, retries: 100000}}
 ",
     );
     place.output(&["up", "--no-start", "web"]);
@@ -39,7 +39,7 @@ fn up_replaces_and_leaves_out_what_flags_say() {
     assert_eq!(ids().lines().count(), 5);
     place.output(&["up", "-d", "--scale", "web=0"]);
     assert_eq!(place.states(), "shop-db-1 running 0");
-    let mut waiting = Running::start(&mut place.command(&["up", "--wait", "--wait-timeout", "60", "well"]));
+    let mut waiting = Running::start(&mut place.command(&["up", "--wait", "--wait-timeout", "600", "well"]));
     waiting.wait_for("shop-well-1  Started");
     place.output(&["exec", "-T", "well", "touch", "/well"]);
     assert_eq!(waiting.finish().exit_code, Some(0));

@@ -48,19 +48,19 @@ fn only_what_a_change_touches_is_built_again() {
   web: {build: web, command: sleep 1000, stop_grace_period: 0s}
 ",
     );
-    place.0.write("base/Dockerfile", "FROM t\nCOPY file /base\n");
-    place.0.write("app/Dockerfile", "FROM base\nCOPY file /app\n");
-    place.0.write("web/Dockerfile", "FROM t\nCOPY file /web\n");
+    place.0.replace("base/Dockerfile", "FROM t\nCOPY file /base\n");
+    place.0.replace("app/Dockerfile", "FROM base\nCOPY file /app\n");
+    place.0.replace("web/Dockerfile", "FROM t\nCOPY file /web\n");
     for (service, ignored) in [("base", ""), ("app", ""), ("web", "*.log\n")] {
-        place.0.write(&format!("{service}/file"), "1");
-        place.0.write(&format!("{service}/.dockerignore"), ignored);
+        place.0.replace(&format!("{service}/file"), "1");
+        place.0.replace(&format!("{service}/.dockerignore"), ignored);
     }
     // Without `develop.watch` the contexts are watched.
     let mut up = place.start_watch(&["up", "--watch"]);
     wait_until("all services run", || place.ids().lines().count() == 3);
     let first = place.ids();
-    place.0.write("web/x.log", "no part of the context");
-    place.0.write("web/file", "2");
+    place.0.replace("web/x.log", "no part of the context");
+    place.0.replace("web/file", "2");
     up.wait_for("web/file changed; rebuilding web\n");
     wait_until("web has the new file", || place.file("web", "/web") == "2");
     let second = place.ids();
@@ -69,7 +69,7 @@ fn only_what_a_change_touches_is_built_again() {
     };
     assert_eq!(is_kept(&first, &second), [true, true, false], "{first}\n{second}");
     // What is built from a changed service is built as well.
-    place.0.write("base/file", "3");
+    place.0.replace("base/file", "3");
     wait_until("app has the new file", || place.file("app", "/base") == "3");
     wait_until("both are replaced", || is_kept(&second, &place.ids()) == [false, false, true]);
     // That all containers of the stack end for a moment is not its end.
@@ -94,18 +94,18 @@ fn files_are_put_into_containers() {
   other: {image: t, command: sleep 1000, stop_grace_period: 0s}
 ",
     );
-    place.0.write("src/deep/a", "1");
-    place.0.write("src/b", "1");
-    place.0.write("settings", "1");
+    place.0.replace("src/deep/a", "1");
+    place.0.replace("src/b", "1");
+    place.0.replace("settings", "1");
     place.output(&["up", "-d"]);
     let before = place.ids();
     let watch = place.start_watch(&["watch", "--no-up", "web"]);
     wait_until("the files are there", || place.file("web", "/app/deep/a") == "1");
-    place.0.write("src/deep/a", "2");
-    place.0.write("src/x.tmp", "ignored");
-    place.0.write("src/new/c", "2");
+    place.0.replace("src/deep/a", "2");
+    place.0.replace("src/x.tmp", "ignored");
+    place.0.replace("src/new/c", "2");
     std::fs::remove_file(place.0.path("ctx/src/b")).unwrap();
-    place.0.write("settings", "2");
+    place.0.replace("settings", "2");
     wait_until("the new file is there", || place.file("web", "/app/new/c") == "2");
     wait_until("the program was run", || place.file("web", "/seen") == "2");
     let second = |path: &str| place.compose(&["exec", "-T", "--index", "2", "web", "cat", path]).stdout;
@@ -131,16 +131,16 @@ fn a_restart_keeps_the_files_of_a_container() {
   user: {image: t, command: [sh, -c, \"echo start >> /starts; exec sleep 1000\"], stop_grace_period: 0s, depends_on: {web: {condition: service_started, restart: true}}}
 ",
     );
-    place.0.write("src/a", "1");
-    place.0.write("restart", "1");
+    place.0.replace("src/a", "1");
+    place.0.replace("restart", "1");
     place.output(&["up", "-d"]);
     let before = place.ids();
     let n_starts = |service: &str| place.file(service, "/starts").lines().count();
     let watch = place.start_watch(&["watch", "--no-up"]);
-    place.0.write("src/a", "22");
+    place.0.replace("src/a", "22");
     wait_until("it was started again", || n_starts("web") == 2);
     assert_eq!(place.file("web", "/app/a"), "22");
-    place.0.write("restart", "22");
+    place.0.replace("restart", "22");
     wait_until("it was started again", || n_starts("web") == 3);
     interrupt(watch);
     assert_eq!(place.file("web", "/app/a"), "22");
@@ -164,25 +164,25 @@ fn changed_compose_files_are_read_again() {
             "services: {{base: {{build: ., command: sleep 1000, stop_grace_period: 0s, environment: {{A: {value}}}}}}}\n"
         )
     };
-    place.0.write("base.yaml", &base("1"));
+    place.0.replace("base.yaml", &base("1"));
     let more = "services: {other: {image: t, command: sleep 1000, stop_grace_period: 0s";
-    place.0.write("more.yaml", &format!("{more}}}}}\n"));
-    place.0.write("Dockerfile", "FROM t\n");
-    place.0.write(".dockerignore", "*.yaml\n");
+    place.0.replace("more.yaml", &format!("{more}}}}}\n"));
+    place.0.replace("Dockerfile", "FROM t\n");
+    place.0.replace(".dockerignore", "*.yaml\n");
     let mut watch = place.start_watch(&["up", "--watch"]);
     let variable = |service: &str| place.compose(&["exec", "-T", service, "sh", "-c", "echo $A"]).stdout;
     wait_until("it runs", || variable("web") == b"1\n");
-    place.0.write("base.yaml", &base("2"));
+    place.0.replace("base.yaml", &base("2"));
     wait_until("web has the new variable", || variable("web") == b"2\n");
-    place.0.write("more.yaml", &format!("{more}, environment: {{A: 3}}}}}}\n"));
+    place.0.replace("more.yaml", &format!("{more}, environment: {{A: 3}}}}}}\n"));
     wait_until("other has the new variable", || variable("other") == b"3\n");
     // A mistake is told, and all stays as it is.
-    place.0.write("more.yaml", "services: {other: {imagee: t}}\n");
+    place.0.replace("more.yaml", "services: {other: {imagee: t}}\n");
     watch.wait_for("services.other additional properties 'imagee' not allowed");
     let kept = run(place.0.slipway().args(["exec", "shop-other-1", "sh", "-c", "echo $A"]));
     assert_eq!(kept.stdout, b"3\n");
     interrupt(watch);
-    place.0.write("more.yaml", &format!("{more}}}}}\n"));
+    place.0.replace("more.yaml", &format!("{more}}}}}\n"));
     place.down();
 }
 
@@ -195,7 +195,7 @@ fn what_cannot_be_watched_is_refused() {
     assert_eq!(both, "--no-build and --watch are incompatible\n");
     assert!(place.compose(&["up", "--watch", "-d"]).failure().starts_with("--detach cannot be combined with"));
     let trigger = "develop: {watch: [{path: ., action: rebuild}]}";
-    place.0.write("compose.yaml", &format!("services: {{web: {{image: t, {trigger}}}}}\n"));
+    place.0.replace("compose.yaml", &format!("services: {{web: {{image: t, {trigger}}}}}\n"));
     let refused = place.compose(&["watch", "--no-up"]).failure();
     assert_eq!(refused, "can't watch service \"web\" with action rebuild without a build context\n");
 }

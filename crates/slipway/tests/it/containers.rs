@@ -129,7 +129,8 @@ fn a_published_port_leads_into_the_container() {
     assert_eq!(listed, format!("two 127.0.0.1:{two}->80/tcp\none 127.0.0.1:{one}->80/tcp"));
     assert_eq!(place.output(&["port", "one"]), format!("80/tcp -> 127.0.0.1:{one}"));
     place.output(&["rm", "-f", "one"]);
-    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, one)).is_err());
+    // Another test may have the port by now.
+    assert_ne!(said_at(one), "served-by-one\n");
 
     // Both directions are passed on to their ends, at any size.
     let echo = "nc -l -p 7 -e cat";
@@ -322,8 +323,8 @@ fn a_container_is_asked_to_end_by_its_own_signal() {
     let script =
         "trap 'echo usr1; exit 5' USR1; trap 'echo usr2; exit 6' USR2; echo ready; while :; do sleep 0.05; done";
     for (name, flags, signal, code) in [
-        ("aa", &[][..], &["stop"][..], "5"),
-        ("bb", &["--stop-signal", "USR2"], &["stop"], "6"),
+        ("aa", &[][..], &["stop", "-t", "600"][..], "5"),
+        ("bb", &["--stop-signal", "USR2"], &["stop", "-t", "600"], "6"),
         ("con", &[], &["kill", "-s", "usr2"], "6"),
     ] {
         place.output(&[&["run", "-d", "--name", name], flags, &["t", "sh", "-c", script]].concat());

@@ -1,13 +1,13 @@
 //! The registry that Debian has, as it is: what goes there comes back.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use slipway_test::capability::Capability;
 
 use crate::Test;
 use crate::imagetools::{platforms, raw};
+use crate::ports::free_port;
 use crate::process::wait_until;
 use crate::site::{Outcome, Site, run};
 
@@ -30,9 +30,7 @@ struct DebianRegistry {
 
 impl DebianRegistry {
     fn start(site: &Site) -> DebianRegistry {
-        // The port is free again by the time the registry takes it; nobody else asks for it so soon.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let host = format!("127.0.0.1:{port}");
+        let host = format!("127.0.0.1:{}", free_port());
         fs::write(site.path("htpasswd"), LOGIN).unwrap();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: \"{host}\"}}\n\

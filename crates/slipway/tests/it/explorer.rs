@@ -40,7 +40,7 @@ impl<'a> Terminal<'a> {
 
     fn start_with(site: &'a Site, columns: &str, trap: &str) -> Terminal<'a> {
         let terminal = Terminal { site, socket: site.path("tmux").display().to_string() };
-        let script = format!("{trap}{SLIPWAY} dive docker-archive://img.tar; echo ended $?; sleep 60");
+        let script = format!("{trap}{SLIPWAY} dive docker-archive://img.tar; echo ended $?; sleep 1000");
         let mut command = site.with_own_environment(Command::new("tmux"));
         command.args([
             "-S",

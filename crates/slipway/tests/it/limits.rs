@@ -55,7 +55,7 @@ fn a_step_sees_its_limits() {
              cat memory/memory.limit_in_bytes memory.max 2>/dev/null | grep -x 67108864 && \
              cat pids/pids.max pids.max 2>/dev/null | grep -x 20 && \
              for limit in pids/pids.max pids.max; do [ ! -e $limit ] || ! echo 100 > $limit || exit 1; done
-         RUN --network=none ! (for i in $(seq 30); do sleep 0.1 & done)
+         RUN --network=none ! (for i in $(seq 30); do sleep 1000 & done)
         ",
     );
     site.build(&["--memory=64m", "--pids-limit=20", "--resource=cpuset-cpus=0", "--cpus=0.9"]).success();

@@ -60,6 +60,7 @@ mod outputs;
 mod parallel;
 mod pins;
 mod platforms;
+mod ports;
 mod process;
 mod prune;
 mod pulling;

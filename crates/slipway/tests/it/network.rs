@@ -147,12 +147,12 @@ const NO_PRIVATE_NETWORK: &str = "steps use the network of the host, as there is
 fn steps_reach_the_world_only() {
     let site = Site::new(
         "FROM busybox
-         RUN nc -w 5 198.51.100.9 8001 </dev/null | grep alive
-         RUN nc -w 5 gateway 8001 </dev/null | grep alive
+         RUN nc -w 60 198.51.100.9 8001 </dev/null | grep alive
+         RUN nc -w 60 gateway 8001 </dev/null | grep alive
          RUN ! nc -w 1 127.0.0.1 8001 </dev/null
          RUN ! nc -w 1 10.0.2.2 8001 </dev/null
          RUN --network=none ! nc -w 1 198.51.100.9 8001 </dev/null
-         RUN --network=host nc -w 5 127.0.0.1 8001 </dev/null | grep alive
+         RUN --network=host nc -w 60 127.0.0.1 8001 </dev/null | grep alive
         ",
     );
     let arguments = ["--add-host=gateway:host-gateway"];
@@ -161,7 +161,7 @@ fn steps_reach_the_world_only() {
     let built = build_on_host(&site, &[arguments[0], "--allow=network.host"]).success();
     assert!(!built.stderr.contains(NO_PRIVATE_NETWORK), "{}", built.stderr);
     // What the whole build asks for is what steps get that do not ask.
-    site.write("Dockerfile", "FROM busybox\nRUN nc -w 5 127.0.0.1 8001 </dev/null | grep alive\n");
+    site.write("Dockerfile", "FROM busybox\nRUN nc -w 60 127.0.0.1 8001 </dev/null | grep alive\n");
     build_on_host(&site, &["--network=host"]).success();
     site.write("Dockerfile", "FROM busybox\nRUN nc -w 1 198.51.100.9 8001 </dev/null\n");
     build_on_host(&site, &["--network=none"]).failure();
@@ -240,7 +240,7 @@ fn a_helper_that_hangs_is_not_waited_for() {
     let site = Site::new("FROM busybox\nRUN true\n");
     let folder = own_helper(&site, "#!/bin/sh\nexec sleep 3600\n");
     let built = run(site.build_command(&["."]).env("PATH", &folder)).success();
-    let told = format!("{NO_PRIVATE_NETWORK}: `pasta`: no answer within 1 s");
+    let told = format!("{NO_PRIVATE_NETWORK}: `pasta`: no answer within 10 s");
     assert!(built.stderr.contains(&told), "{}", built.stderr);
     site.assert_tidy();
 }

@@ -19,7 +19,7 @@ fn independent_stages_run_at_the_same_time() {
     for stage in STAGES {
         dockerfile += &format!(
             "FROM busybox AS {stage}\nRUN --mount=type=cache,id=marks,target=/marks touch /marks/{stage}; \
-             for i in $(seq 600); do [ $(ls /marks | wc -l) = 4 ] && break; sleep 0.1; done; ls /marks > /{stage}; \
+             for i in $(seq 6000); do [ $(ls /marks | wc -l) = 4 ] && break; sleep 0.1; done; ls /marks > /{stage}; \
              [ $(ls /marks | wc -l) = 4 ]\n"
         );
     }
@@ -62,7 +62,7 @@ fn the_failure_of_one_stage_ends_the_others() {
         "FROM busybox AS slow
 RUN --mount=type=cache,id=marks,target=/marks touch /marks/slow; sleep <marker>; touch /slow
 FROM busybox AS failing
-RUN --mount=type=cache,id=marks,target=/marks for i in $(seq 600); do [ -e /marks/slow ] && exit 7; sleep 0.1; done
+RUN --mount=type=cache,id=marks,target=/marks for i in $(seq 6000); do [ -e /marks/slow ] && exit 7; sleep 0.1; done
 FROM scratch
 COPY --from=slow /slow /
 COPY --from=failing /bin /

@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::site::Outcome;
 
-/// How long anything may take before a test gives up. No test passes because of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take before a test gives up: long enough for a machine that does much else. No test passes
+/// because of it.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Waits until `is_true`.
 #[track_caller]
@@ -61,7 +62,7 @@ impl Running {
     pub(crate) fn wait_for(&mut self, text: &str) {
         let start = Instant::now();
         while !self.stderr().contains(text) {
-            let is_over = self.child.try_wait().unwrap().is_some();
+            let is_over = self.is_over();
             let has_waited_long = start.elapsed() > PATIENCE;
             // The reader may lag behind the end of the process.
             if is_over && self.reader.as_ref().is_none_or(JoinHandle::is_finished) || has_waited_long {
@@ -86,6 +87,11 @@ impl Running {
     pub(crate) fn kill(mut self) -> bool {
         self.signal(Signal::KILL);
         self.child.wait().unwrap().signal() == Some(Signal::KILL.as_raw())
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for its end.

@@ -106,7 +106,12 @@ fn no_longer_than_the_timeout() {
     let looks = site.store();
     let layer = looks.usage().unwrap().into_iter().find(|usage| usage.kind == UsageKind::Layer).unwrap();
     assert!(looks.layer(&layer.name).unwrap().is_some());
-    let late = command(&site, &["prune", "-af", "--timeout=2s"]).failure();
+    // A busy machine may take so long for what comes before.
+    let mut limits = ["1s", "10s", "100s"].iter().map(|limit| {
+        let timeout = format!("--timeout={limit}");
+        command(&site, &["prune", "-af", &timeout]).failure()
+    });
+    let late = limits.find(|told| !told.contains("measuring")).unwrap();
     assert_eq!(late, "ERROR: builds have been using the store for longer than allowed; nothing was taken away\n");
     drop(looks);
     assert!(!site.store().usage().unwrap().is_empty(), "nothing went");

@@ -31,10 +31,15 @@ pub(crate) fn log_of_cache_mount(site: &Site) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// A step that goes on until [`open_gate`], each time that it runs, and says `started` when it begins to wait.
+pub(crate) const GATE: &str = "\
+RUN --mount=type=cache,id=gate,target=/g touch /g/gate; echo started; until [ -e /g/go ]; do sleep 0.02; done; rm /g/*
+";
+
 /// Two steps, of which the first goes on until [`open_gate`].
 pub(crate) const GATED: &str = "\
 RUN --mount=type=cache,target=/c echo one >> /c/log; touch /c/gate; echo first; \
-    for i in $(seq 600); do [ -e /c/go ] && break; sleep 0.1; done; echo done > /one
+    until [ -e /c/go ]; do sleep 0.02; done; echo done > /one
 RUN --mount=type=cache,target=/c echo two >> /c/log; echo done > /two
 ";
 

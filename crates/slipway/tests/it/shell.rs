@@ -54,7 +54,8 @@ impl Typist {
         Typist { child, keyboard: master.into(), screen, reader: Some(reader), terminal: Some(terminal) }
     }
 
-    fn screen(&self) -> String {
+    /// All that was on the screen so far.
+    pub(crate) fn screen(&self) -> String {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

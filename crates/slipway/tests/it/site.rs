@@ -126,6 +126,15 @@ impl Site {
         fs::write(path, text.replace("<marker>", &self.marker)).unwrap();
     }
 
+    /// The same as [`Site::write`], but nobody ever sees half of the file.
+    pub(crate) fn replace(&self, path: &str, text: &str) {
+        let new = self.path("new");
+        fs::write(&new, text).unwrap();
+        let path = self.path("ctx").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
     /// `slipway`, in the context, with an environment that holds nothing of the tester's.
     pub(crate) fn slipway(&self) -> Command {
         self.with_own_environment(Command::new(SLIPWAY))

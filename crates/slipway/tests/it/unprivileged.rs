@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use slipway_test::capability::Capability;
 
@@ -38,20 +37,22 @@ pub(crate) const TESTS: &[Test] = &[
     Test { name: "kill_leaves_nothing_of_a_user_behind", needs: &[Capability::NewUser], run: kill_leaves_nothing },
 ];
 
-/// Tools that add users lock `/etc/passwd` and give up when it is locked.
-static USERS: Mutex<()> = Mutex::new(());
+/// Held by who has the user, of all who test on this machine: there is one, and tools that add users give up when another
+/// is at work.
+const LOCK: &str = "slipway-test-it.lock";
 
 /// A user with a home folder and subordinate ids, who is removed with the value.
 pub(crate) struct NewUser {
     name: String,
     home: PathBuf,
-    _alone: MutexGuard<'static, ()>,
+    _alone: fs::File,
 }
 
 impl NewUser {
     /// `site` becomes a place that the user may look into, with a folder of the user's own in it.
     pub(crate) fn new(site: &Site) -> NewUser {
-        let alone = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = fs::File::create(std::env::temp_dir().join(LOCK)).unwrap();
+        alone.lock().unwrap();
         let name = "slipway-test-it".to_owned();
         let home = site.path("user");
         // Left over from a run that was killed, maybe.

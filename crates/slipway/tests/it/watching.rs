@@ -39,18 +39,18 @@ fn n_ran(told: &str, step: &str) -> usize {
 
 fn a_change_builds_again() {
     let site = Site::new("FROM busybox\nRUN echo first\nCOPY a /\nRUN echo second\n");
-    site.write("a", "1");
-    site.write("b", "1");
-    site.write(".dockerignore", "b\n*.log\n");
+    site.replace("a", "1");
+    site.replace("b", "1");
+    site.replace(".dockerignore", "b\n*.log\n");
     let mut watch = site.start(&["--watch"]);
     watch.wait_for(&done(1));
     // What the ignore file leaves out is no change.
-    site.write("b", "2");
-    site.write("x.log", "2");
-    site.write("a", "22");
+    site.replace("b", "2");
+    site.replace("x.log", "2");
+    site.replace("a", "22");
     watch.wait_for(&done(2));
     assert!(watch.stderr().contains("watch: a changed; building\n"), "{}", watch.stderr());
-    site.write("Dockerfile", "FROM busybox\nRUN echo first\nCOPY a /\nRUN echo third\n");
+    site.replace("Dockerfile", "FROM busybox\nRUN echo first\nCOPY a /\nRUN echo third\n");
     watch.wait_for(&done(3));
     let told = end(&site, watch);
     assert!(told.contains("watch: Dockerfile changed; building\n"), "{told}");
@@ -60,10 +60,10 @@ fn a_change_builds_again() {
 
 fn a_build_that_fails_is_watched_on() {
     let site = Site::new("FROM busybox\nCOPY a /\nRUN test -s /a\n");
-    site.write("a", "");
+    site.replace("a", "");
     let mut watch = site.start(&["--watch"]);
     watch.wait_for("watch: build 1 failed; waiting for changes (Ctrl-C ends)\n");
-    site.write("a", "not empty");
+    site.replace("a", "not empty");
     watch.wait_for(&done(2));
     end(&site, watch);
 }
@@ -91,9 +91,9 @@ target "tool" {
 "#;
 
 fn baked(site: &Site, definition: &str) -> Running {
-    site.write("docker-bake.hcl", definition);
+    site.replace("docker-bake.hcl", definition);
     for folder in ["base", "web", "api", "tool"] {
-        site.write(&format!("{folder}/f"), "1");
+        site.replace(&format!("{folder}/f"), "1");
     }
     Running::start(site.slipway().args(["bake", "--watch", "--progress=plain"]))
 }
@@ -104,7 +104,7 @@ fn only_affected_targets_are_built_again() {
     watch.wait_for(&done(1));
     for (n, folder, built) in [(2, "web", "web"), (3, "base", "api, web"), (4, "tool", "tool")] {
         let before = watch.stderr().len();
-        site.write(&format!("{folder}/f"), &"longer".repeat(n));
+        site.replace(&format!("{folder}/f"), &"longer".repeat(n));
         watch.wait_for(&done(n));
         let told = watch.stderr()[before..].to_owned();
         assert!(told.contains(&format!("watch: {folder}/f changed; building {built}\n")), "{told}");
@@ -122,12 +122,12 @@ fn a_changed_definition_builds_all() {
     let site = Site::new("");
     let mut watch = baked(&site, DEFINITION);
     watch.wait_for(&done(1));
-    site.write("docker-bake.hcl", &DEFINITION.replace("\"tool\"]", "\"tool\", \"more\"]"));
+    site.replace("docker-bake.hcl", &DEFINITION.replace("\"tool\"]", "\"tool\", \"more\"]"));
     watch.wait_for("watch: build 2 failed; waiting for changes (Ctrl-C ends)\n");
     assert!(watch.stderr().contains("ERROR: failed to find target more\n"), "{}", watch.stderr());
-    site.write("docker-bake.hcl", &DEFINITION.replace("COPY f /tool", "COPY f /other"));
+    site.replace("docker-bake.hcl", &DEFINITION.replace("COPY f /tool", "COPY f /other"));
     watch.wait_for(&done(3));
-    site.write("api/f", "changed");
+    site.replace("api/f", "changed");
     watch.wait_for(&done(4));
     let told = end(&site, watch);
     assert!(told.contains("watch: docker-bake.hcl changed; building\n"), "{told}");
@@ -137,11 +137,11 @@ fn a_changed_definition_builds_all() {
 
 fn what_is_written_into_the_context_is_no_change() {
     let site = Site::new("FROM scratch\nCOPY a /\n");
-    site.write("a", "1");
+    site.replace("a", "1");
     let mut watch = site.start(&["--watch", "-o", "out", "--metadata-file", "metadata.json"]);
     watch.wait_for(&done(1));
     assert!(site.path("ctx/out/a").exists());
-    site.write("a", "22");
+    site.replace("a", "22");
     watch.wait_for(&done(2));
     let told = end(&site, watch);
     assert!(told.contains("watch: a changed; building\n") && !told.contains("build 3"), "{told}");
