@@ -6,6 +6,7 @@
 
 mod build_checks;
 mod fix;
+mod form;
 mod registry_pattern;
 mod rules;
 mod scripts;
@@ -78,9 +79,6 @@ pub struct Options {
     pub shell_findings: Vec<ShellFinding>,
 }
 
-/// A file that no builder takes.
-const INVALID: Rule = Rule::new("DL1000", Severity::Error, "the Dockerfile is not valid", "");
-
 /// For those who allow no exceptions.
 pub(crate) const SILENCED: Rule = Rule::new(
     "DL1001",
@@ -95,9 +93,7 @@ pub fn lint(dockerfile: &Dockerfile, errors: Vec<Diagnostic>, options: &Options)
     let source = Source::of(dockerfile, options.has_ignore_file);
     let mut findings = Findings { options, found: Vec::new() };
     let errors = with_form_errors(dockerfile, errors);
-    for error in &errors {
-        findings.add(&INVALID, error.lines, &error.message);
-    }
+    form::check(dockerfile, &errors, &mut findings);
     build_checks::check(&source, &errors, &mut findings);
     // Without a stage there is nothing to judge.
     if !source.stages.is_empty() {
@@ -225,14 +221,19 @@ mod testing {
     /// Each text breaks the rule; `FROM a:1` goes in front of those without a stage. What can be fixed is silent when
     /// it is.
     pub(crate) fn check_hits(id: &str, texts: &[&str]) {
+        check_hits_with(id, &all_speak(), texts);
+    }
+
+    /// The same for rules that speak only if `options` ask for it.
+    pub(crate) fn check_hits_with(id: &str, options: &Options, texts: &[&str]) {
         for text in texts {
             let text = with_stage(text);
-            let findings = found(&text, id, &all_speak());
+            let findings = found(&text, id, options);
             assert!(!findings.is_empty(), "{id} is silent about:\n{text}");
             let edits: Vec<Edit> = findings.iter().flat_map(|finding| finding.edits.clone()).collect();
             if findings.iter().all(|finding| !finding.edits.is_empty()) {
                 let fixed = fixed(&text, &edits);
-                assert_eq!(found(&fixed, id, &all_speak()), [], "{id} still speaks about:\n{fixed}");
+                assert_eq!(found(&fixed, id, options), [], "{id} still speaks about:\n{fixed}");
                 let (_, errors) = slipway_dockerfile::parse(fixed.as_bytes());
                 assert_eq!(errors, [], "{fixed}");
             }
@@ -241,9 +242,14 @@ mod testing {
 
     /// No text breaks the rule.
     pub(crate) fn check_silent(id: &str, texts: &[&str]) {
+        check_silent_with(id, &all_speak(), texts);
+    }
+
+    /// The same for rules that speak only if `options` ask for it.
+    pub(crate) fn check_silent_with(id: &str, options: &Options, texts: &[&str]) {
         for text in texts {
             let text = with_stage(text);
-            assert_eq!(found(&text, id, &all_speak()), [], "{id} speaks about:\n{text}");
+            assert_eq!(found(&text, id, options), [], "{id} speaks about:\n{text}");
         }
     }
 

@@ -50,6 +50,10 @@ pub struct ShellFinding {
     pub message: String,
 }
 
+/// What a builder gives every step a value for if the user has one.
+const PROXIES: [&str; 8] =
+    ["FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ftp_proxy", "http_proxy", "https_proxy", "no_proxy"];
+
 /// The scripts of all `RUN` instructions whose shell is known, in the order of the file.
 pub fn scripts(dockerfile: &Dockerfile) -> Vec<Script> {
     let source = Source::of(dockerfile, None);
@@ -63,7 +67,8 @@ pub fn scripts(dockerfile: &Dockerfile) -> Vec<Script> {
         for step in &stage.steps {
             variables.extend(names_set_by(&step.instruction));
             if let Some((start, text, dialect)) = script(dockerfile, step) {
-                let names = variables.iter().cloned().collect();
+                let proxies = PROXIES.into_iter().map(str::to_owned);
+                let names = variables.iter().cloned().chain(proxies).collect();
                 scripts.push(Script { text, dialect, first_line: lines.line_of(start), variables: names });
             }
         }
@@ -75,10 +80,12 @@ pub fn scripts(dockerfile: &Dockerfile) -> Vec<Script> {
 /// Where the script of a step begins, and what a shell would read.
 fn script(dockerfile: &Dockerfile, step: &Step<'_>) -> Option<(usize, String, Dialect)> {
     let Shell::Posix { dialect: Some(dialect), .. } = step.shell else { return None };
-    if step.is_trigger || !step.is(Keyword::Run) {
-        return None;
+    let (true, Args::Raw(script)) = (step.is(Keyword::Run), &step.instruction.args) else { return None };
+    if step.is_trigger {
+        // Its lines are joined already.
+        let start = dockerfile.instructions.iter().find(|written| written.lines == step.lines)?.span.start;
+        return Some((start, script.text.clone() + "\n", dialect));
     }
-    let Args::Raw(script) = &step.instruction.args else { return None };
     match &step.instruction.heredocs[..] {
         [] => {
             let range = script.span.range();
@@ -179,15 +186,21 @@ mod tests {
     #[test]
     fn the_shell_is_the_one_of_the_stage_or_of_the_script() {
         let text = "FROM a\nRUN x\nSHELL [\"/bin/bash\", \"-c\"]\nRUN x\nRUN <<E\n#!/bin/ksh\nx\nE\nRUN <<E\n#!/bin/python\nE\n\
-                    SHELL [\"pwsh\", \"-c\"]\nRUN x\nFROM b\n# hadolint shell=dash\nRUN x\nRUN [\"x\"]\nONBUILD RUN x\n";
+                    SHELL [\"pwsh\", \"-c\"]\nRUN x\nFROM b\n# hadolint shell = dash\nRUN x\nRUN [\"x\"]\nONBUILD RUN x\n";
         let dialects: Vec<&str> = scripts_of(text).iter().map(|script| script.dialect.program()).collect();
-        assert_eq!(dialects, ["sh", "bash", "ksh", "dash"]);
+        assert_eq!(dialects, ["sh", "bash", "ksh", "dash", "dash"]);
+        let text = "# hadolint shell=powershell.exe\nARG x\nFROM a\nRUN x\nFROM b\nRUN x\n";
+        assert_eq!(scripts_of(text), []);
     }
 
     #[test]
     fn variables_are_those_of_the_stage_and_what_it_stands_on() {
         let text = "ARG G=1\nFROM a AS x\nENV b=1 c.d=2\nRUN x\nFROM x\nARG a=2 e\nRUN x\nFROM a\nRUN x\n";
-        let variables: Vec<Vec<String>> = scripts_of(text).into_iter().map(|script| script.variables).collect();
-        assert_eq!(variables, [vec!["b"], vec!["a", "b", "e"], vec![]]);
+        let variables = scripts_of(text).into_iter().map(|script| {
+            let (own, proxies) = script.variables.split_at(script.variables.len() - PROXIES.len());
+            assert_eq!(proxies, PROXIES);
+            own.to_vec()
+        });
+        assert_eq!(variables.collect::<Vec<_>>(), [vec!["b"], vec!["a", "b", "e"], vec![]]);
     }
 }

@@ -108,7 +108,16 @@ impl Command {
 /// before the command that uses them. `escape` at the end of a line joins it with the next one.
 pub(crate) fn commands(text: &str, range: Range<usize>, escape: char) -> Vec<Command> {
     let Some(script) = text.get(range.clone()) else { return Vec::new() };
-    let mut reader = Reader { script, base: range.start, at: 0, escape, closing: None, depth: 0, found: Vec::new() };
+    let mut reader = Reader {
+        script,
+        base: range.start,
+        at: 0,
+        escape,
+        closing: None,
+        depth: 0,
+        awaited: Vec::new(),
+        found: Vec::new(),
+    };
     reader.list();
     reader.found
 }
@@ -129,15 +138,27 @@ struct Reader<'a> {
     /// What ends the innermost substitution.
     closing: Option<char>,
     depth: usize,
+    /// What ends the heredocs that begin in the next line.
+    awaited: Vec<String>,
     found: Vec<Command>,
+}
+
+/// Words that name no program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// `for x in a b`, up to the end of the line.
+    Loop,
+    /// `case x`, up to `in`.
+    Case,
+    /// `a|b`, up to the parenthesis.
+    Pattern,
 }
 
 impl Reader<'_> {
     /// Reads commands up to the end, or up to what closes them, which is taken.
     fn list(&mut self) {
         let mut command = Command::default();
-        // `for x in a b`, `case x in`: words that name no program.
-        let mut is_head = false;
+        let mut head = None;
         while let Some(next) = self.peek() {
             if self.skip_blank(next) {
                 continue;
@@ -147,44 +168,54 @@ impl Reader<'_> {
                 break;
             }
             match next {
-                '\n' | ';' | '&' | '|' | '(' | ')' => {
-                    let is_piped = self.joint();
-                    self.end(&mut command, is_piped && !is_head);
-                    is_head = false;
+                // Inside `[[ … ]]` they compare and match.
+                '&' | '|' | '(' | ')' | '<' | '>' if is_test(&command) => {
+                    self.bump();
                 }
-                '<' | '>' => {
-                    if !self.redirect() {
-                        // A heredoc of the shell: its lines are no commands.
-                        self.at = self.script.len();
+                '\n' | ';' | '&' | '|' | '(' | ')' => {
+                    let joint = self.joint();
+                    head = match (head, joint) {
+                        (Some(Head::Pattern), _) if next != ')' => Some(Head::Pattern),
+                        (_, Joint::Branch) => Some(Head::Pattern),
+                        _ => None,
+                    };
+                    self.end(&mut command, joint == Joint::Pipe && head.is_none());
+                    if next == '\n' {
+                        self.skip_heredocs();
                     }
                 }
+                '<' | '>' => self.redirect(),
                 '#' => self.skip_line(),
                 _ => {
                     let word = self.word();
-                    self.take(word, &mut command, &mut is_head);
+                    self.take(word, &mut command, &mut head);
                 }
             }
         }
         self.end(&mut command, false);
     }
 
-    fn take(&mut self, word: Word, command: &mut Command, is_head: &mut bool) {
+    fn take(&mut self, word: Word, command: &mut Command, head: &mut Option<Head>) {
         // The number in `2>/dev/null`.
         if word.text.bytes().all(|b| b.is_ascii_digit()) && matches!(self.peek(), Some('<' | '>')) {
             return;
         }
-        if *is_head {
-            if word.text == "in" && command.words.is_empty() {
-                return;
-            }
+        match (&*head, word.text.as_str()) {
+            (Some(Head::Case), "in") => *head = Some(Head::Pattern),
+            (Some(Head::Pattern), "esac") => *head = None,
+            _ => {}
+        }
+        if head.is_some() {
             return;
         }
         if command.words.is_empty() {
-            if RESERVED.contains(&word.text.as_str()) {
-                return;
+            match word.text.as_str() {
+                text if RESERVED.contains(&text) => return,
+                "case" => *head = Some(Head::Case),
+                "for" | "select" | "function" => *head = Some(Head::Loop),
+                _ => {}
             }
-            if matches!(word.text.as_str(), "for" | "case" | "select" | "function") {
-                *is_head = true;
+            if head.is_some() {
                 return;
             }
             if is_assignment(&word.text) {
@@ -199,43 +230,51 @@ impl Reader<'_> {
         let command = std::mem::take(command);
         if !command.words.is_empty() {
             self.found.push(Command { is_piped, ..command });
+        } else if let (true, Some(last)) = (is_piped, self.found.last_mut()) {
+            // `(a; b) | c`, `done | c`
+            last.is_piped = true;
         }
     }
 
-    /// Takes what joins two commands; whether it is a pipe.
-    fn joint(&mut self) -> bool {
+    /// Takes what joins two commands.
+    fn joint(&mut self) -> Joint {
         let first = self.bump();
         match (first, self.peek()) {
-            (Some('&'), Some('&')) | (Some(';'), Some(';')) | (Some('|'), Some('|')) => {
+            (Some(';'), Some(';' | '&')) => {
+                while let Some(';' | '&') = self.peek() {
+                    self.bump();
+                }
+                Joint::Branch
+            }
+            (Some('&'), Some('&')) | (Some('|'), Some('|')) => {
                 self.bump();
-                false
+                Joint::Other
             }
             (Some('|'), Some('&')) => {
                 self.bump();
-                true
+                Joint::Pipe
             }
             // `&>file`
             (Some('&'), Some('>')) => {
                 self.redirect();
-                false
+                Joint::Other
             }
-            (first, _) => first == Some('|'),
+            (Some('|'), _) => Joint::Pipe,
+            _ => Joint::Other,
         }
     }
 
-    /// Takes `>file`, `2>&1`, `<<<text`; `false` at a heredoc.
-    fn redirect(&mut self) -> bool {
+    /// Takes `>file`, `2>&1`, `<<<text`, `<<EOF`.
+    fn redirect(&mut self) {
         let start = self.at;
         while matches!(self.peek(), Some('<' | '>' | '&' | '|' | '-')) {
             self.bump();
         }
         let operator = &self.script[start..self.at];
-        if operator.starts_with("<<") && !operator.starts_with("<<<") {
-            return false;
-        }
+        let is_heredoc = operator.starts_with("<<") && !operator.starts_with("<<<");
         // `<(…)` is a command of its own.
         if self.peek() == Some('(') {
-            return true;
+            return;
         }
         while let Some(next) = self.peek() {
             if !self.skip_blank(next) {
@@ -243,9 +282,23 @@ impl Reader<'_> {
             }
         }
         if self.peek().is_some_and(|next| !is_operator(next)) {
-            self.word();
+            let word = self.word();
+            if is_heredoc {
+                self.awaited.push(word.text);
+            }
         }
-        true
+    }
+
+    /// The lines of heredocs are no commands.
+    fn skip_heredocs(&mut self) {
+        for end in std::mem::take(&mut self.awaited) {
+            for line in self.script[self.at..].split_inclusive('\n') {
+                self.at += line.len();
+                if line.trim() == end {
+                    break;
+                }
+            }
+        }
     }
 
     fn word(&mut self) -> Word {
@@ -291,6 +344,10 @@ impl Reader<'_> {
     fn expansion(&mut self, sign: char, text: &mut String) {
         let start = self.at - 1;
         match (sign, self.peek()) {
+            ('$', Some('(')) if self.script[self.at..].starts_with("((") => {
+                let end = self.script[self.at..].find("))").map_or(self.script.len(), |n| self.at + n + 2);
+                self.at = end;
+            }
             ('$', Some('(')) => {
                 self.bump();
                 self.substitution(')');
@@ -358,6 +415,21 @@ impl Reader<'_> {
     }
 }
 
+/// How two commands are joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joint {
+    Pipe,
+    /// `;;` in front of the next pattern of `case`.
+    Branch,
+    Other,
+}
+
+/// Whether `command` is a `[[` whose `]]` is still to come.
+fn is_test(command: &Command) -> bool {
+    let is = |word: Option<&Word>, text: &str| word.is_some_and(|word| word.text == text);
+    is(command.words.first(), "[[") && !is(command.words.last(), "]]")
+}
+
 fn is_operator(c: char) -> bool {
     matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>')
 }
@@ -391,14 +463,20 @@ mod tests {
             ("A=1 B=2 c d=3", "c,d=3"),
             ("if ! a; then b; else c; fi", "a b c"),
             ("for x in a b; do c $x; done", "c,$x"),
-            ("case $x in a) b;; esac", "b"),
+            ("case $x in a) b;; c|d) e;; (f) g ;; esac; h", "b e g h"),
+            ("case $x in\n a|b)\n c;;\n *) d\nesac | e", "c d| e"),
+            ("(a; b) | c", "a b| c"),
+            ("for x in a; do b; done | c", "b| c"),
+            ("x $((1|2)) | y", "x,$((1|2))| y"),
+            ("[[ a =~ b|c && d ]] && e", "[[,a,=~,b,c,d,]] e"),
             ("(cd /x && make) || true", "cd,/x make true"),
             ("x \"$(pip install y)\" z", "pip,install,y x,$(pip install y),z"),
             ("x `y z`", "y,z x,`y z`"),
             ("a \\\n  # note\n\n  b \\\n && c", "a,b c"),
             ("a # rest\nb", "a b"),
             ("a > /dev/null < x >>y b", "a,b"),
-            ("a <<EOF\nsudo\nEOF", "a"),
+            ("a <<EOF\nsudo\nEOF\nb", "a b"),
+            ("a <<-'A' <<B > c && d\nsudo\n\tA\nvim\nB\ne", "a d e"),
             ("a &> log & b", "a b"),
             ("a ${X:-b c} d", "a,${X:-b c},d"),
             ("a 'open", "a,open"),

@@ -56,6 +56,13 @@ fn comment(text: &str) -> Option<(bool, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{check_hits, check_silent};
+
+    #[test]
+    fn the_comments_themselves_can_be_found() {
+        check_hits("DL1001", &["# hadolint ignore=DL3003\nRUN x\n", "FROM a:1\n#slipway global ignore = A\n"]);
+        check_silent("DL1001", &["# hadolint shell=powershell\nRUN x\n", "# ignore=A\nRUN x\n", "RUN x\n"]);
+    }
 
     #[test]
     fn comments_cover_the_next_line_only() {

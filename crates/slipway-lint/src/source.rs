@@ -114,11 +114,16 @@ impl Shell {
 impl<'a> Source<'a> {
     pub(crate) fn of(dockerfile: &'a Dockerfile, has_ignore_file: Option<bool>) -> Source<'a> {
         let mut stages: Vec<Stage<'a>> = Vec::new();
-        let mut shell = Shell::DEFAULT;
+        // What a comment above the first stage names holds for all of them.
+        let mut default_shell = Shell::DEFAULT;
+        let mut shell = default_shell;
         for instruction in &dockerfile.instructions {
+            if let (true, Some(named)) = (stages.is_empty(), shell_comment(instruction)) {
+                default_shell = Shell::of(&[&named]);
+            }
             if instruction.keyword == Keyword::From {
                 stages.push(stage(instruction, &stages));
-                shell = Shell::DEFAULT;
+                shell = default_shell;
             } else if let Some(stage) = stages.last_mut() {
                 if let Some(named) = shell_comment(instruction) {
                     shell = Shell::of(&[&named]);
@@ -155,6 +160,32 @@ impl<'a> Source<'a> {
         }
         let is_used = (0..self.stages.len()).any(|other| self.needs(other).contains(&index));
         !is_used
+    }
+
+    /// Whether the layers of a stage are in the image of the last one, or below those of any other.
+    pub(crate) fn stays(&self, index: usize) -> bool {
+        let is_last = index == self.stages.len() - 1;
+        is_last || self.stages.iter().any(|stage| stage.base == Base::Stage(index))
+    }
+
+    /// Stages in which and below which `is_wanted` is true of no step, apart from those that others only take files from
+    /// and those that a stage with such a step stands on.
+    pub(crate) fn stages_without(&self, is_wanted: impl Fn(&Step<'_>) -> bool) -> Vec<usize> {
+        let own: Vec<bool> = self.stages.iter().map(|stage| stage.steps.iter().any(&is_wanted)).collect();
+        let (mut is_below, mut is_above) = (own.clone(), own);
+        for (index, stage) in self.stages.iter().enumerate() {
+            if let Base::Stage(below) = stage.base {
+                is_below[index] |= is_below[below];
+            }
+            let copied = stage.steps.iter().flat_map(|step| self.sources(step, index));
+            copied.for_each(|other| is_above[other] = true);
+        }
+        for (index, stage) in self.stages.iter().enumerate().rev() {
+            if let Base::Stage(below) = stage.base {
+                is_above[below] |= is_above[index];
+            }
+        }
+        (0..self.stages.len()).filter(|index| !is_below[*index] && !is_above[*index]).collect()
     }
 
     /// The stages that `index` stands on or takes files from.
@@ -260,7 +291,9 @@ fn run_commands(dockerfile: &Dockerfile, run: &Instruction, is_trigger: bool, sh
             let start = body.body_span.start;
             shell::commands(&dockerfile.text, start..start + body.body.len(), '\\')
         }
-        _ => Vec::new(),
+        [body] if script.text.trim() == body.word.text => Vec::new(),
+        // What the bodies are depends on the programs that read them.
+        _ => shell::commands(&dockerfile.text, script.span.range(), escape),
     }
 }
 
@@ -275,7 +308,8 @@ pub(crate) fn is_shell_script(heredoc: &Heredoc) -> bool {
 /// What `# hadolint shell=` right above an instruction names.
 fn shell_comment(instruction: &Instruction) -> Option<String> {
     let comment = instruction.comments.iter().rev().find_map(|comment| comment.strip_prefix("hadolint"))?;
-    comment.trim().strip_prefix("shell=").map(|name| name.trim().to_owned())
+    let name = comment.trim_start().strip_prefix("shell")?.trim_start().strip_prefix('=')?;
+    Some(name.trim().to_owned())
 }
 
 fn json_words(instruction: &Instruction) -> Vec<&str> {

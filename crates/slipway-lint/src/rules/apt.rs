@@ -20,8 +20,8 @@ const VERSIONS: Rule = Rule::new(
 const LISTS: Rule = Rule::new(
     "DL3009",
     Severity::Info,
-    "the lists of apt-get stay in the layer",
-    "End the RUN with rm -rf /var/lib/apt/lists/*, or mount a cache over /var/lib/apt/lists",
+    "what apt-get downloads stays in the layer",
+    "End the RUN with rm -rf /var/lib/apt/lists/*, or mount caches over /var/lib/apt and /var/cache/apt",
 );
 const ANSWERS: Rule = Rule::new(
     "DL3014",
@@ -52,7 +52,7 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
         }
     }
     for (index, step) in source.steps() {
-        if source.ships(index) && leaves_lists(step) {
+        if source.stays(index) && leaves_lists(step) {
             findings.add_at(&LISTS, step);
         }
     }
@@ -63,11 +63,9 @@ fn check_install(step: &Step<'_>, command: &Command, findings: &mut Findings<'_>
         findings.add(&VERSIONS, step.lines, format!("{}: {}", VERSIONS.summary, package.text));
     }
     let install = command.argument("install").map(|word| word.span).unwrap_or_default();
-    // `-qq` implies `-y`; `-q=2` is the same.
-    let is_quiet = command.arguments().iter().any(|word| matches!(word.text.as_str(), "-qq" | "-q=2" | "-qqq"));
     let options: Vec<&str> = options(command).collect();
     let says_yes = |option: &&str| option.to_lowercase().starts_with("apt::get::assume-yes");
-    if !is_quiet && !command.has_flag(&["y", "yes", "assume-yes"]) && !options.iter().any(says_yes) {
+    if !is_very_quiet(command) && !command.has_flag(&["y", "yes", "assume-yes"]) && !options.iter().any(says_yes) {
         findings.add_at(&ANSWERS, step).insert_after(install, " -y");
     }
     let recommends = |option: &&str| {
@@ -77,6 +75,20 @@ fn check_install(step: &Step<'_>, command: &Command, findings: &mut Findings<'_>
     if !command.has_flag(&["no-install-recommends"]) && !options.iter().any(recommends) {
         findings.add_at(&RECOMMENDS, step);
     }
+}
+
+/// `-qq`, in all its spellings, means yes.
+fn is_very_quiet(command: &Command) -> bool {
+    let level = |word: &Word| match (word.text.strip_prefix("--"), word.text.strip_prefix('-')) {
+        (Some(long), _) => match long.strip_prefix("quiet") {
+            Some("") => 1,
+            rest => usize::from(rest == Some("=2")) * 2,
+        },
+        (None, Some("q=2")) => 2,
+        (None, Some(short)) => short.bytes().take_while(|byte| *byte != b'=').filter(|byte| *byte == b'q').count(),
+        (None, None) => 0,
+    };
+    command.arguments().iter().map(level).sum::<usize>() >= 2
 }
 
 fn is_install(command: &Command) -> bool {
@@ -101,12 +113,19 @@ fn options(command: &Command) -> impl Iterator<Item = &str> {
 }
 
 fn leaves_lists(step: &Step<'_>) -> bool {
-    let updates =
-        |command: &Command| command.is_program(&["apt-get", "apt", "aptitude"]) && command.argument("update").is_some();
+    let updates = |command: &Command| command.is_program(&["apt-get"]) && command.argument("update").is_some();
     let clears = |command: &Command| {
         command.program() == "rm" && command.arguments().iter().any(|word| word.text.starts_with("/var/lib/apt"))
     };
-    step.commands.iter().any(updates) && !step.commands.iter().any(clears) && !step.mounts_over("/var/lib/apt/lists")
+    step.commands.iter().any(updates) && !step.commands.iter().any(clears) && !keeps_lists_elsewhere(step)
+}
+
+/// Who mounts a folder above the lists means to keep the packages as well, which are in another one.
+fn keeps_lists_elsewhere(step: &Step<'_>) -> bool {
+    let over_lists = |path: &str| path.starts_with("/var/lib/apt/lists");
+    let is_cache = |kind: &str| matches!(kind, "cache" | "tmpfs");
+    step.mounts().iter().any(|mount| is_cache(&mount.kind) && over_lists(&mount.target))
+        || (step.mounts_over("/var/lib/apt") && step.mounts_over("/var/cache/apt"))
 }
 
 #[cfg(test)]
@@ -141,27 +160,43 @@ mod tests {
     fn lists() {
         check_hits(
             "DL3009",
-            &["RUN apt-get update\n", "RUN apt-get update && apt-get install -y a=1 && rm -rf /tmp/*\n"],
+            &[
+                "RUN apt-get update\n",
+                "FROM a:1 AS b\nRUN apt-get update\nFROM b\nRUN x\n",
+                "RUN --mount=type=cache,target=/var/cache/apt apt-get update\n",
+                "RUN --mount=type=cache,target=/var/lib/apt apt-get update\n",
+                "RUN apt-get update && apt-get install -y a=1 && rm -rf /tmp/*\n",
+            ],
         );
         check_silent(
             "DL3009",
             &[
                 "RUN apt-get update && rm -rf /var/lib/apt/lists/*\n",
-                "RUN --mount=type=cache,target=/var/lib/apt apt-get update\n",
+                "RUN --mount=type=cache,target=/var/lib/apt/lists apt-get update\n",
+                "RUN --mount=type=cache,target=/var/lib/apt --mount=type=cache,target=/var/cache/apt apt-get update\n",
                 "FROM a:1 AS b\nRUN apt-get update\nFROM c:1\nCOPY --from=b /x /x\n",
+                "FROM a:1 AS b\nRUN apt-get update\nFROM c:1\n",
             ],
         );
     }
 
     #[test]
     fn answers() {
-        check_hits("DL3014", &["RUN apt-get install a=1\n"]);
+        check_hits(
+            "DL3014",
+            &["RUN apt-get install a=1\n", "RUN apt-get install -q a\n", "RUN apt-get --quiet install a\n"],
+        );
         check_silent(
             "DL3014",
             &[
                 "RUN apt-get install -y a\n",
                 "RUN apt-get -qqy install a\n",
                 "RUN apt-get -qq install a\n",
+                "RUN apt-get install -q -q a\n",
+                "RUN apt-get install -q=2 a\n",
+                "RUN apt-get install --quiet --quiet a\n",
+                "RUN apt-get --quiet=2 install a\n",
+                "RUN apt-get --yes install a\n",
                 "RUN apt-get install --assume-yes a\n",
                 "RUN apt-get -o APT::Get::Assume-Yes=true install a\n",
             ],

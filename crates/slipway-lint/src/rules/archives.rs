@@ -39,7 +39,7 @@ fn is_archive(path: &str) -> bool {
 }
 
 fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 fn unpacks(command: &Command) -> bool {
@@ -47,7 +47,9 @@ fn unpacks(command: &Command) -> bool {
     match command.program() {
         // `tar xf` does without the dash.
         "tar" => command.has_flag(&["x", "extract", "get"]) || (!first.starts_with('-') && first.contains('x')),
-        "gunzip" | "bunzip2" | "unxz" | "unlzma" | "unzstd" | "zcat" | "bzcat" | "xzcat" => true,
+        "gunzip" | "bunzip2" | "unxz" | "unlzma" | "unzstd" | "uncompress" | "zcat" | "gzcat" | "bzcat" | "xzcat" => {
+            true
+        }
         _ => false,
     }
 }
@@ -68,6 +70,8 @@ mod tests {
                 "COPY x.tar.gz /tmp/\nRUN tar -xzf /tmp/x.tar.gz\n",
                 "COPY x /y.tar\nRUN tar xf /y.tar\n",
                 "COPY a/x.gz /x.gz\nRUN gunzip /x.gz\n",
+                "COPY x.tar /srv\nWORKDIR /srv\nRUN a && b && tar -xf x.tar\n",
+                "COPY a\\b.tar.gz \"C:\\Program Files\\X\"\nRUN tar -xf \"C:\\Program Files\\X\\b.tar.gz\"\n",
             ],
         );
         check_silent(

@@ -64,8 +64,8 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{check_hits, check_silent};
-    use crate::{Options, lint};
+    use crate::Options;
+    use crate::testing::{check_hits, check_hits_with, check_silent, check_silent_with};
 
     #[test]
     fn tags() {
@@ -88,13 +88,24 @@ mod tests {
 
     #[test]
     fn registries() {
-        let options =
-            Options { trusted_registries: vec!["*.corp.com".into(), "docker.io".into()], ..Options::default() };
-        let hits = |text: &str| {
-            let (dockerfile, errors) = slipway_dockerfile::parse(text.as_bytes());
-            lint(&dockerfile, errors, &options).iter().any(|finding| finding.id == "DL3026")
+        let trusted = |names: &[&str]| Options {
+            trusted_registries: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Options::default()
         };
-        assert!(hits("FROM quay.io/x:1\n") && hits("FROM corp.com/x:1\n"));
-        assert!(!hits("FROM x.corp.com/y:1\n") && !hits("FROM debian:12\n") && !hits("FROM library/x:1\n"));
+        let of_corp = trusted(&["*.corp.com", "docker.io"]);
+        check_hits_with("DL3026", &of_corp, &["FROM quay.io/x:1\n", "FROM corp.com/x:1\n", "FROM localhost:5000/x\n"]);
+        check_silent_with(
+            "DL3026",
+            &of_corp,
+            &[
+                "FROM x.corp.com/y:1\n",
+                "FROM debian:12 AS a\nFROM a\n",
+                "FROM library/x:1\n",
+                "FROM docker.io/x/y:1\n",
+                "FROM scratch\n",
+            ],
+        );
+        check_silent_with("DL3026", &trusted(&["*"]), &["FROM debian:12\n", "FROM quay.io/x:1\n"]);
+        check_silent_with("DL3026", &trusted(&[]), &["FROM quay.io/x:1\n"]);
     }
 }

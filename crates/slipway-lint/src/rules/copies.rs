@@ -44,12 +44,11 @@ pub(super) const ARCHIVES: [&str; 17] = [
 fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
     for (_, step) in source.steps() {
         let Some((sources, target)) = step.paths() else { continue };
-        if step.is(Keyword::Add) && !sources.is_empty() && sources.iter().all(|path| is_plain(path)) {
-            let can_be_copied = step
-                .instruction
-                .flags
-                .iter()
-                .all(|flag| ["chown", "chmod", "link", "exclude"].contains(&flag.name.as_str()));
+        if step.is(Keyword::Add) && sources.iter().any(|path| is_plain(path)) {
+            let takes_flag = |name: &str| ["chown", "chmod", "link", "exclude"].contains(&name);
+            let can_be_copied = step.instruction.flags.iter().all(|flag| takes_flag(&flag.name))
+                // A pattern may stand for an archive, too.
+                && sources.iter().all(|path| is_plain(path) && !path.contains(['*', '?', '[']));
             let finding = findings.add_at(&ADD, step);
             if !step.is_trigger && can_be_copied {
                 let word = &step.instruction.keyword_word;
@@ -67,11 +66,11 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
 fn is_plain(path: &str) -> bool {
     let is_remote = path.contains("://") || path.starts_with("git@");
     let is_archive = ARCHIVES.iter().any(|end| path.to_lowercase().ends_with(end));
-    !is_remote && !is_archive && !path.contains(['$', '*', '?', '['])
+    !is_remote && !is_archive && !path.contains('$')
 }
 
 fn is_folder(target: &str) -> bool {
-    target.ends_with('/') || target.contains('$') || matches!(target, "." | "..")
+    target.ends_with('/') || target.contains('$')
 }
 
 /// Where a slash goes in; nowhere if the target is quoted or part of a JSON array.
@@ -90,7 +89,16 @@ mod tests {
 
     #[test]
     fn add_or_copy() {
-        check_hits("DL3020", &["ADD x /y\n", "ADD [\"a\", \"b\", \"/c/\"]\n", "ONBUILD ADD x /y\n"]);
+        check_hits(
+            "DL3020",
+            &[
+                "ADD x /y\n",
+                "ADD [\"a\", \"b\", \"/c/\"]\n",
+                "ONBUILD ADD x /y\n",
+                "ADD *.txt x.tgz /z/\n",
+                "ADD \"x.zip\" /y\n",
+            ],
+        );
         check_silent(
             "DL3020",
             &[
@@ -99,18 +107,29 @@ mod tests {
                 "ADD $X /y\n",
                 "COPY x /y\n",
                 "ADD git@github.com:x/y /z\n",
-                "ADD x.tgz y /z/\n",
+                "ADD \"x.tgz\" \"https://x/y\" /z/\n",
+                "ADD *.tar.gz /z/\n",
             ],
         );
         check_fix("DL3020", "FROM a:1\nADD --chown=1 x /y\n", "FROM a:1\nCOPY --chown=1 x /y\n");
+        for left_alone in ["FROM a:1\nADD x* /y\n", "FROM a:1\nADD x y.tar /z/\n"] {
+            check_fix("DL3020", left_alone, left_alone);
+        }
     }
 
     #[test]
     fn several_files() {
-        check_hits("DL3021", &["COPY a b /c\n", "COPY [\"a\", \"b\", \"/c\"]\n"]);
+        check_hits("DL3021", &["COPY a b /c\n", "COPY [\"a\", \"b\", \"/c\"]\n", "COPY a b .\n", "COPY a b \"c\"\n"]);
         check_silent(
             "DL3021",
-            &["COPY a b /c/\n", "COPY a /c\n", "COPY a b .\n", "COPY a b $C\n", "COPY <<A <<B /c/\nA\nB\n"],
+            &[
+                "COPY a b /c/\n",
+                "COPY a /c\n",
+                "COPY a b ./\n",
+                "COPY a b \"c/\"\n",
+                "COPY a b $C\n",
+                "COPY <<A <<B /c/\nA\nB\n",
+            ],
         );
         check_fix("DL3021", "FROM a:1\nCOPY a b /c\n", "FROM a:1\nCOPY a b /c/\n");
     }

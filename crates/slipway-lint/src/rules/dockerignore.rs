@@ -30,20 +30,21 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Options, lint};
+    use crate::Options;
+    use crate::testing::{check_hits_with, check_silent_with};
 
     #[test]
     fn only_where_somebody_looked() {
-        let hits = |text: &str, has_ignore_file| {
-            let (dockerfile, errors) = slipway_dockerfile::parse(text.as_bytes());
-            let options = Options { has_ignore_file, ..Options::default() };
-            lint(&dockerfile, errors, &options).iter().any(|finding| finding.id == "MissingDockerignore")
-        };
-        assert!(hits("FROM a:1\nCOPY . /x\n", Some(false)));
-        assert!(!hits("FROM a:1\nCOPY . /x\n", Some(true)) && !hits("FROM a:1\nCOPY . /x\n", None));
-        assert!(
-            !hits("FROM a:1\nCOPY src /x\n", Some(false))
-                && !hits("FROM a:1 AS b\nFROM a:1\nCOPY --from=b / /x\n", Some(false))
+        let without = Options { has_ignore_file: Some(false), ..Options::default() };
+        check_hits_with("MissingDockerignore", &without, &["COPY . /x\n"]);
+        check_silent_with(
+            "MissingDockerignore",
+            &without,
+            &["COPY src /x\n", "FROM a:1 AS b\nFROM a:1\nCOPY --from=b / /x\n"],
         );
+        for has_ignore_file in [Some(true), None] {
+            let options = Options { has_ignore_file, ..Options::default() };
+            check_silent_with("MissingDockerignore", &options, &["COPY . /x\n"]);
+        }
     }
 }

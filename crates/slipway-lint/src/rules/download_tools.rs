@@ -25,16 +25,17 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
     for stage in &source.stages {
         let (mut wget, mut curl) = (false, false);
         for step in &stage.steps {
-            let before = (wget, curl);
+            let mut uses_one = false;
             for command in &step.commands {
                 wget |= command.program() == "wget";
                 curl |= command.program() == "curl";
+                uses_one |= command.is_program(&["wget", "curl"]);
                 if command.program() == "wget" && !command.has_flag(&QUIET) {
                     let program = command.words[0].span;
                     findings.add_at(&PROGRESS, step).insert_after(program, " --progress=dot:giga");
                 }
             }
-            if wget && curl && before != (wget, curl) {
+            if wget && curl && uses_one {
                 findings.add_at(&BOTH, step);
             }
         }
@@ -44,6 +45,7 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
 #[cfg(test)]
 mod tests {
     use crate::testing::{check_hits, check_silent};
+    use crate::{Options, lint};
 
     #[test]
     fn progress() {
@@ -63,6 +65,11 @@ mod tests {
     #[test]
     fn both() {
         check_hits("DL4001", &["RUN wget -q x\nRUN curl y\n", "RUN wget -q x | curl y\n"]);
+        let text = "FROM a:1\nRUN wget -q x\nRUN curl x\nRUN x\nRUN wget -q y\n";
+        let (dockerfile, errors) = slipway_dockerfile::parse(text.as_bytes());
+        let found = lint(&dockerfile, errors, &Options::default());
+        let lines = found.iter().filter(|finding| finding.id == "DL4001").map(|finding| finding.lines.first);
+        assert_eq!(lines.collect::<Vec<_>>(), [3, 5]);
         check_silent("DL4001", &["RUN curl x\nRUN curl y\n", "FROM a:1\nRUN curl x\nFROM b:1\nRUN wget -q y\n"]);
     }
 }

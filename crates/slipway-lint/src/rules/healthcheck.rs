@@ -15,10 +15,8 @@ const MISSING: Rule = Rule::new(
 pub(crate) const FAMILY: Family = Family { check, rules: &[&MISSING] };
 
 fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
-    let last = source.stages.len() - 1;
-    let mut steps = source.chain(last).into_iter().flat_map(|index| &source.stages[index].steps);
-    if !steps.any(|step| step.is(Keyword::Healthcheck)) {
-        findings.add(&MISSING, source.stages[last].from.lines, MISSING.summary);
+    for stage in source.stages_without(|step| step.is(Keyword::Healthcheck)) {
+        findings.add(&MISSING, source.stages[stage].from.lines, MISSING.summary);
     }
 }
 
@@ -27,8 +25,16 @@ mod tests {
     use crate::testing::{check_hits, check_silent};
 
     #[test]
-    fn the_last_stage_counts() {
+    fn every_stage_that_ships_counts() {
         check_hits("DL3057", &["RUN x\n", "FROM a:1\nHEALTHCHECK NONE\nFROM b:1\n"]);
-        check_silent("DL3057", &["HEALTHCHECK CMD x\n", "FROM a:1 AS b\nHEALTHCHECK NONE\nFROM b\n"]);
+        check_hits("DL3057", &["FROM a:1 AS b\nFROM b AS c\nHEALTHCHECK NONE\nFROM b\n"]);
+        check_silent(
+            "DL3057",
+            &[
+                "FROM a:1 AS b\nFROM b AS c\nFROM c\nHEALTHCHECK NONE\n",
+                "HEALTHCHECK CMD x\n",
+                "FROM a:1 AS b\nHEALTHCHECK NONE\nFROM b\n",
+            ],
+        );
     }
 }

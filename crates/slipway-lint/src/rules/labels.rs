@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::Family;
-use crate::source::{Source, unquoted};
+use crate::source::{Source, Step, unquoted};
 use crate::{Findings, Rule, Severity};
 use slipway_dockerfile::{Args, Keyword};
 
@@ -11,7 +11,7 @@ const KEY: Rule = Rule::new(
     "DL3048",
     Severity::Style,
     "a label's key is not well-formed",
-    "Use lower-case letters, digits, `.` and `-`, and leave com.docker, io.docker and org.dockerproject alone",
+    "Use lower-case letters, digits, `.` and `-`, begin with a letter, and leave com.docker, io.docker and org.dockerproject alone",
 );
 const MISSING: Rule =
     Rule::new("DL3049", Severity::Info, "a label that the schema asks for is missing", "Add the label");
@@ -76,9 +76,6 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
             let mut add = |rule: &'static Rule| {
                 findings.add(rule, step.lines, format!("{}: {key}", rule.summary));
             };
-            if key.contains('$') {
-                continue;
-            }
             if !is_good_key(key) {
                 add(&KEY);
             }
@@ -91,7 +88,7 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
                     }
                 }
                 Some(_) => {}
-                None if options.has_strict_labels => add(&UNKNOWN),
+                None if options.has_strict_labels && !key.contains('$') => add(&UNKNOWN),
                 None => {}
             }
         }
@@ -99,29 +96,27 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
     check_missing(source, findings);
 }
 
-/// Labels are looked for in everything that the last stage stands on.
+/// A stage has a label of its own or from below. Of those without, some are judged with another: what only passes files
+/// on, and what a stage stands on that has the label.
 fn check_missing(source: &Source<'_>, findings: &mut Findings<'_>) {
-    let last = source.stages.len() - 1;
-    let steps: Vec<_> = source.chain(last).into_iter().flat_map(|index| &source.stages[index].steps).collect();
-    let has = |wanted: &str| {
-        steps.iter().any(|step| match &step.instruction.args {
+    for label in findings.options.label_schema.keys() {
+        let sets_label = |step: &Step<'_>| match &step.instruction.args {
             Args::Pairs { pairs, .. } if step.is(Keyword::Label) => {
-                pairs.iter().any(|(k, _)| unquoted(&k.text) == wanted)
+                pairs.iter().any(|(key, _)| unquoted(&key.text) == label)
             }
             _ => false,
-        })
-    };
-    for label in findings.options.label_schema.keys().filter(|label| !has(label)) {
-        findings.add(&MISSING, source.stages[last].from.lines, format!("{}: {label}", MISSING.summary));
+        };
+        for stage in source.stages_without(sets_label) {
+            findings.add(&MISSING, source.stages[stage].from.lines, format!("{}: {label}", MISSING.summary));
+        }
     }
 }
 
 fn is_good_key(key: &str) -> bool {
-    let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let is_reserved = ["com.docker.", "io.docker.", "org.dockerproject."].iter().any(|space| key.starts_with(space));
-    is_edge(key.chars().next())
-        && is_edge(key.chars().last())
-        && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_'))
+    key.starts_with(|c: char| c.is_ascii_lowercase())
+        && key.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-'))
         && !key.contains("..")
         && !key.contains("--")
         && !is_reserved
@@ -134,7 +129,7 @@ fn broken(kind: LabelKind, value: &str) -> Option<&'static Rule> {
         LabelKind::Url => (is_url(value), &URL),
         LabelKind::Rfc3339 => (value.parse::<jiff::Timestamp>().is_ok(), &TIME),
         LabelKind::SemVer => (is_version(value), &VERSION),
-        LabelKind::Spdx => (is_licence(value), &LICENCE),
+        LabelKind::Spdx => (spdx::Expression::parse(value).is_ok(), &LICENCE),
         LabelKind::Hash => {
             ((7..=40).contains(&value.len()) && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), &HASH)
         }
@@ -168,19 +163,6 @@ fn is_version(value: &str) -> bool {
         && build.is_none_or(|build| build.split('.').all(is_word))
 }
 
-/// By form only: ids are added to the SPDX list every few months.
-fn is_licence(value: &str) -> bool {
-    let words: Vec<&str> = value.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
-    let is_id = |word: &&str| {
-        word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.+:".contains(&b))
-            && word.starts_with(|c: char| c.is_ascii_alphanumeric())
-    };
-    !words.is_empty()
-        && words.len() % 2 == 1
-        && words.iter().step_by(2).all(is_id)
-        && words.iter().skip(1).step_by(2).all(|word| matches!(*word, "AND" | "OR" | "WITH"))
-}
-
 fn is_email(value: &str) -> bool {
     let Some((name, host)) = value.split_once('@') else { return false };
     !name.is_empty()
@@ -193,40 +175,107 @@ fn is_email(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{check_hits, check_silent};
+    use crate::testing::{check_hits, check_hits_with, check_silent, check_silent_with};
     use crate::{Options, lint};
 
     #[test]
     fn keys() {
         check_hits(
             "DL3048",
-            &["LABEL A=1\n", "LABEL a..b=1\n", "LABEL com.docker.x=1\n", "LABEL -a=1\n", "LABEL \"a b\"=1\n"],
+            &[
+                "LABEL A=1\n",
+                "LABEL a..b=1\n",
+                "LABEL a--b=1\n",
+                "LABEL a$b=1\n",
+                "LABEL 1a=1\n",
+                "LABEL a_b=1\n",
+                "LABEL .a =1\n",
+                "LABEL com.docker.x=1\n",
+                "LABEL -a=1\n",
+                "LABEL \"a b\"=1\n",
+            ],
         );
-        check_silent("DL3048", &["LABEL org.opencontainers.image.title=1 a-b=2 a1=3\n", "LABEL $X=1\n"]);
+        check_silent("DL3048", &["LABEL org.opencontainers.image.title=1 a-b=2 a1=3\n", "LABEL a b\n"]);
     }
 
     #[test]
-    fn schemas() {
-        let found = |text: &str| {
-            let kinds = [
-                ("t", "text"),
-                ("u", "url"),
-                ("r", "rfc3339"),
-                ("v", "semver"),
-                ("l", "spdx"),
-                ("h", "hash"),
-                ("e", "email"),
-            ];
-            let schema = kinds.iter().map(|(name, kind)| ((*name).to_owned(), kind.parse().unwrap())).collect();
-            let options = Options { label_schema: schema, has_strict_labels: true, ..Options::default() };
-            let (dockerfile, errors) = slipway_dockerfile::parse(format!("FROM a:1\n{text}\n").as_bytes());
-            let ids = lint(&dockerfile, errors, &options).into_iter().map(|f| f.id);
-            ids.filter(|id| ("DL3049".."DL3059").contains(&id.as_ref()) && id != "DL3057").collect::<Vec<_>>()
+    fn every_stage_that_ships_needs_its_labels() {
+        let missing = |text: &str| {
+            let schema = [("a".to_owned(), "text".parse().unwrap())].into();
+            let options = Options { label_schema: schema, ..Options::default() };
+            let (dockerfile, errors) = slipway_dockerfile::parse(text.as_bytes());
+            let found = lint(&dockerfile, errors, &options).into_iter().filter(|finding| finding.id == "DL3049");
+            found.map(|finding| finding.lines.first).collect::<Vec<_>>()
         };
-        let good = "LABEL t=x u=https://x.y/z r=2024-05-01T12:00:00Z v=1.2.3-rc.1+b l=\"Apache-2.0 OR (MIT AND BSD-3-Clause)\" h=0123abc e=a@b.c";
-        assert_eq!(found(good), [""; 0]);
-        let bad = "LABEL t= u=x r=yesterday v=1.2 l=\"do what you want to\" h=xyz e=a z=1";
-        assert_eq!(found(bad), ["DL3050", "DL3051", "DL3052", "DL3053", "DL3054", "DL3055", "DL3056", "DL3058"]);
-        assert_eq!(found("LABEL t=x u=$U r=x"), ["DL3049", "DL3049", "DL3049", "DL3049", "DL3053"]);
+        for (text, expected) in [
+            ("FROM x:1\nLABEL b=1\n", vec![1]),
+            ("FROM x:1\nLABEL a=1\n", vec![]),
+            ("FROM x:1\nFROM y:1\n", vec![1, 2]),
+            ("FROM x:1\nLABEL a=1\nFROM y:1\n", vec![3]),
+            ("FROM x:1 AS b\nFROM b\n", vec![1, 2]),
+            ("FROM x:1 AS b\nFROM b\nLABEL a=1\n", vec![]),
+            ("FROM x:1 AS b\nLABEL a=1\nFROM b\n", vec![]),
+            ("FROM x:1 AS b\nFROM y:1\nLABEL a=1\n", vec![1]),
+            ("FROM x:1 AS b\nFROM y:1\nLABEL a=1\nCOPY --from=b /b /b\n", vec![]),
+            ("FROM x:1 AS b\nFROM b\nLABEL a=1\nFROM b\n", vec![4]),
+        ] {
+            assert_eq!(missing(text), expected, "{text}");
+        }
+    }
+
+    /// A schema with one label of a kind, called `x`.
+    fn with_label(kind: &str) -> Options {
+        Options { label_schema: [("x".to_owned(), kind.parse().unwrap())].into(), ..Options::default() }
+    }
+
+    #[test]
+    fn labels_are_there_and_no_others() {
+        let options = with_label("text");
+        check_hits_with("DL3049", &options, &["LABEL y=1\n", "RUN z\n"]);
+        check_silent_with("DL3049", &options, &["LABEL x=1\n", "LABEL \"x\"=1 y=2\n"]);
+        check_hits_with("DL3051", &options, &["LABEL x=\n", "LABEL x=\"\"\n", "ONBUILD LABEL x=''\n"]);
+        check_silent_with("DL3051", &options, &["LABEL x=y\n", "LABEL y=\n", "LABEL x=$Y\n"]);
+        let strict = Options { has_strict_labels: true, ..options.clone() };
+        check_hits_with("DL3050", &strict, &["LABEL x=1 y=2\n"]);
+        check_silent_with("DL3050", &strict, &["LABEL x=1\n", "LABEL $X=1\n"]);
+        check_silent_with("DL3050", &options, &["LABEL x=1 y=2\n"]);
+    }
+
+    #[test]
+    fn values_are_what_the_schema_says() {
+        let url = with_label("url");
+        check_hits_with("DL3052", &url, &["LABEL x=y\n", "LABEL x=http://\n", "LABEL x=\"https://a b\"\n"]);
+        check_silent_with("DL3052", &url, &["LABEL x=https://y.z/a\n", "LABEL x=$U\n", "LABEL y=z\n"]);
+        let time = with_label("rfc3339");
+        check_hits_with("DL3053", &time, &["LABEL x=yesterday\n", "LABEL x=2024-05-01\n"]);
+        check_silent_with(
+            "DL3053",
+            &time,
+            &["LABEL x=2024-05-01T12:00:00Z\n", "LABEL x=\"2021-03-10T10:26:33.564595127+01:00\"\n"],
+        );
+        let licence = with_label("spdx");
+        check_hits_with(
+            "DL3054",
+            &licence,
+            &["LABEL x=\"do what you want to\"\n", "LABEL x=\"MIT OR\"\n", "LABEL x=not-spdx\n"],
+        );
+        check_silent_with(
+            "DL3054",
+            &licence,
+            &["LABEL x=BSD-3-Clause\n", "LABEL x=\"Apache-2.0 OR (MIT AND BSD-3-Clause)\"\n"],
+        );
+        let hash = with_label("hash");
+        check_hits_with("DL3055", &hash, &["LABEL x=xyz\n", "LABEL x=123456\n", "LABEL x=not-git-hash\n"]);
+        check_silent_with(
+            "DL3055",
+            &hash,
+            &["LABEL x=2dbfae9\n", "LABEL x=43c572f1272b6b3171dd1db9e41b7027128ce080\n"],
+        );
+        let version = with_label("semver");
+        check_hits_with("DL3056", &version, &["LABEL x=1.2\n", "LABEL x=v1.2.3\n", "LABEL x=01.2.3\n"]);
+        check_silent_with("DL3056", &version, &["LABEL x=1.2.3-rc.1+b\n", "LABEL x=0.0.0\n"]);
+        let email = with_label("email");
+        check_hits_with("DL3058", &email, &["LABEL x=a\n", "LABEL x=\"A <a@b.c>\"\n", "LABEL x=a@b@c.d\n"]);
+        check_silent_with("DL3058", &email, &["LABEL x=a@b.c\n", "LABEL x=a.b+c@d.e.f\n"]);
     }
 }

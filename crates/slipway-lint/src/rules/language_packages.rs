@@ -1,4 +1,4 @@
-//! `npm install`, `gem install`, `go install` without versions.
+//! What `npm`, `gem` and `go` install without versions.
 
 use super::Family;
 use crate::shell::{Command, Word};
@@ -57,8 +57,31 @@ fn unpinned_npm(command: &Command) -> Option<&Word> {
     packages.iter().find(|package| !is_pinned(package)).copied()
 }
 
+/// Flags of gem's without a value. What others take, those of a gem's own among them, is in the next word.
+const GEM_SWITCHES: [&str; 14] = [
+    "--",
+    "--both",
+    "--conservative",
+    "--default",
+    "--development",
+    "--explain",
+    "--force",
+    "--local",
+    "--minimal-deps",
+    "--pre",
+    "--prerelease",
+    "--quiet",
+    "--remote",
+    "--user-install",
+];
+
 fn unpinned_gem(command: &Command) -> Option<&Word> {
-    let flags = ["-v", "--version", "-i", "--install-dir", "-n", "--bindir", "-P", "--source", "-s"];
+    let words = command.arguments().iter().map(|word| word.text.as_str());
+    let has_value = |text: &&str| {
+        let is_long = text.starts_with("--") && !text.starts_with("--no-") && !text.contains('=');
+        ["-v", "-i", "-n", "-P", "-s"].contains(text) || (is_long && !GEM_SWITCHES.contains(text))
+    };
+    let flags: Vec<&str> = words.filter(has_value).collect();
     let operands = command.operands(&flags);
     let (verb, gems) = operands.split_first()?;
     let has_version = command.has_flag(&["v", "version"]);
@@ -66,21 +89,28 @@ fn unpinned_gem(command: &Command) -> Option<&Word> {
         return None;
     }
     let is_pinned = |gem: &Word| gem.is_variable() || gem.text.contains(':') || gem.text.ends_with(".gem");
-    gems.iter().take_while(|gem| gem.text != "--").find(|gem| !is_pinned(gem)).copied()
+    gems.iter().find(|gem| !is_pinned(gem)).copied()
 }
 
 fn unpinned_go(command: &Command) -> Option<&Word> {
     let operands = command.operands(&["-ldflags", "-tags", "-gcflags", "-o", "-mod", "-C"]);
-    let (verb, packages) = operands.split_first()?;
+    let (verb, words) = operands.split_first()?;
+    let (has_tools, packages) = match (verb.text.as_str(), words) {
+        // What follows the program are its arguments.
+        ("run", [package, ..]) => (false, std::slice::from_ref(package)),
+        ("install", [first, tools @ ..]) if first.text == "tool" => (true, tools),
+        ("install", packages) => (false, packages),
+        ("get", packages) => (command.argument("-tool").is_some(), packages),
+        _ => return None,
+    };
     let is_pinned = |package: &Word| {
         let (path, version) = package.text.split_once('@').map_or((package.text.as_str(), None), |(p, v)| (p, Some(v)));
         // Without a dot in its first part it is a package of the standard library or of this module.
-        let is_remote = path.split('/').next().is_some_and(|host| host.contains('.') && !host.starts_with('.'));
+        let has_host = path.split('/').next().is_some_and(|host| host.contains('.') && !host.starts_with('.'));
+        let is_file = path.ends_with(".go");
+        let is_remote = has_tools || (has_host && !is_file);
         package.is_variable() || !is_remote || version.is_some_and(|version| version != "latest")
     };
-    if verb.text != "install" {
-        return None;
-    }
     packages.iter().find(|package| !is_pinned(package)).copied()
 }
 
@@ -108,7 +138,15 @@ mod tests {
 
     #[test]
     fn gem() {
-        check_hits("DL3028", &["RUN gem install bundler\n", "RUN gem install a:1 b\n"]);
+        check_hits(
+            "DL3028",
+            &[
+                "RUN gem install bundler\n",
+                "RUN gem install a:1 b\n",
+                "RUN gem i --no-document --pre a\n",
+                "RUN gem install --source https://x a\n",
+            ],
+        );
         check_silent(
             "DL3028",
             &[
@@ -117,13 +155,25 @@ mod tests {
                 "RUN gem install --version=2 bundler\n",
                 "RUN gem list\n",
                 "RUN gem install a:1 -- --with-x\n",
+                "RUN gem install a:1 --use-system-libraries true\n",
+                "RUN gem install --no-document --force a:1\n",
             ],
         );
     }
 
     #[test]
     fn go() {
-        check_hits("DL3062", &["RUN go install github.com/x/y\n", "RUN go install github.com/x/y@latest\n"]);
+        check_hits(
+            "DL3062",
+            &[
+                "RUN go install github.com/x/y\n",
+                "RUN go install github.com/x/y@latest\n",
+                "RUN go install tool x\n",
+                "RUN go get -u example.com/x\n",
+                "RUN go get -tool x@latest\n",
+                "RUN go run example.com/x@latest -v\n",
+            ],
+        );
         check_silent(
             "DL3062",
             &[
@@ -132,6 +182,10 @@ mod tests {
                 "RUN go install .\n",
                 "RUN go build x.y/z\n",
                 "RUN go install -ldflags '-s -w' ./...\n",
+                "RUN go install tool x@v1\n",
+                "RUN go get ./... && go get -tool x@v1 && go get\n",
+                "RUN go run example.com/x@v1 a.b/c --foo bar\n",
+                "RUN go run main.go && go run . && go run /x/y\n",
             ],
         );
     }

@@ -34,7 +34,7 @@ mod zypper;
 pub use labels::{LabelKind, NoLabelKind};
 
 use crate::source::Source;
-use crate::{Findings, Rule, SILENCED, build_checks};
+use crate::{Findings, Rule, SILENCED, build_checks, form};
 
 /// Rules that look at the same thing.
 pub(crate) struct Family {
@@ -79,6 +79,7 @@ pub(crate) const FAMILIES: &[Family] = &[
 pub fn all_rules() -> Vec<&'static Rule> {
     let mut rules: Vec<&'static Rule> = FAMILIES.iter().flat_map(|family| family.rules.iter().copied()).collect();
     rules.push(&SILENCED);
+    rules.extend(form::RULES);
     rules.sort_by_key(|rule| rule.id);
     build_checks::rules().iter().chain(rules).collect()
 }

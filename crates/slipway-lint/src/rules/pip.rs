@@ -21,7 +21,7 @@ const CACHE: Rule = Rule::new(
 
 pub(crate) const FAMILY: Family = Family { check, rules: &[&VERSIONS, &CACHE] };
 
-const WITH_VALUE: [&str; 24] = [
+const WITH_VALUE: [&str; 31] = [
     "-r",
     "--requirement",
     "-c",
@@ -46,14 +46,21 @@ const WITH_VALUE: [&str; 24] = [
     "--no-binary",
     "--timeout",
     "--progress-bar",
+    "-b",
+    "--build",
+    "--src",
+    "--proxy",
+    "--upgrade-strategy",
+    "--retries",
+    "--cache-dir",
 ];
 
 fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
     for (index, step, command) in source.commands() {
         let Some(packages) = packages(command) else { continue };
-        // A file with versions holds for what is named on the line, too.
-        let has_constraint = command.flag_value("-c").or_else(|| command.flag_value("--constraint")).is_some();
-        if !has_constraint && let Some(package) = packages.iter().find(|package| !is_pinned(package)) {
+        if !has_versions_elsewhere(command)
+            && let Some(package) = packages.iter().find(|package| !is_pinned(package))
+        {
             findings.add(&VERSIONS, step.lines, format!("{}: {}", VERSIONS.summary, package.text));
         }
         let is_clean = command.has_flag(&["no-cache-dir"])
@@ -81,11 +88,28 @@ fn packages(command: &Command) -> Option<Vec<&Word>> {
     (verb.text == "install").then(|| packages.to_vec())
 }
 
+/// A file with versions, and what a project in the folder asks for, hold for what is named on the line, too.
+fn has_versions_elsewhere(command: &Command) -> bool {
+    let files = ["-c", "--constraint", "-r", "--requirement"];
+    files.iter().any(|flag| command.flag_value(flag).is_some()) || command.argument(".").is_some()
+}
+
 fn is_pinned(package: &Word) -> bool {
     let text = &package.text;
-    let has_version = ["==", ">=", "<=", "~=", "!=", ">", "<", "@"].iter().any(|sign| text.contains(sign));
-    let is_file = text.starts_with(['.', '/']) || [".whl", ".tar.gz", ".zip"].iter().any(|end| text.ends_with(end));
-    package.is_variable() || has_version || is_file
+    let has_version = ["==", ">=", "<=", "~=", "!=", ">", "<"].iter().any(|sign| text.contains(sign));
+    let is_file = text.starts_with('.') || [".whl", ".tar.gz", ".zip"].iter().any(|end| text.ends_with(end));
+    // A folder or an address says which version it is; a repository only with the name of a commit.
+    let is_place = match is_repository(text) {
+        true => text.contains('@'),
+        false => text.contains('/'),
+    };
+    package.is_variable() || has_version || is_file || is_place
+}
+
+/// `git+https://…` and its like.
+fn is_repository(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    ["git", "hg", "svn", "bzr"].contains(&scheme.split('+').next().unwrap_or(scheme))
 }
 
 fn is_no_cache(pair: Option<(&str, &str)>) -> bool {
@@ -121,6 +145,10 @@ mod tests {
                 "RUN python3 -m pip install a==1 b\n",
                 "RUN pip3 install --no-cache-dir -U pip\n",
                 "RUN pip install -i https://x a\n",
+                "RUN pip install git+https://x/y.git#egg=y\n",
+                "RUN pip install git+ssh://x/y.git#egg=y\n",
+                "RUN pip install --build /opt/x --proxy p a\n",
+                "RUN pip install gitpython\n",
             ],
         );
         check_silent(
@@ -130,6 +158,11 @@ mod tests {
                 "RUN pip install -r requirements.txt\n",
                 "RUN pip install -e .\n",
                 "RUN pip install -c constraints.txt a\n",
+                "RUN pip install a -r requirements.txt\n",
+                "RUN pip install a .\n",
+                "RUN pip install x/y https://x/y.zip\n",
+                "RUN pip install --upgrade-strategy eager --src s -b b a===1\n",
+                "RUN pipenv install a\n",
                 "RUN pip list\n",
                 "RUN pip install $X\n",
             ],

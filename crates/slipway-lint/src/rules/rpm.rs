@@ -69,46 +69,69 @@ const WITH_VALUE: [&str; 10] = [
     "--repo",
 ];
 /// What brings packages in.
-const INSTALLS: [&str; 6] = ["install", "localinstall", "reinstall", "groupinstall", "group", "module"];
+const INSTALLS: [&str; 4] = ["install", "localinstall", "reinstall", "groupinstall"];
+/// What has an `install` of its own.
+const KINDS: [&str; 2] = ["group", "module"];
+/// Where packages are kept by one of the two or by its older forms.
+const CACHES: [&str; 2] = ["/var/cache/yum", "/var/cache/dnf"];
 
 fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
     for manager in &MANAGERS {
-        for (index, step) in source.steps() {
-            check_step(manager, source.ships(index), step, findings);
+        for (_, step) in source.steps() {
+            check_step(manager, step, findings);
         }
     }
 }
 
-fn check_step(manager: &Manager, ships: bool, step: &Step<'_>, findings: &mut Findings<'_>) {
-    let installs = || step.commands.iter().filter(|command| is_install(command, manager));
-    for command in installs() {
-        let (verb, packages) =
-            command.operands(&WITH_VALUE).split_first().map_or_else(Default::default, |(v, p)| (v.span, p.to_vec()));
+fn check_step(manager: &Manager, step: &Step<'_>, findings: &mut Findings<'_>) {
+    for command in step.commands.iter().filter(|command| is_install(command, manager)) {
+        let operands = command.operands(&WITH_VALUE);
+        let n_verbs = if KINDS.contains(&operands[0].text.as_str()) { 2 } else { 1 };
+        let (verbs, packages) = operands.split_at(n_verbs);
         if !command.has_flag(&["y", "assumeyes", "assume-yes"]) {
-            findings.add_at(manager.answers, step).insert_after(verb, " -y");
+            findings.add_at(manager.answers, step).insert_after(verbs[n_verbs - 1].span, " -y");
         }
-        let first = &command.operands(&WITH_VALUE)[0].text;
-        if matches!(first.as_str(), "install" | "reinstall")
-            && let Some(package) = packages.iter().find(|package| !is_pinned(package))
-        {
+        let is_good: fn(&Word) -> bool = match verbs[0].text.as_str() {
+            "install" | "reinstall" => is_pinned,
+            "module" => is_pinned_module,
+            _ => continue,
+        };
+        if let Some(package) = packages.iter().find(|package| !is_good(package)) {
             findings.add(manager.versions, step.lines, format!("{}: {}", manager.versions.summary, package.text));
         }
     }
-    let cleans = |command: &Command| {
-        let removes = || command.arguments().iter().any(|word| word.text.starts_with(manager.cache));
-        match command.program() {
-            "rm" => removes(),
-            program => manager.programs.contains(&program) && command.argument("clean").is_some(),
-        }
-    };
-    if ships && installs().next().is_some() && !step.commands.iter().any(cleans) && !step.mounts_over(manager.cache) {
+    if leaves_packages(manager, step) && !step.mounts_over(manager.cache) {
         findings.add_at(manager.leftovers, step);
     }
 }
 
+/// Whether a program of the manager's installs something and does not clean up after that.
+fn leaves_packages(manager: &Manager, step: &Step<'_>) -> bool {
+    let removes = |word: &Word| CACHES.iter().any(|cache| word.text.starts_with(cache));
+    step.commands.iter().enumerate().any(|(index, install)| {
+        let cleans = |command: &Command| match command.program() {
+            "rm" => command.arguments().iter().any(removes),
+            program => program == install.program() && command.argument("clean").is_some(),
+        };
+        is_install(install, manager) && !step.commands[index + 1..].iter().any(cleans)
+    })
+}
+
+/// Whether a command installs packages or modules; then it has as many operands as that takes words.
 fn is_install(command: &Command, manager: &Manager) -> bool {
+    let operands = command.operands(&WITH_VALUE);
+    let verbs: Vec<&str> = operands.iter().take(2).map(|word| word.text.as_str()).collect();
     manager.programs.contains(&command.program())
-        && command.operands(&WITH_VALUE).first().is_some_and(|word| INSTALLS.contains(&word.text.as_str()))
+        && match verbs[..] {
+            [verb, ..] if INSTALLS.contains(&verb) => true,
+            [kind, "install"] => KINDS.contains(&kind),
+            _ => false,
+        }
+}
+
+/// `ruby:3`
+fn is_pinned_module(module: &Word) -> bool {
+    module.is_variable() || module.text.contains(':')
 }
 
 /// `httpd-2.4`, `httpd-0:2.4`, a file, an address.
@@ -125,7 +148,16 @@ mod tests {
     #[test]
     fn answers() {
         check_hits("DL3030", &["RUN yum install httpd-2.4 && yum clean all\n"]);
-        check_silent("DL3030", &["RUN yum install -y httpd\n", "RUN yum -y install httpd\n", "RUN yum clean all\n"]);
+        check_silent(
+            "DL3030",
+            &[
+                "RUN yum install -y httpd\n",
+                "RUN yum -y install httpd\n",
+                "RUN yum clean all\n",
+                "RUN yum module list\n",
+                "RUN bash -c `# no yum at all`\n",
+            ],
+        );
         check_hits("DL3038", &["RUN microdnf install httpd-2.4\n"]);
         check_silent("DL3038", &["RUN dnf install -y httpd-2.4\n", "RUN dnf clean all\n"]);
         check_fix("DL3038", "FROM a:1\nRUN dnf install x\n", "FROM a:1\nRUN dnf install -y x\n");
@@ -133,7 +165,10 @@ mod tests {
 
     #[test]
     fn leftovers() {
-        check_hits("DL3032", &["RUN yum install -y a-1\n"]);
+        check_hits(
+            "DL3032",
+            &["RUN yum install -y a-1\n", "FROM a:1 AS b\nRUN yum install -y a-1\nFROM c:1\nCOPY --from=b /x /x\n"],
+        );
         check_silent(
             "DL3032",
             &[
@@ -142,11 +177,21 @@ mod tests {
                 "RUN dnf install a\n",
             ],
         );
-        check_hits("DL3040", &["RUN dnf install -y a-1\n"]);
+        check_hits(
+            "DL3040",
+            &[
+                "RUN dnf install -y a-1\n",
+                "RUN dnf install -y a-1 && microdnf clean all\n",
+                "RUN dnf clean all && dnf install -y a-1\n",
+                "RUN dnf module install -y a:1\n",
+            ],
+        );
         check_silent(
             "DL3040",
             &[
                 "RUN dnf install -y a-1 && dnf clean all\n",
+                "RUN microdnf install -y a-1 && rm -rf /var/cache/yum/*\n",
+                "RUN dnf module enable -y a:1\n",
                 "RUN --mount=type=cache,target=/var/cache/dnf dnf install -y a\n",
             ],
         );
@@ -154,9 +199,24 @@ mod tests {
 
     #[test]
     fn versions() {
-        check_hits("DL3033", &["RUN yum install -y httpd\n"]);
-        check_silent("DL3033", &["RUN yum install -y httpd-2.4.6\n", "RUN yum update -y\n"]);
-        check_hits("DL3041", &["RUN dnf install -y httpd-2.4 python3-devel\n"]);
+        check_hits("DL3033", &["RUN yum install -y httpd\n", "RUN yum module install -y tomcat\n"]);
+        check_silent(
+            "DL3033",
+            &[
+                "RUN yum install -y httpd-2.4.6 openssl-1:1.1.1k gcc-c++-1.1.1 rpm-sign-4.16\n",
+                "RUN yum update -y\n",
+                "RUN yum module install -y tomcat:9\n",
+                "RUN yum install -y \"git-core-${V}\"\n",
+            ],
+        );
+        check_hits(
+            "DL3041",
+            &[
+                "RUN dnf install -y httpd-2.4 python3-devel\n",
+                "RUN microdnf module install -y tomcat\n",
+                "RUN dnf install -y rpm-sign\n",
+            ],
+        );
         check_silent(
             "DL3041",
             &["RUN dnf install -y httpd-2.4 ./x.rpm https://x/y.rpm $X\n", "RUN dnf module install -y ruby:3\n"],

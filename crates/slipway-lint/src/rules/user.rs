@@ -29,7 +29,7 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
             findings.add(&NAME, step.lines, format!("{}: {user}", NAME.summary));
         }
     }
-    for (index, stage) in source.stages.iter().enumerate().filter(|(index, _)| source.ships(*index)) {
+    for (index, stage) in source.stages.iter().enumerate() {
         let last = stage.steps.iter().rev().find(|step| step.is(Keyword::User) && !step.is_trigger);
         if let Some(step) = last.filter(|step| is_root(&user(step))) {
             findings.add_at(&ROOT, step);
@@ -74,14 +74,19 @@ mod tests {
 
     #[test]
     fn users() {
-        check_hits("DL3002", &["USER root\n", "USER x\nUSER 0:0\n", "USER root:root\n"]);
-        check_silent(
+        check_hits(
             "DL3002",
             &[
-                "USER root\nUSER x\n",
-                "USER 1000\n",
+                "USER root\n",
+                "USER x\nUSER 0:0\n",
+                "USER root:root\n",
+                "FROM a:1 AS b\nUSER root\nFROM b\nRUN x\n",
                 "FROM a:1 AS b\nUSER root\nFROM c:1\nCOPY --from=b /x /x\nUSER 1\n",
             ],
+        );
+        check_silent(
+            "DL3002",
+            &["USER root\nUSER x\n", "USER 1000\n", "FROM a:1 AS b\nUSER root\nRUN x\nUSER 1\nFROM c:1\n"],
         );
         check_hits("DL3066", &["USER app\n", "USER app:1\n"]);
         check_silent("DL3066", &["USER 1000\n", "USER 1000:app\n", "USER $U\n"]);

@@ -1,7 +1,7 @@
 //! `COPY --from` of more than what was built.
 
 use super::Family;
-use crate::source::{Base, Source, Step, Words};
+use crate::source::{Source, Step, Words};
 use crate::{Findings, Rule, Severity};
 use slipway_dockerfile::Keyword;
 
@@ -20,14 +20,15 @@ const FOLDER: Rule = Rule::new(
 
 pub(crate) const FAMILY: Family = Family { check, rules: &[&ROOT, &FOLDER] };
 
+/// Where these are used, the sources are what runs in the end.
+const SOURCES_ARE_PROGRAMS: [&str; 11] =
+    ["bundle", "bin/rails", "composer", "php", "pip", "pip3", "pipenv", "poetry", "python", "python3", "uv"];
+
 fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
     for (index, step) in source.steps().filter(|(_, step)| step.is(Keyword::Copy)) {
-        let (Some(from), Some((sources, _))) = (step.flag("from"), step.paths()) else { continue };
-        let whole = sources.iter().find(|path| matches!(**path, "/" | "/." | "/*"));
-        // On an empty base it is a way to make one layer of many.
-        if whole.is_some()
-            && source.chain(index).last().is_some_and(|bottom| source.stages[*bottom].base != Base::Scratch)
-        {
+        let (Some(from), Some((sources, target))) = (step.flag("from"), step.paths()) else { continue };
+        let is_whole = sources.iter().any(|path| matches!(*path, "/" | "/." | "/*"));
+        if is_whole && matches!(target, "/" | "/.") {
             findings.add_at(&ROOT, step);
         }
         let Some(stage) = source.stage_called(from, index).map(|stage| source.chain(stage)) else { continue };
@@ -59,8 +60,9 @@ fn built_folder(steps: &[&Step<'_>]) -> Option<String> {
             _ => {}
         }
     }
-    let runs = steps.iter().any(|step| step.is(Keyword::Run));
-    copied.filter(|folder| runs && folder != "/" && !folder.contains('$'))
+    let mut commands = steps.iter().flat_map(|step| &step.commands).peekable();
+    let builds = commands.peek().is_some() && !commands.any(|command| command.is_program(&SOURCES_ARE_PROGRAMS));
+    copied.filter(|folder| builds && folder != "/" && !folder.contains('$'))
 }
 
 fn joined(folder: &str, path: &str) -> String {
@@ -92,16 +94,29 @@ mod tests {
         check_silent("WholeBuildFolderCopied", &silent.each_ref().map(String::as_str));
         check_silent(
             "WholeBuildFolderCopied",
-            &["FROM a:1 AS b\nWORKDIR /out\nRUN x\nFROM c:1\nCOPY --from=b /out /out\n"],
+            &[
+                "FROM a:1 AS b\nWORKDIR /out\nRUN x\nFROM c:1\nCOPY --from=b /out /out\n",
+                "FROM a:1 AS b\nWORKDIR /x\nCOPY . .\nRUN bundle install\nFROM c:1\nCOPY --from=b /x /x\n",
+            ],
         );
     }
 
     #[test]
     fn file_systems() {
-        check_hits("DL3067", &["FROM a:1 AS b\nFROM c:1\nCOPY --from=b / /\n"]);
+        check_hits(
+            "DL3067",
+            &[
+                "FROM a:1 AS b\nFROM c:1\nCOPY --from=b / /\n",
+                "FROM a:1 AS b\nFROM scratch\nCOPY --from=b \"/\" \"/\"\n",
+            ],
+        );
         check_silent(
             "DL3067",
-            &["FROM a:1 AS b\nFROM scratch\nCOPY --from=b / /\n", "FROM a:1 AS b\nFROM c:1\nCOPY --from=b /x /\n"],
+            &[
+                "COPY / /\n",
+                "FROM a:1 AS b\nFROM c:1\nCOPY --from=b /x /\n",
+                "FROM a:1 AS b\nFROM c:1\nCOPY --from=b / /x\n",
+            ],
         );
     }
 }

@@ -22,7 +22,7 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
             .mounts()
             .iter()
             .any(|m| m.kind != "bind" && (m.target.contains("yarn") || m.target.ends_with(".cache")));
-        if source.ships(index) && step.commands.iter().any(installs) && !step.commands.iter().any(cleans) && !has_cache
+        if source.stays(index) && step.commands.iter().any(installs) && !step.commands.iter().any(cleans) && !has_cache
         {
             findings.add_at(&CACHE, step);
         }
@@ -42,7 +42,14 @@ mod tests {
 
     #[test]
     fn cache() {
-        check_hits("DL3060", &["RUN yarn install\n", "RUN yarn --frozen-lockfile install && yarn build\n"]);
+        check_hits(
+            "DL3060",
+            &[
+                "RUN yarn install\n",
+                "RUN yarn --frozen-lockfile install && yarn build\n",
+                "FROM a:1 AS b\nRUN yarn install\nFROM b\nRUN x\n",
+            ],
+        );
         check_silent(
             "DL3060",
             &[
@@ -50,6 +57,7 @@ mod tests {
                 "RUN yarn build\n",
                 "RUN --mount=type=cache,target=/root/.yarn yarn install\n",
                 "FROM a:1 AS b\nRUN yarn install\nFROM c:1\nCOPY --from=b /d /d\n",
+                "FROM a:1 AS b\nRUN yarn install\nFROM c:1\n",
             ],
         );
     }

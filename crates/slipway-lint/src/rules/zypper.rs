@@ -31,12 +31,12 @@ pub(crate) const FAMILY: Family = Family { check, rules: &[&ANSWERS, &UPGRADE, &
 const WITH_VALUE: [&str; 4] = ["-c", "--config", "-r", "--repo"];
 
 fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
-    for (index, step, command) in source.commands() {
+    for (_, step, command) in source.commands() {
         let Some(verb) = verb(command) else { continue };
         if matches!(verb, "dist-upgrade" | "dup") {
             findings.add_at(&UPGRADE, step);
         }
-        let changes = ["install", "in", "remove", "rm", "patch", "update", "up", "dist-upgrade", "dup"];
+        let changes = ["install", "in", "remove", "rm", "source-install", "si", "patch"];
         let is_silent = command.has_flag(&["n", "non-interactive", "no-confirm", "y"]);
         if changes.contains(&verb) && !is_silent {
             findings.add_at(&ANSWERS, step).insert_after(command.words[0].span, " -n");
@@ -48,7 +48,7 @@ fn check(source: &Source<'_>, findings: &mut Findings<'_>) {
             findings.add(&VERSIONS, step.lines, format!("{}: {}", VERSIONS.summary, package.text));
         }
         let cleans = |command: &Command| matches!(self::verb(command), Some("clean" | "cc"));
-        if source.ships(index) && !step.commands.iter().any(cleans) && !step.mounts_over("/var/cache/zypp") {
+        if !step.commands.iter().any(cleans) && !step.mounts_over("/var/cache/zypp") {
             findings.add_at(&CACHE, step);
         }
     }
@@ -70,10 +70,21 @@ mod tests {
     #[test]
     fn all_of_it() {
         check_hits("DL3034", &["RUN zypper install a=1 && zypper clean\n"]);
-        check_silent("DL3034", &["RUN zypper -n install a\n", "RUN zypper install -y a\n", "RUN zypper refresh\n"]);
+        check_silent(
+            "DL3034",
+            &[
+                "RUN zypper -n install a\n",
+                "RUN zypper install --no-confirm a\n",
+                "RUN zypper refresh\n",
+                "RUN zypper dup\n",
+            ],
+        );
         check_hits("DL3035", &["RUN zypper -n dup\n", "RUN zypper dist-upgrade\n"]);
         check_silent("DL3035", &["RUN zypper -n up\n"]);
-        check_hits("DL3036", &["RUN zypper -n in a=1\n"]);
+        check_hits(
+            "DL3036",
+            &["RUN zypper -n in a=1\n", "FROM a:1 AS b\nRUN zypper -n in a=1\nFROM c:1\nCOPY --from=b /x /x\n"],
+        );
         check_silent("DL3036", &["RUN zypper -n in a=1 && zypper cc -a\n"]);
         check_hits("DL3037", &["RUN zypper -n in a\n"]);
         check_silent("DL3037", &["RUN zypper -n in a=1 'b>=2' c.rpm $D\n"]);

@@ -252,7 +252,10 @@ fn scripts_are_judged_by_shellcheck() {
         String::from_utf8(run(&mut command).stdout).unwrap()
     };
     assert_eq!(told(&[]), "Dockerfile:6 SC2086 info: Quote. This\n");
-    assert_eq!(fs::read_to_string(&seen).unwrap(), "#!/bin/sh\nexport a=x\necho $b\n");
+    assert_eq!(
+        fs::read_to_string(&seen).unwrap(),
+        "#!/bin/sh\nexport a=x FTP_PROXY=x HTTPS_PROXY=x HTTP_PROXY=x NO_PROXY=x ftp_proxy=x http_proxy=x https_proxy=x no_proxy=x\necho $b\n"
+    );
     assert_eq!(told(&["--no-shellcheck"]), "");
     assert_eq!(told(&["--ignore=SC2086"]), "");
     assert_eq!(told(&["--error=SC2086"]), "Dockerfile:6 SC2086 error: Quote. This\n");
