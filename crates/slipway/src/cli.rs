@@ -2,6 +2,7 @@
 //!
 //! Flags are only read here; what their values mean is decided in `slipway-graph`, `request/flags.rs`.
 
+mod absent;
 pub(crate) mod analyze;
 pub(crate) mod bake;
 pub(crate) mod build;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory};
 
-use super::{Cli, link_name};
+use super::{Cli, absent, link_name};
 use crate::commands::version;
 use crate::exit_code;
 
@@ -62,14 +62,7 @@ impl Rejected {
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
                 Rejected { text: error.to_string(), exit_code: exit_code::FAILURE }
             }
-            ErrorKind::InvalidSubcommand => {
-                let Typed { program, path, .. } = Typed::of(words);
-                let command = typed(ContextKind::InvalidSubcommand);
-                let text = format!(
-                    "{program}: unknown command: {path} {command}\n\nRun '{path} --help' for more information\n"
-                );
-                Rejected { text, exit_code: exit_code::FAILURE }
-            }
+            ErrorKind::InvalidSubcommand => Typed::of(words).unknown(typed(ContextKind::InvalidSubcommand)),
             ErrorKind::MissingRequiredArgument => Rejected::argument_count(words),
             ErrorKind::UnknownArgument if !typed(ContextKind::InvalidArg).starts_with('-') => {
                 Rejected::argument_count(words)
@@ -147,11 +140,18 @@ impl Typed {
         };
         let (mut command, mut path) = (Cli::command(), Vec::new());
         let full = link_name::with_implied_command(words);
-        for word in full.iter().skip(1).filter_map(|word| word.to_str()) {
-            if let Some(subcommand) = command.find_subcommand(word) {
-                path.push(word.to_owned());
-                command = subcommand.clone();
+        let mut rest = full.iter().skip(1).filter_map(|word| word.to_str());
+        while let Some(word) = rest.next() {
+            if word.starts_with('-') {
+                if is_followed_by_value(&command, word) {
+                    rest.next();
+                }
+                continue;
             }
+            // What follows is arguments, which may be called as commands are.
+            let Some(subcommand) = command.find_subcommand(word) else { break };
+            path.push(word.to_owned());
+            command = subcommand.clone();
         }
         let path: Vec<&str> = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             // Docker has these from its plugin, and says so.
@@ -165,6 +165,16 @@ impl Typed {
         Typed { program, path, command }
     }
 
+    /// A command that there is not.
+    fn unknown(&self, name: &str) -> Rejected {
+        let Typed { program, path, .. } = self;
+        let hint = absent::instead_of(path.split_once(' ').map_or("", |(_, path)| path), name);
+        let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+        let text =
+            format!("{program}: unknown command: {path} {name}\n\n{hint}Run '{path} --help' for more information\n");
+        Rejected { text, exit_code: exit_code::FAILURE }
+    }
+
     fn with_usage(&self, message: &str) -> String {
         let Typed { path, command, .. } = self;
         let arguments: String = command.get_positionals().map(|arg| format!(" {}", usage_of(arg))).collect();
@@ -173,6 +183,16 @@ impl Typed {
         let options = if command.get_arguments().any(|arg| !arg.is_positional()) { " [OPTIONS]" } else { "" };
         format!("{message}\n\nUsage:  {path}{options}{rest}\n\nRun '{path} --help' for more information\n")
     }
+}
+
+/// Whether the word behind `flag` is its value.
+fn is_followed_by_value(command: &clap::Command, flag: &str) -> bool {
+    let is_meant = |arg: &&clap::Arg| match flag.strip_prefix("--") {
+        Some(name) => arg.get_long() == Some(name),
+        None => arg.get_short().is_some_and(|short| flag.ends_with(short)),
+    };
+    let found = command.get_arguments().find(is_meant);
+    found.is_some_and(|arg| arg.get_action().takes_values() && !arg.is_require_equals_set())
 }
 
 /// `IMAGE`, `[TARGET...]`, `IMAGE [IMAGE...]`: how Docker writes what may follow the flags.
@@ -220,6 +240,10 @@ mod tests {
                 125,
             ),
             ("slipway nope", "slipway: unknown command: slipway nope", 1),
+            ("slipway nope build", "slipway: unknown command: slipway nope", 1),
+            ("slipway image nope ls", "slipway: unknown command: slipway image nope", 1),
+            ("slipway --context build nope", "slipway: unknown command: slipway nope", 1),
+            ("slipway images tag rmi", "slipway: 'slipway images' requires at most 1 argument", 1),
             ("docker nope", "docker: unknown command: docker nope", 1),
             ("docker rmi", "docker: 'docker rmi' requires at least 1 argument", 1),
             ("docker tag a", "docker: 'docker tag' requires 2 arguments", 1),
