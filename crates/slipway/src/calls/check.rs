@@ -67,14 +67,19 @@ pub(crate) fn as_json(checked: &Checked) -> String {
     })
 }
 
-/// For people: in the order of the file.
-pub(crate) fn as_text(checked: &Checked) -> String {
-    let mut text = match (checked.warnings.len(), &checked.failure) {
-        (0, None) => return "Check complete, no warnings found.\n".to_owned(),
-        (0, Some(_)) => return String::new(),
+/// How many warnings there are; nothing if the file cannot be built and there is none.
+pub(crate) fn headline(checked: &Checked) -> String {
+    match (checked.warnings.len(), &checked.failure) {
+        (0, None) => "Check complete, no warnings found.\n".to_owned(),
+        (0, Some(_)) => String::new(),
         (1, _) => "Check complete, 1 warning has been found!\n".to_owned(),
         (n, _) => format!("Check complete, {n} warnings have been found!\n"),
-    };
+    }
+}
+
+/// For people: in the order of the file.
+pub(crate) fn as_text(checked: &Checked) -> String {
+    let mut text = String::new();
     let mut warnings: Vec<&Warning> = checked.warnings.iter().collect();
     warnings.sort_by_key(|warning| warning.lines.first);
     for warning in warnings {
@@ -83,7 +88,7 @@ pub(crate) fn as_text(checked: &Checked) -> String {
         text.push_str(&format!("\nWARNING: {}{link}\n{}\n{block}", warning.rule.name, warning.message));
     }
     // Between the warnings and the error that follows on the other stream.
-    if checked.failure.is_some() {
+    if checked.failure.is_some() && !checked.warnings.is_empty() {
         text.push('\n');
     }
     text

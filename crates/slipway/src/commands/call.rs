@@ -12,7 +12,7 @@ use crate::calls::{check, describe, outline, targets};
 use crate::commands::build::{self, Terminals};
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
-use crate::{client_config, place};
+use crate::{client_config, metadata, place};
 
 /// Prints the answer to `call`.
 pub(crate) fn run(
@@ -24,7 +24,11 @@ pub(crate) fn run(
     remarks: Vec<String>,
 ) -> Result<(), CommandError> {
     let answer = answer(call, request, sandbox, style, is_debug, remarks)?;
-    io::stdout().write_all(answer.text.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
+    let text = if call.is_json { answer.json.clone() } else { answer.headline.clone() + &answer.text };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| CommandError::Preparation(error.into()))?;
+    if let Some(path) = &request.metadata_file {
+        metadata::write_answer(path, &answer).map_err(|error| CommandError::Preparation(error.into()))?;
+    }
     match answer.failure {
         Some(text) => Err(CommandError::Checked(text)),
         None if answer.has_findings && !call.ignores_status => Err(CommandError::Findings),
@@ -65,7 +69,14 @@ pub(crate) fn answer(
 
 /// What a Dockerfile answers.
 pub(crate) struct Answer {
+    /// What stands in front of the text.
+    pub(crate) headline: String,
+    /// For people.
     pub(crate) text: String,
+    /// For programs.
+    pub(crate) json: String,
+    /// It says what is doubtful, or that nothing is.
+    pub(crate) is_check: bool,
     /// Something is doubtful.
     pub(crate) has_findings: bool,
     /// The file cannot be built, and why.
@@ -79,24 +90,34 @@ fn ask(
     reporter: &Reporter,
 ) -> Result<Answer, CommandError> {
     let stdin = &mut io::stdin();
-    let plain = |text| Answer { text, has_findings: false, failure: None };
+    let plain = |text, json| Answer {
+        headline: String::new(),
+        text,
+        json,
+        is_check: false,
+        has_findings: false,
+        failure: None,
+    };
     Ok(match call.method {
         Method::Check => {
             let checked = inspector.check(request, stdin, reporter).map_err(CommandError::Build)?;
             Answer {
-                text: if call.is_json { check::as_json(&checked) } else { check::as_text(&checked) },
+                headline: check::headline(&checked),
+                text: check::as_text(&checked),
+                json: check::as_json(&checked),
+                is_check: true,
                 has_findings: !checked.warnings.is_empty(),
                 failure: checked.failure.as_ref().map(|failure| check::failure_text(&checked, failure)),
             }
         }
         Method::Outline => {
             let (file, found) = inspector.outline(request, stdin, reporter).map_err(CommandError::Build)?;
-            plain(if call.is_json { outline::as_json(&found, &file.text) } else { outline::as_text(&found) })
+            plain(outline::as_text(&found), outline::as_json(&found, &file.text))
         }
         Method::Targets => {
             let (file, found) = inspector.targets(request, stdin, reporter).map_err(CommandError::Build)?;
-            plain(if call.is_json { targets::as_json(&found, &file.text) } else { targets::as_text(&found) })
+            plain(targets::as_text(&found), targets::as_json(&found, &file.text))
         }
-        Method::Describe => plain(if call.is_json { describe::as_json() } else { describe::as_text() }),
+        Method::Describe => plain(describe::as_text(), describe::as_json()),
     })
 }

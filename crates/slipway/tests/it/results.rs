@@ -16,6 +16,9 @@ pub(crate) const TESTS: &[Test] = &[
     test("metadata_of_a_pushed_image", metadata_of_a_pushed_image),
     test("metadata_of_an_image_that_stays_here", metadata_of_an_image_that_stays_here),
     test("metadata_of_files_and_of_a_failure", metadata_of_files_and_of_a_failure),
+    test("metadata_names_a_build_that_can_be_asked_for", metadata_names_a_build_that_can_be_asked_for),
+    test("metadata_of_questions", metadata_of_questions),
+    test("metadata_that_cannot_be_written", metadata_that_cannot_be_written),
     test("several_outputs_at_once", several_outputs_at_once),
     test("what_is_pushed_by_digest_gets_no_tag", what_is_pushed_by_digest_gets_no_tag),
     test("names_in_the_store", names_in_the_store),
@@ -62,6 +65,49 @@ fn metadata_of_an_image_that_stays_here() {
     assert_eq!(stored["containerimage.digest"], archive["containerimage.digest"]);
     assert_eq!(stored["image.name"], "docker.io/library/app:latest");
     assert!(archive["containerimage.descriptor"]["annotations"]["org.opencontainers.image.created"].is_string());
+}
+
+fn metadata_names_a_build_that_can_be_asked_for() {
+    let site = Site::new(SMALL);
+    site.build(&["--tag=app", "--metadata-file=../m.json"]).success();
+    let metadata = json(&site.path("m.json"));
+    let reference = text(&metadata["buildx.build.ref"]);
+    let inspected =
+        run(site.slipway().args(["buildx", "history", "inspect", "--format={{.Ref}}", reference])).success();
+    assert!(reference.ends_with(String::from_utf8_lossy(&inspected.stdout).trim_end()), "{reference}");
+    let listed = run(site.slipway().args(["buildx", "history", "ls", "--format=json"])).success();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["ref"], reference);
+}
+
+fn metadata_of_questions() {
+    let site = Site::new("FROM busybox AS one\nMAINTAINER me\n");
+    let ask = |question: &str| {
+        let outcome = site.build(&[&format!("--call={question}"), "--metadata-file=../m.json"]);
+        (outcome, json(&site.path("m.json")))
+    };
+    let (outcome, found) = ask("check");
+    assert_eq!(outcome.exit_code, Some(1));
+    assert_eq!(found["result.json"]["warnings"][0]["ruleName"], "MaintainerDeprecated");
+    assert!(text(&found["result.txt"]).starts_with("\nWARNING: MaintainerDeprecated - "), "{found}");
+    assert_eq!((&found["result.statuscode"], &found["version"]), (&"1".into(), &"1.0.0".into()));
+    let (outcome, found) = ask("targets,format=json");
+    assert_eq!(serde_json::from_slice::<Value>(&outcome.stdout).unwrap(), found["result.json"]);
+    assert_eq!(found["result.txt"], "TARGET        DESCRIPTION\none (default) \n");
+    assert_eq!(found.as_object().unwrap().keys().collect::<Vec<_>>(), ["result.json", "result.txt", "version"]);
+    site.write("Dockerfile", "FROM busybox AS one\n");
+    let (outcome, found) = ask("check");
+    assert_eq!(outcome.stdout, b"Check complete, no warnings found.\n");
+    assert_eq!((&found["result.statuscode"], &found["result.txt"]), (&"0".into(), &"".into()));
+}
+
+fn metadata_that_cannot_be_written() {
+    let site = Site::new(SMALL);
+    let failed = site.build(&["--metadata-file=../absent/m.json"]).failure();
+    let last = failed.lines().last().unwrap();
+    let expected =
+        "ERROR: failed to build: cannot write the metadata file `../absent/m.json`: No such file or directory";
+    assert!(last.starts_with(expected) && !last.contains(".slipway-"), "{last}");
 }
 
 fn metadata_of_files_and_of_a_failure() {

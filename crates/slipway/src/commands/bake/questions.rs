@@ -26,7 +26,7 @@ pub(super) fn ask(
 ) -> Result<(), CommandError> {
     let (mut is_bad, mut document) = (false, Vec::new());
     for (index, Question { target, call, request }) in questions.iter().enumerate() {
-        let answer = call::answer(Call { is_json: as_json, ..*call }, request, None, style, is_debug, Vec::new())?;
+        let answer = call::answer(*call, request, None, style, is_debug, Vec::new())?;
         is_bad |= answer.failure.is_some() || answer.has_findings && !call.ignores_status;
         if as_json {
             document.push((target.to_string(), method_name(call.method), answer_json(&answer)));
@@ -38,7 +38,7 @@ pub(super) fn ask(
             description => format!("{description}\n"),
         };
         let failure = answer.failure.map(|text| format!("error: {text}")).unwrap_or_default();
-        write_out(&format!("{gap}{target}\n{description}\n{}{failure}", answer.text))?;
+        write_out(&format!("{gap}{target}\n{description}\n{}{failure}", answer.headline + &answer.text))?;
     }
     if !document.is_empty() {
         write_out(&selection.answers_to_json(document))?;
@@ -57,7 +57,7 @@ fn method_name(method: Method) -> &'static str {
 
 /// The answer with its keys in order; what is wrong with the file stands beside what was found.
 fn answer_json(answer: &Answer) -> Json {
-    let parsed = serde_json::from_str(&answer.text).unwrap_or_else(|_| Json::from(answer.text.clone()));
+    let parsed = serde_json::from_str(&answer.json).unwrap_or_else(|_| Json::from(answer.json.clone()));
     let Json::Object(mut fields) = parsed else { return parsed };
     if let Some(failure) = &answer.failure {
         fields.insert("error".to_owned(), failure.clone().into());

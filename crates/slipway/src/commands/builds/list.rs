@@ -8,6 +8,7 @@ use super::{counts, duration, length, name, status, time};
 use crate::commands::images::age;
 use crate::go_template::TemplateError;
 use crate::listing::Listing;
+use crate::metadata::full_reference;
 
 /// How many builds are shown.
 const MAX_LISTED: usize = 50;
@@ -55,7 +56,7 @@ fn fields(record: &BuildRecord) -> Value {
         "completed_steps": completed,
         "created_at": time(record.started_ns).to_string(),
         "name": name(record),
-        "ref": record.id,
+        "ref": full_reference(&record.id),
         "status": status(record.status),
         "total_steps": total,
     })
