@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use slipway_graph::Events;
-use slipway_oci::{Digest, Reference};
+use slipway_oci::{Descriptor, Digest, Reference};
 use slipway_solver::Cancel;
 use slipway_store::ImageRecord;
 
@@ -15,8 +15,8 @@ use crate::export::archive::{docker_entry, index_bytes, index_entries, small_fil
 use crate::export::registry::{BlobOrigin, push_blobs};
 
 impl Engine {
-    /// Pushes `image` under `name`, and returns the digest that the registry now has there. What the registry has
-    /// already is not sent.
+    /// Pushes `image` under `name`, and returns what the registry now has there. What the registry has already is not
+    /// sent.
     ///
     /// # Errors
     /// The registry refuses it, or a blob of the image has been pruned.
@@ -26,9 +26,9 @@ impl Engine {
         image: &ImageRecord,
         events: &dyn Events,
         cancel: &Cancel,
-    ) -> Result<Digest, StoredImageError> {
+    ) -> Result<Descriptor, StoredImageError> {
         let step = events.new_step();
-        let push = || -> Result<Digest, Reason> {
+        let push = || -> Result<Descriptor, Reason> {
             let complete = self.complete(name, image, events, cancel)?;
             let origin = BlobOrigin { store: &self.store, fetch: &|_| Ok(()), mount_source: &|_| None };
             push_blobs(&self.registry, name, &complete.blobs.iter().collect::<Vec<_>>(), &origin)?;
@@ -42,7 +42,7 @@ impl Engine {
                 let registry_digest = Some(digest.clone());
                 self.store.name_image(name, &ImageRecord { registry_digest, ..record })?;
             }
-            Ok(digest)
+            Ok(Descriptor { digest, ..complete.root })
         };
         Ok(internal_step(events, step, &format!("pushing {}", name.with_default_tag().familiar()), push)?)
     }

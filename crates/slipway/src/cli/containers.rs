@@ -14,6 +14,9 @@ pub(crate) struct PsArgs {
     /// How to write the list (table, json, or a template)
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) format: String,
+    /// Only the newest so many, whether they run or not
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub(crate) last: Option<i64>,
     /// Only the newest, whether it runs or not
     #[arg(short, long)]
     pub(crate) latest: bool,

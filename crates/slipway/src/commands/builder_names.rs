@@ -162,22 +162,20 @@ impl Builders {
     fn remove(&mut self, names: &[String]) -> Result<String, BuilderError> {
         let current = [self.current().to_owned()];
         let names = if names.is_empty() { &current[..] } else { names };
-        let (mut text, mut has_failed) = (String::new(), false);
+        let mut has_failed = false;
         for name in names {
-            let problem = match self.drivers.remove(name) {
-                Some(_) => {
-                    text += &format!("{name} removed\n");
-                    continue;
-                }
-                None if name == DEFAULT => BuilderError::Default(name.clone()).to_string(),
-                None => format!("failed to remove {name}: {}", BuilderError::Unknown(name.clone())),
+            let is_there = self.drivers.remove(name).is_some();
+            has_failed |= !is_there;
+            let outcome = match is_there {
+                true => format!("{name} removed"),
+                false if name == DEFAULT => BuilderError::Default(name.clone()).to_string(),
+                false => format!("failed to remove {name}: {}", BuilderError::Unknown(name.clone())),
             };
-            has_failed = true;
             // Nobody is left to be told that the terminal is gone.
-            let _ = writeln!(io::stderr(), "{problem}");
+            let _ = writeln!(io::stderr(), "{outcome}");
         }
         self.write()?;
-        if has_failed { Err(BuilderError::Remove) } else { Ok(text) }
+        if has_failed { Err(BuilderError::Remove) } else { Ok(String::new()) }
     }
 
     fn inspect(&self, name: Option<&str>) -> Result<String, BuilderError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use slipway_engine::{Engine, Loaded, StoredImageError};
 use slipway_graph::request::flags::Surroundings as _;
-use slipway_oci::{Platform, Reference, ReferenceParseError};
+use slipway_oci::{Descriptor, Platform, Reference, ReferenceParseError};
 use slipway_registry::Registry;
 use slipway_solver::Cancel;
 use slipway_store::{Bounds, ImageRecord, Usage, UsageKind};
@@ -141,17 +141,18 @@ pub(crate) fn push(args: &PushArgs) -> Result<(), CommandError> {
         }));
     }
     drop(store);
-    let digests = Session::start(args.quiet)?.run(|engine, reporter, cancel| {
+    let pushed = Session::start(args.quiet)?.run(|engine, reporter, cancel| {
         let push = |(name, image): &(Reference, ImageRecord)| engine.push_image(name, image, reporter, cancel);
         meant.iter().map(push).collect::<Result<Vec<_>, _>>()
     })?;
     if args.quiet {
         return print(&format!("{}\n", full_name(&name)));
     }
-    let line = |((name, _), digest): (&(Reference, ImageRecord), _)| {
-        format!("{}: digest: {digest}\n", repository_and_tag(name).1.unwrap_or_default())
+    let line = |((name, _), image): (&(Reference, ImageRecord), &Descriptor)| {
+        let tag = repository_and_tag(name).1.unwrap_or_default();
+        format!("{tag}: digest: {} size: {}\n", image.digest, image.size)
     };
-    print(&meant.iter().zip(&digests).map(line).collect::<String>())
+    print(&meant.iter().zip(&pushed).map(line).collect::<String>())
 }
 
 /// `slipway save`.

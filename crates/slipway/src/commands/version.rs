@@ -69,7 +69,16 @@ pub(crate) fn run(args: &VersionArgs) -> Result<(), CommandError> {
                 lines(" Engine", " ")
             )
         }
-        format => templated(format, &versions(&platform))?,
+        format => {
+            let mut versions = versions(&platform);
+            // In templates, fields have the names that they have in Go.
+            if format.contains(".APIVersion") {
+                for side in ["Client", "Server"] {
+                    versions[side]["APIVersion"] = json!(API);
+                }
+            }
+            templated(format, &versions)?
+        }
     };
     print(&text)
 }

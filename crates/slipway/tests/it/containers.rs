@@ -235,8 +235,13 @@ fn a_detached_container_is_asked_about() {
     assert_eq!(place.output(&["wait", "con"]), "7");
     assert_eq!(place.output(&["logs", "--tail", "1", "con"]), "");
     assert_eq!(place.output(&["ps", "-q"]), "");
+    assert_eq!(place.output(&["ps", "-q", "-n", "1"]), id[..12]);
+    assert_eq!(place.output(&["ps", "-q", "--last=0"]), "");
     assert_eq!(place.output(&["rm", "con"]), "con");
     assert_eq!(place.slipway(&["rm", "con"]).failure(), "Error: No such container: con\n");
+    // With force, what is not there is as good as removed.
+    let removed = place.slipway(&["rm", "-f", "con"]).success();
+    assert_eq!((removed.stdout.as_slice(), removed.stderr.as_str()), (&b""[..], "Error: No such container: con\n"));
     place.0.assert_tidy();
 }
 

@@ -206,7 +206,8 @@ fn a_pulled_image_has_the_digest_that_the_registry_answered() {
     let other = format!("{}/other:2", registry.host());
     stdout(&site, &["tag", &name, &other]);
     let pushed = stdout(&site, &["push", &other]);
-    assert_eq!(pushed.lines().last().unwrap(), format!("2: digest: {}", own.trim_end()));
+    let size = stdout(&site, &["inspect", "-f", "{{.Descriptor.size}}", &name]);
+    assert_eq!(pushed.lines().last().unwrap(), format!("2: digest: {} size: {}", own.trim_end(), size.trim_end()));
     let shown = stdout(&site, &["images", "--format={{.Digest}}", &other]);
     assert_eq!(shown, own);
     site.assert_tidy();
@@ -254,7 +255,8 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     site.build(&["--tag", &name]).success();
     let id = stdout(&site, &["images", "-q", "--no-trunc"]);
     let pushed = stdout(&site, &["push", &name]);
-    let digest = pushed.lines().last().unwrap().strip_prefix("1: digest: ").unwrap().to_owned();
+    let digest = pushed.lines().last().unwrap().strip_prefix("1: digest: ").unwrap();
+    let digest = digest.split_once(" size: ").unwrap().0.to_owned();
     registry.blob(&digest.parse().unwrap()).unwrap();
     site.renew_store();
     assert_eq!(stdout(&site, &["pull", "-q", &name]), format!("{name}\n"));

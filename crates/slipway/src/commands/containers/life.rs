@@ -1,5 +1,7 @@
 //! `slipway stop`, `kill`, `wait`, `rm`, `start` and `restart`: how long containers live.
 
+use std::io::{self, Write as _};
+
 use slipway_engine::chain;
 
 use super::{ask, for_each};
@@ -69,9 +71,18 @@ pub(crate) fn wait_for(known: &Known) -> Result<u8, String> {
     }
 }
 
-/// Forgets containers.
+/// Forgets containers. With force, what is not there is as good as removed.
 pub(crate) fn remove(args: &RemoveArgs) -> Result<(), CommandError> {
-    with_names(&args.containers, |known| remove_one(known, args.force))
+    match with_names(&args.containers, |known| remove_one(known, args.force)) {
+        Err(CommandError::Told(text))
+            if args.force && text.lines().all(|line| line.starts_with("Error: No such container: ")) =>
+        {
+            // Nobody is left to be told that the terminal is gone.
+            let _ = io::stderr().write_all(text.as_bytes());
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 /// Forgets one container.

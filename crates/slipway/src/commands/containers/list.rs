@@ -39,10 +39,13 @@ pub(crate) fn run(args: &PsArgs) -> Result<(), CommandError> {
     let filters = args.filters.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>();
     let filters = filters.map_err(|message| CommandError::Told(format!("Error: {message}\n")))?;
     let is_status_asked = filters.iter().any(|filter| matches!(filter, Filter::Status(_)));
-    let shows_all = args.all || args.latest || is_status_asked;
+    let last = if args.latest { Some(1) } else { args.last };
+    // As with Docker, what is no number of containers asks for nothing.
+    let last = last.and_then(|last| usize::try_from(last).ok()).filter(|last| *last > 0);
+    let shows_all = args.all || last.is_some() || is_status_asked;
     all.retain(|known| (shows_all || known.state.is_live()) && Filter::hold(&filters, known));
-    if args.latest {
-        all.truncate(1);
+    if let Some(last) = last {
+        all.truncate(last);
     }
     let format = if args.quiet && args.format.is_empty() { "{{.ID}}" } else { args.format.as_str() };
     let now = Timestamp::now();

@@ -8,8 +8,8 @@ use crate::env_vars;
 /// Why variables cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnvError {
-    #[error("--env-file: open {path}: {}", crate::commands::run::environment::reason(.source))]
-    File { path: String, source: io::Error },
+    #[error("--env-file: open {path}: {}", crate::commands::run::environment::reason(.error))]
+    File { path: String, error: io::Error },
     #[error("no variable name on line '{0}'")]
     NoName(String),
     #[error("variable '{0}' contains whitespaces")]
@@ -31,9 +31,9 @@ fn reason(error: &io::Error) -> String {
 pub(crate) fn read(files: &[String], flags: &[String]) -> Result<Vec<String>, EnvError> {
     let mut env = Vec::new();
     for path in files {
-        let bytes = fs::read(path).map_err(|source| EnvError::File { path: path.clone(), source })?;
+        let bytes = fs::read(path).map_err(|error| EnvError::File { path: path.clone(), error })?;
         let text = String::from_utf8(bytes)
-            .map_err(|_| EnvError::File { path: path.clone(), source: io::ErrorKind::InvalidData.into() })?;
+            .map_err(|_| EnvError::File { path: path.clone(), error: io::ErrorKind::InvalidData.into() })?;
         env.extend(of_file(&text, env_vars::named_by_user)?);
     }
     for text in flags {
@@ -80,6 +80,13 @@ mod tests {
         let from_here = |name: &str| (name == "HERE").then(|| "set".to_owned());
         let text = "\u{feff}# comment\n\n  A=1 # 2\nB=\nHERE\nNOT_HERE\nQ=\"x\"\r\n";
         assert_eq!(of_file(text, from_here).unwrap(), ["A=1 # 2", "B=", "HERE=set", "Q=\"x\""]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_once() {
+        let error = read(&["/absent/file".to_owned()], &[]).unwrap_err();
+        let told = slipway_engine::chain(&error);
+        assert_eq!(told, "--env-file: open /absent/file: no such file or directory");
     }
 
     #[test]
