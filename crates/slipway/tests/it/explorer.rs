@@ -1,6 +1,7 @@
 //! Looking through an image at a terminal: keys in, screens out, as tmux shows them.
 
 use std::process::Command;
+use std::time::Duration;
 
 use slipway_test::capability::Capability;
 
@@ -18,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test { name: "a_file_is_taken_out_of_a_layer", needs: &[Capability::Tmux], run: a_file_is_taken_out },
     Test { name: "without_its_terminal_nothing_goes_on", needs: &[Capability::Tmux], run: without_its_terminal },
     Test { name: "a_terminal_without_a_size", needs: &[Capability::Tmux], run: a_terminal_without_a_size },
+    Test { name: "an_idle_screen_writes_nothing", needs: &[Capability::Tmux], run: an_idle_screen_writes_nothing },
     Test { name: "stages_are_shown_at_a_key", needs: &[Capability::Tmux], run: stages_are_shown_at_a_key },
     Test {
         name: "a_narrow_terminal_shows_one_side",
@@ -140,6 +142,20 @@ fn a_narrow_terminal_shows_one_side() {
 }
 
 /// It is drawn on as if it were of the usual size.
+fn an_idle_screen_writes_nothing() {
+    let site = wasteful();
+    let terminal = Terminal::start(&site, "120");
+    terminal.wait_for("Image efficiency score: 60 %");
+    let written = site.path("written");
+    terminal.tmux(&["pipe-pane", &format!("cat > {}", written.display())]);
+    wait_until("the pipe is there", || written.exists());
+    // Several times as long as it waits for a key at once.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(std::fs::read(&written).unwrap(), b"");
+    terminal.press(&["Down"]);
+    wait_until("the next picture is written", || std::fs::metadata(&written).unwrap().len() > 0);
+}
+
 fn a_terminal_without_a_size() {
     let site = wasteful();
     let terminal = Terminal::start_with(&site, "120", "stty cols 0 rows 0; ");

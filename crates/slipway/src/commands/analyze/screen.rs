@@ -60,10 +60,15 @@ pub(super) fn explore(
     let reading = Reading::of(sources.len());
     let analysis = thread::scope(|scope| {
         let work = scope.spawn(|| analyze(&sources, &reading));
+        let (mut shown, mut input) = (None, None);
         while !work.is_finished() {
             let sizes: Vec<Option<u64>> = reading.sizes().collect();
-            seat.terminal.draw(|frame| loading(frame, &subject.name, &commands, &sizes))?;
-            let has_left = matches!(next_key()?, Some(key) if is_quit(key));
+            if input.is_some() || shown.as_ref() != Some(&sizes) {
+                seat.terminal.draw(|frame| loading(frame, &subject.name, &commands, &sizes))?;
+            }
+            shown = Some(sizes);
+            input = next_input()?;
+            let has_left = matches!(input, Some(Input::Key(key)) if is_quit(key));
             if has_left || ended.load(Ordering::Relaxed) {
                 stop.store(true, Ordering::Relaxed);
                 return Ok(None);
@@ -74,16 +79,29 @@ pub(super) fn explore(
     })?;
     let Some(analysis) = analysis else { return Ok(()) };
     let mut explorer = Explorer::new(&analysis, subject, settings);
+    seat.terminal.draw(|frame| explorer.draw(frame))?;
     while !ended.load(Ordering::Relaxed) {
-        seat.terminal.draw(|frame| explorer.draw(frame))?;
-        let Some(key) = next_key()? else { continue };
-        match explorer.press(key) {
+        // While nothing is typed nothing changes, and even a picture like the last one takes bytes to draw.
+        let Some(input) = next_input()? else { continue };
+        let wish = match input {
+            Input::Key(key) => explorer.press(key),
+            Input::Other => None,
+        };
+        match wish {
             None => {}
             Some(Wish::Quit) => break,
             Some(Wish::Extract { layer, path }) => explorer.tell(extract(&sources[layer], &path)),
         }
+        seat.terminal.draw(|frame| explorer.draw(frame))?;
     }
     Ok(())
+}
+
+/// What came from the terminal.
+enum Input {
+    Key(KeyEvent),
+    /// It has another size, say.
+    Other,
 }
 
 /// The terminal while it is ours.
@@ -115,19 +133,19 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
-/// The next key; `None` if for a moment there was none, or the terminal has another size.
+/// What comes next; `None` if nothing came for a moment.
 ///
 /// # Errors
 /// The terminal is gone. That is found out before anybody reads from it, who would find nothing for ever.
-fn next_key() -> io::Result<Option<KeyEvent>> {
+fn next_input() -> io::Result<Option<Input>> {
     for patience in [Duration::ZERO, TICK] {
         wait_for_input(patience)?;
         // One look may find several keys, which are told one after the other.
         if event::poll(Duration::ZERO)? {
-            return Ok(match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
-                _ => None,
-            });
+            return Ok(Some(match event::read()? {
+                Event::Key(key) if key.kind != KeyEventKind::Release => Input::Key(key),
+                _ => Input::Other,
+            }));
         }
     }
     Ok(None)
