@@ -242,6 +242,16 @@ fn the_page_is_used_by_keyboard() {
     assert_eq!(browser.value("document.querySelector('input[type=radio]').checked").unwrap(), false);
 }
 
+/// How many times above the timeline lie on the one before.
+const OVERLAPPING_TIMES: &str = "[...document.querySelectorAll('.axis span')]
+    .filter(time => getComputedStyle(time).color != 'rgba(0, 0, 0, 0)')
+    .map(time => time.getBoundingClientRect())
+    .filter((time, n, all) => n > 0 && all[n - 1].right > time.left + 1).length";
+/// How many texts in the picture of sizes are cut off at the bottom.
+const CUT_LABELS: &str = "[...document.querySelectorAll('.layer > *')]
+    .filter(text => getComputedStyle(text).visibility == 'visible')
+    .filter(text => text.getBoundingClientRect().bottom > text.parentElement.getBoundingClientRect().bottom + 1).length";
+
 fn the_page_fits_a_phone() {
     let (_site, mut browser, url) = browser_at_page();
     let mut colors = Vec::new();
@@ -250,6 +260,9 @@ fn the_page_fits_a_phone() {
         browser.open(&url).unwrap();
         let n_columns = browser.value("document.documentElement.scrollWidth").unwrap().as_u64().unwrap();
         assert!(n_columns <= u64::from(width), "{n_columns} columns in a window of {width}");
+        for flaw in [OVERLAPPING_TIMES, CUT_LABELS] {
+            assert_eq!(browser.value(flaw).unwrap(), 0, "{flaw} in a window of {width}");
+        }
         colors.push(browser.value("getComputedStyle(document.body).backgroundColor").unwrap());
         let own = [url.clone()];
         assert_eq!(browser.requests(), own, "the page asks for nothing");
