@@ -19,6 +19,7 @@
 //!   locks/<hex>                one file a key that somebody is working on
 //!   taking                     its lock is shared by who looks for something, held alone by who takes something away
 //!   volumes/<name>/            a named volume of `run`; only people remove it
+//!   volumes/.declared/<name>   says that there is this volume, which nobody has used yet
 //!   containers/<id>/          what is known of a container; the folder is its owner's
 //!   stacks/<project>/         the same of a stack, the containers of a Compose project
 //!   git/<hash>/                bare clones of remote repositories, with what was fetched so far; `<hash>` is that of the URL
@@ -95,7 +96,7 @@ pub use record::Record;
 pub use snapshot::{ActiveSnapshot, LayerId, MountedSnapshot, Snapshot, SnapshotError, SnapshotId};
 pub use sweep::{SweepError, Swept};
 pub use usage::{Usage, UsageError, UsageKind};
-pub use volume::{VolumeError, remove_volume};
+pub use volume::{VolumeError, remove_volume, volumes};
 
 /// An open store. Clones share one connection; threads may use it at once.
 #[derive(Clone)]

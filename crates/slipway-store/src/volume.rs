@@ -1,9 +1,12 @@
 //! Which folder is a named volume?
 //!
 //! A volume is a folder `volumes/<name>/` that outlives what uses it, until somebody removes it. Nothing is remembered
-//! of it but its name, and no prune takes it away.
+//! of it but its name, and no prune of the store takes it away. The folder is made when a container first uses the
+//! volume, with what the image has there; until then the name of a volume that somebody asked for is a file in
+//! `volumes/.declared/`.
 
-use std::fs::DirBuilder;
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -57,17 +60,55 @@ impl Store {
     }
 }
 
+/// The names below `volumes/` of volumes that no container has used yet. No volume is called so.
+const DECLARED: &str = ".declared";
+
+impl Store {
+    /// Says that there is a volume `name`; that it is there already is fine.
+    pub fn declare_volume(&self, name: &str) -> Result<(), VolumeError> {
+        if !is_name(name) {
+            return Err(VolumeError::Name(name.to_owned()));
+        }
+        let declared = self.root().join("volumes").join(DECLARED);
+        DirBuilder::new().recursive(true).mode(0o700).create(&declared).map_err(FsError::on("mkdir", &declared))?;
+        let path = declared.join(name);
+        File::create(&path).map_err(FsError::on("create", &path))?;
+        Ok(())
+    }
+}
+
+/// The names of the volumes of the store at `root`.
+pub fn volumes(root: &Path) -> Result<BTreeSet<String>, VolumeError> {
+    let volumes = root.join("volumes");
+    let mut names = BTreeSet::new();
+    for folder in [volumes.join(DECLARED), volumes] {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(FsError::on("read", &folder)(error).into()),
+        };
+        for entry in entries {
+            let entry = entry.map_err(FsError::on("read", &folder))?;
+            names.extend(entry.file_name().into_string().ok().filter(|name| is_name(name)));
+        }
+    }
+    Ok(names)
+}
+
 /// Removes the volume `name` of the store at `root`, with all that is in it; whether it was there.
 pub fn remove_volume(root: &Path, name: &str) -> Result<bool, VolumeError> {
     if !is_name(name) {
         return Err(VolumeError::Name(name.to_owned()));
     }
-    let path = root.join("volumes").join(name);
-    match std::fs::remove_dir_all(&path) {
+    let volumes = root.join("volumes");
+    let (declared, path) = (volumes.join(DECLARED).join(name), volumes.join(name));
+    let was_there = |path: &Path, removed: io::Result<()>| match removed {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(FsError::on("rmdir", &path)(error).into()),
-    }
+        Err(error) => Err(FsError::on("remove", path)(error)),
+    };
+    let was_used = was_there(&path, fs::remove_dir_all(&path))?;
+    Ok(was_there(&declared, fs::remove_file(&declared))? || was_used)
 }
 
 fn is_name(name: &str) -> bool {
@@ -88,6 +129,22 @@ mod tests {
         let found = store.volume("data", |_| panic!("it is there already")).unwrap();
         assert_eq!(made, found);
         assert_eq!(std::fs::read_to_string(found.join("first")).unwrap(), "1");
+    }
+
+    #[test]
+    fn a_volume_that_was_asked_for_is_seeded_when_it_is_used() {
+        let (_folder, store) = empty_store();
+        assert!(volumes(store.root()).unwrap().is_empty());
+        store.declare_volume("data").unwrap();
+        store.volume("used", |_| Ok(())).unwrap();
+        assert!(volumes(store.root()).unwrap().iter().eq(["data", "used"]));
+        let path = store.volume("data", |path| std::fs::write(path.join("first"), "1")).unwrap();
+        assert!(path.join("first").exists());
+        store.declare_volume("data").unwrap();
+        assert!(path.join("first").exists());
+        assert!(remove_volume(store.root(), "data").unwrap());
+        assert!(!remove_volume(store.root(), "data").unwrap());
+        assert!(volumes(store.root()).unwrap().iter().eq(["used"]));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sizes;
 pub(crate) mod update;
+pub(crate) mod volumes;
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -156,6 +157,11 @@ pub(crate) enum Command {
     Rm(containers::RemoveArgs),
     /// Say where the ports of a container are
     Port(containers::PortArgs),
+    /// Copy files into a container that runs, or out of it
+    Cp(containers::CopyArgs),
+    /// Make, list and remove the folders that outlive containers
+    #[command(subcommand)]
+    Volume(volumes::VolumeCommand),
     /// Move the pins of slipway.lock to what their names stand for now
     Update(update::UpdateArgs),
     /// Open a shell where an instruction would run, or at the end of a stage
@@ -179,6 +185,9 @@ pub(crate) enum Command {
     /// The same commands as `docker image …`
     #[command(hide = true, subcommand)]
     Image(ImageCommand),
+    /// Show what a registry has under a name
+    #[command(hide = true, subcommand)]
+    Manifest(imagetools::ManifestCommand),
     /// The same commands as `docker container …`
     #[command(hide = true, subcommand)]
     Container(ContainerCommand),
@@ -226,6 +235,13 @@ pub(crate) enum ContainerCommand {
     Remove(containers::RemoveArgs),
     /// Say where the ports of a container are
     Port(containers::PortArgs),
+    /// Copy files into a container that runs, or out of it
+    Cp(containers::CopyArgs),
+    /// Show all that is known of containers
+    #[command(mut_arg("images", |images| images.value_name("CONTAINER")), mut_arg("platform", |platform| platform.hide(true)))]
+    Inspect(images::InspectArgs),
+    /// Forget all containers that have ended
+    Prune(containers::PruneContainersArgs),
     /// Look after a container in the background
     #[command(hide = true)]
     Own { id: String },

@@ -110,6 +110,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Imagetools(command) | Command::Buildx(BuildxCommand::Imagetools(command)) => {
             commands::imagetools::run(&command)
         }
+        Command::Manifest(command) => commands::imagetools::print_manifest(&command),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Login(args) => commands::login::login(args),
         Command::Logout(args) => commands::login::logout(&args),
@@ -142,6 +143,10 @@ fn run(cli: Cli, words: &[OsString]) -> Result<(), CommandError> {
         Command::Port(args) | Command::Container(ContainerCommand::Port(args)) => {
             commands::containers::port::run(&args)
         }
+        Command::Cp(args) | Command::Container(ContainerCommand::Cp(args)) => commands::containers::copied::run(&args),
+        Command::Container(ContainerCommand::Inspect(args)) => commands::containers::inspect::run(&args),
+        Command::Container(ContainerCommand::Prune(args)) => commands::containers::life::prune(&args),
+        Command::Volume(command) => commands::volumes::run(&command),
         Command::Container(ContainerCommand::Own { id }) => commands::containers::own::run(&id),
         Command::Container(ContainerCommand::OwnStack { project }) => commands::compose::own_stack::run(&project),
         Command::Shell(args) => commands::shell::run(*args, is_debug, words),

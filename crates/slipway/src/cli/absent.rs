@@ -7,14 +7,14 @@ const ABSENT: &[(&[&str], &str)] = &[
     (&["commit"], "an image is what a Dockerfile says; write the change as a RUN or COPY of one, and build it"),
     (&["container", "create"], CREATE),
     (&["context"], "there is one place to build and run, this machine; leave the command out"),
-    (&["cp"], COPY),
-    (&["container", "cp"], COPY),
     (&["create"], CREATE),
     (&["diff"], "`analyze IMAGE` shows what each layer of an image changes"),
     (&["events"], "nobody watches here; `ps --all` says how containers are, `builds ls` how builds went"),
     (&["export"], "`build --output type=tar,dest=FILE` writes the files of an image into an archive"),
     (&["import"], "`FROM scratch` with `ADD archive.tar /` makes an image of an archive"),
-    (&["manifest"], "`imagetools create --tag INDEX IMAGE…` makes and pushes an index of several platforms"),
+    (&["manifest", "annotate"], INDEX),
+    (&["manifest", "create"], INDEX),
+    (&["manifest", "push"], INDEX),
     (
         &["network"],
         "a container has a network of its own or, with `--network host`, this machine's; `compose up` makes \
@@ -39,8 +39,7 @@ const ABSENT: &[(&[&str], &str)] = &[
 
 const CREATE: &str = "`run -d` makes a container and starts it; to take files out of an image, write them to a folder: \
                       `FROM scratch` with `COPY --from=IMAGE /path /`, built with `--output FOLDER`";
-const COPY: &str = "give a container a folder of this machine with `run -v FOLDER:/path`; to take files out of an image, \
-                    write them to a folder: `FROM scratch` with `COPY --from=IMAGE /path /`, built with `--output FOLDER`";
+const INDEX: &str = "`imagetools create --tag INDEX IMAGE…` makes and pushes an index of several platforms at once";
 const CLUSTER: &str = "slipway runs containers on this machine only; `compose up` starts several";
 
 /// What to type in place of the command `name` below the commands `path` (`""`, `"container"`), if it is one of Docker's.

@@ -100,6 +100,28 @@ pub(crate) struct RemoveArgs {
     volumes: bool,
 }
 
+/// The flags of `container prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneContainersArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+/// The flags of `cp`.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// A path, CONTAINER:PATH, or `-` for an archive on standard input
+    #[arg(value_name = "SOURCE", allow_hyphen_values = true)]
+    pub(crate) source: String,
+    /// CONTAINER:PATH, a path, or `-` for an archive on standard output
+    #[arg(value_name = "DEST", allow_hyphen_values = true)]
+    pub(crate) dest: String,
+    /// Without effect; nothing is said of a copy that succeeds
+    #[arg(short, long)]
+    quiet: bool,
+}
+
 /// The flags of `port`.
 #[derive(Debug, Args)]
 pub(crate) struct PortArgs {

@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 /// The headings that commands stand under.
 const COMMANDS: &[(&str, &[&str])] = &[
     ("Build", &["build", "bake", "compose", "shell", "update"]),
-    ("Run", &["run", "ps", "logs", "exec", "stop", "start", "restart", "kill", "wait", "rm", "port"]),
+    ("Run", &["run", "ps", "logs", "exec", "stop", "start", "restart", "kill", "wait", "rm", "port", "cp", "volume"]),
     ("Understand", &["graph", "sizes", "explain", "report", "builds", "lint", "analyze", "dive"]),
     ("Images", &["images", "history", "inspect", "tag", "rmi", "save", "load"]),
     ("Registries", &["pull", "push", "imagetools", "merge", "login", "logout"]),
@@ -176,6 +176,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("wait", &["slipway wait job"]),
     ("rm", &["slipway rm job", "slipway rm -f web"]),
     ("port", &["slipway port web 80"]),
+    ("cp", &["slipway cp web:/var/log/app.log .", "slipway cp settings.json web:/etc/app/"]),
+    ("volume", &["slipway volume create data", "slipway volume ls"]),
+    ("volume create", &["slipway volume create data"]),
+    ("volume inspect", &["slipway volume inspect data"]),
+    ("volume ls", &["slipway volume ls --filter dangling=true"]),
+    ("volume prune", &["slipway volume prune --all"]),
+    ("volume rm", &["slipway volume rm data"]),
     ("update", &["slipway update                            # every pin of ./slipway.lock"]),
     ("explain", &["slipway explain                           # the newest build", "slipway explain ^1 --json"]),
     (

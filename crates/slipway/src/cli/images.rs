@@ -73,8 +73,8 @@ pub(crate) struct InspectArgs {
 pub(crate) struct InspectObjectsArgs {
     #[command(flatten)]
     pub(crate) image: InspectArgs,
-    /// What to look for; nothing but images can be described
-    #[arg(long = "type", default_value = "", hide_default_value = true, value_name = "image")]
+    /// What to look for; containers before images if this does not say it
+    #[arg(long = "type", default_value = "", hide_default_value = true, value_name = "container|image|volume")]
     pub(crate) kind: String,
     /// Without effect; it is for containers
     #[arg(short, long, hide = true)]

@@ -11,6 +11,19 @@ pub(crate) enum ImagetoolsCommand {
     Inspect(InspectArgs),
 }
 
+/// What of `docker manifest` can be had here.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManifestCommand {
+    /// Print the manifest or index that a registry has under a name
+    Inspect {
+        #[arg(value_name = "MANIFEST")]
+        name: String,
+        /// Without effect; which registries are spoken to without TLS is a setting of theirs
+        #[arg(long)]
+        insecure: bool,
+    },
+}
+
 /// The flags of `imagetools create`.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {

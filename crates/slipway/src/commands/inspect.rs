@@ -1,4 +1,5 @@
-//! `slipway inspect`, `slipway image inspect`: all that is known of images, as `docker image inspect` shows it.
+//! `slipway inspect`, `slipway image inspect`: all that is known of images, as `docker image inspect` shows it; and how
+//! whatever else is inspected is written.
 
 use std::io::{self, Write as _};
 
@@ -11,9 +12,9 @@ use crate::cli::images::{InspectArgs, InspectObjectsArgs};
 use crate::commands::local_images::{
     LocalImage, LocalImageError, config_of, find, layer_sizes, open_store, platform_of, said, told,
 };
-use crate::exit_code;
 use crate::go_template::{FieldTypes, Shape, Template, TemplateError, json_text};
 use crate::report::CommandError;
+use crate::{commands, containers, exit_code};
 
 /// What the template can be given that is no template.
 const JSON: &str = "json";
@@ -41,17 +42,16 @@ enum InspectError {
     Image(#[from] LocalImageError),
 }
 
-/// `inspect`, which looks for all kinds of things; slipway describes images.
+/// `inspect`, which looks for all kinds of things: slipway describes containers, images and volumes.
 pub(crate) fn run_any(args: &InspectObjectsArgs) -> Result<(), CommandError> {
     if args.size {
         io::stderr().write_all(b"WARNING: --size ignored for image\n").map_err(|error| told(&error))?;
     }
     match args.kind.as_str() {
-        "" => print(&args.image, |error, name| match error {
-            LocalImageError::Unknown(_) => InspectError::None { kind: "object".to_owned(), name: name.to_owned() },
-            error => error.into(),
-        }),
+        "" => print(&args.image, true),
         "image" => run(&args.image),
+        "container" => commands::containers::inspect::run(&args.image),
+        "volume" => commands::volumes::inspect(&args.image.images, &args.image.format),
         kind if KINDS.contains(&kind) => {
             let none = |name: &String| InspectError::None { kind: kind.to_owned(), name: name.clone() };
             let errors = args.image.images.iter().map(|name| format!("Error: {}\n", none(name)));
@@ -64,24 +64,47 @@ pub(crate) fn run_any(args: &InspectObjectsArgs) -> Result<(), CommandError> {
 
 /// `image inspect`: prints what was found, and fails if something was not.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CommandError> {
-    print(args, |error, _| error.into())
+    print(args, false)
 }
 
-fn print(args: &InspectArgs, wrong: impl Fn(LocalImageError, &str) -> InspectError) -> Result<(), CommandError> {
+/// Prints images, and containers if names may be theirs.
+fn print(args: &InspectArgs, may_be_containers: bool) -> Result<(), CommandError> {
     let platform = platform_of(&args.platform).map_err(|error| said(&error))?;
-    let format = args.format.trim();
+    let store = open_store()?;
+    write(&args.images, &args.format, |name| {
+        if may_be_containers && let Ok(known) = containers::find(name) {
+            return Ok(commands::containers::inspect::document(&known));
+        }
+        document(&store, name, platform.as_ref()).map_err(|error| {
+            slipway_engine::chain(&match error {
+                LocalImageError::Unknown(_) if may_be_containers => {
+                    InspectError::None { kind: "object".to_owned(), name: name.to_owned() }
+                }
+                error => error.into(),
+            })
+        })
+    })
+}
+
+/// Prints what `describe` says of each name, as JSON or by the template `format`. All mistakes are told; one is enough
+/// to fail.
+pub(crate) fn write(
+    names: &[String],
+    format: &str,
+    describe: impl Fn(&str) -> Result<Value, String>,
+) -> Result<(), CommandError> {
+    let format = format.trim();
     let template = match format {
         "" | JSON => None,
         format => Some(Template::parse(format).map_err(|error| {
             CommandError::Rejected(Rejected { text: format!("{error}\n"), exit_code: exit_code::TEMPLATE })
         })?),
     };
-    let store = open_store()?;
     let (mut documents, mut errors) = (Vec::new(), String::new());
-    for name in &args.images {
-        match document(&store, name, platform.as_ref()) {
+    for name in names {
+        match describe(name) {
             Ok(document) => documents.push(document),
-            Err(error) => errors.push_str(&format!("Error: {}\n", slipway_engine::chain(&wrong(error, name)))),
+            Err(message) => errors.push_str(&format!("Error: {message}\n")),
         }
     }
     let text = match &template {

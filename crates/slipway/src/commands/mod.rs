@@ -34,3 +34,4 @@ pub(crate) mod tag;
 pub(crate) mod transfer;
 pub(crate) mod update;
 pub(crate) mod version;
+pub(crate) mod volumes;

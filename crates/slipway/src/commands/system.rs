@@ -125,7 +125,7 @@ fn open() -> Result<Store, CommandError> {
 }
 
 /// Asks whether all of this may go; no answer is no.
-fn is_confirmed(goes: &[&str]) -> Result<bool, CommandError> {
+pub(crate) fn is_confirmed(goes: &[&str]) -> Result<bool, CommandError> {
     let list: String = goes.iter().map(|what| format!("  - {what}\n")).collect();
     write_out(&match goes {
         [one] => format!("WARNING! This will remove {one}.\n"),

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use slipway_graph::{Event, Events, LogStream, StepId};
 use slipway_store::ContainerFolder;
 
-const LOG: &str = "log";
+/// The file of a container's folder that its log is in.
+pub(crate) const LOG: &str = "log";
 
 /// A line that does not end is cut here.
 const MAX_LINE_BYTES: usize = 16 << 10;

@@ -21,6 +21,9 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_port_that_is_taken_is_refused", a_port_that_is_taken_is_refused),
     test("the_loopback_of_the_host_is_out_of_reach", the_loopback_of_the_host_is_out_of_reach),
     test("a_detached_container_is_asked_about", a_detached_container_is_asked_about),
+    test("a_container_is_described", a_container_is_described),
+    test("volumes_are_listed_and_removed", volumes_are_listed_and_removed),
+    test("files_go_into_a_container_and_out_of_it", files_go_into_a_container_and_out_of_it),
     test("a_container_that_does_not_start_is_none", a_container_that_does_not_start_is_none),
     test("names_are_given_once", names_are_given_once),
     test("further_programs_run_in_a_container", further_programs_run_in_a_container),
@@ -243,6 +246,78 @@ fn a_detached_container_is_asked_about() {
     let removed = place.slipway(&["rm", "-f", "con"]).success();
     assert_eq!((removed.stdout.as_slice(), removed.stderr.as_str()), (&b""[..], "Error: No such container: con\n"));
     place.0.assert_tidy();
+}
+
+fn a_container_is_described() {
+    let place = Place::new("FROM busybox\n");
+    let inspect = |format: &str| place.output(&["inspect", "--format", format, "con"]);
+    let health = "--health-cmd=true";
+    let id = place.output(&[
+        "run",
+        "-d",
+        "--name",
+        "con",
+        health,
+        "--health-interval=100ms",
+        "-p",
+        "127.0.0.1::80",
+        "t",
+        "sleep",
+        "1000",
+    ]);
+    let state = "{{.Id}} {{.Name}} {{.State.Status}} {{.State.Running}} {{.Path}} {{index .Args 0}}";
+    assert_eq!(inspect(state), format!("{id} /con running true sleep 1000"));
+    wait_until("the container is well", || inspect("{{.State.Health.Status}}") == "healthy");
+    let port = inspect("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}");
+    assert_eq!(place.output(&["port", "con", "80"]), format!("127.0.0.1:{port}"));
+    assert_eq!(place.output(&["inspect", "--type=container", "-f", "{{.Id}}", &id[..12]]), id);
+    assert_eq!(place.output(&["container", "inspect", "-f", "{{.Config.Image}}", "con"]), "t");
+    // Images are asked for as before.
+    assert!(place.output(&["inspect", "-f", "{{.Id}}", "t"]).starts_with("sha256:"));
+    place.output(&["kill", "con"]);
+    wait_until("the container has ended", || inspect("{{.State.Status}} {{.State.ExitCode}}") == "exited 137");
+    assert_eq!(place.output(&["container", "prune", "-f"]), format!("Deleted Containers:\n{id}"));
+    let absent = place.slipway(&["container", "inspect", "con"]);
+    assert_eq!(absent.stdout, b"[]\n");
+    assert_eq!(absent.failure(), "Error: No such container: con\n");
+}
+
+fn volumes_are_listed_and_removed() {
+    let place = Place::new("FROM busybox\nRUN mkdir /d && echo first > /d/f\n");
+    assert_eq!(place.output(&["volume", "create", "data"]), "data");
+    assert_eq!(
+        place.output(&["volume", "ls"]).split_whitespace().collect::<Vec<_>>(),
+        ["DRIVER", "VOLUME", "NAME", "local", "data"]
+    );
+    // It begins with what the image has, although it was made before.
+    assert_eq!(place.output(&["run", "--rm", "-v", "data:/d", "t", "cat", "/d/f"]), "first");
+    place.output(&["run", "-d", "--name", "con", "-v", "data:/d", "-v", "other:/o", "t", "sleep", "1000"]);
+    assert_eq!(place.output(&["volume", "ls", "-q", "--filter=dangling=true"]), "");
+    assert!(place.slipway(&["volume", "rm", "data"]).failure().contains("remove data: volume is in use - ["));
+    place.output(&["rm", "-f", "con"]);
+    assert_eq!(place.output(&["volume", "inspect", "-f", "{{.Name}} {{.Driver}}", "data"]), "data local");
+    assert_eq!(place.output(&["volume", "prune", "-f"]), "");
+    assert_eq!(place.output(&["volume", "rm", "data"]), "data");
+    assert_eq!(place.slipway(&["volume", "rm", "data"]).failure(), "Error: get data: no such volume\n");
+    assert_eq!(place.output(&["volume", "rm", "--force", "data"]), "data");
+    assert_eq!(place.output(&["volume", "prune", "-af"]), "Deleted Volumes:\nother");
+    assert_eq!(place.output(&["volume", "ls", "-q"]), "");
+}
+
+fn files_go_into_a_container_and_out_of_it() {
+    let place = Place::new("FROM busybox\n");
+    place.output(&["run", "-d", "--name", "con", "t", "sleep", "1000"]);
+    place.0.write("in", "from here");
+    place.output(&["cp", &place.0.name("ctx/in"), "con:/in"]);
+    assert_eq!(place.output(&["exec", "con", "cat", "/in"]), "from here");
+    place.output(&["cp", "con:/in", &place.0.name("out")]);
+    assert_eq!(fs::read_to_string(place.0.path("out")).unwrap(), "from here");
+    assert_eq!(place.slipway(&["cp", "a", "b"]).failure(), "must specify at least one container source\n");
+    assert!(place.slipway(&["cp", "nobody:/in", "x"]).failure().contains("No such container: nobody"));
+    place.output(&["kill", "con"]);
+    wait_until("the container has ended", || place.status("con").starts_with("Exited"));
+    assert!(place.slipway(&["cp", "con:/in", "x"]).failure().contains("Error: container con is not running"));
+    place.output(&["rm", "con"]);
 }
 
 fn a_container_that_does_not_start_is_none() {

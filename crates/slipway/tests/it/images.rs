@@ -257,7 +257,11 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     let pushed = stdout(&site, &["push", &name]);
     let digest = pushed.lines().last().unwrap().strip_prefix("1: digest: ").unwrap();
     let digest = digest.split_once(" size: ").unwrap().0.to_owned();
-    registry.blob(&digest.parse().unwrap()).unwrap();
+    let manifest = registry.blob(&digest.parse().unwrap()).unwrap();
+    assert_eq!(stdout(&site, &["manifest", "inspect", &name]).as_bytes(), manifest);
+    let absent = format!("{}/mine:2", registry.host());
+    let refused = run(site.slipway().args(["manifest", "inspect", &absent])).failure();
+    assert_eq!(refused, format!("ERROR: {absent}: not found\n"));
     site.renew_store();
     assert_eq!(stdout(&site, &["pull", "-q", &name]), format!("{name}\n"));
     assert_eq!(stdout(&site, &["images", "-q", "--no-trunc"]), id);

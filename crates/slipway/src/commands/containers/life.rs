@@ -5,9 +5,10 @@ use std::io::{self, Write as _};
 use slipway_engine::chain;
 
 use super::{ask, for_each};
-use crate::cli::containers::{KillArgs, NamesArgs, RemoveArgs, StopArgs};
+use crate::cli::containers::{KillArgs, NamesArgs, PruneContainersArgs, RemoveArgs, StopArgs};
+use crate::commands::system::is_confirmed;
 use crate::containers::control::{Answer, ControlError, Request};
-use crate::containers::{Known, detached};
+use crate::containers::{self, Known, detached, told};
 use crate::report::CommandError;
 use crate::signals;
 
@@ -98,6 +99,21 @@ pub(crate) fn remove_one(known: &Known, is_forced: bool) -> Result<(), String> {
         known.folder.wait_until_free().map_err(|error| chain(&error))?;
     }
     known.folder.remove().map_err(|error| chain(&error))
+}
+
+/// Forgets all containers that have ended, but for those of stacks, which `compose down` removes.
+pub(crate) fn prune(args: &PruneContainersArgs) -> Result<(), CommandError> {
+    if !args.force && !is_confirmed(&["all stopped containers"])? {
+        return Ok(());
+    }
+    let mut gone = containers::all().map_err(|error| told(&error))?;
+    gone.retain(|known| !known.folder.is_owned() && known.label("com.docker.compose.project").is_empty());
+    for known in &gone {
+        known.folder.remove().map_err(|error| told(&error))?;
+    }
+    let ids: String = gone.iter().map(|known| format!("{}\n", known.config.id)).collect();
+    let text = if gone.is_empty() { String::new() } else { format!("Deleted Containers:\n{ids}") };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
 }
 
 /// Runs containers again that have ended, with nothing of what they wrote to their own files.

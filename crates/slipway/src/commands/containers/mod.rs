@@ -1,6 +1,8 @@
 //! `slipway ps`, `logs`, `exec` and all the others that are about containers which are there already.
 
+pub(crate) mod copied;
 pub(crate) mod exec;
+pub(crate) mod inspect;
 pub(crate) mod life;
 pub(crate) mod list;
 pub(crate) mod logs;

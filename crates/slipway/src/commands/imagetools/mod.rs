@@ -18,7 +18,7 @@ pub(crate) mod location;
 pub(crate) mod source;
 mod view;
 
-use crate::cli::imagetools::ImagetoolsCommand;
+use crate::cli::imagetools::{ImagetoolsCommand, InspectArgs, ManifestCommand};
 use crate::report::CommandError;
 
 /// Does what was asked for.
@@ -27,4 +27,10 @@ pub(crate) fn run(command: &ImagetoolsCommand) -> Result<(), CommandError> {
         ImagetoolsCommand::Create(args) => create::run(args).map_err(|error| CommandError::Options(error.into())),
         ImagetoolsCommand::Inspect(args) => inspect::run(args).map_err(|error| CommandError::Options(error.into())),
     }
+}
+
+/// `docker manifest inspect`: scripts ask with it whether a registry has an image.
+pub(crate) fn print_manifest(ManifestCommand::Inspect { name, .. }: &ManifestCommand) -> Result<(), CommandError> {
+    let args = InspectArgs { name: name.clone(), format: String::new(), raw: true };
+    inspect::run(&args).map_err(|error| CommandError::Options(error.into()))
 }

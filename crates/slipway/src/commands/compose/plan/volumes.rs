@@ -15,11 +15,6 @@ fn anonymous_name(container: &str, target: &str) -> String {
     Digest::of(format!("{container}\0{target}").as_bytes()).hex().to_owned()
 }
 
-/// Whether a volume was given its name by nobody: 64 digits, as with Docker.
-pub(in super::super) fn is_anonymous(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// Gives the volumes of a container names, those of its image (`of_image`) included.
 pub(in super::super) fn name_anonymous(planned: &mut Planned, of_image: &[String]) {
     let container = planned.config.name.clone();
