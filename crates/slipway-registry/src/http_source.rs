@@ -99,7 +99,7 @@ impl Registry {
     /// Asks a URL, following redirects. User name and password in it are sent as basic authorization, as curl does.
     pub fn fetch_url(&self, request: &UrlRequest) -> Result<UrlResponse, FetchError> {
         let not_a_url = || FetchError::NotAUrl { url: without_password(&request.url) };
-        let uri: Uri = without_fragment(&request.url).parse().map_err(|_| not_a_url())?;
+        let uri: Uri = as_sent(&request.url).parse().map_err(|_| not_a_url())?;
         Origin::of(&uri).ok_or_else(not_a_url)?;
         let (uri, login) = split_login(uri).ok_or_else(not_a_url)?;
 
@@ -138,8 +138,17 @@ fn url_response(response: Response, is_head: bool) -> UrlResponse {
     }
 }
 
-fn without_fragment(url: &str) -> &str {
-    url.split('#').next().unwrap_or(url)
+/// The URL without its fragment, and all that is not ASCII in it encoded: a request holds neither (RFC 3986).
+fn as_sent(url: &str) -> String {
+    let mut sent = String::with_capacity(url.len());
+    for character in url.chars().take_while(|character| *character != '#') {
+        if character.is_ascii() {
+            sent.push(character);
+        } else {
+            sent.extend(character.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")));
+        }
+    }
+    sent
 }
 
 /// Takes `user:password@` out of the URL and makes a header value of it.
@@ -165,6 +174,11 @@ fn without_password(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_are_sent_in_ascii_and_without_fragment() {
+        assert_eq!(as_sent("http://h/a%20b/\u{e9}?q=\u{20ac}#x\u{e9}"), "http://h/a%20b/%C3%A9?q=%E2%82%AC");
+    }
 
     #[test]
     fn logins_in_urls_become_headers() {

@@ -1,6 +1,6 @@
 //! `ARG name[=default] …` (`spec/dockerfile.md` section 2.5).
 
-use super::{flags, words};
+use super::words;
 use crate::facts::{ArgValue, Seen};
 use crate::scanned;
 use crate::stage_builder::Step;
@@ -18,7 +18,7 @@ pub(crate) struct Arg {
 }
 
 pub(super) fn check(instruction: &Instruction) -> Result<Arg, Diagnostic> {
-    flags::check_none(instruction)?;
+    // The reference looks at no flag here.
     let declared = words(instruction)
         .iter()
         .map(|word| match word.text.split_once('=') {
@@ -87,6 +87,11 @@ mod tests {
         let text = "FROM scratch\nARG a=${b?no}\n";
         assert_eq!(Case::new(text).arg("a", "1").history(), ["ARG a=1"]);
         assert_eq!(Case::new(text).errors().len(), 1);
+    }
+
+    #[test]
+    fn flags_mean_nothing() {
+        assert_eq!(history("FROM scratch\nARG --x=y a=b\n"), ["ARG a=b"]);
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Flags<'_> {
         self.flags.iter().find(|f| f.name == name).and_then(|f| f.value.clone())
     }
 
+    /// The value of `--name=value`, where an empty one is as good as none.
+    pub(super) fn text_if_any(&self, name: &str) -> Option<String> {
+        self.text(name).filter(|value| !value.is_empty())
+    }
+
     /// All values of a flag that may be repeated.
     pub(super) fn texts(&self, name: &str) -> Vec<String> {
         self.flags.iter().filter(|f| f.name == name).filter_map(|f| f.value.clone()).collect()

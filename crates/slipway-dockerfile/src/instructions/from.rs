@@ -23,7 +23,7 @@ pub(super) fn check(instruction: &Instruction) -> Result<From, Diagnostic> {
         [base, ..] => (base.clone(), None),
         [] => (Word::default(), None),
     };
-    Ok(From { base, platform: flags.text("platform"), name })
+    Ok(From { base, platform: flags.text_if_any("platform"), name })
 }
 
 fn checked_name(instruction: &Instruction, word: &Word) -> Result<String, Diagnostic> {

@@ -62,7 +62,7 @@ fn with_flags(command: CommandLine, flags: &Flags<'_>) -> Result<Healthcheck, St
 }
 
 fn nanoseconds(flags: &Flags<'_>, name: &str) -> Result<i64, String> {
-    let Some(text) = flags.text(name) else { return Ok(0) };
+    let Some(text) = flags.text_if_any(name) else { return Ok(0) };
     match parse_duration(&text)? {
         0 => Ok(0),
         value @ 1_000_000.. => Ok(value),
@@ -71,7 +71,7 @@ fn nanoseconds(flags: &Flags<'_>, name: &str) -> Result<i64, String> {
 }
 
 fn retries(flags: &Flags<'_>) -> Result<i64, String> {
-    let Some(text) = flags.text("retries") else { return Ok(0) };
+    let Some(text) = flags.text_if_any("retries") else { return Ok(0) };
     let error = |error: ParseIntError| {
         let why = match error.kind() {
             IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",

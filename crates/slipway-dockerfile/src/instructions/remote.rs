@@ -79,12 +79,12 @@ fn http_source(url: &str, fetching: &Fetching) -> Result<HttpSource, String> {
     Ok(HttpSource { url: url.to_owned(), filename: file_name_of(url), checksum })
 }
 
-/// The last segment of the URL's path, decoded, if a file can be called that (CVE-2026-33747).
+/// The last segment of the URL's path, decoded, if a file can be called that (CVE-2026-33747). That of `a/` is `a`.
 fn file_name_of(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let after_scheme = path.split_once("://").map_or(path, |(_, rest)| rest);
     let path = url_decoded(after_scheme.split_once('/').map_or("", |(_, path)| path));
-    match path.rsplit('/').next().unwrap_or_default() {
+    match path.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
         "" | "." | ".." => "__unnamed__".to_owned(),
         name if name.len() > 255 || name.contains('\0') => "__unnamed__".to_owned(),
         name => name.to_owned(),
@@ -104,6 +104,7 @@ mod tests {
             assert_eq!(file_name_of(url), "__unnamed__", "{url}");
         }
         assert_eq!(file_name_of("http://h/%2e%2e%2fa%20b?c/d#e/f"), "a b");
+        assert_eq!(file_name_of("http://h/a/b//"), "b");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `STOPSIGNAL`: the signal that ends a container.
 
-use super::{flags, one_argument};
+use super::one_argument;
 use crate::stage_builder::Step;
 use crate::{Diagnostic, Instruction};
 
@@ -15,7 +15,7 @@ const SIGNALS: [&str; 36] = [
 ];
 
 pub(super) fn check(instruction: &Instruction) -> Result<Stopsignal, Diagnostic> {
-    flags::check_none(instruction)?;
+    // The reference looks at no flag here.
     Ok(Stopsignal(one_argument(instruction)))
 }
 
@@ -53,6 +53,7 @@ mod tests {
             assert_eq!(case.config().config.stop_signal, signal);
             assert_eq!(case.history()[1], format!("STOPSIGNAL {signal}"));
         }
+        assert_eq!(Case::new("FROM scratch\nSTOPSIGNAL --x 9\n").config().config.stop_signal, "9");
         for signal in ["SIGFOO", "0"] {
             assert_eq!(errors(&format!("FROM scratch\nSTOPSIGNAL {signal}\n")), [format!("invalid signal: {signal}")]);
         }

@@ -69,6 +69,8 @@ pub(crate) struct Selected {
 pub(crate) enum SelectError {
     #[error("{}", not_found_text(path, *is_context))]
     NotFound { path: String, is_context: bool, ignored: Option<Ignored> },
+    #[error("nothing can match `{pattern}`: lstat {folder}: no such file or directory")]
+    NoFolder { pattern: String, folder: String, ignored: Option<Ignored> },
     #[error("cannot use `{pattern}`")]
     Pattern { pattern: String, source: BadPattern },
     #[error("cannot use a pattern of `--exclude` or `--parents`")]
@@ -104,7 +106,8 @@ impl SelectError {
     /// What people can do about it, if that is known.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            SelectError::NotFound { ignored: Some(Ignored { file, line, rule }), .. } => {
+            SelectError::NotFound { ignored: Some(Ignored { file, line, rule }), .. }
+            | SelectError::NoFolder { ignored: Some(Ignored { file, line, rule }), .. } => {
                 Some(format!("line {line} of `{file}` leaves it out: `{rule}`"))
             }
             _ => None,
@@ -181,7 +184,8 @@ fn verdict_on(rules: &IgnoreRules, path: &TreePath) -> Verdict {
     if path.is_top() { Verdict::default() } else { rules.verdict_from_root(path.as_bytes()) }
 }
 
-/// Finds what `wanted` means in `tree`. A wildcard may mean nothing; a literal path that is not there is an error.
+/// Finds what `wanted` means in `tree`. A wildcard may mean nothing; a literal path that is not there is an error, and
+/// so is a wildcard in a folder that is not there.
 pub(crate) fn select<'a>(tree: SourceTree<'a>, wanted: &SourcePattern<'_>) -> Result<Selection<'a>, SelectError> {
     let excludes = match wanted.excludes {
         [] => None,
@@ -214,13 +218,17 @@ fn find_or_expand(tree: SourceTree<'_>, path: &str, may_be_pattern: bool) -> Res
 
 /// The error for a literal source that selects nothing.
 pub(super) fn not_found(tree: SourceTree<'_>, path: &TreePath, real: &TreePath) -> SelectError {
-    let ignored = tree.ignore().and_then(|ignore| {
-        // Only a file that exists can be hidden; and the rule may have hidden a link on the way to it.
-        let hidden = [real, path].into_iter().find(|p| tree.root().stat(p).is_ok_and(|meta| meta.is_some()))?;
-        let rule = ignore.rules.excluded_by(&verdict_on(&ignore.rules, hidden))?;
-        Some(Ignored { file: ignore.name.clone(), line: rule.line, rule: rule.text.clone() })
-    });
+    let ignored = ignored_by(tree, path, real);
     SelectError::NotFound { path: path.to_string(), is_context: tree.is_context(), ignored }
+}
+
+/// Which rule hides `path`, which leads to `real`.
+fn ignored_by(tree: SourceTree<'_>, path: &TreePath, real: &TreePath) -> Option<Ignored> {
+    let ignore = tree.ignore()?;
+    // Only a file that exists can be hidden; and the rule may have hidden a link on the way to it.
+    let hidden = [real, path].into_iter().find(|p| tree.root().stat(p).is_ok_and(|meta| meta.is_some()))?;
+    let rule = ignore.rules.excluded_by(&verdict_on(&ignore.rules, hidden))?;
+    Some(Ignored { file: ignore.name.clone(), line: rule.line, rule: rule.text.clone() })
 }
 
 fn find_literal(tree: SourceTree<'_>, path: &TreePath) -> Result<Selected, SelectError> {
@@ -271,13 +279,17 @@ fn expand(tree: SourceTree<'_>, pattern: &str) -> Result<Vec<Selected>, SelectEr
     let malformed = |source| SelectError::Pattern { pattern: pattern.to_owned(), source };
     // Before the walk, which may end before it comes to the malformed part.
     match_pattern(pattern, "").map_err(malformed)?;
-    let pattern: Vec<&str> = pattern.split('/').filter(|component| !component.is_empty()).collect();
-    let n_literal = pattern.iter().take_while(|component| !has_wildcard(component)).count();
-    let (literal, globs) = pattern.split_at(n_literal);
+    let components: Vec<&str> = pattern.split('/').filter(|component| !component.is_empty()).collect();
+    let n_literal = components.iter().take_while(|component| !has_wildcard(component)).count();
+    let (literal, globs) = components.split_at(n_literal);
     let start = TreePath::clean(literal.join("/"));
     let mut matched = vec![start.clone()];
     // Links before the first wildcard are followed, those that a wildcard finds are not.
     let real_start = tree.root().resolve(start.as_bytes())?;
+    if find(tree, &start)?.is_none() {
+        let ignored = ignored_by(tree, &start, &real_start);
+        return Err(SelectError::NoFolder { pattern: pattern.to_owned(), folder: real_start.to_string(), ignored });
+    }
     for (n_after, glob) in globs.iter().enumerate().map(|(i, glob)| (globs.len() - 1 - i, glob)) {
         let mut deeper = Vec::new();
         for folder in &matched {

@@ -285,10 +285,16 @@ fn file_name(http: &HttpSource) -> &str {
     }
 }
 
-/// Seconds since 1970 of a date as HTTP writes it (RFC 9110 section 5.6.7, the preferred form).
+/// Seconds since 1970 of a date as HTTP writes it (RFC 9110 section 5.6.7): in the preferred form, or in one of the two
+/// that old servers send. Whether the day of the week is that of the date is not looked at.
 fn http_date(text: &str) -> Option<i64> {
-    let parser = jiff::fmt::rfc2822::DateTimeParser::new();
-    parser.parse_timestamp(text).ok().map(|time| time.as_second())
+    let preferred = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok();
+    let old = || {
+        let parse = |form: &str| jiff::civil::DateTime::strptime(form, text).ok();
+        let time = parse("%A, %d-%b-%y %H:%M:%S GMT").or_else(|| parse("%a %b %e %H:%M:%S %Y"))?;
+        time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|time| time.timestamp())
+    };
+    preferred.or_else(old).map(|time| time.as_second())
 }
 
 #[cfg(test)]
@@ -305,6 +311,19 @@ mod tests {
             assert_eq!(file_name(&source(bad)), "__unnamed__", "{bad}");
         }
         assert_eq!(file_name(&source("f.tar")), "f.tar");
+    }
+
+    #[test]
+    fn dates_are_read_in_every_form_that_http_has() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sat, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(http_date(text), Some(784_111_777), "{text}");
+        }
+        assert_eq!(http_date("yesterday"), None);
     }
 
     #[test]
