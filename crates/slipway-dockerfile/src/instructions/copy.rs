@@ -316,14 +316,14 @@ fn without_logins(text: String) -> String {
 }
 
 /// Refuses names where nothing can know them: with `--link`, and first of all things in `FROM scratch`.
-fn check_owner(owner: &Owner, base: VertexId, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
+pub(super) fn check_owner(owner: &Owner, base: VertexId, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let name = [Some(&owner.user), owner.group.as_ref()].into_iter().flatten().find_map(|id| match id {
         OwnerId::Name(name) if !name.is_empty() => Some(name),
         OwnerId::Name(_) | OwnerId::Number(_) => None,
     });
     match name {
         Some(name) if base == step.build.scratch() => {
-            let reason = format!("`{name}` of --chown cannot be looked up in an empty file system");
+            let reason = format!("`{name}` cannot be looked up in an empty file system");
             Err(step.error(format!("invalid user index: -1: {reason}; use numbers")))
         }
         _ => Ok(()),
@@ -340,9 +340,12 @@ fn link(op: OpBuilder, link_name: String, step: &mut Step<'_, '_>) {
         if below == scratch { copied } else { step.add(Op::Merge, vec![below, copied], link_name, false) };
 }
 
-/// `user[:group]` of `--chown` and `USER`.
+/// `user[:group]` of `--chown`, or of `USER` for folders that are made. `root` is 0 whatever the accounts say.
 pub(super) fn owner_of(text: &str) -> Owner {
-    let id = |text: &str| text.parse().map_or_else(|_| OwnerId::Name(text.to_owned()), OwnerId::Number);
+    let id = |text: &str| match text {
+        "root" => OwnerId::Number(0),
+        text => text.parse().map_or_else(|_| OwnerId::Name(text.to_owned()), OwnerId::Number),
+    };
     match text.split_once(':') {
         // Nothing behind the colon is root's group.
         Some((user, "")) => Owner { user: id(user), group: Some(OwnerId::Number(0)) },

@@ -3,7 +3,7 @@
 use slipway_graph::Op;
 use slipway_graph::op::{FileAction, FileOp, MkdirAction};
 
-use super::copy::owner_of;
+use super::copy::{check_owner, owner_of};
 use super::{flags, one_argument};
 use crate::facts::Seen;
 use crate::stage_builder::Step;
@@ -39,6 +39,9 @@ pub(super) fn lower(workdir: &Workdir, step: &mut Step<'_, '_>) -> Result<(), Di
 fn make(path: &str, step: &mut Step<'_, '_>) -> Result<(), Diagnostic> {
     let user = step.stage.config.config.user.clone();
     let owner = (!user.is_empty()).then(|| owner_of(&user));
+    if let Some(owner) = &owner {
+        check_owner(owner, step.stage.vertex, step)?;
+    }
     let mkdir = MkdirAction { path: paths::clean(path), mode: 0o755, owner, mtime: step.build.epoch.seconds };
     let op = Op::File(FileOp { actions: vec![FileAction::Mkdir(mkdir)] });
     let text = step.text("");
@@ -64,8 +67,8 @@ mod tests {
     #[test]
     fn a_new_folder_belongs_to_the_user() {
         assert_eq!(
-            graph("FROM scratch\nUSER 1:g\nWORKDIR /n\n"),
-            "0 scratch\n1 file(0) [1/1] WORKDIR /n\n  mkdir /n 755 owner=1:g\n"
+            graph("FROM scratch\nUSER 1:root\nWORKDIR /n\n"),
+            "0 scratch\n1 file(0) [1/1] WORKDIR /n\n  mkdir /n 755 owner=1:0\n"
         );
     }
 }

@@ -92,6 +92,12 @@ impl<'a> SourceTree<'a> {
         }
     }
 
+    /// Whether what a program may do because of its file is copied. What the host gives it is left behind, as the
+    /// reference does: the owner in the image is another one.
+    pub(crate) fn keeps_capabilities(self) -> bool {
+        !matches!(self, SourceTree::Context(context) if context.owners == Owners::Root)
+    }
+
     pub(crate) fn is_context(self) -> bool {
         matches!(self, SourceTree::Context(_))
     }

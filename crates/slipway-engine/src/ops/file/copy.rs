@@ -468,8 +468,12 @@ impl Copier<'_> {
         let target = create_file(&folders.to, name)?;
         copy_bytes(&source, &target, meta.size_bytes, buffer)?;
         dress(&target, wanted)?;
+        let mut xattrs = read_xattrs(&source)?;
+        if !self.source.tree.keeps_capabilities() {
+            xattrs.retain(|(name, _)| name.as_c_str() != c"security.capability");
+        }
         // After the owner, whose change takes capabilities away.
-        write_xattrs(&target, &read_xattrs(&source)?);
+        write_xattrs(&target, &xattrs);
         Ok(rustix::fs::futimens(&target, &meta.mtime.timestamps())?)
     }
 

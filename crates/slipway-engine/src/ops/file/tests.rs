@@ -583,7 +583,7 @@ fn made_files_and_folders() {
 }
 
 #[test]
-fn capabilities_travel_and_marks_of_overlay_do_not() {
+fn capabilities_of_stages_travel_and_marks_of_overlay_do_not() {
     require_root();
     let folders = Folders::new("d 755 0:0 d\nf 755 5:5 d/tool x", "");
     // A capability set of version 2 (linux/capability.h): cap_net_raw, permitted and effective.
@@ -603,6 +603,9 @@ fn capabilities_travel_and_marks_of_overlay_do_not() {
         let length = rustix::fs::getxattr(&path, "security.capability", &mut value[..]).unwrap();
         assert_eq!(value[..length], capability, "{name}");
     }
+    folders.run(Tree::Context(&[]), vec![copy_of("/d/tool /of-the-host")]).unwrap();
+    let path = folders.upper.path().join("of-the-host");
+    assert_eq!(rustix::fs::getxattr(&path, "security.capability", &mut [0; 64][..]), Err(rustix::io::Errno::NODATA));
     let mut list = Vec::with_capacity(256);
     rustix::fs::listxattr(folders.upper.path().join("all/d"), rustix::buffer::spare_capacity(&mut list)).unwrap();
     assert!(!list.windows(7).any(|part| part == b"overlay"));
