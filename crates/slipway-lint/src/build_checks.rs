@@ -19,6 +19,8 @@ use crate::{Edit, Findings, Rule, Severity};
 
 /// So many rounds of questions about images are answered. Each round gets past a base at least.
 const MAX_ROUNDS: usize = 1000;
+/// Behind so many mistakes nothing is judged anymore.
+const MAX_MISTAKES: usize = 20;
 
 /// The checks as rules. Their severities are those of the rules with the same meaning, else `warning`.
 pub(crate) fn rules() -> &'static [Rule] {
@@ -85,12 +87,42 @@ fn is_guess(source: &Source<'_>, warning: &Warning) -> bool {
         && !warning.message.contains("did you mean")
 }
 
+/// What the checks say. Lowering ends at a mistake, and so would they; what follows it is judged as if the instruction
+/// with the mistake were not there.
 fn warnings(dockerfile: &Dockerfile, form_errors: &[Diagnostic]) -> Vec<Warning> {
+    let mut left = dockerfile.clone();
+    let mut all: Vec<Warning> = Vec::new();
+    for _ in 0..MAX_MISTAKES {
+        let (facts, errors) = lowered(&left, form_errors);
+        let options = CheckOptions::of(&left, &BTreeMap::new()).unwrap_or_default();
+        let ignore_rules = IgnoreRules::default();
+        let inputs = LintInputs { options: &options, ignore_rules: &ignore_rules };
+        for warning in lint::lint(&left, &facts, &errors, inputs) {
+            let is_known = |known: &Warning| known.span == warning.span && known.message == warning.message;
+            if !all.iter().any(is_known) {
+                all.push(warning);
+            }
+        }
+        let is_wrong = |instruction: &Instruction| {
+            // Without these, others would seem to be wrong.
+            let is_needed = matches!(instruction.keyword, Keyword::From | Keyword::Arg | Keyword::Env);
+            !is_needed && errors.iter().any(|error| error.lines == instruction.lines)
+        };
+        let n_instructions = left.instructions.len();
+        left.instructions.retain(|instruction| !is_wrong(instruction));
+        if left.instructions.len() == n_instructions {
+            break;
+        }
+    }
+    all
+}
+
+/// What lowering finds out, and the mistakes that it ends at.
+fn lowered(dockerfile: &Dockerfile, form_errors: &[Diagnostic]) -> (Facts, Vec<Diagnostic>) {
     let no_args = BTreeMap::new();
     let platform = Platform::new("linux", "amd64", None);
     let plain = LowerInputs { needs_all_stages: true, ..LowerInputs::plain(platform, &no_args) };
     let (mut known, mut times) = (KnownImages::new(), Vec::new());
-    let mut facts_and_errors = (Facts::default(), form_errors.to_vec());
     let rounds = if form_errors.is_empty() { MAX_ROUNDS } else { 0 };
     for _ in 0..rounds {
         let (outcome, facts) = lower(dockerfile, &LowerInputs { source_times: &times, ..plain.clone() }, &known);
@@ -103,20 +135,11 @@ fn warnings(dockerfile: &Dockerfile, form_errors: &[Diagnostic]) -> Vec<Warning>
                 known.extend(answers);
             }
             Ok(Lowering::NeedTime(source)) => times.push((*source, None)),
-            Ok(Lowering::Done(_)) => {
-                facts_and_errors.0 = facts;
-                break;
-            }
-            Err(errors) => {
-                facts_and_errors = (facts, errors);
-                break;
-            }
+            Ok(Lowering::Done(_)) => return (facts, Vec::new()),
+            Err(errors) => return (facts, errors),
         }
     }
-    let (facts, errors) = facts_and_errors;
-    let options = CheckOptions::of(dockerfile, &no_args).unwrap_or_default();
-    let ignore_rules = IgnoreRules::default();
-    lint::lint(dockerfile, &facts, &errors, LintInputs { options: &options, ignore_rules: &ignore_rules })
+    (Facts::default(), form_errors.to_vec())
 }
 
 /// An image of which nothing can be said.
@@ -197,6 +220,15 @@ mod tests {
         check_hits("UndefinedVar", &["FROM scratch\nENV A=$B\n", "ENV VERSION=1\nENV A=$VERSON\n"]);
         // The base may well define it.
         check_silent("UndefinedVar", &["ENV A=$JAVA_HOME\n"]);
+    }
+
+    #[test]
+    fn what_follows_a_mistake_is_judged_too() {
+        let text = "EXPOSE 80000\nCOPY --chmod=x a /a\nCMD x\nCMD y\nFROM b:1\nWORKDIR z\n";
+        for id in ["DL3011", "JSONArgsRecommended", "MultipleInstructionsDisallowed", "WorkdirRelativePath"] {
+            check_hits(id, &[&format!("FROM a:1\n{text}")]);
+        }
+        check_silent("JSONArgsRecommended", &["EXPOSE 80000\nCMD [\"x\"]\n"]);
     }
 
     #[test]

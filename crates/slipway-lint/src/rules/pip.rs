@@ -80,7 +80,8 @@ fn packages(command: &Command) -> Option<Vec<&Word>> {
     let mut operands = command.operands(&WITH_VALUE);
     let program = command.program();
     if program.starts_with("python") && command.flag_value("-m").is_some_and(|module| module == "pip") {
-        operands.retain(|word| word.text != "pip");
+        let module = operands.iter().position(|word| word.text == "pip")?;
+        operands.remove(module);
     } else if !matches!(program, "pip" | "pip2" | "pip3") && !program.starts_with("pip3.") {
         return None;
     }
@@ -143,6 +144,7 @@ mod tests {
             &[
                 "RUN pip install django\n",
                 "RUN python3 -m pip install a==1 b\n",
+                "RUN python -m pip install -U pip a==1\n",
                 "RUN pip3 install --no-cache-dir -U pip\n",
                 "RUN pip install -i https://x a\n",
                 "RUN pip install git+https://x/y.git#egg=y\n",
