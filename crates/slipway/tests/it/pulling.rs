@@ -1,6 +1,7 @@
 //! Layers on their way in and out: in which forms they come, and that their size costs neither memory nor a second look
 //! at what was stored.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -23,6 +24,11 @@ pub(crate) const TESTS: &[Test] = &[
     test("blobs_are_unpacked_while_they_arrive", blobs_are_unpacked_while_they_arrive),
     test("layers_of_any_size_take_the_same_memory", layers_of_any_size_take_the_same_memory),
     Test { name: "a_full_disk_leaves_the_store_as_it_was", needs: &[Capability::Root], run: a_full_disk },
+    Test {
+        name: "a_build_goes_on_from_where_the_disk_was_full",
+        needs: &[Capability::Root],
+        run: a_build_goes_on_from_where_the_disk_was_full,
+    },
 ];
 
 const OCI: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -245,15 +251,16 @@ fn layers_of_any_size_take_the_same_memory() {
     site.assert_tidy();
 }
 
+/// A layer of about so many bytes.
+fn plain(path: &str, n_bytes: u32, seed: u32) -> Layer {
+    Layer::new(OCI.to_owned(), path, content(seed, n_bytes), <[u8]>::to_vec)
+}
+
 /// Neither the layer that fitted nor what says which layers there are stays behind.
 fn a_full_disk() {
     let registry = TestRegistry::start().unwrap();
     let site = Site::new("FROM scratch\n");
-    let noise = |n_bytes: usize, seed: u32| -> Vec<u8> {
-        (0..n_bytes / 4).flat_map(|i| (i as u32).wrapping_mul(0x9E37_79B1).wrapping_add(seed).to_le_bytes()).collect()
-    };
-    let layer = |path: &str, n_bytes, seed| Layer::new(OCI.to_owned(), path, noise(n_bytes, seed), <[u8]>::to_vec);
-    let small = publish(&registry, &[layer("a", 10_000, 1)]);
+    let small = publish(&registry, &[plain("a", 10_000, 1)]);
     let store = site.path("store");
     fs::create_dir_all(&store).unwrap();
     run(&mut SmallDisk::mount(&store, "size=16m")).success();
@@ -264,12 +271,36 @@ fn a_full_disk() {
     let state =
         || (said(&["images", "--no-trunc"]), files_below(&store.join("blobs")), files_below(&store.join("layers")));
     let before = state();
-    let large = publish(&registry, &[layer("b", 2_000_000, 2), layer("c", 20_000_000, 3)]);
+    let large = publish(&registry, &[plain("b", 2_000_000, 2), plain("c", 20_000_000, 3)]);
     let failure = pull(&large).failure();
     assert!(failure.contains("No space left on device"), "{failure}");
     assert_eq!(state(), before);
     said(&["fsck"]);
     run(&mut SmallDisk::mount(&store, "remount,size=100m")).success();
     pull(&large).success();
+    drop(disk);
+}
+
+/// What a build has finished is kept for the next one, unlike what a pull brought: what the base is, and its first layer.
+fn a_build_goes_on_from_where_the_disk_was_full() {
+    let registry = TestRegistry::start().unwrap();
+    let small = plain("b", 2_000_000, 2);
+    let name = publish(&registry, std::slice::from_ref(&small));
+    let site = Site::new(&format!("FROM {name}\nCOPY Dockerfile /\n"));
+    let store = site.path("store");
+    fs::create_dir_all(&store).unwrap();
+    run(&mut SmallDisk::mount(&store, "size=16m")).success();
+    let disk = SmallDisk(&store);
+    site.build(&["--output=type=cacheonly"]).success();
+    publish(&registry, &[small, plain("c", 20_000_000, 3)]);
+    let failure = site.build(&["--pull", "--output=type=cacheonly"]).failure();
+    assert!(failure.contains("No space left on device"), "{failure}");
+    run(&mut SmallDisk::mount(&store, "remount,size=100m")).success();
+    registry.forget_requests();
+    site.build(&["--output=type=cacheonly"]).success();
+    let requests = registry.requests();
+    assert!(requests.iter().all(|request| request.target.contains("/blobs/")), "{requests:?}");
+    let asked: BTreeSet<&String> = requests.iter().map(|request| &request.target).collect();
+    assert_eq!(asked.len(), 1, "the layer that did not fit: {requests:?}");
     drop(disk);
 }
