@@ -27,6 +27,7 @@ mod saving;
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use slipway_oci::{Descriptor, Digest, Reference};
 use slipway_registry::{BlobError, PushError, ResolveError};
@@ -34,7 +35,7 @@ use slipway_registry::{BlobError, PushError, ResolveError};
 pub use document::Form;
 pub use format::{Cache, CachedMount, CachedResult, FormatError, InlineRecord, Layer, inline_records};
 pub use gha::{GhaBackend, GhaConfig};
-pub use local::LocalBackend;
+pub use local::{LocalBackend, LocalConfig};
 pub use objects::ObjectFailure;
 pub use registry::RegistryBackend;
 pub use s3::{S3Backend, S3Config};
@@ -121,6 +122,8 @@ pub enum CacheError {
     Read(#[source] io::Error),
     #[error("cannot reach `{path}`", path = .path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("cannot reach `{path}`: it said nothing for {limit:?}", path = .path.display())]
+    Silent { path: PathBuf, limit: Duration },
 }
 
 /// The largest manifest or index that is read, in bytes.

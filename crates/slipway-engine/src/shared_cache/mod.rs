@@ -17,7 +17,9 @@ pub(crate) mod outbox;
 
 use std::sync::Arc;
 
-use slipway_cache::{Backend, Form, GhaBackend, GhaConfig, LocalBackend, RegistryBackend, S3Backend, S3Config};
+use slipway_cache::{
+    Backend, Form, GhaBackend, GhaConfig, LocalBackend, LocalConfig, RegistryBackend, S3Backend, S3Config,
+};
 use slipway_graph::request::{CacheDocument, CachePlace, GhaPlace, S3Place, SecretValue};
 use slipway_registry::Registry;
 
@@ -31,13 +33,16 @@ fn backend(place: &CachePlace, registry: &Registry) -> Option<Arc<dyn Backend>> 
             reference: reference.clone(),
             form: form(document),
         }),
-        CachePlace::Local { path, tag, digest, document, is_reset } => Arc::new(LocalBackend {
-            folder: path.clone(),
-            tag: tag.clone(),
-            digest: digest.clone(),
-            form: form(document),
-            is_reset: *is_reset,
-        }),
+        CachePlace::Local { path, tag, digest, document, is_reset, silence_limit } => {
+            Arc::new(LocalBackend::new(LocalConfig {
+                folder: path.clone(),
+                tag: tag.clone(),
+                digest: digest.clone(),
+                form: form(document),
+                is_reset: *is_reset,
+                silence_limit: *silence_limit,
+            }))
+        }
         CachePlace::S3(place) => {
             Arc::new(S3Backend { registry: registry.with_silence_limit(place.silence_limit), config: s3_config(place) })
         }

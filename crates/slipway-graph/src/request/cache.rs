@@ -73,6 +73,8 @@ pub enum CachePlace {
         document: CacheDocument,
         /// Whether blobs that no manifest of the folder leads to are removed; only for targets.
         is_reset: bool,
+        /// For how long the folder may say nothing about what is in it.
+        silence_limit: Duration,
     },
     S3(S3Place),
     Gha(GhaPlace),

@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     test("a_service_that_says_nothing_is_given_up", a_service_that_says_nothing_is_given_up),
     test("a_server_that_says_nothing_is_asked_once", a_server_that_says_nothing_is_asked_once),
     test("a_registry_that_falls_silent_is_given_up", a_registry_that_falls_silent_is_given_up),
+    test("a_folder_that_says_nothing_is_given_up", a_folder_that_says_nothing_is_given_up),
     test("a_folder_forgets_what_nothing_leads_to_if_asked", a_folder_forgets_what_nothing_leads_to_if_asked),
     Test { name: "a_bucket_keeps_a_cache", needs: &[Capability::S3Server], run: a_bucket_keeps_a_cache },
     Test {
@@ -170,6 +171,25 @@ impl SilentServer {
         wait_until("all were counted", || self.askers.lock().unwrap().last() == Some(&last));
         std::mem::take(&mut *self.askers.lock().unwrap()).len() - 1
     }
+}
+
+/// As on a network disk whose server is gone: who opens a file of it waits for ever.
+fn a_folder_that_says_nothing_is_given_up() {
+    let site = site();
+    fs::create_dir(site.path("cache")).unwrap();
+    run(Command::new("mkfifo").arg(site.path("cache/index.json"))).success();
+    let source = format!("--cache-from=type=local,src={},timeout=100ms", site.name("cache"));
+    let target = format!("--cache-to=type=local,dest={},timeout=100ms,mode=max", site.name("cache"));
+    let outcome = site.build(&[&source, &target]).success();
+    for what in ["import", "export"] {
+        let warning = format!("WARNING: failed to {what} the local cache `{}`", site.name("cache"));
+        let told = outcome.stderr.lines().find(|line| line.contains(&warning));
+        assert!(told.is_some_and(|line| line.contains("it said nothing for 100ms")), "{}", outcome.stderr);
+    }
+    assert_eq!(fs::read_dir(site.path("cache")).unwrap().count(), 1, "nothing is written to it");
+    let strict = site.build(&[&format!("{target},ignore-error=false")]).failure();
+    assert!(strict.contains("failed to solve: failed to export the local cache"), "{strict}");
+    site.assert_tidy();
 }
 
 fn a_folder_forgets_what_nothing_leads_to_if_asked() {

@@ -217,7 +217,8 @@ fn place(fields: &Fields<'_>, path_key: &'static str) -> Result<Option<CachePlac
             let invalid = |text: &str| CacheFlagError::Value { key: "digest", text: text.to_owned() };
             let digest = fields.text("digest").map(|text| text.parse().map_err(|_| invalid(text))).transpose()?;
             let is_reset = path_key == "dest" && fields.flag("reset", false)?;
-            Ok(Some(CachePlace::Local { path, tag, digest, document: document(fields)?, is_reset }))
+            let (document, silence_limit) = (document(fields)?, silence_limit(fields)?);
+            Ok(Some(CachePlace::Local { path, tag, digest, document, is_reset, silence_limit }))
         }
         "s3" => s3(fields),
         "gha" => gha(fields),
@@ -372,6 +373,7 @@ mod tests {
             digest: None,
             document,
             is_reset: false,
+            silence_limit: SILENCE_LIMIT,
         };
         assert_eq!((plain.place, plain.extent, plain.ignores_error), (place(document), CacheExtent::Min, true));
         let full = "type=local,dest=x,mode=max,oci-mediatypes=false,compression=zstd,ignore-error=false";
