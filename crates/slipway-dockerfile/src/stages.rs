@@ -312,32 +312,42 @@ impl<'a> Stages<'a> {
         self.stages[index].name.clone().unwrap_or_else(|| format!("stage-{index}"))
     }
 
-    /// An error at the first stage that leads to one which needs itself, directly or through others.
+    /// An error for the first stage that leads to one which needs itself, directly or through others: at the last
+    /// instruction that closes the circle.
     fn find_cycle(&self, inputs: &LowerInputs<'_>) -> Option<Diagnostic> {
-        let needs: Vec<Vec<usize>> = (0..self.stages.len()).map(|index| self.stage_needs(index, inputs)).collect();
-        let start = first_into_cycle(&needs)?;
-        let from = self.stages[start].from;
-        let message = format!("circular dependency detected on stage: {}", self.display_name(start));
-        Some(error_at(from, from.span, message))
+        let needs: Vec<Vec<usize>> = self
+            .stages
+            .iter()
+            .map(|stage| stage.lines.iter().flat_map(|line| self.stages_of(&line.command, inputs)).collect())
+            .collect();
+        let cycle = first_cycle(&needs)?;
+        let stage = &self.stages[cycle.from];
+        let closing = stage.lines.iter().rfind(|line| self.stages_of(&line.command, inputs).any(|to| to == cycle.to));
+        let at = closing.map_or(stage.from, |line| line.instruction.as_ref());
+        let message = format!("circular dependency detected on stage: {}", self.display_name(cycle.start));
+        Some(error_at(at, at.span, message))
     }
 
-    /// The stages that a stage names, by index.
-    fn stage_needs(&self, index: usize, inputs: &LowerInputs<'_>) -> Vec<usize> {
-        let stage = &self.stages[index];
-        let needs = stage.lines.iter().flat_map(|line| line.command.needs());
-        let named = needs.filter_map(|need| self.origin_of_need(need, inputs).ok());
-        let origins = named.chain([stage.base.clone()]);
-        origins
-            .filter_map(|origin| match origin {
-                Origin::Stage(index) => Some(index),
-                Origin::Outside(_) => None,
-            })
-            .collect()
+    /// The stages that an instruction names, by index. Bases are none of them: those are always stages before.
+    fn stages_of<'c>(&'c self, command: &'c Command, inputs: &'c LowerInputs<'_>) -> impl Iterator<Item = usize> {
+        command.needs().into_iter().filter_map(|need| match self.origin_of_need(need, inputs).ok()? {
+            Origin::Stage(index) => Some(index),
+            Origin::Outside(_) => None,
+        })
     }
 }
 
-/// The first node of a graph, given by the edges of each, from which a circle is reached.
-fn first_into_cycle(needs: &[Vec<usize>]) -> Option<usize> {
+/// A circle in a graph.
+struct Cycle {
+    /// The first node that leads into it.
+    start: usize,
+    /// The edge that closes it.
+    from: usize,
+    to: usize,
+}
+
+/// The first circle of a graph, given by the edges of each node.
+fn first_cycle(needs: &[Vec<usize>]) -> Option<Cycle> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -353,7 +363,7 @@ fn first_into_cycle(needs: &[Vec<usize>]) -> Option<usize> {
         let mut path = vec![(start, needs[start].iter())];
         while let Some((index, rest)) = path.last_mut() {
             match rest.next().map(|need| (*need, marks[*need])) {
-                Some((_, Mark::OnPath)) => return Some(start),
+                Some((to, Mark::OnPath)) => return Some(Cycle { start, from: *index, to }),
                 Some((need, Mark::New)) => {
                     marks[need] = Mark::OnPath;
                     path.push((need, needs[need].iter()));

@@ -201,6 +201,10 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ContextsError> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         Err(e) => return Err(error(e)),
     };
+    // A folder of that name is like any other.
+    if file.metadata().map_err(error)?.is_dir() {
+        return Ok(None);
+    }
     let mut text = Vec::new();
     file.take(MAX_IGNORE_BYTES + 1).read_to_end(&mut text).map_err(error)?;
     match text.len() as u64 > MAX_IGNORE_BYTES {

@@ -428,7 +428,10 @@ fn stages_are_found_by_name_and_number() {
 fn bad_references_between_stages_are_refused() {
     for (text, message) in [
         ("FROM scratch AS a\nCOPY --from=a / /\n", "circular dependency detected on stage: a"),
-        ("FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n", "circular dependency detected on stage: a"),
+        (
+            "FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n",
+            "cannot copy from stage \"b\", it needs to be defined before current stage \"a\"",
+        ),
         (
             "FROM scratch AS later\nFROM scratch\nCOPY --from=2 / /\nFROM scratch\nCOPY --from=1 / /\n",
             "circular dependency detected on stage: stage-1",
