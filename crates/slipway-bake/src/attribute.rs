@@ -204,6 +204,7 @@ fn checked(mut fields: Fields, kind: Kind, spelled: &str) -> Result<Fields, Stri
         Kind::Cache if !has_type => return Err(format!("type required form> {spelled:?}")),
         Kind::Output if !has_type => return Err("type is required for output".to_owned()),
         Kind::Attest if !has_type => return Err("attestation type not specified".to_owned()),
+        Kind::Attest => fields.retain(|name, value| name != "disabled" || value != "false"),
         Kind::Secret => {
             if let Some(source) = fields.remove("source") {
                 fields.insert("src".to_owned(), source);

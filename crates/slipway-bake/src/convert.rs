@@ -44,11 +44,13 @@ pub(crate) fn convert(value: &Value, want: &Type) -> Result<Value, String> {
         }
         (_, Type::List(element)) => {
             let items = value.items().ok_or_else(refused)?;
+            let element = value.element_type().filter(|_| **element == Type::Dynamic).unwrap_or(element);
             let (element, items) = convert_items(items, element).map_err(within)?;
             Ok(Value::list(element, items))
         }
         (_, Type::Set(element)) => {
             let items = value.items().ok_or_else(refused)?;
+            let element = value.element_type().filter(|_| **element == Type::Dynamic).unwrap_or(element);
             let (element, items) = convert_items(items, element).map_err(within)?;
             Ok(Value::set(element, items))
         }

@@ -39,6 +39,18 @@ pub(crate) fn fail<T>(span: Span, summary: &str, detail: impl Into<String>) -> E
     Err(Diagnostic::new(span, summary, detail).into())
 }
 
+/// All the values, or all that is wrong with any of them.
+pub(crate) fn all<T>(results: impl Iterator<Item = Evaluated<T>>) -> Evaluated<Vec<T>> {
+    let (mut values, mut found) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(diagnostics) => found.extend(diagnostics.0),
+        }
+    }
+    if found.is_empty() { Ok(values) } else { Err(Diagnostics(found)) }
+}
+
 impl Program<'_> {
     /// The value of `expr` with the names of `scope`.
     pub(crate) fn eval(&self, expr: &Expr, scope: &Scope<'_>) -> Evaluated<Value> {
@@ -69,7 +81,7 @@ impl Program<'_> {
             ExprKind::Splat { source, steps } => self.splat(source, steps, scope),
             ExprKind::Tuple(items) => {
                 let items = items.iter().map(|item| self.eval(item, scope));
-                Ok(Value::tuple(items.collect::<Evaluated<_>>()?))
+                Ok(Value::tuple(all(items)?))
             }
             ExprKind::Object(items) => self.object(items, scope),
             ExprKind::For(expression) => self.for_expression(expression, expr.span, scope),
@@ -139,8 +151,7 @@ impl Program<'_> {
     }
 
     fn object(&self, items: &[ObjectItem], scope: &Scope<'_>) -> Evaluated<Value> {
-        let mut entries = BTreeMap::new();
-        for item in items {
+        let entries = items.iter().map(|item| {
             let key = self.eval(&item.key, scope)?;
             if key.is_null() {
                 return fail(item.key.start(), "Null value as key", "Can't use a null value as a key.");
@@ -149,9 +160,9 @@ impl Program<'_> {
                 let detail = "Can't use this value as a key: string required.";
                 return fail(item.key.span, "Incorrect key type", detail);
             };
-            entries.insert(key.to_string(), self.eval(&item.value, scope)?);
-        }
-        Ok(Value::object(entries))
+            Ok((key.to_string(), self.eval(&item.value, scope)?))
+        });
+        Ok(Value::object(all(entries)?.into_iter().collect()))
     }
 
     fn template(&self, parts: &[Part], span: Span, scope: &Scope<'_>) -> Evaluated<String> {

@@ -17,7 +17,7 @@ pub(crate) use text::clean_path;
 
 use crate::convert::convert;
 use crate::diagnostic::{Diagnostic, Located, place_text};
-use crate::eval::{Evaluated, Scope, fail};
+use crate::eval::{Evaluated, Scope, all, fail};
 use crate::number::Number;
 use crate::program::Program;
 use crate::syntax::{Call, Expr};
@@ -198,7 +198,18 @@ impl Program<'_> {
             let detail = format!("There is no function named {:?}.{}", call.name, hint.unwrap_or_default());
             return fail(call.name_span, "Call to unknown function", detail);
         }
+        let (names, is_variadic) = match standard {
+            Some(function) => (function.parameters.iter().map(|own| own.name).collect(), function.rest.is_some()),
+            None => {
+                let own = &self.functions[call.name.as_str()];
+                (own.parameters.iter().map(String::as_str).collect::<Vec<_>>(), own.rest.is_some())
+            }
+        };
+        if !call.is_spread {
+            self.check_count(call, &names, is_variadic, call.arguments.len())?;
+        }
         let arguments = self.arguments(call, scope)?;
+        self.check_count(call, &names, is_variadic, arguments.len())?;
         let value = match standard {
             Some(function) => self.call_standard(function, call, arguments),
             None => self.call_own(call, arguments),
@@ -208,8 +219,7 @@ impl Program<'_> {
     }
 
     fn arguments(&self, call: &Call, scope: &Scope<'_>) -> Evaluated<Vec<Value>> {
-        let mut values: Vec<Value> =
-            call.arguments.iter().map(|argument| self.eval(argument, scope)).collect::<Evaluated<_>>()?;
+        let mut values = all(call.arguments.iter().map(|argument| self.eval(argument, scope)))?;
         if call.is_spread
             && let (Some(last), Some(expr)) = (values.pop(), call.arguments.last())
         {
@@ -244,8 +254,6 @@ impl Program<'_> {
     }
 
     fn call_standard(&self, function: &Function, call: &Call, mut arguments: Vec<Value>) -> Evaluated<Value> {
-        let names: Vec<&str> = function.parameters.iter().map(|parameter| parameter.name).collect();
-        self.check_count(call, &names, function.rest.is_some(), arguments.len())?;
         let parameter = |index: usize| function.parameters.get(index).copied().or(function.rest);
         let refused = |index: usize, problem: &str| {
             let span = call.arguments.get(index).or(call.arguments.last()).map_or(call.name_span, Expr::start);
@@ -289,8 +297,12 @@ impl Program<'_> {
     /// A function of the definition sees its parameters and global names.
     fn call_own(&self, call: &Call, arguments: Vec<Value>) -> Evaluated<Value> {
         let function = &self.functions[call.name.as_str()];
-        let names: Vec<&str> = function.parameters.iter().map(String::as_str).collect();
-        self.check_count(call, &names, function.rest.is_some(), arguments.len())?;
+        if let Some(index) = arguments.iter().position(Value::is_null) {
+            let span = call.arguments.get(index).or(call.arguments.last()).map_or(call.name_span, Expr::start);
+            let name = function.parameters.get(index).or(function.rest.as_ref()).map_or("", String::as_str);
+            let detail = format!("Invalid value for {name:?} parameter: argument must not be null.");
+            return fail(span, "Invalid function argument", detail);
+        }
         let mut scope = Scope::default();
         let mut arguments = arguments.into_iter();
         scope.names.extend(function.parameters.iter().cloned().zip(arguments.by_ref()));

@@ -3,11 +3,13 @@
 //! `f64` would show: `0.1 + 0.2` is `0.3` in a bake file, and whole numbers keep all their digits (`spec/bake.md`
 //! section 4).
 
+mod decimal;
 mod natural;
 
 use std::cmp::Ordering;
 use std::fmt;
 
+use decimal::Decimal;
 use natural::Natural;
 
 /// Bits that a result is rounded to.
@@ -266,109 +268,41 @@ impl Number {
         Some(format!("{sign}{}", mantissa.shifted_left(exponent.unsigned_abs()).in_base(base)))
     }
 
+    /// With `n_fraction` digits behind the point.
+    pub(crate) fn fixed(&self, n_fraction: usize) -> String {
+        self.signed(|mantissa, exponent| Decimal::new(mantissa.clone(), exponent).fixed(n_fraction))
+    }
+
+    /// As `1.5e+07`, with `n_fraction` digits behind the point.
+    pub(crate) fn exponential(&self, n_fraction: usize) -> String {
+        self.signed(|mantissa, exponent| Decimal::new(mantissa.clone(), exponent).exponential(n_fraction))
+    }
+
+    /// With `n_digits` digits or, if that is not said, as few as stand for this number alone: plainly where that is
+    /// short, otherwise with an exponent.
+    pub(crate) fn general(&self, n_digits: Option<usize>) -> String {
+        self.signed(|mantissa, exponent| match n_digits {
+            Some(n_digits) => Decimal::new(mantissa.clone(), exponent).general(n_digits),
+            None => Decimal::shortest(mantissa, exponent).shortest_general(),
+        })
+    }
+
+    /// What `text` makes of a finite number without its sign, behind the sign.
+    fn signed(&self, text: impl FnOnce(&Natural, i64) -> String) -> String {
+        match &self.size {
+            Size::Infinite => self.to_string(),
+            Size::Finite { mantissa, exponent } => {
+                format!("{}{}", if self.is_negative { "-" } else { "" }, text(mantissa, *exponent))
+            }
+        }
+    }
+
     /// The shortest decimal text that stands for this number, without sign.
     fn magnitude_text(&self) -> String {
-        let Size::Finite { mantissa, exponent } = &self.size else { return "Inf".to_owned() };
-        let exact = Decimal::new(mantissa.clone(), *exponent);
-        // With that few digits there is no shorter text: neighbours differ later only.
-        if exact.digits.len() <= 150 {
-            return exact.text();
+        match &self.size {
+            Size::Finite { mantissa, exponent } => Decimal::shortest(mantissa, *exponent).text(),
+            Size::Infinite => "Inf".to_owned(),
         }
-        let n_missing = PRECISION - mantissa.n_bits();
-        let full = mantissa.shifted_left(n_missing + 1);
-        let exponent = exponent - n_missing as i64 - 1;
-        let one = Natural::from_u64(1);
-        let bounds = [full.minus(&one), full.plus(&one)].map(|bound| Decimal::new(bound, exponent));
-        exact.shortest_between(&bounds[0], &bounds[1], !full.bit(1)).text()
-    }
-}
-
-/// `0.digits * 10^point`, without zeros at either end.
-struct Decimal {
-    digits: Vec<u8>,
-    point: i64,
-}
-
-impl Decimal {
-    fn new(mantissa: Natural, exponent: i64) -> Decimal {
-        let (whole, n_fraction) = match exponent < 0 {
-            true => (mantissa.times_power_of_five(exponent.unsigned_abs()), -exponent),
-            false => (mantissa.shifted_left(exponent.unsigned_abs()), 0),
-        };
-        if whole.is_zero() {
-            return Decimal { digits: Vec::new(), point: 0 };
-        }
-        let mut digits = whole.to_digits().into_bytes();
-        let point = digits.len() as i64 - n_fraction;
-        while digits.last() == Some(&b'0') {
-            digits.pop();
-        }
-        Decimal { digits, point }
-    }
-
-    fn digit(&self, index: usize) -> u8 {
-        self.digits.get(index).copied().unwrap_or(b'0')
-    }
-
-    /// As few digits as tell this number from its neighbours, which lie beyond `lower` and `upper`.
-    fn shortest_between(self, lower: &Decimal, upper: &Decimal, is_inclusive: bool) -> Decimal {
-        for index in 0..self.digits.len() {
-            let digit = self.digits[index];
-            let may_go_down = lower.digit(index) != digit || is_inclusive && index + 1 == lower.digits.len();
-            let may_go_up = digit != upper.digit(index)
-                && (is_inclusive || digit + 1 < upper.digit(index) || index + 1 < upper.digits.len());
-            let goes_up = match (may_go_down, may_go_up) {
-                (false, false) => continue,
-                (true, false) => false,
-                (false, true) => true,
-                (true, true) => self.rounds_up_at(index + 1),
-            };
-            return self.cut(index + 1, goes_up);
-        }
-        self
-    }
-
-    fn rounds_up_at(&self, n_digits: usize) -> bool {
-        if self.digits[n_digits..] == *b"5" {
-            return n_digits > 0 && (self.digits[n_digits - 1] - b'0') % 2 == 1;
-        }
-        self.digit(n_digits) >= b'5'
-    }
-
-    fn cut(mut self, n_digits: usize, goes_up: bool) -> Decimal {
-        self.digits.truncate(n_digits);
-        if goes_up {
-            while self.digits.last() == Some(&b'9') {
-                self.digits.pop();
-            }
-            match self.digits.last_mut() {
-                Some(digit) => *digit += 1,
-                None => {
-                    self.digits.push(b'1');
-                    self.point += 1;
-                }
-            }
-        }
-        while self.digits.last() == Some(&b'0') {
-            self.digits.pop();
-        }
-        self
-    }
-
-    fn text(&self) -> String {
-        let digits = String::from_utf8_lossy(&self.digits);
-        if self.digits.is_empty() {
-            return "0".to_owned();
-        }
-        let n_digits = self.digits.len() as i64;
-        if self.point <= 0 {
-            return format!("0.{}{digits}", "0".repeat(self.point.unsigned_abs() as usize));
-        }
-        if self.point >= n_digits {
-            return format!("{digits}{}", "0".repeat((self.point - n_digits) as usize));
-        }
-        let (whole, fraction) = digits.split_at(self.point as usize);
-        format!("{whole}.{fraction}")
     }
 }
 

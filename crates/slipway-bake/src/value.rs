@@ -136,6 +136,14 @@ impl Value {
         }
     }
 
+    /// The type that all items of a list or set have, also where there are none.
+    pub(crate) fn element_type(&self) -> Option<&Type> {
+        match self {
+            Value::List(element, _) | Value::Set(element, _) => Some(element),
+            _ => None,
+        }
+    }
+
     /// The entries of a map or object.
     pub(crate) fn entries(&self) -> Option<&BTreeMap<String, Value>> {
         match self {
@@ -187,7 +195,25 @@ impl Value {
             (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
             (Value::Number(a), Value::Number(b)) => a.cmp(b),
             (Value::String(a), Value::String(b)) => a.cmp(b),
-            _ => self.is_null().cmp(&other.is_null()).then_with(|| format!("{self:?}").cmp(&format!("{other:?}"))),
+            _ => self.is_null().cmp(&other.is_null()).then_with(|| self.order_text().cmp(&other.order_text())),
+        }
+    }
+
+    /// What collections in a set are ordered by: in the reference numbers count as texts there.
+    fn order_text(&self) -> String {
+        let items = |items: &[Value]| items.iter().map(|item| item.order_text() + ";").collect::<String>();
+        let entries = |entries: &BTreeMap<String, Value>| {
+            entries.iter().map(|(key, value)| format!("{key:?}:{};", value.order_text())).collect::<String>()
+        };
+        match self {
+            Value::Null(_) => "null".to_owned(),
+            Value::Bool(is_true) => if *is_true { "T" } else { "F" }.to_owned(),
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => format!("{text:?}"),
+            Value::List(_, list) | Value::Set(_, list) => format!("[{}]", items(list)),
+            Value::Tuple(list) => format!("<{}>", items(list)),
+            Value::Map(_, map) => format!("{{{}}}", entries(map)),
+            Value::Object(map) => format!("<{}>", entries(map)),
         }
     }
 }

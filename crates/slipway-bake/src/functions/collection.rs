@@ -82,7 +82,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             None => Err(NOT_INDEXED.into()),
         },
     }),
-    fixed("lookup", &[any("inputMap"), text("key"), nullable("default")], |a, _| {
+    fixed("lookup", &[any("inputMap"), text("key"), any("default")], |a, _| {
         let problem = || Problem::Argument(0, "lookup() requires a map as the first argument".to_owned());
         let found = a[0].entries().ok_or_else(problem)?.get(str_of(&a[1])).unwrap_or(&a[2]);
         match &a[0] {

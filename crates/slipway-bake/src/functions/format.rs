@@ -1,5 +1,7 @@
 //! `format` and `formatlist`: values into texts by a pattern with verbs.
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use super::{Answer, Function, Problem, items_of, nullable, str_of, text, to_json, variadic};
 use crate::convert::convert;
 use crate::number::Number;
@@ -119,7 +121,9 @@ fn shown(verb: &Verb, value: &Value) -> Result<String, String> {
             _ if verb.is_sharp => padded(verb, to_json(value)),
             Value::Null(_) => padded(verb, "null".to_owned()),
             Value::String(text) => padded(verb, text.to_string()),
-            Value::Number(number) => padded_number(verb, number.to_string()),
+            Value::Number(number) => {
+                padded_number(&Verb { has_plus: false, has_blank: false, ..*verb }, number.general(None))
+            }
             Value::Bool(is_true) => padded(verb, is_true.to_string()),
             other => padded(verb, to_json(other)),
         });
@@ -129,16 +133,17 @@ fn shown(verb: &Verb, value: &Value) -> Result<String, String> {
     }
     match verb.letter {
         't' => match convert(value, &Type::Bool)? {
-            Value::Bool(is_true) => Ok(padded(verb, is_true.to_string())),
+            // No width holds for it.
+            Value::Bool(is_true) => Ok(is_true.to_string()),
             _ => Err("a bool is required".to_owned()),
         },
         's' | 'q' => {
             let text = convert(value, &Type::String)?;
             let mut text = text.as_str().unwrap_or_default().to_owned();
             if let Some(precision) = verb.precision {
-                text = text.chars().take(precision).collect();
+                text = text.graphemes(true).take(precision).collect();
             }
-            Ok(padded(verb, if verb.letter == 'q' { format!("{text:?}") } else { text }))
+            Ok(padded(verb, if verb.letter == 'q' { crate::print::quoted(&text) } else { text }))
         }
         _ => match convert(value, &Type::Number)? {
             Value::Number(number) => number_text(verb, &number).map(|text| padded_number(verb, text)),
@@ -166,36 +171,15 @@ fn number_text(verb: &Verb, number: &Number) -> Result<String, String> {
         };
         let (sign, digits) = digits.strip_prefix('-').map_or(("", &*digits), |digits| ("-", digits));
         let digits = if verb.letter == 'X' { digits.to_uppercase() } else { digits.to_owned() };
-        return Ok(format!("{sign}{prefix}{digits}"));
+        let digits = if digits == "0" && verb.precision == Some(0) { String::new() } else { digits };
+        return Ok(format!("{sign}{prefix}{digits:0>width$}", width = verb.precision.unwrap_or(0)));
     }
-    let value = number.to_f64();
-    let precision = verb.precision;
     let text = match verb.letter {
-        'f' => format!("{value:.*}", precision.unwrap_or(6)),
-        'e' | 'E' => exponential(&format!("{value:.*e}", precision.unwrap_or(6))),
-        _ => {
-            let scientific = match precision {
-                Some(precision) => format!("{value:.*e}", precision.max(1) - 1),
-                None => format!("{value:e}"),
-            };
-            let exponent: i32 = scientific.rsplit('e').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
-            // Fewer digits than the number has are not enough to write it out.
-            let n_digits = scientific.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
-            let shortest_limit = if n_digits as i32 > exponent { 21 } else { 6.max(n_digits as i32) };
-            match exponent < -4 || exponent >= precision.map_or(shortest_limit, |precision| precision.max(1) as i32) {
-                true => exponential(&scientific),
-                false => scientific.parse::<f64>().map_or(scientific, |rounded| rounded.to_string()),
-            }
-        }
+        'f' => number.fixed(verb.precision.unwrap_or(6)),
+        'e' | 'E' => number.exponential(verb.precision.unwrap_or(6)),
+        _ => number.general(verb.precision),
     };
     Ok(if verb.letter.is_uppercase() { text.to_uppercase() } else { text })
-}
-
-/// `1.5e7` as `1.5e+07`.
-fn exponential(text: &str) -> String {
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-    format!("{mantissa}e{sign}{digits:0>2}")
 }
 
 fn padded_number(verb: &Verb, text: String) -> String {
@@ -205,7 +189,8 @@ fn padded_number(verb: &Verb, text: String) -> String {
         _ => text,
     };
     let n_missing = verb.width.unwrap_or(0).saturating_sub(text.chars().count());
-    if verb.has_zero && !verb.is_left && n_missing > 0 {
+    let is_of_digits = !"dboxX".contains(verb.letter) || verb.precision.is_none();
+    if verb.has_zero && !verb.is_left && is_of_digits && n_missing > 0 {
         let n_sign = usize::from(text.starts_with(['-', '+', ' ']));
         return format!("{}{}{}", &text[..n_sign], "0".repeat(n_missing), &text[n_sign..]);
     }
@@ -213,7 +198,7 @@ fn padded_number(verb: &Verb, text: String) -> String {
 }
 
 fn padded(verb: &Verb, text: String) -> String {
-    let blanks = " ".repeat(verb.width.unwrap_or(0).saturating_sub(text.chars().count()));
+    let blanks = " ".repeat(verb.width.unwrap_or(0).saturating_sub(text.graphemes(true).count()));
     if verb.is_left { text + &blanks } else { blanks + &text }
 }
 

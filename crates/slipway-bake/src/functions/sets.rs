@@ -25,10 +25,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 /// All arguments as sets of one type.
 fn as_sets(a: &[Value]) -> Result<(Type, Vec<Vec<Value>>), Problem> {
-    let mut types = Vec::new();
-    for set in a {
-        types.extend(items_of(set).iter().map(Value::type_of));
-    }
+    let types: Vec<Type> = a.iter().filter_map(Value::element_type).cloned().collect();
     let element = unify(&types).ok_or("given sets must all have compatible element types")?;
     let sets = a.iter().map(|set| {
         let items = items_of(set).iter().map(|item| convert(item, &element));
@@ -64,9 +61,16 @@ fn product(a: &[Value], _: &Program<'_>) -> Answer {
         return Err("at least two arguments are required".into());
     }
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
+    let mut has_set = false;
     for (index, sequence) in a.iter().enumerate() {
         let problem = || Problem::Argument(index, "a set or a list is required".to_owned());
-        let items = sequence.items().ok_or_else(problem)?;
+        has_set |= matches!(sequence, Value::Set(..));
+        let list = match sequence {
+            // Items of several types become what they have in common.
+            Value::Tuple(_) => &convert(sequence, &Type::List(Box::new(Type::Dynamic)))?,
+            _ => sequence,
+        };
+        let items = list.items().ok_or_else(problem)?;
         if rows.len().saturating_mul(items.len()) > MAX_PRODUCT {
             return Err(format!("there would be more than {MAX_PRODUCT} combinations").into());
         }
@@ -75,5 +79,6 @@ fn product(a: &[Value], _: &Program<'_>) -> Answer {
             .flat_map(|row| items.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
             .collect();
     }
-    Ok(Value::tuple(rows.into_iter().map(Value::tuple).collect()))
+    let rows = rows.into_iter().map(Value::tuple);
+    Ok(if has_set { Value::set(Type::Dynamic, rows.collect()) } else { Value::tuple(rows.collect()) })
 }

@@ -85,13 +85,13 @@ fn split(separator: &str, text: &str) -> Value {
     Value::strings(text.split(separator))
 }
 
-/// A negative offset counts from the end; a negative length is the whole rest.
+/// A negative offset counts from the end; a negative length is the whole rest, as is one of zero after such an offset.
 fn substr(a: &[Value], _: &Program<'_>) -> Answer {
     let (text, offset, length) = (str_of(&a[0]), whole(a, 1)?, whole(a, 2)?);
     let characters: Vec<&str> = text.graphemes(true).collect();
     let n = characters.len() as i64;
     let start = if offset < 0 { (n + offset).max(0) } else { offset.min(n) };
-    let end = if length < 0 { n } else { start.saturating_add(length).min(n) };
+    let end = if length < 0 || length == 0 && offset < 0 { n } else { start.saturating_add(length).min(n) };
     Ok(Value::string(characters[start as usize..end as usize].concat()))
 }
 

@@ -102,7 +102,8 @@ fn block(scanner: &mut Scanner<'_>, files: &[SourceFile], kind: String, kind_spa
         } else if scanner.is_next("\"") {
             labels.push(quoted_label(scanner)?);
         } else {
-            let is_lone = |c: char| c == '\n' || c == '.' || c.is_ascii_digit();
+            // Of a sign that the language does not have `unexpected` tells more.
+            let is_lone = |c: char| c == '\n' || c.is_ascii_digit() || ".:,?()[]+-*/%<>!".contains(c);
             if labels.is_empty() && (scanner.rest().is_empty() || scanner.rest().starts_with(is_lone)) {
                 let detail = "An argument or block definition is required here. To set an argument, use the equals \
                               sign \"=\" to introduce the argument value.";

@@ -17,7 +17,7 @@ pub(super) fn check(target: &Target) -> Result<(), String> {
     if target.secrets.iter().any(|secret| secret.get("id").is_none_or(String::is_empty)) {
         return Err("secret missing ID".to_owned());
     }
-    if let Some(text) = target.shm_size.as_deref().filter(|text| !text.is_empty())
+    if let Some(text) = target.shm_size.as_deref()
         && size::bytes_of(text).is_none()
     {
         return Err(format!("invalid value {text} for membytes key shm-size"));
