@@ -102,7 +102,7 @@ impl Filler<'_> {
             (_, Value::Text(text)) => {
                 let cast = match shows {
                     Shows::Flag | Shows::FlagIfSet | Shows::FlagOrTrue => self.flag(text).map(Value::Bool),
-                    Shows::Integer | Shows::IntegerIfSet => integer(text).map(Value::Int),
+                    Shows::Integer | Shows::IntegerIfSet => integer(text, path).map(Value::Int),
                     Shows::Float => float(text).map(Value::Float),
                     _ => return Ok(()),
                 };
@@ -150,8 +150,15 @@ fn template_fault(error: &TemplateError, text: &str, path: &Path) -> Fault {
     }
 }
 
-fn integer(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+fn integer(text: &str, path: &Path) -> Result<i64, String> {
+    let function = match path.parts().last() {
+        Some(
+            &("cpu_period" | "cpu_quota" | "cpu_rt_period" | "cpu_rt_runtime" | "cpu_shares" | "oom_score_adj"
+            | "pids_limit"),
+        ) => "ParseInt",
+        _ => "Atoi",
+    };
+    text.parse().map_err(|_| format!("strconv.{function}: parsing {text:?}: invalid syntax"))
 }
 
 fn float(text: &str) -> Result<f64, String> {

@@ -282,7 +282,9 @@ fn port_key(item: &Node, place: &str) -> Result<String, Fault> {
         return Err(Fault::new(format!("service ports {place} is missing a target port")));
     }
     let host = text("host_ip", "0.0.0.0");
-    Ok(format!("{host}:{}:{}/{}", text("published", ""), text("target", ""), text("protocol", "tcp")))
+    // To the reference a number and a text of the same digits are different ports.
+    let kind = map.get("published").filter(|entry| matches!(entry.value, Value::Int(_))).map_or("", |_| "int ");
+    Ok(format!("{host}:{kind}{}:{}/{}", text("published", ""), text("target", ""), text("protocol", "tcp")))
 }
 
 #[cfg(test)]

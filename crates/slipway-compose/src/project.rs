@@ -381,19 +381,24 @@ fn turn_off(model: &mut Node, active: &[String]) -> Map {
     disabled
 }
 
-/// Puts the variables of `env_file` below those of `environment`, and the labels of `label_file` below `labels`.
+/// Puts the variables of `env_file`, whose values see those of `environment`, below these, and the labels of
+/// `label_file` below `labels`.
 fn read_service_files(model: &mut Node, environment: &Variables, loader: &mut Loader<'_>) -> Result<(), Fault> {
     let Some(services) = model.map_mut().and_then(|map| map.get_mut("services")).and_then(Node::map_mut) else {
         return Ok(());
     };
     for service in services.values_mut().filter_map(Node::map_mut) {
         let env_files = service.get("env_file").cloned();
+        let own = service.get("environment").map(short_forms::variables).unwrap_or_default();
+        let mut seen = environment.clone();
+        seen.extend(
+            own.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.value.spelled())),
+        );
         let mut variables = Map::new();
         for file in env_files.as_ref().and_then(Node::list).unwrap_or_default() {
-            add_env_file(file, &mut variables, environment, loader).map_err(|fault| fault.at(file.mark))?;
+            add_env_file(file, &mut variables, &seen, loader).map_err(|fault| fault.at(file.mark))?;
         }
         if !variables.is_empty() {
-            let own = service.get("environment").map(short_forms::variables).unwrap_or_default();
             for (name, value) in own {
                 let value = match value.is_null() {
                     true => environment.get(&name).map_or(value, |known| Node::from(known.as_str())),

@@ -244,10 +244,12 @@ fn check_limits(name: &str, service: &Node) -> Result<(), Fault> {
         ("pids_limit", "limits", "pids"),
     ] {
         let Some(group_node) = resources.get(group) else { continue };
-        let (Some(own_node), Some(there)) = (service.get(own), group_node.get(attribute)) else { continue };
+        let Some(own_node) = service.get(own) else { continue };
+        // What is not said there is zero.
+        let there = group_node.get(attribute).cloned().unwrap_or(Node::from(0));
         let is_same = match own {
             "cpus" => own_node.value.spelled().parse::<f32>().ok() == there.value.spelled().parse::<f32>().ok(),
-            _ => number(own_node) == number(there),
+            _ => number(own_node) == number(&there),
         };
         if !is_same {
             let reason = format!(

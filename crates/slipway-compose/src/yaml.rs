@@ -148,6 +148,11 @@ impl Builder<'_> {
                 self.add(node, false)
             }
             Event::Scalar(text, style, anchor, tag) => {
+                // Behind a bracket the parser takes the sign of a block text for a letter.
+                if style == ScalarStyle::Plain && text.starts_with(['|', '>']) {
+                    let reason = format!("yaml: line {}: found character that cannot start any token", mark.line);
+                    return Err(Fault::new(reason).at(Some(mark)).hint("block texts cannot stand within brackets"));
+                }
                 let is_plain = style == ScalarStyle::Plain && tag.is_none();
                 let is_merge = is_plain && text == "<<";
                 let value = match tag.as_deref() {
@@ -376,6 +381,7 @@ mod tests {
         assert_eq!(reason("a: {1: x}"), "non-string key in a: 1");
         assert!(reason("a: [").starts_with("yaml: line "));
         assert_eq!(reason("a: &x 1\nb: [1, *nope, 2]\n"), "yaml: unknown anchor 'nope' referenced");
+        assert_eq!(reason("a: {b: |\n  c\n}"), "yaml: line 1: found character that cannot start any token");
         assert_eq!(reason("a:\n\tb: 1\n"), "yaml: line 2: found character that cannot start any token");
         assert_eq!(
             reason("a: {<<: 1}"),
