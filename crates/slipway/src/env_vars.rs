@@ -175,7 +175,7 @@ pub(crate) fn all() -> std::collections::BTreeMap<String, String> {
 }
 
 /// A variable whose name the user gave (`--build-arg NAME`, `--secret id=NAME`), or one that the meaning of flags
-/// depends on: `SOURCE_DATE_EPOCH`, `DOCKER_DEFAULT_PLATFORM`, `SSH_AUTH_SOCK`, `BUILDX_METADATA_PROVENANCE`,
+/// depends on: `HOME`, `SOURCE_DATE_EPOCH`, `DOCKER_DEFAULT_PLATFORM`, `SSH_AUTH_SOCK`, `BUILDX_METADATA_PROVENANCE`,
 /// `BUILDX_NO_DEFAULT_OCI_ARTIFACT` (`slipway-graph`, `request/flags.rs`).
 pub(crate) fn named_by_user(name: &str) -> Option<String> {
     // The standard library panics at such names.

@@ -1,6 +1,6 @@
 //! `--secret id=ID[,src=PATH][,env=NAME][,type=file|env][,key=true]` (`spec/cli.md` section 4.1; `key` is slipway's own).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::csv::{self, CsvError};
 use super::{Moment, PathKind, Surroundings, parse_bool};
@@ -87,9 +87,11 @@ impl Typed {
             (None, None, None) if surroundings.variable(&id).is_some() => id.clone(),
             (_, _, path) => {
                 let path = PathBuf::from(path.unwrap_or_else(|| id.clone()));
-                return match surroundings.kind_of(&path) {
-                    PathKind::Missing => Err(SecretError::NoFile { path }),
-                    _ => Ok(Some((id, SecretSource::File(path)))),
+                let is_there = |path: &PathBuf| surroundings.kind_of(path) != PathKind::Missing;
+                let found = [Some(path.clone()), at_home(&path, surroundings)].into_iter().flatten().find(is_there);
+                return match found {
+                    Some(path) => Ok(Some((id, SecretSource::File(path)))),
+                    None => Err(SecretError::NoFile { path }),
                 };
             }
         };
@@ -98,13 +100,23 @@ impl Typed {
     }
 }
 
+/// What is meant by `~/path`: no shell replaces a tilde in the middle of a word, which people expect of `src=~/token`.
+fn at_home(path: &Path, surroundings: &dyn Surroundings) -> Option<PathBuf> {
+    let below = path.strip_prefix("~").ok()?;
+    Some(Path::new(&surroundings.variable("HOME")?).join(below))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::Made;
     use super::*;
 
     fn read(text: &str) -> String {
-        let made = Made::default().with_variable("TOKEN", "t0p").with_path("key", PathKind::File);
+        let made = Made::default()
+            .with_variable("TOKEN", "t0p")
+            .with_variable("HOME", "/home/me")
+            .with_path("key", PathKind::File)
+            .with_path("/home/me/token", PathKind::File);
         match parse(text, &made) {
             Err(error) => error.to_string(),
             Ok(None) => "absent".to_owned(),
@@ -136,6 +148,9 @@ mod tests {
             ("id=a,foo=b", "unexpected key 'foo' in 'foo=b'"),
             ("id", "invalid field 'id' must be a key=value pair"),
             ("id=a,type=zip", "unsupported secret type \"zip\""),
+            ("id=a,src=~/token", "a = file /home/me/token"),
+            ("id=a,src=~/nope", "failed to stat ~/nope: stat ~/nope: no such file or directory"),
+            ("id=a,src=~nobody/token", "failed to stat ~nobody/token: stat ~nobody/token: no such file or directory"),
             ("id=a,src=nope", "failed to stat nope: stat nope: no such file or directory"),
         ] {
             assert_eq!(read(text), expected, "{text}");
