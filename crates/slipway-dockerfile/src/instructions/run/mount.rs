@@ -124,7 +124,8 @@ impl Options {
         match key {
             "readonly" | "ro" => self.is_readonly = Some(true),
             "readwrite" | "rw" => self.is_readonly = Some(false),
-            "required" => self.set_required(true)?,
+            "required" if !self.may_be_required() => return Err(self.misplaced(key)),
+            "required" => self.is_required = true,
             _ => return Err(format!("invalid field '{field}' must be a key=value pair")),
         }
         Ok(())
@@ -139,7 +140,8 @@ impl Options {
             "target" | "dst" | "destination" => self.target = text,
             "readonly" | "ro" => self.is_readonly = Some(bool_of(key, value)?),
             "readwrite" | "rw" => self.is_readonly = Some(!bool_of(key, value)?),
-            "required" => self.set_required(bool_of(key, value)?)?,
+            "required" if !self.may_be_required() => return Err(self.misplaced(key)),
+            "required" => self.is_required = bool_of(key, value)?,
             "size" if self.kind != Kind::Tmpfs => return Err(self.misplaced(key)),
             "size" => {
                 self.size_bytes =
@@ -159,12 +161,8 @@ impl Options {
         Ok(())
     }
 
-    fn set_required(&mut self, is_required: bool) -> Result<(), String> {
-        if !matches!(self.kind, Kind::Secret | Kind::Ssh) {
-            return Err(self.misplaced("required"));
-        }
-        self.is_required = is_required;
-        Ok(())
+    fn may_be_required(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::Ssh)
     }
 
     fn misplaced(&self, key: &str) -> String {
@@ -378,6 +376,7 @@ mod tests {
             ("type=secret,id=a,from=b", "secret mount should not have a from"),
             ("type=ssh,source=b", "ssh does not support source"),
             ("required", "unexpected key 'required' for mount type 'bind'"),
+            ("type=tmpfs,required=x", "unexpected key 'required' for mount type 'tmpfs'"),
             ("x", "invalid field 'x' must be a key=value pair"),
             ("type=cache,uid=+1", "invalid value +1 for uid"),
             ("ro=x", "invalid value for ro: x"),
