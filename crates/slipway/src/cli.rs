@@ -44,7 +44,7 @@ pub(crate) use rejected::Rejected;
 /// Builds images from Dockerfiles with no daemon and no root.
 #[derive(Debug, Parser)]
 #[command(name = "slipway", version, disable_version_flag = true, args_override_self = true)]
-pub(crate) struct Cli {
+pub(crate) struct CliOf<C: Subcommand> {
     /// Name of a builder; there is only one
     #[arg(long, global = true, hide = true, default_value = "", hide_default_value = true)]
     pub(crate) builder: String,
@@ -60,8 +60,11 @@ pub(crate) struct Cli {
     #[arg(skip)]
     pub(crate) without_effect: Vec<String>,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: C,
 }
+
+/// With all commands that there are.
+pub(crate) type Cli = CliOf<Command>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -305,18 +308,46 @@ impl Cli {
     pub(crate) fn parse_words(words: &[OsString]) -> Result<Cli, Rejected> {
         // Built by hand instead of `try_parse_from`, so that flags are read as in GNU and Go programs.
         let full_words = link_name::with_implied_command(words);
-        let mut command = with_gnu_flags(Cli::command());
-        let parsed = command.try_get_matches_from_mut(&full_words).and_then(|matches| {
-            let without_effect = typed_without_effect(&command, &matches);
-            Ok(Cli { without_effect, ..Cli::from_arg_matches(&matches)? })
-        });
-        parsed.map_err(|error| {
+        if let Some(cli) = Cli::of_build(&full_words) {
+            return Ok(cli);
+        }
+        Cli::matched(&full_words).map_err(|error| {
             let plain_help = (error.kind() == ErrorKind::DisplayHelp)
                 .then(|| self::command().try_get_matches_from(&full_words).err())
                 .flatten()
                 .filter(|error| error.kind() == ErrorKind::DisplayHelp);
             Rejected::from_clap(&plain_help.unwrap_or(error), words)
         })
+    }
+
+    /// What most people type, read without the commands that it is none of: to make all of them takes a third of a build
+    /// that has nothing to do. `None` for everything else, mistakes among it.
+    fn of_build(words: &[OsString]) -> Option<Cli> {
+        let is_build = |word: &OsString| ["build", "b", "bake", "f"].iter().any(|name| word == name);
+        let cli: CliOf<BuildCommand> = match words {
+            [program, front_end, rest @ ..] if front_end == "buildx" && rest.first().is_some_and(is_build) => {
+                CliOf::matched(&[std::slice::from_ref(program), rest].concat())
+            }
+            [_, command, ..] if is_build(command) => CliOf::matched(words),
+            _ => return None,
+        }
+        .ok()?;
+        let CliOf { builder, debug, version, engine, without_effect, command } = cli;
+        let command = match command {
+            BuildCommand::Build(args) => Command::Build(args),
+            BuildCommand::Bake(args) => Command::Bake(args),
+            other => Command::Builder(other),
+        };
+        Some(Cli { builder, debug, version, engine, without_effect, command })
+    }
+}
+
+impl<C: Subcommand> CliOf<C> {
+    fn matched(words: &[OsString]) -> Result<CliOf<C>, clap::Error> {
+        let mut command = with_gnu_flags(CliOf::<C>::command());
+        let matches = command.try_get_matches_from_mut(words)?;
+        let without_effect = typed_without_effect(&command, &matches);
+        Ok(CliOf { without_effect, ..CliOf::from_arg_matches(&matches)? })
     }
 }
 
@@ -412,6 +443,36 @@ mod tests {
             assert!(help.text.contains(flag), "{}", help.text);
         }
         assert_eq!(Cli::parse_words(&words("slipway build --pull=false --help")).unwrap_err().exit_code, 0);
+    }
+
+    #[test]
+    fn builds_are_read_alike_with_and_without_the_other_commands() {
+        for line in [
+            "slipway build --pull=false -t a --secret id=x,src=y --no-cache .",
+            "docker b -D --builder x .",
+            "slipway bake --set a.b=c --print a",
+            "docker buildx build --builder x --load .",
+            "docker buildx f --pull",
+        ] {
+            let [read, all] = [Cli::of_build(&words(line)).unwrap(), Cli::matched(&words(line)).unwrap()].map(|cli| {
+                let args = match cli.command {
+                    Command::Build(args) | Command::Buildx(BuildxCommand::Build(BuildCommand::Build(args))) => {
+                        format!("{args:?}")
+                    }
+                    Command::Bake(args) | Command::Buildx(BuildxCommand::Build(BuildCommand::Bake(args))) => {
+                        format!("{args:?}")
+                    }
+                    other => panic!("{other:?}"),
+                };
+                (args, cli.builder, cli.debug, cli.without_effect)
+            });
+            assert_eq!(read, all, "{line}");
+        }
+        for line in
+            ["slipway build --nonsense .", "slipway build --help", "slipway -D build .", "slipway images", "slipway"]
+        {
+            assert!(Cli::of_build(&words(line)).is_none(), "{line}");
+        }
     }
 
     #[test]
