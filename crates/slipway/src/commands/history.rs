@@ -1,7 +1,5 @@
 //! `slipway history`: which instructions made an image (`spec/cli.md` section 9.3).
 
-use std::io::{self, Write as _};
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipway_oci::History;
@@ -9,7 +7,7 @@ use slipway_oci::History;
 use crate::cli::images::HistoryArgs;
 use crate::commands::du::size_with;
 use crate::commands::images::age;
-use crate::commands::local_images::{config_of, find, id, layer_sizes, open_store, platform_of, said, told};
+use crate::commands::local_images::{config_of, find, id, layer_sizes, open_store, platform_of, print, said, told};
 use crate::listing::Listing;
 use crate::report::CommandError;
 
@@ -47,7 +45,7 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CommandError> {
         format => format,
     };
     let text = listing.write(format, &rows).map_err(|error| CommandError::Told(format!("{error}\n")))?;
-    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
+    print(&text)
 }
 
 fn rows(history: &[History], sizes: &[u64], id: &str, args: &HistoryArgs, now: Timestamp) -> Vec<Value> {

@@ -10,7 +10,7 @@ use slipway_store::Store;
 use crate::cli::images::ImagesArgs;
 use crate::commands::du::size_with;
 use crate::commands::image_filter::{ImageFilter, Row};
-use crate::commands::local_images::{LocalImageError, id, layer_sizes, open_store, repository_and_tag, told};
+use crate::commands::local_images::{LocalImageError, id, layer_sizes, open_store, print, repository_and_tag, told};
 use crate::commands::transfer::complete_images;
 use crate::containers;
 use crate::go_template::Template;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<(), CommandError> {
     let cells = rows.iter().map(|row| cells(&store, row, args.no_trunc, shows_digests, now));
     let cells = cells.collect::<Result<Vec<_>, _>>().map_err(|error| told(&error))?;
     let text = listing(args.digests).write(format, &cells).map_err(|error| CommandError::Told(format!("{error}\n")))?;
-    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))?;
+    print(&text)?;
     if rows.is_empty() && IMAGE_COMMANDS.contains(&args.repository.as_str()) {
         let name = &args.repository;
         let hint = format!("\nNo images found matching {name:?}: did you mean \"slipway image {name}\"?\n");

@@ -9,6 +9,7 @@ use slipway_store::Store;
 
 use crate::cli::Rejected;
 use crate::cli::images::{InspectArgs, InspectObjectsArgs};
+use crate::commands::local_images;
 use crate::commands::local_images::{
     LocalImage, LocalImageError, config_of, find, layer_sizes, open_store, platform_of, said, told,
 };
@@ -112,7 +113,7 @@ pub(crate) fn write(
         None => pretty(&documents),
         Some(template) => lines(template, &documents).map_err(|error| CommandError::Told(format!("{error}\n")))?,
     };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))?;
+    local_images::print(&text)?;
     if errors.is_empty() { Ok(()) } else { Err(CommandError::Told(errors)) }
 }
 

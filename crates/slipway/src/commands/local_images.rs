@@ -1,7 +1,7 @@
 //! Which image of the local store is meant: by its name, or by the beginning of its id.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::{self, Read as _, Write as _};
 
 use slipway_oci::{Digest, ImageConfig, Platform, Reference, ReferenceParseError};
 use slipway_store::{BlobError, DbError, ImageError, ImageRecord, OpenError, OverlayFlavor, Store};
@@ -178,6 +178,11 @@ pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> CommandError {
 /// The error as commands of Docker's engine are answered: with nothing in front but a word.
 pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> CommandError {
     CommandError::Told(format!("Error: {}\n", slipway_engine::chain(error)))
+}
+
+/// Writes `text` to standard output.
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use slipway_registry::{ClientConfig, KeptLogin, LoginFile, LoginServer, Registry};
 
 use crate::cli::login::{LoginArgs, LogoutArgs};
-use crate::commands::local_images::told;
+use crate::commands::local_images::{print, told};
 use crate::report::CommandError;
 use crate::{client_config, typed_line};
 
@@ -159,7 +159,7 @@ fn login_file(config: &ClientConfig) -> Result<LoginFile<'_>, LoginInputError> {
 }
 
 fn say(text: &str) -> Result<(), CommandError> {
-    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
+    print(text)
 }
 
 fn remark(text: &str) -> Result<(), CommandError> {

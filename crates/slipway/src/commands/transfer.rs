@@ -16,7 +16,7 @@ use slipway_store::{Bounds, ImageRecord, Usage, UsageKind};
 use crate::cli::images::{LoadArgs, PullArgs, PushArgs, SaveArgs};
 use crate::commands::build::{Terminals, engine_within};
 use crate::commands::local_images::{
-    LocalImage, LocalImageError, find, open_store, platform_of, repository_and_tag, said, told,
+    LocalImage, LocalImageError, find, open_store, platform_of, print, repository_and_tag, said, told,
 };
 use crate::progress::{Reporter, Style};
 use crate::report::CommandError;
@@ -273,8 +273,4 @@ fn in_words(error: &io::Error) -> String {
 /// The name with its host, as `docker pull` prints it.
 fn full_name(name: &Reference) -> String {
     name.with_default_tag().to_string()
-}
-
-fn print(text: &str) -> Result<(), CommandError> {
-    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
 }

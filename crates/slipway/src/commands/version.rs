@@ -3,7 +3,6 @@
 //! Scripts compare Docker's numbers to know what they may ask for. So the number of the version that slipway stands in
 //! for comes first, and its own is behind it.
 
-use std::io::{self, Write as _};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use crate::cli::compose::ComposeVersionArgs;
 use crate::cli::docker::VersionArgs;
 use crate::cli::link_name;
 use crate::client_config;
-use crate::commands::local_images::{open_store, told};
+use crate::commands::local_images::{open_store, print, told};
 use crate::go_template::{Shape, Template};
 use crate::report::CommandError;
 
@@ -172,8 +171,4 @@ fn templated(format: &str, data: &Value) -> Result<String, CommandError> {
     let format = format.replace("\\t", "\t").replace("\\n", "\n");
     let text = Template::parse(&format).and_then(|template| template.run(data, Shape::Map));
     text.map(|text| text + "\n").map_err(|error| CommandError::Told(format!("{error}\n")))
-}
-
-fn print(text: &str) -> Result<(), CommandError> {
-    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
 }

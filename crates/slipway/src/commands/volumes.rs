@@ -1,7 +1,6 @@
 //! `slipway volume`: folders of the store that outlive the containers that use them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use slipway_store::{Store, remove_volume, volumes};
 
 use crate::cli::volumes::{CreateArgs, VolumeCommand};
 use crate::commands;
-use crate::commands::local_images::told;
+use crate::commands::local_images::{print, told};
 use crate::commands::system::is_confirmed;
 use crate::containers::{self, ContainersError};
 use crate::listing::Listing;
@@ -88,7 +87,7 @@ fn create(args: &CreateArgs) -> Result<(), CommandError> {
     let flavor = place::enter(place)?;
     let store = Store::open(&place::store_root(place), flavor).map_err(|error| told(&error))?;
     store.declare_volume(&name).map_err(|error| told(&error))?;
-    write_out(&format!("{name}\n"))
+    print(&format!("{name}\n"))
 }
 
 fn list(filters: &[String], format: &str, is_quiet: bool) -> Result<(), CommandError> {
@@ -100,7 +99,7 @@ fn list(filters: &[String], format: &str, is_quiet: bool) -> Result<(), CommandE
     let rows: Vec<Value> = names.iter().map(|name| row(&root, name)).collect();
     let format = if is_quiet && format.is_empty() { "{{.Name}}" } else { format };
     let text = LISTING.write(format, &rows).map_err(|error| CommandError::Told(format!("{error}\n")))?;
-    write_out(&text)
+    print(&text)
 }
 
 /// Leaves the names that `filter` holds for.
@@ -154,7 +153,7 @@ fn prune(removes_named: bool, is_forced: bool) -> Result<(), CommandError> {
         remove_volume(&root, name).map_err(|error| told(&error))?;
     }
     let lines: String = gone.iter().map(|name| format!("{name}\n")).collect();
-    write_out(&if gone.is_empty() { String::new() } else { format!("Deleted Volumes:\n{lines}") })
+    print(&if gone.is_empty() { String::new() } else { format!("Deleted Volumes:\n{lines}") })
 }
 
 /// Removes what can be removed, says so, and fails if something could not be.
@@ -174,7 +173,7 @@ fn remove(names: &[String], is_forced: bool) -> Result<(), CommandError> {
             },
         };
         match removed {
-            Ok(()) => write_out(&format!("{name}\n"))?,
+            Ok(()) => print(&format!("{name}\n"))?,
             Err(error) => mistakes.push_str(&format!("Error: {}\n", chain(&error))),
         }
     }
@@ -197,9 +196,4 @@ fn users() -> Result<BTreeMap<String, Vec<String>>, ContainersError> {
         }
     }
     Ok(users)
-}
-
-fn write_out(text: &str) -> Result<(), CommandError> {
-    let mut stdout = io::stdout();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| told(&error))
 }

@@ -33,12 +33,11 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use slipway_engine::{ContainerRequest, OpenPort, chain};
+use slipway_engine::{ContainerRequest, OpenPort};
 use slipway_oci::{Digest, Reference};
 use slipway_store::{ContainerFolder, Containers, FsError};
 
 use crate::client_config;
-use crate::report::CommandError;
 use health::{Health, HealthTest};
 
 const CONFIG: &str = "config.json";
@@ -213,11 +212,6 @@ pub(crate) enum ContainersError {
     Fs(#[from] FsError),
     #[error("cannot write what is known of a container")]
     Json(#[from] serde_json::Error),
-}
-
-/// The error as commands about containers show it.
-pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> CommandError {
-    CommandError::Told(format!("Error: {}\n", chain(error)))
 }
 
 fn containers() -> Containers {

@@ -9,8 +9,9 @@ use slipway_engine::chain;
 use slipway_registry::Registry;
 
 use crate::commands::build;
+use crate::commands::local_images::told;
+use crate::containers::control;
 use crate::containers::detached::{self, Report, Starter};
-use crate::containers::{control, told};
 use crate::report::{self, CommandError};
 use crate::stack::{self, owner::Stack};
 use crate::{client_config, env_vars, exit_code, place};

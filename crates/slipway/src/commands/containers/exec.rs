@@ -9,9 +9,10 @@ use slipway_engine::chain;
 use super::find;
 use super::user_ends::{Seat, UserEnds};
 use crate::cli::containers::ExecArgs;
+use crate::commands::local_images::told;
 use crate::commands::run::environment;
+use crate::containers::Known;
 use crate::containers::control::{self, Answer, Program, Request};
-use crate::containers::{Known, told};
 use crate::exit_code;
 use crate::report::CommandError;
 

@@ -6,9 +6,10 @@ use slipway_engine::chain;
 
 use super::{ask, for_each};
 use crate::cli::containers::{KillArgs, NamesArgs, PruneContainersArgs, RemoveArgs, StopArgs};
+use crate::commands::local_images::{print, told};
 use crate::commands::system::is_confirmed;
 use crate::containers::control::{Answer, ControlError, Request};
-use crate::containers::{self, Known, detached, told};
+use crate::containers::{self, Known, detached};
 use crate::report::CommandError;
 use crate::signals;
 
@@ -113,7 +114,7 @@ pub(crate) fn prune(args: &PruneContainersArgs) -> Result<(), CommandError> {
     }
     let ids: String = gone.iter().map(|known| format!("{}\n", known.config.id)).collect();
     let text = if gone.is_empty() { String::new() } else { format!("Deleted Containers:\n{ids}") };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| told(&error))
+    print(&text)
 }
 
 /// Runs containers again that have ended, with nothing of what they wrote to their own files.

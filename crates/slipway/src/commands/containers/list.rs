@@ -8,8 +8,9 @@ use slipway_engine::{OpenPort, chain};
 
 use crate::cli::containers::PsArgs;
 use crate::commands::images::age;
+use crate::commands::local_images::told;
 use crate::containers::health::Health;
-use crate::containers::{self, Known, Status, told};
+use crate::containers::{self, Known, Status};
 use crate::listing::Listing;
 use crate::report::CommandError;
 

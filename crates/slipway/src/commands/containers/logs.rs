@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::find;
 use crate::cli::containers::{LogLines, LogsArgs};
+use crate::commands::local_images::told;
 use crate::containers::log::{self, Stream, Wanted};
-use crate::containers::told;
 use crate::report::CommandError;
 use slipway_graph::duration::duration_of;
 

@@ -10,8 +10,9 @@ pub(crate) mod own;
 pub(crate) mod port;
 pub(crate) mod user_ends;
 
+use crate::commands::local_images::told;
 use crate::containers::control::{self, Answer, ControlError, Request};
-use crate::containers::{self, Known, told};
+use crate::containers::{self, Known};
 use crate::report::CommandError;
 
 fn find(name: &str) -> Result<Known, CommandError> {

@@ -15,6 +15,7 @@ use slipway_registry::Registry;
 use slipway_solver::Cancel;
 
 use crate::commands::build;
+use crate::commands::local_images::told;
 use crate::containers::detached::{self, Report, Starter};
 use crate::containers::log::{Recorder, Stream};
 use crate::containers::owner::{self, Means, Owner};
@@ -27,7 +28,7 @@ pub(crate) fn run(id: &str) -> Result<(), CommandError> {
     detached::leave_session();
     // Before the first thread.
     let place = place::find(None).and_then(|place| place::enter(place).map(|flavor| (place, flavor)));
-    let starter = Arc::new(Starter::at_stdin().map_err(|error| containers::told(&error))?);
+    let starter = Arc::new(Starter::at_stdin().map_err(|error| told(&error))?);
     let (place, flavor) = match place {
         Ok(entered) => entered,
         Err(error) => return give_up(&starter, report::render(&error)),
